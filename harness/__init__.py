@@ -1,0 +1,70 @@
+"""Which sequence architecture, at the same parameter budget and the same tuning budget?
+
+The names below are what the author of a plugin needs; they are imported when they are first used, so that
+`import harness` and `harness --help` stay free of torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.dataset import Arrays, Batch, Dataset, Ragged, Split
+    from harness.errors import HarnessError
+    from harness.hookspecs import hookimpl
+    from harness.model import Model, Published, Scan, Suffix
+    from harness.records import Optimisation, Schedule
+    from harness.seeds import Seeds, derive
+    from harness.signature import Bits, Classes, Real, Signature, Tokens
+    from harness.task import DataFile, Metric, PublishedRow, Task, Total
+
+_HOMES = {
+    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split"),
+    "errors": ("HarnessError",),
+    "hookspecs": ("hookimpl",),
+    "model": ("Model", "Published", "Scan", "Suffix"),
+    "records": ("Optimisation", "Schedule"),
+    "seeds": ("Seeds", "derive"),
+    "signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
+    "task": ("DataFile", "Metric", "PublishedRow", "Task", "Total"),
+}
+_HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Arrays",
+    "Batch",
+    "Bits",
+    "Classes",
+    "DataFile",
+    "Dataset",
+    "HarnessError",
+    "Metric",
+    "Model",
+    "Optimisation",
+    "Published",
+    "PublishedRow",
+    "Ragged",
+    "Real",
+    "Scan",
+    "Schedule",
+    "Seeds",
+    "Signature",
+    "Split",
+    "Suffix",
+    "Task",
+    "Tokens",
+    "Total",
+    "derive",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

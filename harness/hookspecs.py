@@ -1,0 +1,74 @@
+"""The hooks a plugin may implement.  Each docstring ends with where and when the hook is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from harness.model import Model
+    from harness.records import Point, Trial, TrialResult
+    from harness.study import Study
+    from harness.task import Task
+
+PROJECT = "harness"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def harness_register_models(register: Callable[[Model], None]) -> None:
+    """Call `register(model)` for each model the plugin brings, an instance.
+
+    Called once in every process, driver and workers alike, when plugins are loaded.
+    """
+
+
+@hookspec
+def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
+    """Call `register(TaskClass)` for each task the plugin brings; its fields are its options.
+
+    Called once in every process, driver and workers alike, when plugins are loaded.
+    """
+
+
+@hookspec
+def harness_study_started(study: Study, study_id: str, folder: str) -> None:
+    """A study begins or continues in `folder`.
+
+    Called in the driver, once a run of the command, before the first trial is dealt.
+    """
+
+
+@hookspec
+def harness_trial_started(trial: Trial, attempt: int) -> None:
+    """A trial was dealt to a worker for the `attempt`-th time, from 1.
+
+    Called in the driver, after the ledger holds the trial.
+    """
+
+
+@hookspec
+def harness_trial_reported(trial: Trial, point: Point) -> None:
+    """A trial was evaluated on validation.
+
+    Called in the driver, after the ledger holds the point.
+    """
+
+
+@hookspec
+def harness_trial_finished(trial: Trial, result: TrialResult) -> None:
+    """A trial has its outcome.
+
+    Called in the driver, after the ledger holds the result.
+    """
+
+
+@hookspec
+def harness_study_finished(study: Study, study_id: str, complete: bool) -> None:
+    """No trial is running any more; `complete` says whether every cell has all it was granted.
+
+    Called in the driver, once a run of the command, also when it was interrupted.
+    """

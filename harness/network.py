@@ -1,0 +1,69 @@
+"""The whole network of a trial: the task's encoder, a model's backbone, the task's decoder."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.model import Model, Scan, Suffix
+from harness.signature import Signature, Tokens
+
+
+class Network(nn.Module):
+    """encoder → backbone → decoder, the first and the last the same for every model of a task.
+
+    The encoder is an embedding where the input is tokens, else nothing.  The decoder is linear; where the task ties
+    it, its weight is the embedding's, behind a projection only where the backbone's width differs from it.
+    """
+
+    def __init__(self, signature: Signature, backbone: nn.Module) -> None:
+        super().__init__()
+        width = int(cast(Any, backbone).out_features)  # a documented attribute that nn.Module does not declare
+        tokens = signature.input if isinstance(signature.input, Tokens) else None
+        self.encoder = nn.Embedding(tokens.vocabulary, tokens.embedding) if tokens else nn.Identity()
+        self.backbone = backbone
+        project = signature.tied and width != signature.in_features
+        self.projection = nn.Linear(width, signature.in_features, bias=False) if project else nn.Identity()
+        self.decoder = nn.Linear(signature.in_features if signature.tied else width, signature.out_features)
+        if signature.tied:
+            self.decoder.weight = self.encoder.weight  # type: ignore[assignment]  # an embedding: tied means tokens
+
+    def decode(self, hidden: Tensor) -> Tensor:
+        """(..., out_features of the backbone) → (..., out_features of the task)."""
+        return cast(Tensor, self.decoder(self.projection(hidden)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs at every step: (batch, time, n)."""
+        return self.decode(self.backbone(self.encoder(inputs)))
+
+    def suffix(self, inputs: Tensor, steps: int) -> Tensor:
+        """forward(inputs)[:, -steps:], without decoding, and where offered without computing, the rest."""
+        x = self.encoder(inputs)
+        if isinstance(self.backbone, Suffix):
+            return self.decode(self.backbone.suffix(x, steps))
+        return self.decode(self.backbone(x)[:, -steps:])
+
+    def last(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Outputs at the last real step of each sequence: (batch, n)."""
+        if lengths is None:
+            return self.suffix(inputs, 1)[:, 0]
+        hidden = self.backbone(self.encoder(inputs))  # (batch, time, features)
+        return self.decode(hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1])
+
+    def scan(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Outputs at every step and the state to continue from (a tree of tensors, hence Any)."""
+        hidden, state = cast(Scan, self.backbone).scan(self.encoder(inputs), state)
+        return self.decode(hidden), state
+
+
+def build_network(model: Model, signature: Signature, widths: tuple[int, ...], params: dict[str, Any]) -> Network:
+    """The network of a trial, initialised from the default random state of its device."""
+    return Network(signature, model.build(signature, widths, **params))
+
+
+def receptive_field(backbone: nn.Module) -> int | None:
+    """Steps of input that an output can depend on; None where unlimited or not stated."""
+    value = getattr(backbone, "receptive_field", None)
+    return None if value is None else int(value)

@@ -1,0 +1,206 @@
+"""What travels between the layers, the ledger and the workers: names and numbers, frozen, JSON both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.seeds import Seeds
+
+ParamValue = bool | int | float | str | None
+Phase = Literal["search", "final"]
+Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
+
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+
+
+class Record(BaseModel):
+    """Equal by value, immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of the canonical JSON of `value`, in hex."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class Cell(Record):
+    """One (task label, model label) pair of a study."""
+
+    task: Label
+    model: Label
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.model}"
+
+
+class Resources(Record):
+    """What one trial occupies on a node.  Two trials of equal resources are of one class."""
+
+    cpu: float = Field(default=1, gt=0)
+    gpu: float = Field(default=0, ge=0)
+    """A fraction packs several trials on one GPU."""
+    memory_gib: float = Field(default=0, ge=0)
+    """Memory set aside, in GiB; 0 sets none aside."""
+
+
+class Schedule(Record):
+    """The factor on the learning rate, as a function of the evaluations so far.
+
+    constant: 1.  step: `factor` after every `every` evaluations.  cosine: from 1 to 0 over the updates of the trial.
+    plateau: `factor` each time the validation loss is worse than the worst of the last `window` evaluations, once
+    `start` evaluations are past (the rule of the released music code).
+    """
+
+    kind: Literal["constant", "step", "plateau", "cosine"] = "constant"
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    every: int = Field(default=10, ge=1)
+    window: int = Field(default=3, ge=1)
+    start: int = Field(default=10, ge=0)
+
+
+class Optimisation(Record):
+    """How weights are updated."""
+
+    optimizer: Literal["adam", "rmsprop", "sgd", "adagrad"] = "adam"
+    learning_rate: float = Field(gt=0)
+    """Step size per update."""
+    clip: float | None = Field(default=None, gt=0)
+    """Largest norm of the whole gradient; None: no clipping."""
+    schedule: Schedule = Schedule()
+    reduction: Literal["mean", "sum"] = "mean"
+    """What is back-propagated: sum / count of the batch, or the sum (the released music loss)."""
+
+
+class Training(Record):
+    """How long and on how much at a time."""
+
+    updates: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    evaluate_every: int = Field(ge=1)
+    """Updates between two evaluations on validation; there is one after the last update too."""
+    patience: int | None = Field(default=None, ge=1)
+    """Evaluations without a better score before training stops; None: never."""
+    minimum_updates: int = Field(default=0, ge=0)
+    """Updates before patience may act."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Training ends after this many seconds, whatever the updates; None: no bound."""
+
+
+class TaskRef(Record):
+    """A task by name, with the options that differ from its defaults."""
+
+    name: str
+    options: dict[str, ParamValue] = {}
+
+
+class Plugin(Record):
+    """Where a model or a task comes from."""
+
+    name: str
+    """Distribution."""
+    version: str
+
+
+class Trial(Record):
+    """One training, as a worker receives it."""
+
+    study: str
+    cell: Cell
+    phase: Phase
+    number: int = Field(ge=0)
+    task: TaskRef
+    model: str
+    params: dict[str, ParamValue]
+    """As drawn, by dimension of the space: what a table or a plot over trials shows."""
+    build: dict[str, ParamValue]
+    """What `Model.build` takes, `dropout` included."""
+    widths: tuple[int, ...]
+    parameters: int
+    """Trainable, unique, the whole network."""
+    embedding: int | None = None
+    """Embedding size where the input is tokens and a published setting states its own."""
+    optimisation: Optimisation
+    training: Training
+    resources: Resources = Resources()
+    seeds: Seeds
+    repetition: int | None = None
+    """Final trials: which of the cell's repetitions."""
+    winner: str | None = None
+    """Final trials: key of the search trial that won the cell; None where the setting is a published one."""
+    draw: int | None = None
+    """Search trials: index of the draw that became this trial; draws between two trials were rejected."""
+    data: dict[str, str] = {}
+    """File name → sha256."""
+    plugins: tuple[Plugin, ...] = ()
+    """The plugins that brought the task and the model."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.study}/{self.cell}/{self.phase}/{self.number}"
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides the result; two trials of one digest train the same network the same way."""
+        place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "repetition"}
+        return digest_of(self.model_dump(mode="json", exclude=place))
+
+
+class Point(Record):
+    """One evaluation on validation."""
+
+    update: int
+    epoch: float
+    seconds: float
+    """Training seconds so far, over all attempts."""
+    time: float
+    """Seconds since 1970."""
+    learning_rate: float
+    train_loss: float
+    """Mean of the primary loss over the batches since the last point."""
+    gradient_norm: float
+    """Before clipping, at the last update before this point."""
+    metrics: dict[str, float]
+    """Validation, by metric name."""
+
+
+class TrialResult(Record):
+    """What became of a trial."""
+
+    outcome: Outcome
+    reason: str = ""
+    score: float | None = None
+    """The task's metric on validation, at the best evaluation."""
+    metrics: dict[str, dict[str, float]] = {}
+    """Which weights and split → metric → value: `validation`; finals also `test` (best-validation weights) and
+    `test-last3` (mean over the weights of the last three evaluations, the paper's rule)."""
+    updates: int = 0
+    epochs: float = 0
+    best_update: int | None = None
+    train_seconds: float = 0
+    """Training and evaluation, over all attempts."""
+    started: float = 0
+    """Seconds since 1970, as `ended`: this attempt on its worker."""
+    ended: float = 0
+    peak_bytes: int | None = None
+    """Largest resident memory of the worker, or memory allocated on the GPU, during the trial."""
+    padding: float | None = None
+    """Padded over real frames in training, where sequences are ragged."""
+    state_bytes: int | None = None
+    """What a recurrent pass carries for one sequence, where the backbone offers `scan`."""
+    receptive_field: int | None = None
+    """Steps; None where unlimited or not stated."""
+    node: str = ""
+    worker: str = ""
+    """Process that trained it, unique among nodes."""
+    device: str = ""
+    versions: dict[str, str] = {}
+    weights: str | None = None
+    """Final trials: path of the best-validation weights, below the study's folder."""
+    weights_sha256: str | None = None
+    test_opened: int = 0
+    """How often the test split was scored: 0 in search, 1 in a final trial."""

@@ -1,0 +1,65 @@
+"""Names of models and tasks → what was registered under them, and by which plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from harness.errors import StudyError, UnknownNameError, did_you_mean
+from harness.model import Model
+from harness.records import ParamValue, Plugin
+from harness.task import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered thing and where it comes from."""
+
+    name: str
+    value: T
+    plugin: Plugin
+    origin: str
+    """Module and class that a reader can open."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the installed plugins offer.  `messages` holds one line for each plugin that could not be loaded."""
+
+    models: Mapping[str, Entry[Model]]
+    tasks: Mapping[str, Entry[type[Task]]]
+    plugins: tuple[Plugin, ...] = ()
+    messages: tuple[str, ...] = field(default=())
+
+    def model(self, name: str) -> Entry[Model]:
+        return _look_up("model", name, self.models)
+
+    def task(self, name: str) -> Entry[type[Task]]:
+        return _look_up("task", name, self.tasks)
+
+    def make_task(self, name: str, options: Mapping[str, ParamValue]) -> Task:
+        """The task at these options; a StudyError names the option that is wrong."""
+        kind = self.task(name).value
+        unknown = next((key for key in options if key not in kind.model_fields), None)
+        if unknown is not None:
+            known = ", ".join(kind.model_fields) or "none"
+            hint = did_you_mean(unknown, kind.model_fields)
+            raise StudyError(f"task {name!r} has no option {unknown!r};{hint} Options: {known}")
+        try:
+            return kind.model_validate(dict(options), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise StudyError(f"task {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:
+    if name in known:
+        return known[name]
+    installed = ", ".join(sorted(known)) or f"none; install a distribution that brings {kind}s"
+    raise UnknownNameError(f"{kind} {name!r} is not installed;{did_you_mean(name, known)} Installed: {installed}")

@@ -1,0 +1,61 @@
+"""What a task tells a model about the sequences it will see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """Vectors of `size` real numbers a time step; as an output, a regression target."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Integers in [0, vocabulary), embedded as vectors of `embedding` numbers before the backbone."""
+
+    vocabulary: int
+    embedding: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """One of `size` classes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """`size` independent binary variables, as the keys of a piano roll."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The shape of a task, in the terms a backbone needs."""
+
+    input: Real | Tokens
+    output: Real | Classes | Bits
+    length: int
+    """Time steps of the longest sequence, or of a training window."""
+    readout: Literal["last", "each"]
+    """Whether the loss reads the output at the last step only, or at each step."""
+    dependency: int | None = None
+    """Steps of input, the present one included, that the solution needs; None where unknown."""
+    tied: bool = False
+    """Whether the decoder shares its weight with the embedding (tokens in, classes out)."""
+
+    @property
+    def in_features(self) -> int:
+        """Features a time step that the backbone sees."""
+        return self.input.size if isinstance(self.input, Real) else self.input.embedding
+
+    @property
+    def out_features(self) -> int:
+        """Numbers a time step that the decoder gives to the loss."""
+        return self.output.size

@@ -1,0 +1,154 @@
+"""What the author of a task subclasses."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from optuna.distributions import BaseDistribution, FloatDistribution
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from harness.dataset import Batch, Dataset, Split
+from harness.seeds import Seeds
+from harness.signature import Signature
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum over scored elements and how many there were, so that averages over ragged batches are exact."""
+
+    sum: Tensor
+    count: Tensor | int
+
+
+Sums = Mapping[str, tuple[float, float]]
+"""Name of a total → (sum, count) over a whole split."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that is compared across models."""
+
+    name: str
+    unit: str
+    better: Literal["lower", "higher"]
+    of: Callable[[Sums], float]
+    margin: float = 0.0
+    """Two models closer than this, on `scale`, count as equivalent."""
+    scale: Literal["linear", "log"] = "linear"
+    """The scale on which scores of repetitions are averaged: log for losses that span decades."""
+
+
+def mean_of(name: str) -> Callable[[Sums], float]:
+    """The micro-average of a total."""
+    return lambda sums: sums[name][0] / sums[name][1]
+
+
+def percent_of(name: str) -> Callable[[Sums], float]:
+    """The micro-average of a total of zeros and ones, in %."""
+    return lambda sums: 100 * sums[name][0] / sums[name][1]
+
+
+def perplexity_of(name: str) -> Callable[[Sums], float]:
+    """exp of the mean of a total in nats."""
+    return lambda sums: math.exp(sums[name][0] / sums[name][1])
+
+
+def bits_of(name: str) -> Callable[[Sums], float]:
+    """The mean of a total in nats, in bits."""
+    return lambda sums: sums[name][0] / sums[name][1] / math.log(2)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that a task needs, and how to know it is the right one."""
+
+    name: str
+    """Path below the data folder, with forward slashes: `music/JSB_Chorales.mat`."""
+    bytes: int
+    sha256: str
+    url: str | None = None
+    """Where it can be fetched from; None where no open address is known."""
+    source: str = ""
+    """Who made it."""
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """What a paper's table says of a task: the seed of a comparison."""
+
+    source: str
+    parameters: int | None
+    """The budget that the published sizes stand for; None where none is stated."""
+    results: Mapping[str, float] = field(default_factory=dict)
+    """Model name → published value of the task's metric."""
+    note: str = ""
+
+
+class Task(BaseModel, ABC):
+    """Data, loss, metric and published results.  The fields of a subclass are its options, each with a default.
+
+    Frozen: a task with its options is a value, equal to another with the same options.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    """kebab-case; unique among the installed plugins."""
+
+    @abstractmethod
+    def signature(self) -> Signature:
+        """Known without reading data."""
+
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """The first ranks models and, on validation, selects weights and winners; the others stand beside it."""
+
+    @abstractmethod
+    def training_sequences(self) -> int:
+        """Sequences in one epoch, known without reading data."""
+
+    @abstractmethod
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
+        """One split, in host memory.
+
+        `files` maps the names of `self.files()` to verified paths.  Uses only the `fixed` and `data` seeds; the test
+        split only `fixed`, so it is one a study.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
+        """Totals over the scored elements of a batch; the first is back-propagated.
+
+        output: (batch, n) where the readout is `last`, else (batch, time, n), before any softmax or sigmoid.
+        Padded steps are masked here.  No value is read back from the device.
+        """
+
+    def files(self) -> tuple[DataFile, ...]:
+        """The data files that `load` reads."""
+        return ()
+
+    def floor(self) -> float | None:
+        """The metric of a memoryless or marginal baseline on the test split; None where none is known."""
+        return None
+
+    def row(self) -> str:
+        """The row of the published tables that these options stand for: `adding-600`."""
+        return self.name
+
+    def published(self) -> PublishedRow | None:
+        """Published size and results at these options."""
+        return None
+
+    def regularisation(self) -> dict[str, BaseDistribution]:
+        """The range of dropout for every model of this task."""
+        return {"dropout": FloatDistribution(0.0, 0.5)}
+
+    @property
+    def metric(self) -> Metric:
+        return self.metrics()[0]
