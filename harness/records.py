@@ -204,3 +204,64 @@ class TrialResult(Record):
     weights_sha256: str | None = None
     test_opened: int = 0
     """How often the test split was scored: 0 in search, 1 in a final trial."""
+
+
+class MetricFacts(Record):
+    """What a report needs to know of a metric without the task's code."""
+
+    name: str
+    unit: str
+    better: Literal["lower", "higher"]
+    margin: float = 0.0
+    scale: Literal["linear", "log"] = "linear"
+
+
+class CellFacts(Record):
+    """A cell as planned: what it was granted and what it is compared with."""
+
+    cell: Cell
+    task: TaskRef
+    model: str
+    metric: MetricFacts
+    parameters: int | None
+    """The parameter budget; None under protocol `paper`, where published widths stand as they are."""
+    floor: float | None = None
+    published: float | None = None
+    published_source: str = ""
+    trials: int
+    """Search trials granted; 0 under protocol `paper`."""
+    repetitions: int
+    """Final trials granted."""
+    assumed: tuple[str, ...] = ()
+    """Values of a published setting that its source does not state."""
+    fingerprint: dict[str, str]
+    """Name of what alters the cell's trials → digest."""
+
+
+class LeftOut(Record):
+    """A cell that the study asks for and that has no trials, and why."""
+
+    cell: Cell
+    reason: str
+
+
+class Manifest(Record):
+    """What a study's folder says of itself, and its record in MLflow."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    study_id: str
+    created: float
+    """Seconds since 1970."""
+    protocol: Literal["fair", "paper"]
+    sampler: str
+    seed: int
+    cells: tuple[CellFacts, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    versions: dict[str, str] = {}
+    """Package → version, of those that can alter a result."""
+    machine: dict[str, str] = {}
+    git: str = ""
+    data: dict[str, str] = {}
+    """File name → sha256."""
