@@ -133,7 +133,9 @@ class Trial(Record):
     winner: str | None = None
     """Final trials: key of the search trial that won the cell; None where the setting is a published one."""
     draw: int | None = None
-    """Search trials: index of the draw that became this trial; draws between two trials were rejected."""
+    """Search trials: index of the draw that became this trial."""
+    rejections: tuple[str, ...] = ()
+    """Search trials: why the draws between the trial before and this one were rejected."""
     data: dict[str, str] = {}
     """File name → sha256."""
     plugins: tuple[Plugin, ...] = ()
@@ -146,7 +148,7 @@ class Trial(Record):
     @property
     def digest(self) -> str:
         """Of everything that decides the result; two trials of one digest train the same network the same way."""
-        place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "repetition"}
+        place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
         return digest_of(self.model_dump(mode="json", exclude=place))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -59,3 +59,9 @@ class Signature:
     def out_features(self) -> int:
         """Numbers a time step that the decoder gives to the loss."""
         return self.output.size
+
+    def with_embedding(self, size: int | None) -> Signature:
+        """This signature at another embedding size; itself where the size is None or the input is no tokens."""
+        if size is None or isinstance(self.input, Real):
+            return self
+        return replace(self, input=replace(self.input, embedding=size))

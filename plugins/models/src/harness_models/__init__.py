@@ -1,1 +1,21 @@
-"""Placeholder."""
+"""The architectures of Bai, Kolter & Koltun 2018 (arXiv:1803.01271): TCN, LSTM, GRU and tanh RNN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from harness import hookimpl
+
+if TYPE_CHECKING:
+    from harness import Model
+
+
+@hookimpl
+def harness_register_models(register: Callable[[Model], None]) -> None:
+    """Imports torch here rather than with the package, so that looking at entry points stays cheap."""
+    from harness_models.recurrent import Gru, Lstm, Rnn
+    from harness_models.tcn import Tcn
+
+    for model in (Tcn(), Lstm(), Gru(), Rnn()):
+        register(model)

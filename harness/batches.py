@@ -1,0 +1,150 @@
+"""Arrays and ragged sequences → batches, every sequence once an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.dataset import Arrays, Batch, Dataset, Ragged
+from harness.seeds import derive
+
+POOL_BATCHES = 16
+"""Batches' worth of shuffled sequences that are sorted by length together: more pads less and mixes less."""
+
+Members = npt.NDArray[np.int64]
+"""Which sequences make a batch."""
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """The batches of one epoch, as indices here and on the device."""
+
+    number: int
+    members: list[Members]
+    indices: tuple[Tensor, ...]
+
+
+class TrainingBatches:
+    """The batches of a training run.
+
+    `at(update)` depends on nothing but the dataset, the batch size, the seed and the update, so a trial resumes
+    anywhere; only the epoch last asked for is kept.
+    """
+
+    def __init__(self, dataset: Dataset, *, batch_size: int, order_seed: int, device: torch.device) -> None:
+        self._lengths = dataset.lengths.numpy() if isinstance(dataset, Ragged) else None
+        self._store = _store(dataset, device)
+        self._count = len(dataset)
+        self._batch_size = batch_size
+        self._order_seed = order_seed
+        self._device = device
+        self._epoch: _Epoch | None = None
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates in an epoch; where the batch size does not divide the sequences, one batch is smaller."""
+        return -(-self._count // self._batch_size)
+
+    @property
+    def padding(self) -> float | None:
+        """Padded over real frames of the first epoch, minus 1; None where all sequences have one length."""
+        if self._lengths is None:
+            return None
+        padded = sum(len(members) * int(self._lengths[members].max()) for members in self._members(0))
+        return padded / int(self._lengths.sum()) - 1
+
+    def at(self, update: int) -> Batch:
+        """The batch of an update, counted from 0."""
+        number, position = divmod(update, self.per_epoch)
+        if self._epoch is None or self._epoch.number != number:
+            self._epoch = self._make_epoch(number)
+        return self._store.take(self._epoch.members[position], self._epoch.indices[position])
+
+    def _make_epoch(self, number: int) -> _Epoch:
+        members = self._members(number)
+        order = torch.from_numpy(np.concatenate(members)).to(self._device)  # (sequences,): one transfer an epoch
+        return _Epoch(number, members, torch.split(order, [len(batch) for batch in members]))
+
+    def _members(self, number: int) -> list[Members]:
+        random = np.random.default_rng(derive(self._order_seed, number))
+        if self._lengths is None:
+            return _cut(random.permutation(self._count), self._batch_size)
+        return _bucketed(self._lengths, self._batch_size, random)
+
+
+def training_batches(dataset: Dataset, *, batch_size: int, order_seed: int, device: torch.device) -> TrainingBatches:
+    """Batches in an order drawn anew each epoch from `order_seed`, with the data resident on `device`."""
+    return TrainingBatches(dataset, batch_size=batch_size, order_seed=order_seed, device=device)
+
+
+def evaluation_batches(dataset: Dataset, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
+    """Every sequence once: in order, or from the shortest to the longest where lengths differ."""
+    store = _store(dataset, device)
+    order = np.argsort(dataset.lengths.numpy(), kind="stable") if isinstance(dataset, Ragged) else None
+    for members in _cut(np.arange(len(dataset)) if order is None else order, batch_size):
+        yield store.take(members, torch.from_numpy(members).to(device))
+
+
+def _cut(order: Members, batch_size: int) -> list[Members]:
+    return np.split(order, range(batch_size, len(order), batch_size))
+
+
+def _bucketed(lengths: Members, batch_size: int, random: np.random.Generator) -> list[Members]:
+    """Sequences of like length together: shuffle, sort within pools, cut, shuffle the batches."""
+    batches: list[Members] = []
+    for pool in _cut(random.permutation(len(lengths)), POOL_BATCHES * batch_size):
+        batches += _cut(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
+    return [batches[place] for place in random.permutation(len(batches))]
+
+
+class _Rows:
+    """Sequences of one length, on the device."""
+
+    def __init__(self, data: Arrays, device: torch.device) -> None:
+        self._inputs = data.inputs.to(device)
+        self._targets = data.targets.to(device)
+
+    def take(self, members: Members, index: Tensor) -> Batch:  # noqa: ARG002  # `_Frames` needs it on the host
+        return Batch(self._inputs.index_select(0, index), self._targets.index_select(0, index))
+
+
+class _Frames:
+    """Frames laid end to end on the device, with one frame of zeros behind them that padding points at."""
+
+    def __init__(self, data: Ragged, device: torch.device) -> None:
+        self._host_lengths = data.lengths.numpy()
+        self._inputs = _with_zero_frame(data.inputs, device)
+        self._targets = _with_zero_frame(data.targets, device)
+        self._lengths = data.lengths.to(device)
+        self._starts = data.starts.to(device)
+        self._zero_frame = len(data.inputs)
+
+    def take(self, members: Members, index: Tensor) -> Batch:
+        lengths = self._host_lengths[members]  # on the host: reading `longest` from a device would wait for it
+        longest = int(lengths.max())
+        steps = torch.arange(longest, device=index.device)
+        real = steps < self._lengths[index][:, None]  # (batch, longest)
+        frames = torch.where(real, self._starts[index][:, None] + steps, self._zero_frame)
+        return Batch(
+            _gather(self._inputs, frames),
+            _gather(self._targets, frames),
+            None if int(lengths.min()) == longest else self._lengths[index],
+        )
+
+
+def _store(dataset: Dataset, device: torch.device) -> _Rows | _Frames:
+    return _Rows(dataset, device) if isinstance(dataset, Arrays) else _Frames(dataset, device)
+
+
+def _with_zero_frame(frames: Tensor, device: torch.device) -> Tensor:
+    return torch.cat([frames.to(device), torch.zeros_like(frames[:1], device=device)])
+
+
+def _gather(flat: Tensor, frames: Tensor) -> Tensor:
+    """(frames, ...) at (batch, time) → (batch, time, ...)."""
+    return flat.index_select(0, frames.flatten()).reshape(*frames.shape, *flat.shape[1:])

@@ -1,0 +1,102 @@
+"""The right to write a study's folder: one process at a time, and who it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from harness.errors import LeaseError, LedgerError
+from harness.records import Record
+
+HEARTBEAT_SECONDS = 5.0
+EXPIRY_SECONDS = 60.0
+"""A holder on another host is taken for dead once it has been silent for so long."""
+
+
+class Holder(Record):
+    """Who holds a lease."""
+
+    host: str
+    pid: int
+    started: float
+    """Start of the process in seconds since 1970, which tells it from a later one of the same pid."""
+    heartbeat: float
+    """Seconds since 1970."""
+
+    def alive(self) -> bool:
+        if self.host != socket.gethostname():
+            return time.time() - self.heartbeat < EXPIRY_SECONDS
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+        except psutil.NoSuchProcess:
+            return False
+
+
+def _myself() -> Holder:
+    process = psutil.Process()
+    return Holder(host=socket.gethostname(), pid=process.pid, started=process.create_time(), heartbeat=time.time())
+
+
+class Lease:
+    """A file that names its holder, kept fresh by a thread until `release`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lease, or raise LeaseError naming the process that has it."""
+        self._path = folder / "lease"
+        self._stop = threading.Event()
+        self._take()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        mine = self._write_beside()
+        try:
+            for _ in range(10):
+                try:
+                    os.link(mine, self._path)  # fails where the lease exists: two drivers cannot both succeed
+                    return
+                except FileExistsError:
+                    self._clear_if_dead()
+            raise LeaseError(f"{self._path}: the lease is taken and freed too quickly; try again")
+        finally:
+            mine.unlink(missing_ok=True)
+
+    def _clear_if_dead(self) -> None:
+        try:
+            holder = Holder.model_validate_json(self._path.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:  # torn by a crash while it was written: it names nobody
+            self._path.unlink(missing_ok=True)
+            return
+        if holder.alive():
+            raise LeaseError(
+                f"{self._path.parent}: process {holder.pid} on {holder.host} is running this study; "
+                "wait for it or stop it, then run the command again"
+            )
+        self._path.unlink(missing_ok=True)
+
+    def _write_beside(self) -> Path:
+        mine = self._path.with_name(f"lease.{socket.gethostname()}.{os.getpid()}")
+        try:
+            mine.write_text(_myself().model_dump_json())
+        except OSError as error:
+            raise LedgerError(f"{self._path.parent}: cannot be written ({error.strerror}); choose another --runs") from error
+        return mine
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            # A full disk must not end the study here: the ledger will say so with its own words.
+            with contextlib.suppress(OSError, LedgerError):
+                self._write_beside().replace(self._path)
+
+    def release(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._path.unlink(missing_ok=True)

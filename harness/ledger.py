@@ -1,0 +1,254 @@
+"""Every trial of a study and what became of it: the truth that a run continues from.
+
+One Optuna study for each cell and phase, in one append-only journal.  A trial's record is written when it is dealt,
+each curve point and the result once.  Trials are decided elsewhere, so Optuna's storage is used directly, without
+its samplers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.errors import LedgerError
+from harness.records import Manifest, Outcome, Point, Trial, TrialResult
+
+JOURNAL = "ledger.log"
+MANIFEST = "manifest.json"
+STUDY_FILE = "study.toml"
+LOCK_GRACE_SECONDS = 5
+"""A lock that a killed process left is broken after so long."""
+
+_STATE_OF: dict[Outcome, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "diverged": TrialState.PRUNED,
+    "out-of-memory": TrialState.FAIL,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial as the ledger knows it."""
+
+    trial: Trial
+    attempt: int
+    """How often it was dealt, from 1."""
+    points: tuple[Point, ...] = ()
+    result: TrialResult | None = None
+    """None until it has ended."""
+
+
+class Ledger:
+    """The ledger of one study's folder; thread-safe.  Any failure to write is a LedgerError."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Open or create; the journal must have been mended (`repair`) by the holder of the lease."""
+        self.folder = folder
+        self.manifest = manifest
+        self._lock = threading.RLock()
+        path = str(folder / JOURNAL)
+        with _as_ledger_error(folder):
+            backend = JournalFileBackend(path, JournalFileOpenLock(path, grace_period=LOCK_GRACE_SECONDS))
+            self._storage = JournalStorage(backend)
+            self._entries, self._ids, self._studies = _read(self._storage)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All trials in the order of their first dealing."""
+        with self._lock:
+            return tuple(self._entries.values())
+
+    def entry(self, key: str) -> Entry:
+        with self._lock:
+            return self._entries[key]
+
+    def begin(self, trial: Trial) -> int:
+        """Record that a trial is dealt, for the first time or again; returns the attempt, from 1."""
+        with self._lock, _as_ledger_error(self.folder):
+            known = self._entries.get(trial.key)
+            attempt = known.attempt + 1 if known else 1
+            if known is None:
+                self._ids[trial.key] = self._storage.create_new_trial(self._study_of(trial), _template(trial))
+            self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", attempt)
+            self._entries[trial.key] = replace(known, attempt=attempt) if known else Entry(trial, attempt)
+            return attempt
+
+    def report(self, key: str, point: Point) -> bool:
+        """Record a curve point; False where the ledger holds it already (a worker that went back to a checkpoint)."""
+        with self._lock, _as_ledger_error(self.folder):
+            entry = self._entries[key]
+            if entry.points and point.update <= entry.points[-1].update:
+                return False
+            name = f"point/{len(entry.points):06d}"
+            self._storage.set_trial_user_attr(self._ids[key], name, point.model_dump(mode="json"))
+            self._entries[key] = replace(entry, points=(*entry.points, point))
+            return True
+
+    def finish(self, key: str, result: TrialResult) -> None:
+        """Record how a trial ended; a second ending is refused, since results are written once."""
+        with self._lock, _as_ledger_error(self.folder):
+            entry = self._entries[key]
+            if entry.result is not None:
+                raise LedgerError(f"{key}: has ended already as {entry.result.outcome}")
+            self._storage.set_trial_user_attr(self._ids[key], "result", result.model_dump(mode="json"))
+            values = None if result.outcome != "complete" or result.score is None else [result.score]
+            self._storage.set_trial_state_values(self._ids[key], _STATE_OF[result.outcome], values)
+            self._entries[key] = replace(entry, result=result)
+
+    def _study_of(self, trial: Trial) -> int:
+        name = f"{trial.cell}/{trial.phase}"
+        if name not in self._studies:
+            facts = next(facts for facts in self.manifest.cells if facts.cell == trial.cell)
+            lower = facts.metric.better == "lower"
+            direction = StudyDirection.MINIMIZE if lower else StudyDirection.MAXIMIZE
+            self._studies[name] = self._storage.create_new_study([direction], name)
+        return self._studies[name]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study's folder as it stood when it was read."""
+
+    folder: Path
+    manifest: Manifest
+    trials: tuple[Entry, ...]
+
+    def entries(self) -> tuple[Entry, ...]:
+        return self.trials
+
+
+def read_study(folder: Path) -> Snapshot:
+    """What a folder holds, without writing to it; a study that is running may be read."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise LedgerError(f"{folder}: holds no study; `harness run` writes one here")
+    journal = folder / JOURNAL
+    if not journal.exists():
+        return Snapshot(folder, manifest, ())
+    with _as_ledger_error(folder):
+        entries, _, _ = _read(JournalStorage(_WholeLines(str(journal))))
+    return Snapshot(folder, manifest, tuple(entries.values()))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise LedgerError(f"{folder / MANIFEST}: cannot be read ({str(error).splitlines()[0]}); use --fresh") from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename: a reader sees the old text or the new one."""
+    with _as_ledger_error(path.parent):
+        beside = path.with_name(path.name + ".writing")
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+
+def repair(folder: Path) -> str | None:
+    """Cut the journal to its last whole line; what was dropped, in words, or None.
+
+    A kill or a full disk can leave half a line, after which every later write would make the journal unreadable.
+    """
+    path = folder / JOURNAL
+    if not path.exists():
+        return None
+    with _as_ledger_error(folder), path.open("r+b") as file:
+        content = file.read()
+        keep = _length_of_whole_lines(content)
+        if keep == len(content):
+            return None
+        file.truncate(keep)
+        return f"{path}: dropped a torn last record of {len(content) - keep} bytes; the trial it belongs to is dealt again"
+
+
+def _length_of_whole_lines(content: bytes) -> int:
+    keep = content.rfind(b"\n") + 1
+    if keep == 0:
+        return 0
+    last = content.rfind(b"\n", 0, keep - 1) + 1
+    try:
+        json.loads(content[last:keep])
+    except ValueError:
+        return last
+    return keep
+
+
+class _WholeLines(JournalFileBackend):
+    """A journal that may only be read."""
+
+    def append_logs(self, logs: list[dict[str, object]]) -> None:
+        raise LedgerError("this journal was opened for reading")
+
+
+def _template(trial: Trial) -> FrozenTrial:
+    # Optuna demands a distribution for each param it stores, so parameters live in the record alone.
+    return FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        values=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={"trial": trial.model_dump(mode="json")},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _read(storage: JournalStorage) -> tuple[dict[str, Entry], dict[str, int], dict[str, int]]:
+    """Entries by key in the order of their ids, trial ids by key, Optuna studies by name."""
+    studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    trials = [trial for study in studies.values() for trial in storage.get_all_trials(study, deepcopy=False)]
+    entries: dict[str, Entry] = {}
+    ids: dict[str, int] = {}
+    for frozen in sorted(trials, key=lambda frozen: frozen._trial_id):
+        entry = _entry(frozen)
+        entries[entry.trial.key] = entry
+        ids[entry.trial.key] = frozen._trial_id
+    return entries, ids, studies
+
+
+def _entry(frozen: FrozenTrial) -> Entry:
+    attributes = frozen.user_attrs
+    points = sorted(name for name in attributes if name.startswith("point/"))
+    result = attributes.get("result") if frozen.state.is_finished() else None
+    return Entry(
+        trial=Trial.model_validate(attributes["trial"]),
+        attempt=attributes.get("attempt", 0),
+        points=tuple(Point.model_validate(attributes[name]) for name in points),
+        result=TrialResult.model_validate(result) if result else None,
+    )
+
+
+@contextlib.contextmanager
+def _as_ledger_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise LedgerError(
+            f"{folder}: the ledger cannot be written ({what}); mend that and run the same command again"
+        ) from error
+    except ValueError as error:
+        what = str(error).splitlines()[0]
+        raise LedgerError(f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew") from error

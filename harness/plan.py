@@ -1,0 +1,272 @@
+"""Study × registry → cells: what will be trained, at which size and for how long, and what is left out and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.budget import Size, count_at, solve
+from harness.errors import BudgetError, SpaceError, StudyError
+from harness.model import Model, Published
+from harness.records import (
+    Cell,
+    CellFacts,
+    LeftOut,
+    MetricFacts,
+    ParamValue,
+    Plugin,
+    Resources,
+    Schedule,
+    TaskRef,
+    Training,
+    digest_of,
+)
+from harness.registry import Registry
+from harness.signature import Signature
+from harness.space import CellSpace, cell_space, contains, describe
+from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
+from harness.task import Metric, Task
+
+FAIR_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell, with all that its trials are made from."""
+
+    facts: CellFacts
+    task: Task
+    model: Model
+    signature: Signature
+    space: CellSpace
+    training: Training
+    schedule: Schedule
+    resources: Resources
+    tolerance: float
+    setting: Published | None
+    """The published setting that the cell trains as it stands, without a search; None where it searches."""
+    data: Mapping[str, str]
+    plugins: tuple[Plugin, ...]
+
+    @property
+    def cell(self) -> Cell:
+        return self.facts.cell
+
+    def size(self, build: Mapping[str, ParamValue]) -> Size:
+        """Widths for a configuration; BudgetError with the reason where it cannot serve."""
+        reason = self.model.unsupported(self.signature, **build)
+        if reason is not None:
+            raise BudgetError(reason)
+        if self.facts.parameters is None:
+            raise BudgetError(f"{self.cell}: has published widths and no budget to solve")
+        return solve(self.model, self.signature, build, budget=self.facts.parameters, tolerance=self.tolerance)
+
+    def published_size(self) -> Size:
+        """The published setting at its own widths under `paper`, at solved ones under `fair`."""
+        if self.setting is None:
+            raise BudgetError(f"{self.cell}: has no published setting")
+        if self.facts.parameters is not None:
+            return self.size(self.setting.params)
+        count = count_at(self.model, self.signature, self.setting.widths, self.setting.params)
+        return Size(self.setting.widths, count, count.parameters, 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    study: Study
+    cells: tuple[CellPlan, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def trials(self) -> int:
+        """Search and final trials of all cells."""
+        return sum(plan.facts.trials + plan.facts.repetitions for plan in self.cells)
+
+
+def make_plan(study: Study, registry: Registry) -> Plan:
+    """Every cell of a study.  StudyError, UnknownNameError or SpaceError where it cannot be run as written."""
+    tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
+    models = [(_model_label(entry), entry) for entry in study.models]
+    _refuse_duplicates("task", [label for label, _ in tasks])
+    _refuse_duplicates("model", [label for label, _ in models])
+    for _, model_entry in models:
+        registry.model(model_entry.name)
+    cells: list[CellPlan] = []
+    left_out: list[LeftOut] = []
+    for task_label, task_entry in tasks:
+        for model_label, model_entry in models:
+            cell = Cell(task=task_label, model=model_label)
+            planned = _plan_cell(study, registry, cell, task_entry, model_entry)
+            if isinstance(planned, CellPlan):
+                cells.append(planned)
+            else:
+                left_out.append(planned)
+    if not cells:
+        raise StudyError(f"study {study.name!r} has no cell to run: {left_out[0].cell}: {left_out[0].reason}")
+    return Plan(study, tuple(cells), tuple(left_out))
+
+
+def _plan_cell(
+    study: Study, registry: Registry, cell: Cell, task_entry: TaskEntry, model_entry: ModelEntry
+) -> CellPlan | LeftOut:
+    task_source, model_source = registry.task(task_entry.name), registry.model(model_entry.name)
+    task, model = registry.make_task(task_entry.name, task_entry.options), model_source.value
+    takes_published = study.protocol == "paper" or model_entry.setting == "published"
+    setting = model.published(task.row()) if takes_published else None
+    if takes_published and setting is None:
+        return LeftOut(cell=cell, reason=f"no published setting of {model.name} for {task.row()}")
+    signature = task.signature().with_embedding(setting.embedding if setting else None)
+    space = cell_space(
+        task, model, signature, shared=study.search.space, own=model_entry.space, where=f"study {study.name!r}, {cell}"
+    )
+    if setting is not None:
+        _check_published(cell, setting, space, model_entry, study)
+    section = study.training.overridden_by(task_entry.training)
+    training, schedule = _training(study, task, section, setting, cell)
+    plugins = tuple(dict.fromkeys((task_source.plugin, model_source.plugin)))
+    data = {file.name: file.sha256 for file in task.files()}
+    facts = CellFacts(
+        cell=cell,
+        task=TaskRef(name=task.name, options=task_entry.options),
+        model=model.name,
+        metric=metric_facts(task.metric),
+        parameters=None if study.protocol == "paper" else _parameters(task, task_entry, study),
+        floor=task.floor(),
+        **_published_facts(task, model),
+        trials=0 if setting else study.budget.trials,
+        repetitions=study.budget.repetitions,
+        assumed=tuple(sorted(setting.assumed)) if setting else (),
+        fingerprint={},
+    )
+    plan = CellPlan(
+        facts=facts,
+        task=task,
+        model=model,
+        signature=signature,
+        space=space,
+        training=training,
+        schedule=schedule,
+        resources=task_entry.resources or study.resources,
+        tolerance=study.budget.tolerance,
+        setting=setting,
+        data=data,
+        plugins=plugins,
+    )
+    fingerprint = _fingerprint(plan, study)
+    return replace(plan, facts=facts.model_copy(update={"fingerprint": fingerprint}))
+
+
+def metric_facts(metric: Metric) -> MetricFacts:
+    return MetricFacts(
+        name=metric.name, unit=metric.unit, better=metric.better, margin=metric.margin, scale=metric.scale
+    )
+
+
+def _published_facts(task: Task, model: Model) -> dict[str, object]:
+    row = task.published()
+    if row is None or model.name not in row.results:
+        return {}
+    return {"published": row.results[model.name], "published_source": row.source}
+
+
+def _parameters(task: Task, entry: TaskEntry, study: Study) -> int:
+    if entry.parameters != "published":
+        return entry.parameters
+    row = task.published()
+    if row is None or row.parameters is None:
+        raise StudyError(
+            f"study {study.name!r}: no parameter size is published for {task.row()}; give the task parameters = N"
+        )
+    return row.parameters
+
+
+def _training(
+    study: Study, task: Task, section: TrainingSection, setting: Published | None, cell: Cell
+) -> tuple[Training, Schedule]:
+    """Epochs as updates.  Under `paper` the setting's own batch, epochs and schedule, unless the study says else."""
+    as_published = setting is not None and study.protocol == "paper"
+    batch_size = section.batch_size or (setting.batch_size if setting and as_published else FAIR_BATCH_SIZE)
+    per_epoch = math.ceil(task.training_sequences() / batch_size)
+    epochs = section.epochs or (setting.epochs if setting and as_published else None)
+    updates = section.updates
+    if updates is None:
+        if epochs is None:
+            raise StudyError(f"study {study.name!r}, {cell}: training has no length; give updates or epochs")
+        updates = math.ceil(epochs * per_epoch)
+    spaced = math.ceil(updates / section.evaluations)
+    training = Training(
+        updates=updates,
+        batch_size=batch_size,
+        # The published numbers were read once an epoch; a run too short for three of them is spaced evenly.
+        evaluate_every=per_epoch if as_published and updates >= 3 * per_epoch else spaced,
+        patience=section.patience,
+        minimum_updates=section.minimum_updates,
+        seconds=section.seconds,
+    )
+    published_schedule = setting.optimisation.schedule if setting and as_published else Schedule()
+    return training, section.schedule or published_schedule
+
+
+def _check_published(cell: Cell, setting: Published, space: CellSpace, entry: ModelEntry, study: Study) -> None:
+    """A study that narrows the space must not train a setting from outside it under the same name."""
+    given: dict[str, ParamValue] = {
+        "optimizer": setting.optimisation.optimizer,
+        "clip": setting.optimisation.clip,
+        **setting.params,
+    }
+    for name in (*entry.space, *study.search.space):
+        if name in given and not contains(space.dimensions[name], given[name]):
+            raise SpaceError(
+                f"study {study.name!r}, {cell}: the published setting has {name} = {given[name]!r}, outside the "
+                f"study's space {describe(space.dimensions[name])}; widen the space or drop the setting"
+            )
+
+
+def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
+    """Digests of everything that alters the cell's trials, by name."""
+    parts: dict[str, object] = {
+        "task options": plan.task.model_dump(mode="json"),
+        "model": plan.model.name,
+        "space": {name: repr(dimension) for name, dimension in plan.space.dimensions.items()},
+        "training": plan.training.model_dump(mode="json"),
+        "schedule": plan.schedule.model_dump(mode="json"),
+        "parameters": plan.facts.parameters,
+        "tolerance": plan.tolerance,
+        "sampler": study.search.sampler,
+        "seed": study.search.seed,
+        "setting": repr(plan.setting),
+        "data": dict(plan.data),
+        "plugins": [plugin.model_dump(mode="json") for plugin in plan.plugins],
+    }
+    return {name: digest_of(part)[:16] for name, part in parts.items()}
+
+
+def _task_label(entry: TaskEntry, registry: Registry) -> str:
+    """The name plus the options that differ from the defaults, unless the study gives a label."""
+    if entry.label is not None:
+        return entry.label
+    task = registry.make_task(entry.name, entry.options)
+    defaults = type(task).model_fields
+    different = {key: value for key, value in sorted(entry.options.items()) if value != defaults[key].default}
+    return "-".join([entry.name, *(f"{_safe(key)}-{_safe(value)}" for key, value in different.items())])
+
+
+def _model_label(entry: ModelEntry) -> str:
+    if entry.label is not None:
+        return entry.label
+    suffix = ["published"] if entry.setting == "published" else []
+    fixed = [f"{_safe(key)}-{_safe(value)}" for key, value in sorted(entry.space.items())]
+    return "-".join([entry.name, *suffix, *fixed])
+
+
+def _safe(value: object) -> str:
+    kept = "".join(character if character.isalnum() or character == "." else "-" for character in str(value).lower())
+    return "-".join(part for part in kept.split("-") if part)
+
+
+def _refuse_duplicates(kind: str, labels: list[str]) -> None:
+    seen: set[str] = set()
+    for label in labels:
+        if label in seen:
+            raise StudyError(f"two {kind}s of the study are labelled {label!r}; give one of them another: as = \"…\"")
+        seen.add(label)

@@ -1,0 +1,251 @@
+"""What a cell's trials add up to, and a study as it is read back: the ground of tracking and report alike."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import pandas as pd
+
+from harness.ledger import Entry
+from harness.records import Cell, CellFacts, Manifest, Outcome, Phase, Trial
+from harness.search import winner
+from harness.statistics import Scale, Summary, summarise
+
+State = Literal["complete", "partial", "failed", "incomplete"]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many trials of one cell and phase were dealt, and how many of them have ended."""
+
+    dealt: int
+    ended: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How many trials the ledger held when the store was last brought up to it."""
+
+    counts: Mapping[tuple[str, Phase], Count]
+    """By cell, as text, and phase; superseded finals included."""
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Mark:
+        dealt: Counter[tuple[str, Phase]] = Counter()
+        ended: Counter[tuple[str, Phase]] = Counter()
+        for entry in entries:
+            place = (str(entry.trial.cell), entry.trial.phase)
+            dealt[place] += 1
+            ended[place] += entry.result is not None
+        return cls({place: Count(dealt[place], ended[place]) for place in sorted(dealt)})
+
+    def to_json(self) -> str:
+        return json.dumps([[cell, phase, count.dealt, count.ended] for (cell, phase), count in self.counts.items()])
+
+    @classmethod
+    def from_json(cls, text: str) -> Mark:
+        return cls({(cell, phase): Count(dealt, ended) for cell, phase, dealt, ended in json.loads(text)})
+
+    @property
+    def total(self) -> int:
+        return sum(count.dealt for count in self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(count.ended for count in self.counts.values())
+
+    def of_cell(self, cell: Cell) -> dict[Phase, Count]:
+        return {phase: count for (name, phase), count in self.counts.items() if name == str(cell)}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one cell stands."""
+
+    facts: CellFacts
+    search: tuple[Entry, ...]
+    """In order of dealing."""
+    finals: tuple[Entry, ...]
+    """Of the present winner, by repetition."""
+    superseded: tuple[Entry, ...]
+    """Finals of an earlier winner: shown, never averaged."""
+    winner: Entry | None
+    """The best complete search trial; None under protocol `paper`."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return (*self.search, *self.finals, *self.superseded)
+
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """Of search trials and the present finals."""
+        return Counter(entry.result.outcome for entry in (*self.search, *self.finals) if entry.result is not None)
+
+    @property
+    def search_ended(self) -> int:
+        return sum(entry.result is not None for entry in self.search)
+
+    @property
+    def finals_ended(self) -> int:
+        return sum(entry.result is not None for entry in self.finals)
+
+    @property
+    def granted(self) -> int:
+        return self.facts.trials + self.facts.repetitions
+
+    @property
+    def state(self) -> State:
+        """Complete: all that was granted has ended, and each repetition has a test score.
+
+        Failed: nothing more can come and no score is there.  Partial: some repetitions have none, so that a mean
+        over the rest would favour a model that fails.
+        """
+        if self.search_ended < self.facts.trials:
+            return "incomplete"
+        if self.facts.trials > 0 and self.winner is None:
+            return "failed"
+        if self.finals_ended < self.facts.repetitions:
+            return "incomplete"
+        scored = len(self.scores("test"))
+        if scored == 0:
+            return "failed"
+        return "complete" if scored >= self.facts.repetitions else "partial"
+
+    @property
+    def reason(self) -> str:
+        """Outcomes other than complete, most frequent first, and what the first of them said; '' where all are."""
+        lost = Counter({outcome: n for outcome, n in self.outcomes.items() if outcome != "complete"})
+        said = [
+            entry.result.reason
+            for entry in (*self.search, *self.finals)
+            if entry.result is not None and entry.result.outcome != "complete" and entry.result.reason
+        ]
+        counts = ", ".join(f"{n} {outcome}" for outcome, n in lost.most_common())
+        return ": ".join([counts, *said[:1]]) if counts else ""
+
+    @property
+    def setting(self) -> Trial | None:
+        """What the cell's result was measured with: the winner, or the published setting."""
+        if self.winner is not None:
+            return self.winner.trial
+        return self.finals[0].trial if self.finals else None
+
+    @property
+    def best_validation(self) -> float | None:
+        return None if self.winner is None or self.winner.result is None else self.winner.result.score
+
+    @property
+    def test_opened(self) -> int:
+        """How often the test split was scored, superseded finals included."""
+        return sum(entry.result.test_opened for entry in (*self.finals, *self.superseded) if entry.result is not None)
+
+    def scores(self, weights: str) -> list[float]:
+        """The cell's metric of complete finals, by repetition; `weights`: 'test' or 'test-last3'."""
+        results = [entry.result for entry in self.finals if entry.result is not None]
+        found = [
+            result.metrics.get(weights, {}).get(self.facts.metric.name, math.nan)
+            for result in results
+            if result.outcome == "complete"
+        ]
+        return [score for score in found if math.isfinite(score)]
+
+    def summary(self, weights: str) -> Summary | None:
+        """Over repetitions; on the metric's scale, or on a linear one where a score is not positive."""
+        scores = self.scores(weights)
+        positive = all(score > 0 for score in scores)
+        scale: Scale = self.facts.metric.scale if positive else "linear"
+        return summarise(scores, scale) if scores else None
+
+
+def standing(facts: CellFacts, entries: Iterable[Entry]) -> Standing:
+    """How a cell stands, given the trials of any number of cells."""
+    own = [entry for entry in entries if entry.trial.cell == facts.cell]
+    search = tuple(entry for entry in own if entry.trial.phase == "search")
+    best = winner(search, facts.metric.better)
+    key = best.trial.key if best is not None else None
+    finals = [entry for entry in own if entry.trial.phase == "final"]
+    present = [entry for entry in finals if entry.trial.winner == key]
+    return Standing(
+        facts=facts,
+        search=search,
+        finals=tuple(sorted(present, key=lambda entry: (entry.trial.repetition or 0, entry.trial.number))),
+        superseded=tuple(entry for entry in finals if entry.trial.winner != key),
+        winner=best,
+    )
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as the store holds it."""
+
+    manifest: Manifest
+    entries: tuple[Entry, ...]
+    """In order of dealing, without their curves."""
+    mark: Mark | None
+    """None where the store was never brought up to the ledger."""
+    others: tuple[str, ...] = ()
+    """Older study ids of the same name."""
+
+    @property
+    def cells(self) -> tuple[CellFacts, ...]:
+        return self.manifest.cells
+
+    @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        return tuple(standing(facts, self.entries) for facts in self.cells)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: see `trial_frame`."""
+        return trial_frame(self.standings)
+
+    def lacking(self, cell: Cell) -> int | None:
+        """How many ended trials of a cell the store lacks against its mark; None without a mark.
+
+        Negative where the store is ahead of it: a study that is running.
+        """
+        if self.mark is None:
+            return None
+        held = sum(entry.trial.cell == cell and entry.result is not None for entry in self.entries)
+        return sum(count.ended for count in self.mark.of_cell(cell).values()) - held
+
+
+def trial_frame(standings: Sequence[Standing]) -> pd.DataFrame:
+    """One row a trial: its place, its outcome and costs, `params.<dimension>`, `<weights>/<metric>`."""
+    rows = [
+        _row(entry, superseded=superseded)
+        for one in standings
+        for entries, superseded in ((one.search, False), (one.finals, False), (one.superseded, True))
+        for entry in entries
+    ]
+    return pd.DataFrame(rows, columns=None if rows else [*_OF_TRIAL, *_OF_RESULT])
+
+
+_OF_TRIAL = (
+    "key", "task", "model", "phase", "number", "repetition", "winner", "superseded", "attempt", "parameters", "widths",
+)  # fmt: skip
+_OF_RESULT = (
+    "outcome", "reason", "score", "updates", "epochs", "best_update", "train_seconds", "started", "ended", "peak_bytes",
+    "padding", "state_bytes", "receptive_field", "node", "worker", "device", "weights", "weights_sha256", "test_opened",
+)  # fmt: skip
+
+
+def _row(entry: Entry, *, superseded: bool) -> dict[str, object]:
+    trial, result = entry.trial, entry.result
+    widths = " ".join(str(width) for width in trial.widths)
+    place = (
+        trial.key, trial.cell.task, trial.cell.model, trial.phase, trial.number, trial.repetition, trial.winner,
+        superseded, entry.attempt, trial.parameters, widths,
+    )  # fmt: skip
+    row: dict[str, object] = dict(zip(_OF_TRIAL, place, strict=True))
+    row |= {name: getattr(result, name, None) for name in _OF_RESULT}
+    row |= {f"params.{name}": value for name, value in trial.params.items()}
+    if result is not None:
+        row |= {f"{part}/{name}": value for part, values in result.metrics.items() for name, value in values.items()}
+    return row

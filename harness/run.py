@@ -1,0 +1,301 @@
+"""A study from start to end: the conductor between plan, ledger, dealer, workers and tracking."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import psutil
+import torch
+
+from harness.data import verify_all
+from harness.errors import LedgerError
+from harness.lease import Lease
+from harness.ledger import MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
+from harness.plan import CellPlan, make_plan
+from harness.plugins import Loaded, register_listener
+from harness.records import Manifest, Point, Resources, Trial, TrialResult
+from harness.search import CellState, Dealer
+from harness.study import Study, study_toml
+from harness.trial import Desk, environment_versions
+
+DEATHS_WITHOUT_PROGRESS = 2
+"""A trial whose worker died so often with nothing new on its curve is taken to be the cause."""
+MOST_DEATHS = 10
+"""A trial whose worker died so often ends as failed, whatever the cause."""
+
+Execute = Callable[[Desk], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of the command ended."""
+
+    study_id: str
+    folder: Path
+    complete: bool
+    """Every cell has all that it was granted."""
+    failed: tuple[str, ...]
+    """Cells without a complete final trial for each repetition, and why."""
+    messages: tuple[str, ...]
+    """What the user should know: repaired journals, passed-over checkpoints, hooks that raised."""
+
+
+@dataclass
+class Runner:
+    """One run of one study.  `open` checks everything a user can get wrong before anything is written."""
+
+    study: Study
+    loaded: Loaded
+    runs: Path
+    fresh: bool = False
+    messages: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every in-memory study
+        self.plan = make_plan(self.study, self.loaded.registry)
+        self.folder = (self.runs / self.study.name).resolve()
+
+    def check(self) -> None:
+        """Raise for a budget that no width meets or data that are not there, before a folder is made."""
+        for plan in self.plan.cells:
+            state = self._state(plan, study_id="unwritten")
+            _ = state.search_trial(0) if plan.setting is None else plan.published_size()
+        verify_all([file for plan in self.plan.cells for file in plan.task.files()])
+
+    def run(self, execute: Execute, listeners: Sequence[object] = ()) -> Outcome:
+        """Begin or continue the study, until it is finished or interrupted."""
+        self.check()
+        lease = self._open_folder()
+        unregister: list[Callable[[], None]] = []
+        try:
+            ledger = self._open_ledger()
+            desk = Conductor(ledger, self._dealer(ledger), self.loaded, self.messages)
+            unregister = [register_listener(self.loaded, listener) for listener in listeners]
+            desk.tell("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
+            try:
+                execute(desk)
+            finally:
+                desk.tell(
+                    "harness_study_finished", study=self.study, study_id=self.study_id, complete=desk.finished()
+                )
+            return self._outcome(desk)
+        finally:
+            for undo in unregister:
+                undo()
+            lease.release()
+
+    @property
+    def study_id(self) -> str:
+        return self.manifest.study_id
+
+    def _open_folder(self) -> Lease:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: cannot be made ({error.strerror}); choose another --runs") from error
+        lease = Lease(self.folder)
+        try:
+            if self.fresh:
+                _set_aside(self.folder)
+            self.manifest = self._manifest(read_manifest(self.folder))
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    def _open_ledger(self) -> Ledger:
+        repaired = repair(self.folder)
+        if repaired:
+            self.messages.append(repaired)
+        write_atomically(self.folder / STUDY_FILE, study_toml(self.study))
+        write_atomically(self.folder / MANIFEST, self.manifest.model_dump_json(indent=1))
+        return Ledger(self.folder, self.manifest)
+
+    def _manifest(self, before: Manifest | None) -> Manifest:
+        """This study's manifest; cells of earlier runs that this one does not name stay in it."""
+        cells = tuple(plan.facts for plan in self.plan.cells)
+        if before is not None:
+            planned = {facts.cell: facts for facts in cells}
+            for facts in before.cells:
+                now = planned.get(facts.cell)
+                if now is not None and now.fingerprint != facts.fingerprint:
+                    raise LedgerError(_changed(self.folder, str(facts.cell), facts.fingerprint, now.fingerprint))
+            cells = (*(facts for facts in before.cells if facts.cell not in planned), *cells)
+        return Manifest(
+            study=self.study.name,
+            study_id=before.study_id if before else uuid.uuid4().hex[:12],
+            created=before.created if before else time.time(),
+            protocol=self.study.protocol,
+            sampler=self.study.search.sampler,
+            seed=self.study.search.seed,
+            cells=cells,
+            left_out=self.plan.left_out,
+            plugins=self.loaded.registry.plugins,
+            versions=environment_versions(),
+            machine=machine(),
+            git=_git_commit(),
+            data={name: digest for plan in self.plan.cells for name, digest in plan.data.items()},
+        )
+
+    def _state(self, plan: CellPlan, study_id: str) -> CellState:
+        search = self.study.search
+        return CellState(plan, study_id=study_id, seed=search.seed, sampler=search.sampler)
+
+    def _dealer(self, ledger: Ledger) -> Dealer:
+        """The dealer as it would stand, had nothing been interrupted; trials found running are dealt again."""
+        states = {plan.cell: self._state(plan, self.study_id) for plan in self.plan.cells}
+        for entry in ledger.entries():
+            if entry.trial.cell in states:
+                states[entry.trial.cell].entries[entry.trial.key] = entry
+        for state in states.values():
+            if len(state.searched) > state.plan.facts.trials and state.plan.setting is None:
+                raise LedgerError(
+                    f"{self.folder}: {state.plan.cell} holds {len(state.searched)} search trials, more than "
+                    f"budget.trials = {state.plan.facts.trials}; raise it, or use --fresh"
+                )
+            searched = [entry for entry in state.searched if entry.result is None]
+            finals = [entry for entry in state.finals() if entry.result is None]
+            state.again = [entry.trial.key for entry in (*searched, *finals)]
+        return Dealer(list(states.values()))
+
+    def _outcome(self, desk: Conductor) -> Outcome:
+        complete = desk.finished()
+        failed = [text for state in desk.dealer.cells.values() if (text := _failure(state))] if complete else []
+        return Outcome(self.study_id, self.folder, complete, tuple(failed), tuple(self.messages))
+
+
+class Conductor:
+    """The desk of a study: every trial and outcome passes through the ledger, then the dealer, then the hooks."""
+
+    def __init__(self, ledger: Ledger, dealer: Dealer, loaded: Loaded, messages: list[str]) -> None:
+        self.ledger = ledger
+        self.dealer = dealer
+        self._loaded = loaded
+        self._messages = messages
+        self._deaths: dict[str, list[int]] = {}
+
+    def classes(self) -> tuple[Resources, ...]:
+        return tuple(dict.fromkeys(state.plan.resources for state in self.dealer.cells.values()))
+
+    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+        trial = self.dealer.deal(fits)
+        if trial is None:
+            return None
+        attempt = self.ledger.begin(trial)
+        self.tell("harness_trial_started", trial=trial, attempt=attempt)
+        return trial, attempt
+
+    def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
+        for point in points:
+            if self.ledger.report(trial.key, point):
+                self.tell("harness_trial_reported", trial=trial, point=point)
+
+    def end(self, trial: Trial, result: TrialResult) -> None:
+        self.ledger.finish(trial.key, result)
+        self.dealer.ended(trial, result)
+        self.tell("harness_trial_finished", trial=trial, result=result)
+
+    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
+        """Deal it again, unless it is the likely cause: then its death is its outcome and spends budget."""
+        deaths = self._deaths.setdefault(trial.key, [])
+        deaths.append(len(self.ledger.entry(trial.key).points))
+        recent = deaths[-DEATHS_WITHOUT_PROGRESS:]
+        stuck = len(recent) == DEATHS_WITHOUT_PROGRESS and len(set(recent)) == 1
+        if own_fault:
+            self.end(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
+        elif stuck or len(deaths) >= MOST_DEATHS:
+            reason = f"its worker died {len(deaths)} times: {why}"
+            self.end(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
+        else:
+            self._messages.append(f"{trial.key}: its worker died ({why}); dealt again")
+            self.dealer.lost(trial)
+
+    def finished(self) -> bool:
+        return self.dealer.finished()
+
+    def tell(self, hook: str, **facts: object) -> None:
+        """Call a lifecycle hook; a listener that raises costs a message, not the study."""
+        try:
+            getattr(self._loaded.hooks.hook, hook)(**facts)
+        except Exception as error:  # the plugin border
+            message = f"a plugin raised in {hook} ({type(error).__name__}: {error})"
+            if message not in self._messages:
+                self._messages.append(message)
+
+
+def machine() -> dict[str, str]:
+    """What a reader of timings needs to know."""
+    found = {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpu": _processor(),
+        "cores": str(psutil.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
+    }
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git_commit() -> str:
+    """Commit of the code that runs, with `+` where the tree differs from it; empty outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return described.stdout.strip()
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep an earlier study readable under its id, beside the fresh one."""
+    before = read_manifest(folder)
+    if before is None:
+        return
+    kept = folder.with_name(f"{folder.name}.{before.study_id}")
+    kept.mkdir()
+    for path in folder.iterdir():
+        if not path.name.startswith("lease"):
+            path.rename(kept / path.name)
+
+
+def _changed(folder: Path, cell: str, before: dict[str, str], now: dict[str, str]) -> str:
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return (
+        f"{folder}: {cell} was begun with other {', '.join(names)}; its trials cannot be continued. "
+        "Put them back, give the study another name, or use --fresh"
+    )
+
+
+def _failure(state: CellState) -> str | None:
+    """Why a cell has no full result, in one line."""
+    finals = state.finals()
+    reasons = [entry.result.reason for entry in (*state.searched, *finals) if entry.result and entry.result.reason]
+    reason = f": {reasons[-1]}" if reasons else ""
+    if state.plan.setting is None and state.winner() is None:
+        return f"{state.plan.cell}: no search trial completed{reason}"
+    complete = sum(entry.result is not None and entry.result.outcome == "complete" for entry in finals)
+    if complete < state.plan.facts.repetitions:
+        return f"{state.plan.cell}: {complete} of {state.plan.facts.repetitions} final trials completed{reason}"
+    return None

@@ -1,0 +1,132 @@
+"""Search spaces: the dimensions every model shares, the model's own, and what a study fixes or restricts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from harness.errors import SpaceError, did_you_mean
+from harness.model import Model
+from harness.records import Optimisation, ParamValue, Schedule
+from harness.signature import Signature
+from harness.study import SpaceOverride
+from harness.task import Task
+
+Space = Mapping[str, BaseDistribution]
+
+REFERENCE_RATES = {"adam": 2e-3, "rmsprop": 1e-3, "sgd": 0.1, "adagrad": 1e-2}
+"""Each optimiser's own scale, so that one range of factors serves all: Adam as Bai et al. 2018, section 5.1; the
+others as their papers' and PyTorch's usual settings."""
+
+
+def common_space(task: Task) -> dict[str, BaseDistribution]:
+    """The dimensions that are the same for every model of a task."""
+    return {
+        "optimizer": CategoricalDistribution(["adam", "rmsprop"]),
+        "learning_rate_factor": FloatDistribution(0.1, 10.0, log=True),
+        "clip": CategoricalDistribution([0.25, 1.0, None]),
+        **task.regularisation(),
+    }
+
+
+@dataclass(frozen=True)
+class CellSpace:
+    """The space of a cell."""
+
+    common: Space
+    architecture: Space
+
+    @property
+    def dimensions(self) -> dict[str, BaseDistribution]:
+        """All of them, in the order of their names, which the order of drawing follows."""
+        return dict(sorted({**self.common, **self.architecture}.items()))
+
+    def build_params(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """What `Model.build` takes."""
+        return {name: value for name, value in params.items() if name in self.architecture or name == "dropout"}
+
+    def optimisation(self, params: Mapping[str, ParamValue], schedule: Schedule) -> Optimisation:
+        optimizer = str(params["optimizer"])
+        rate = REFERENCE_RATES[optimizer] * float(params["learning_rate_factor"] or 0)
+        clip = params["clip"]
+        return Optimisation.model_validate(
+            {"optimizer": optimizer, "learning_rate": rate, "clip": clip, "schedule": schedule}
+        )
+
+
+def cell_space(
+    task: Task, model: Model, signature: Signature, *, shared: SpaceOverride, own: SpaceOverride, where: str
+) -> CellSpace:
+    """The space of a cell after the study's overrides; SpaceError in one line, beginning with `where`."""
+    common = common_space(task)
+    architecture = model.space(signature)
+    clash = common.keys() & architecture.keys()
+    if clash:
+        raise SpaceError(f"{where}: model {model.name!r} searches {min(clash)!r}, which all models share")
+    for name, given in shared.items():
+        if name not in common:
+            hint = did_you_mean(name, common)
+            raise SpaceError(f"{where}: no model shares a dimension {name!r};{hint} Shared: {', '.join(common)}")
+        common[name] = restrict(common[name], given, f"{where}: {name!r}")
+    for name, given in own.items():
+        if name in common:
+            raise SpaceError(f"{where}: {name!r} is the same for every model; set it under search.space")
+        # A keyword of `build` that is not searched by default may still be given a value.
+        within = architecture.get(name, CategoricalDistribution(_values(given)))
+        architecture[name] = restrict(within, given, f"{where}: {name!r}")
+    return CellSpace(common, architecture)
+
+
+def restrict(distribution: BaseDistribution, given: ParamValue | list[ParamValue], where: str) -> BaseDistribution:
+    """A choice among the given values, each of which must lie in the distribution."""
+    values = _values(given)
+    for value in values:
+        if not contains(distribution, value):
+            raise SpaceError(f"{where} is {value!r}, outside its space {describe(distribution)}")
+    return CategoricalDistribution(values)
+
+
+def contains(distribution: BaseDistribution, value: ParamValue) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(distribution, IntDistribution):
+        on_grid = value == int(value) and (int(value) - distribution.low) % distribution.step == 0
+        return on_grid and distribution.low <= value <= distribution.high
+    return isinstance(distribution, FloatDistribution) and distribution.low <= value <= distribution.high
+
+
+def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
+    """The value at quantile `unit` in [0, 1) of a distribution: how a quasi-random point becomes parameters."""
+    if isinstance(distribution, CategoricalDistribution):
+        choices: tuple[ParamValue, ...] = distribution.choices
+        return choices[int(unit * len(choices))]
+    if isinstance(distribution, IntDistribution):
+        if distribution.log:
+            low, high = distribution.low - 0.5, distribution.high + 0.5
+            return int(min(max(round(low * (high / low) ** unit), distribution.low), distribution.high))
+        steps = (distribution.high - distribution.low) // distribution.step + 1
+        return int(distribution.low + int(unit * steps) * distribution.step)
+    if isinstance(distribution, FloatDistribution):
+        start, stop = float(distribution.low), float(distribution.high)
+        if distribution.step is not None:
+            return start + int(unit * (round((stop - start) / distribution.step) + 1)) * float(distribution.step)
+        return float(start * (stop / start) ** unit) if distribution.log else start + (stop - start) * unit
+    raise SpaceError(f"{distribution!r}: only float, int and categorical dimensions can be searched")
+
+
+def describe(distribution: BaseDistribution) -> str:
+    """A dimension in a few words."""
+    if isinstance(distribution, CategoricalDistribution):
+        return "{" + ", ".join("none" if choice is None else str(choice) for choice in distribution.choices) + "}"
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        return f"[{distribution.low}, {distribution.high}]" + (" log" if distribution.log else "")
+    return repr(distribution)
+
+
+def _values(given: ParamValue | list[ParamValue]) -> list[ParamValue]:
+    values = given if isinstance(given, list) else [given]
+    return [None if value == "none" else value for value in values]

@@ -1,0 +1,88 @@
+"""Estimators on plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a mean lies with confidence `level`, in (0, 1)."""
+
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A sample, in the unit of its values but for `std`."""
+
+    n: int
+    mean: float
+    """Arithmetic on a linear scale, geometric on a log scale."""
+    median: float
+    std: float | None
+    """With n - 1, of the values on a linear scale, of their natural logarithms on a log scale; None where n = 1."""
+    interval: Interval | None
+    """Of the mean, 95 %; None where n = 1."""
+    scale: Scale
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "linear") -> Interval | None:
+    """Student's t interval of the mean of independent, normal values; None where there are fewer than two.
+
+    On a log scale the values are log-normal and the interval is that of their geometric mean.  ValueError where a
+    value is not finite, or not positive on a log scale.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is not between 0 and 1")
+    scaled = _on_scale(values, scale)
+    if len(scaled) < 2:
+        return None
+    error = float(scaled.std(ddof=1)) / len(scaled) ** 0.5
+    reach = float(stats.t.ppf((1 + level) / 2, len(scaled) - 1)) * error
+    mean = float(scaled.mean())
+    return Interval(_off_scale(mean - reach, scale), _off_scale(mean + reach, scale), level)
+
+
+def summarise(values: Sequence[float], scale: Scale = "linear") -> Summary:
+    """ValueError where there is no value, one is not finite, or one is not positive on a log scale."""
+    scaled = _on_scale(values, scale)
+    if len(scaled) == 0:
+        raise ValueError("no values to summarise")
+    return Summary(
+        n=len(scaled),
+        mean=_off_scale(float(scaled.mean()), scale),
+        median=float(np.median(np.asarray(values, dtype=np.float64))),
+        std=float(scaled.std(ddof=1)) if len(scaled) > 1 else None,
+        interval=mean_interval(values, scale=scale),
+        scale=scale,
+    )
+
+
+def _on_scale(values: Sequence[float], scale: Scale) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"values that are not finite: {list(values)}")
+    if scale == "linear":
+        return array
+    if (array <= 0).any():
+        raise ValueError(f"a log scale takes positive values only: {list(values)}")
+    logs: NDArray[np.float64] = np.log(array)
+    return logs
+
+
+def _off_scale(value: float, scale: Scale) -> float:
+    if scale == "linear":
+        return value
+    with np.errstate(over="ignore"):
+        return float(np.exp(value))

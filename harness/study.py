@@ -1,0 +1,239 @@
+"""Study files: read, override, validate, write back in full."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from harness.errors import StudyError, did_you_mean
+from harness.records import Label, ParamValue, Record, Resources, Schedule
+
+SpaceOverride = dict[str, ParamValue | list[ParamValue]]
+"""Dimension → the one value, or the values it may take; "none" stands for None, which TOML lacks."""
+
+
+class TrainingSection(Record):
+    """How long one trial trains; exactly one of `updates` and `epochs` counts, and `epochs` are translated."""
+
+    updates: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    """16 under protocol `fair` unless given; the published one under `paper`."""
+    evaluations: int = Field(default=20, ge=1)
+    """Evaluations on validation, evenly spaced; under `paper` there is one an epoch."""
+    patience: int | None = Field(default=None, ge=1)
+    """Evaluations without a better score before a trial stops; never unless given."""
+    minimum_updates: int = Field(default=0, ge=0)
+    seconds: float | None = Field(default=None, gt=0)
+    schedule: Schedule | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingSection:
+        if self.updates is not None and self.epochs is not None:
+            raise ValueError("give updates or epochs, not both")
+        return self
+
+    def overridden_by(self, other: TrainingSection) -> TrainingSection:
+        """Every field that `other` gives, else this one's."""
+        given = other.model_dump(exclude_unset=True)
+        mine = self.model_dump(exclude_unset=True)
+        if "updates" in given or "epochs" in given:
+            mine = {key: value for key, value in mine.items() if key not in ("updates", "epochs")}
+        return TrainingSection.model_validate({**mine, **given})
+
+
+class ModelEntry(Record):
+    """A model of a study, by name, with what the study fixes or restricts in its space."""
+
+    name: str
+    label: Label | None = Field(default=None, alias="as")
+    setting: Literal["searched", "published"] = "searched"
+    """published: the model's published setting at solved widths, without a search, as a row beside the others."""
+    space: SpaceOverride = {}
+
+
+class TaskEntry(BaseModel):
+    """A task of a study; keys that are not fields are options of the task."""
+
+    model_config = {"frozen": True, "extra": "allow"}
+    __pydantic_extra__: dict[str, ParamValue]
+
+    name: str
+    label: Label | None = Field(default=None, alias="as")
+    parameters: Literal["published"] | Annotated[int, Field(ge=1)] = "published"
+    training: TrainingSection = TrainingSection()
+    resources: Resources | None = None
+
+    @property
+    def options(self) -> dict[str, ParamValue]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Budget(Record):
+    """What every model of a task is granted."""
+
+    trials: int = Field(default=20, ge=1)
+    repetitions: int = Field(default=5, ge=1)
+    tolerance: float = Field(default=0.01, gt=0, lt=1)
+    """Largest deviation from the parameter budget, as a share of the count without the embedding."""
+
+
+class Search(Record):
+    sampler: Literal["random", "tpe", "quasi-random"] = "random"
+    seed: int = Field(default=0, ge=0)
+    space: SpaceOverride = {}
+    """Fixes or restricts the dimensions that all models share."""
+
+
+class Study(Record):
+    """A whole study file."""
+
+    name: Label
+    protocol: Literal["fair", "paper"] = "fair"
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    tasks: tuple[TaskEntry, ...] = Field(min_length=1)
+    budget: Budget = Budget()
+    training: TrainingSection = TrainingSection()
+    search: Search = Search()
+    resources: Resources = Resources()
+
+
+def read_study_file(path: Path, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Study:
+    """The study in a TOML file, after `overrides` (`budget.trials=3`) and then whole top-level `values`."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StudyError(f"{path}: no such file; the shipped ones are in studies/") from error
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not a TOML file ({error})") from error
+    for override in overrides:
+        _override(data, override)
+    data.update(values or {})
+    return parse_study(data, source=str(path))
+
+
+def parse_study(data: Mapping[str, Any], source: str) -> Study:
+    """Validate what a TOML file holds (hence Any); the first fault is told with its place."""
+    try:
+        # Strict: a string where a number belongs is a mistake, not a number.
+        return Study.model_validate(_as_tables(data), strict=True)
+    except ValidationError as error:
+        raise StudyError(f"{source}: {_first_fault(error)}") from error
+
+
+def study_toml(study: Study) -> str:
+    """The whole study, defaults included, as TOML; read back, it is equal."""
+    whole = study.model_dump(mode="json", by_alias=True)
+    # A task's own sections hold what overrides the study's: their defaults must stay unsaid.
+    given = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return tomli_w.dumps(_without_none({**whole, "models": given["models"], "tasks": given["tasks"]}))
+
+
+def parse_value(text: str) -> ParamValue | list[Any]:
+    """A value from the command line, written as TOML; a bare word is a string, `none` is no value (hence Any)."""
+    if text == "none":
+        return None
+    try:
+        value: ParamValue | list[Any] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return value
+
+
+def parse_assignment(text: str) -> tuple[str, ParamValue | list[Any]]:
+    """`key=value` → key and value."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise StudyError(f"{text!r}: expected key=value, as budget.trials=3")
+    return key.strip(), parse_value(value.strip())
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    path, value = parse_assignment(text)
+    *parents, last = path.split(".")
+    place: Any = data
+    for index, part in enumerate(parents):
+        if isinstance(place, list):
+            place = _of_list(place, part, text)
+        elif isinstance(place, dict):
+            place = place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise StudyError(f"{text!r}: {'.'.join(parents[: index + 1])} is a value, not a table")
+    if isinstance(place, list):
+        raise StudyError(f"{text!r}: name what to set in it, as tasks.0.length=200")
+    if value is None and parents[-1:] == ["space"]:
+        place[last] = "none"
+    elif value is None:
+        place.pop(last, None)
+    else:
+        place[last] = value
+
+
+def _of_list(entries: list[Any], part: str, text: str) -> Any:
+    """An entry of [[tasks]] or models by its index, its name or its label."""
+    for index, entry in enumerate(entries):
+        names = {entry.get("name"), entry.get("as")} if isinstance(entry, dict) else {entry}
+        if part == str(index) or part in names:
+            if isinstance(entry, str):
+                entries[index] = {"name": entry}
+            return entries[index]
+    raise StudyError(f"{text!r}: there is no entry {part!r}; use its index, from 0, or its name")
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"] if part not in ("int", "float", "constrained-int"))
+    given = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(fault["loc"])
+        return f"unknown key {where!r};{did_you_mean(str(fault['loc'][-1]), known)} Known: {', '.join(known)}"
+    if fault["type"] == "missing":
+        return f"{where!r} is missing"
+    if fault["type"] == "string_pattern_mismatch":
+        return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(given, dict | list | tuple) else f", got {given!r}"
+    return f"{where!r}: {message}{shown}" if where else f"{message}{shown}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that may stand where an unknown one was found."""
+    model: type[BaseModel] = Study
+    homes: dict[str, type[BaseModel]] = {
+        "models": ModelEntry,
+        "tasks": TaskEntry,
+        "budget": Budget,
+        "training": TrainingSection,
+        "search": Search,
+        "resources": Resources,
+        "schedule": Schedule,
+    }
+    for part in location[:-1]:
+        model = homes.get(str(part), model)
+    return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def _as_tables(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Models given by name alone become tables; lists of tables become tuples, as strict validation wants them."""
+    shaped = dict(data)
+    if isinstance(models := data.get("models"), list):
+        shaped["models"] = tuple({"name": entry} if isinstance(entry, str) else entry for entry in models)
+    if isinstance(tasks := data.get("tasks"), list):
+        shaped["tasks"] = tuple(tasks)
+    return shaped
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: a key that is absent stands for it."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return ["none" if item is None else _without_none(item) for item in value]
+    return value

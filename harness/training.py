@@ -1,0 +1,306 @@
+"""The one training loop: updates, evaluation, early stopping, and a state from which it continues exactly."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.batches import evaluation_batches, training_batches
+from harness.dataset import Batch, Dataset
+from harness.network import Network
+from harness.records import Optimisation, Outcome, Point, Schedule, Training
+from harness.seeds import Seeds
+from harness.task import Sums, Task, Total
+
+EVALUATION_BATCH_SIZE = 64
+KEPT_FOR_LAST = 3
+"""Bai et al. report the mean over the last three epochs (locuslab/TCN issue 40)."""
+
+Weights = dict[str, Tensor]
+
+
+class TrainingRun:
+    """A training that advances slice by slice.
+
+    All randomness after the initial weights comes from `seeds`: batches from `order`, dropout from `noise`, whose
+    generator state is kept between slices, so that whatever runs in the same process in between changes nothing.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        *,
+        training: Training,
+        optimisation: Optimisation,
+        train: Dataset,
+        validation: Dataset,
+        seeds: Seeds,
+        device: torch.device,
+    ) -> None:
+        self.network = network.to(device)
+        self.points: list[Point] = []
+        self.outcome: Outcome | None = None
+        """None while it can advance; `complete` or `diverged` after."""
+        self.reason = ""
+        self.best: Weights = {}
+        self.best_update: int | None = None
+        self.last: list[Weights] = []
+        """Weights of the last three evaluations, oldest first."""
+        self.update = 0
+        self.seconds = 0.0
+        self._task = task
+        self._readout = task.signature().readout
+        self._training = training
+        self._optimisation = optimisation
+        self._batches = training_batches(
+            train, batch_size=training.batch_size, order_seed=seeds.order, device=device
+        )
+        self._validation = validation
+        self._device = device
+        self._optimizer = make_optimizer(network, optimisation)
+        self._loss = torch.zeros(2, dtype=torch.float64, device=device)  # (sum, count) since the last point
+        self._norm = torch.zeros((), device=device)
+        self._random = _seeded_random_state(seeds.noise, device)
+
+    @property
+    def epochs(self) -> float:
+        return self.update / self._batches.per_epoch
+
+    @property
+    def padding(self) -> float | None:
+        return self._batches.padding
+
+    @property
+    def best_score(self) -> float | None:
+        point = next((point for point in self.points if point.update == self.best_update), None)
+        return None if point is None else point.metrics[self._task.metric.name]
+
+    def advance(self, seconds: float) -> None:
+        """Train for about `seconds`, or to the end."""
+        begun = time.monotonic()
+        before = self.seconds
+        self.network.train()
+        with _random_state(self):
+            while self.outcome is None and time.monotonic() - begun < seconds:
+                self._step()
+                self.seconds = before + time.monotonic() - begun
+                if self._evaluation_is_due():
+                    self._evaluate()
+                    self.seconds = before + time.monotonic() - begun
+
+    def _step(self) -> None:
+        batch = self._batches.at(self.update)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self._optimizer.zero_grad(set_to_none=True)
+        primary = first_total(self._task.loss(outputs(self.network, self._readout, batch), batch))
+        mean = self._optimisation.reduction == "mean"
+        loss = primary.sum / primary.count if mean else primary.sum
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.update += 1
+        self._clip()
+        self._optimizer.step()
+        self._loss[0] += primary.sum.detach()
+        self._loss[1] += primary.count
+
+    def _clip(self) -> None:
+        parameters = list(self.network.parameters())
+        if self._optimisation.clip is not None:
+            self._norm = nn.utils.clip_grad_norm_(parameters, self._optimisation.clip)
+        elif self._evaluation_is_due():
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            self._norm = nn.utils.get_total_norm(gradients)
+
+    def _learning_rate(self) -> float:
+        factor = schedule_factor(self._optimisation.schedule, self._validation_losses(), self.update / self._training.updates)
+        return self._optimisation.learning_rate * factor
+
+    def _validation_losses(self) -> list[float]:
+        """Scores so far, the smaller the better."""
+        sign = 1 if self._task.metric.better == "lower" else -1
+        return [sign * point.metrics[self._task.metric.name] for point in self.points]
+
+    def _out_of_time(self) -> bool:
+        return self._training.seconds is not None and self.seconds >= self._training.seconds
+
+    def _evaluation_is_due(self) -> bool:
+        return (
+            self.update % self._training.evaluate_every == 0
+            or self.update >= self._training.updates
+            or self._out_of_time()
+        )
+
+    def _evaluate(self) -> None:
+        loss_sum, loss_count = self._loss.tolist()
+        self._loss.zero_()
+        train_loss = loss_sum / loss_count
+        metrics = evaluate(self.network, self._task, self._validation, self._device) if math.isfinite(train_loss) else {}
+        if not metrics or not math.isfinite(metrics[self._task.metric.name]):
+            self.outcome = "diverged"
+            self.reason = f"loss {train_loss} at update {self.update}" if not metrics else "validation is not finite"
+            return
+        self._keep(metrics)
+        self.points.append(
+            Point(
+                update=self.update,
+                epoch=self.epochs,
+                seconds=self.seconds,
+                time=time.time(),
+                learning_rate=self._optimizer.param_groups[0]["lr"],
+                train_loss=train_loss,
+                gradient_norm=float(self._norm),
+                metrics=metrics,
+            )
+        )
+        if self.update >= self._training.updates or self._out_of_time() or self._patience_is_over():
+            self.outcome = "complete"
+
+    def _keep(self, metrics: Mapping[str, float]) -> None:
+        """Remember the weights where they are the best so far, and those of the last three evaluations."""
+        score, best = metrics[self._task.metric.name], self.best_score
+        sign = 1 if self._task.metric.better == "lower" else -1
+        now = copy_weights(self.network)
+        self.last = [*self.last, now][-KEPT_FOR_LAST:]
+        if best is None or sign * score < sign * best:
+            self.best, self.best_update = now, self.update
+
+    def _patience_is_over(self) -> bool:
+        patience = self._training.patience
+        if patience is None or self.update < self._training.minimum_updates:
+            return False
+        return sum(point.update > (self.best_update or 0) for point in self.points) >= patience
+
+    def state(self) -> dict[str, Any]:
+        """Everything from which `restore` continues exactly: tensors, numbers, strings (a tree, hence Any)."""
+        return {
+            "update": self.update,
+            "seconds": self.seconds,
+            "weights": copy_weights(self.network),
+            "optimizer": self._optimizer.state_dict(),
+            "random": self._random,
+            "loss": self._loss,
+            "norm": self._norm,
+            "best": self.best,
+            "best_update": self.best_update,
+            "last": self.last,
+            "points": [point.model_dump(mode="json") for point in self.points],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.update, self.seconds = state["update"], state["seconds"]
+        self.network.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._random = state["random"]
+        self._loss = state["loss"].to(self._device)
+        self._norm = state["norm"].to(self._device)
+        self.best, self.best_update, self.last = state["best"], state["best_update"], state["last"]
+        self.points = [Point.model_validate(point) for point in state["points"]]
+
+
+def outputs(network: Network, readout: str, batch: Batch) -> Tensor:
+    """(batch, n) at the last real step, or (batch, time, n) at each."""
+    return network.last(batch.inputs, batch.lengths) if readout == "last" else network(batch.inputs)
+
+
+def first_total(totals: Mapping[str, Total]) -> Total:
+    """The total that is back-propagated."""
+    return next(iter(totals.values()))
+
+
+def evaluate(network: Network, task: Task, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """Every metric over a whole split, as exact micro-averages; leaves the network in training mode."""
+    readout = task.signature().readout
+    totals: dict[str, Tensor] = {}
+    network.eval()
+    with torch.inference_mode():
+        for batch in evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device):
+            for name, total in task.loss(outputs(network, readout, batch), batch).items():
+                totals.setdefault(name, torch.zeros(2, dtype=torch.float64, device=device))
+                totals[name][0] += total.sum
+                totals[name][1] += total.count
+    network.train()
+    sums: Sums = {name: (values[0], values[1]) for name, values in ((name, t.tolist()) for name, t in totals.items())}
+    return {metric.name: _metric_value(metric.of, sums) for metric in task.metrics()}
+
+
+def _metric_value(of: Any, sums: Sums) -> float:
+    try:
+        return float(of(sums))
+    except OverflowError:  # exp of a large loss
+        return math.inf
+
+
+def evaluate_weights(
+    network: Network, weights: Weights, task: Task, dataset: Dataset, device: torch.device
+) -> dict[str, float]:
+    network.load_state_dict(weights)
+    return evaluate(network, task, dataset, device)
+
+
+def copy_weights(network: nn.Module) -> Weights:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def make_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
+    """PyTorch's own, fused where it offers that: one kernel for all tensors of a small network."""
+    parameters, rate = network.parameters(), optimisation.learning_rate
+    match optimisation.optimizer:
+        case "adam":
+            return torch.optim.Adam(parameters, lr=rate, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, lr=rate, foreach=True)
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=rate, fused=True)
+        case "adagrad":
+            return torch.optim.Adagrad(parameters, lr=rate, foreach=True)
+
+
+def schedule_factor(schedule: Schedule, losses: list[float], progress: float) -> float:
+    """The factor on the learning rate after evaluations with these losses, at `progress` in [0, 1] of all updates."""
+    match schedule.kind:
+        case "constant":
+            return 1.0
+        case "step":
+            return float(schedule.factor ** (len(losses) // schedule.every))
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case "plateau":
+            return float(schedule.factor ** _plateaus(losses, schedule.start, schedule.window))
+
+
+def _plateaus(losses: list[float], start: int, window: int) -> int:
+    """How often a loss past the first `start` was worse than all of the `window` before it."""
+    return sum(
+        loss > max(losses[max(0, index - window) : index])
+        for index, loss in enumerate(losses)
+        if index >= max(start, 1)
+    )
+
+
+def _seeded_random_state(seed: int, device: torch.device) -> dict[str, Tensor]:
+    """The default generators' states as `torch.manual_seed` would leave them."""
+    state = {"cpu": torch.Generator().manual_seed(seed).get_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.Generator(device).manual_seed(seed).get_state()
+    return state
+
+
+@contextlib.contextmanager
+def _random_state(run: TrainingRun) -> Iterator[None]:
+    """The run's own random state as the default one; the process's is put back."""
+    cuda = [run._device] if run._device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.set_rng_state(run._random["cpu"])
+        if cuda:
+            torch.cuda.set_rng_state(run._random["cuda"], run._device)
+        yield
+        run._random = {"cpu": torch.get_rng_state()}
+        if cuda:
+            run._random["cuda"] = torch.cuda.get_rng_state(run._device)

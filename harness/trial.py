@@ -1,0 +1,350 @@
+"""What a worker runs: a trial's names, numbers and seeds in, curve points and a result out."""
+
+from __future__ import annotations
+
+import platform
+import random
+import re
+import socket
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import psutil
+import torch
+
+from harness import checkpoint
+from harness.data import locate
+from harness.dataset import Dataset, Split
+from harness.errors import CheckpointError, PluginError
+from harness.model import Scan
+from harness.network import Network, build_network, receptive_field
+from harness.plugins import load_plugins
+from harness.records import Outcome, Plugin, Point, Resources, Trial, TrialResult
+from harness.registry import Registry
+from harness.signature import Tokens
+from harness.task import Task
+from harness.training import TrainingRun, evaluate_weights
+
+CHECKPOINT_SECONDS = 30.0
+"""Training time between two checkpoints: what a kill can cost."""
+DATASETS_KEPT = 8
+"""Splits that a worker keeps between trials."""
+WEIGHTS = "weights.pt"
+
+
+class Desk(Protocol):
+    """Where an executor gets its trials and hands in what became of them.
+
+    Nothing that a desk raises may be swallowed: the executor ends its workers and raises it.
+    """
+
+    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+        """A trial whose resources fit and its attempt; None where there is none now."""
+
+    def report(self, trial: Trial, points: tuple[Point, ...]) -> None: ...
+
+    def end(self, trial: Trial, result: TrialResult) -> None: ...
+
+    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
+        """The worker died.  `own_fault`: by the trial's doing as far as can be told (memory), not its node's."""
+
+    def finished(self) -> bool:
+        """Nothing is left to deal or to wait for."""
+
+    def classes(self) -> tuple[Resources, ...]:
+        """The resource classes of the trials to come."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a slice brought."""
+
+    points: tuple[Point, ...]
+    result: TrialResult | None
+
+
+class Worker:
+    """Runs trials one after another in its process, with plugins loaded once and data kept between trials."""
+
+    def __init__(self, folder: Path, registry: Registry | None = None) -> None:
+        """`folder` is the study's; it must be reachable under this path wherever workers run."""
+        self.folder = folder
+        self.registry = registry or load_plugins().registry
+        self._datasets: OrderedDict[tuple[str, ...], Dataset] = OrderedDict()
+
+    def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
+        """PluginError naming the differences where this process would not train what the driver planned."""
+        mine = {plugin.name: plugin.version for plugin in self.registry.plugins}
+        theirs = {plugin.name: plugin.version for plugin in expected}
+        differences = [
+            f"{name}: driver {theirs.get(name, 'absent')}, worker {mine.get(name, 'absent')}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if mine.get(name) != theirs.get(name)
+        ]
+        if differences:
+            raise PluginError(
+                f"the worker on {socket.gethostname()} has other plugins than the driver ({'; '.join(differences)}); "
+                "install the same versions everywhere"
+            )
+
+    def start(self, trial: Trial, attempt: int) -> ActiveTrial:
+        return ActiveTrial(self, trial, attempt)
+
+    def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
+        """A split, from memory where an earlier trial had the same."""
+        seeds = trial.seeds
+        data_seed = "" if split == "test" else str(seeds.data)
+        key = (task.name, task.model_dump_json(), split, str(seeds.fixed), data_seed)
+        if key not in self._datasets:
+            paths = {file.name: locate(file) for file in task.files()}
+            self._datasets[key] = task.load(split, seeds, paths)
+            while len(self._datasets) > DATASETS_KEPT:
+                self._datasets.popitem(last=False)
+        self._datasets.move_to_end(key)
+        return self._datasets[key]
+
+
+class ActiveTrial:
+    """One trial in training.  Whatever a plugin raises becomes the trial's result, never an exception."""
+
+    def __init__(self, worker: Worker, trial: Trial, attempt: int) -> None:
+        self.trial = trial
+        self.notes: list[str] = []
+        """Checkpoints that were passed over, and why."""
+        self._worker = worker
+        self._attempt = attempt
+        self._started = time.time()
+        self._run: TrainingRun | None = None
+        self._task: Task | None = None
+        self._told = 0
+        self._saved_at = 0.0
+        self._field: int | None = None
+        self._state_bytes: int | None = None
+        self._peak = PeakMemory()
+
+    def advance(self, seconds: float) -> Progress:
+        """Train for about `seconds`; the result is there once the trial has ended."""
+        try:
+            run = self._run or self._begin()
+            run.advance(seconds)
+            points = tuple(run.points[self._told :])
+            self._told = len(run.points)
+            if run.outcome is not None:
+                return Progress(points, self._result(run))
+            if run.seconds - self._saved_at >= CHECKPOINT_SECONDS:
+                self.save()
+            return Progress(points, None)
+        except CheckpointError:
+            raise  # the disk's fault, not the trial's
+        # The trial border: a stranger's model or task may raise anything, and the study goes on.
+        except Exception as error:
+            return Progress((), self._failure(error))
+
+    def save(self) -> None:
+        """Write a checkpoint from which another worker goes on."""
+        if self._run is not None and self._run.outcome is None and self._run.update > 0:
+            path = checkpoint.attempt_path(self._folder, self._attempt)
+            checkpoint.save(path, self._run.state(), trial=self.trial.digest)
+            self._saved_at = self._run.seconds
+
+    @property
+    def _folder(self) -> Path:
+        return self._worker.folder / "checkpoints" / self.trial.key
+
+    def _begin(self) -> TrainingRun:
+        trial = self.trial
+        device = _device(trial.resources)
+        self._peak.begin(device)
+        self._task = self._worker.registry.make_task(trial.task.name, trial.task.options)
+        train = self._worker.dataset(self._task, "train", trial)
+        validation = self._worker.dataset(self._task, "validation", trial)
+        run = TrainingRun(
+            self._network(self._task),
+            self._task,
+            training=trial.training,
+            optimisation=trial.optimisation,
+            train=train,
+            validation=validation,
+            seeds=trial.seeds,
+            device=device,
+        )
+        state, self.notes = checkpoint.newest(self._folder, trial=trial.digest)
+        if state is not None:
+            run.restore(state)
+            self._saved_at = run.seconds
+        self._run = run
+        return run
+
+    def _network(self, task: Task) -> Network:
+        """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
+        seed_everything(self.trial.seeds.init)
+        signature = task.signature().with_embedding(self.trial.embedding)
+        model = self._worker.registry.model(self.trial.model).value
+        network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
+        self._field = receptive_field(network.backbone)
+        self._state_bytes = _state_bytes(network, task)
+        return network
+
+    def _result(self, run: TrainingRun) -> TrialResult:
+        """Scores, and for a final trial the test split, opened here and nowhere else."""
+        if run.outcome != "complete" or run.best_score is None:
+            return self._facts(run, outcome="diverged", reason=run.reason)
+        best_point = next(point for point in run.points if point.update == run.best_update)
+        metrics = {"validation": best_point.metrics}
+        facts: dict[str, object] = {}
+        if self.trial.phase == "final":
+            metrics |= self._test(run)
+            path = self._folder / WEIGHTS
+            facts["weights_sha256"] = checkpoint.save(path, run.best, trial=self.trial.digest)
+            facts["weights"] = str(path.relative_to(self._worker.folder))
+            facts["test_opened"] = 1
+        self._forget_checkpoints()
+        return self._facts(run, outcome="complete", score=run.best_score, metrics=metrics, **facts)
+
+    def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
+        """The best-validation weights (ours) and the mean over those of the last three evaluations (the paper's)."""
+        assert self._task is not None  # set before the run was
+        test = self._worker.dataset(self._task, "test", self.trial)
+        device = _device(self.trial.resources)
+        best = evaluate_weights(run.network, run.best, self._task, test, device)
+        last = [evaluate_weights(run.network, weights, self._task, test, device) for weights in run.last]
+        mean = {name: sum(values[name] for values in last) / len(last) for name in best}
+        return {"test": best, "test-last3": mean}
+
+    def _forget_checkpoints(self) -> None:
+        for path in self._folder.glob("attempt-*.pt"):
+            path.unlink(missing_ok=True)
+
+    def _failure(self, error: Exception) -> TrialResult:
+        outcome: Outcome = "out-of-memory" if _is_out_of_memory(error) else "failed"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return self._facts(self._run, outcome=outcome, reason=_reason(error))
+
+    def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
+        """A result with what is known of how the trial ran."""
+        known: dict[str, object] = {}
+        if run is not None:
+            known = {
+                "updates": run.update,
+                "epochs": run.epochs,
+                "best_update": run.best_update,
+                "train_seconds": run.seconds,
+                "padding": run.padding,
+            }
+        return TrialResult.model_validate(
+            {
+                **known,
+                "started": self._started,
+                "ended": time.time(),
+                "peak_bytes": self._peak.bytes(),
+                "receptive_field": self._field,
+                "state_bytes": self._state_bytes,
+                "node": socket.gethostname(),
+                "worker": f"{socket.gethostname()}:{psutil.Process().pid}",
+                "device": self._peak.device_name,
+                "versions": environment_versions(),
+                **given,
+            }
+        )
+
+
+def seed_everything(seed: int) -> None:
+    """torch, numpy and Python alike."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def environment_versions() -> dict[str, str]:
+    """Versions of what can alter a result."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "numpy", "optuna", "ray", "mlflow", "seqharness"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class PeakMemory:
+    """The largest memory of a trial: allocated on the GPU, else resident in the process (Linux)."""
+
+    def __init__(self) -> None:
+        self.device_name = ""
+        self._device = torch.device("cpu")
+
+    def begin(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            self.device_name = torch.cuda.get_device_name(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        self.device_name = "cpu"
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark, proc(5)
+        except OSError:
+            return
+
+    def bytes(self) -> int | None:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        try:
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        except OSError:
+            return None
+        return int(found[1]) * 1024 if found else None
+
+
+def _device(resources: Resources) -> torch.device:
+    if resources.gpu == 0:
+        torch.set_num_threads(1)  # trials share the cores; barriers between their threads cost more than they gain
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError("the study asks for a GPU, and torch finds no CUDA device on this worker")
+    return torch.device("cuda")
+
+
+def _state_bytes(network: Network, task: Task) -> int | None:
+    """What `scan` carries for one sequence, after one step."""
+    if not isinstance(network.backbone, Scan):
+        return None
+    tokens = isinstance(task.signature().input, Tokens)
+    width = () if tokens else (task.signature().in_features,)
+    step = torch.zeros((1, 1, *width), dtype=torch.int64 if tokens else torch.float32)
+    with torch.no_grad():
+        _, state = network.eval().scan(step)
+    return _bytes_of(state)
+
+
+def _bytes_of(tree: object) -> int:
+    if isinstance(tree, torch.Tensor):
+        return tree.numel() * tree.element_size()
+    if isinstance(tree, dict):
+        return sum(_bytes_of(branch) for branch in tree.values())
+    if isinstance(tree, list | tuple):
+        return sum(_bytes_of(branch) for branch in tree)
+    return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _reason(error: Exception) -> str:
+    """The error and where it was raised, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    first = str(error).strip().splitlines()[:1]
+    return f"{type(error).__name__}: {first[0] if first else ''}{where}"
+
+

@@ -1,0 +1,64 @@
+"""What the tasks on drawn sequences share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from harness import PublishedRow, Seeds, Split, Task, derive
+from harness_tasks.paper import table
+
+
+class Synthetic(Task):
+    """Sequences of one length, drawn from a seed for each split.
+
+    The paper trains on a fixed set, tests on 1,000 sequences and has no validation set; here one is drawn beside the
+    training set.  The test set follows from the `fixed` seed alone.
+    """
+
+    title: ClassVar[str]
+    """Of the row in the paper's tables."""
+    size: ClassVar[str]
+    """Parameters as Table 1 prints them, rounded."""
+    parameters: ClassVar[Mapping[int, int]]
+    """Length → trainable parameters of the published TCN (Table 2), counted on the released code (locuslab/TCN)."""
+    results: ClassVar[Mapping[int, Mapping[str, float]]]
+    """Length → model → test metric of Table 1."""
+
+    length: int
+    sequences: int = Field(ge=1)
+    """Training sequences."""
+    validation: int = Field(default=1000, ge=1)
+    """Validation sequences."""
+    test: int = Field(default=1000, ge=1)
+    """Test sequences."""
+
+    def training_sequences(self) -> int:
+        return self.sequences
+
+    def count(self, split: Split) -> int:
+        """Sequences in a split."""
+        return {"train": self.sequences, "validation": self.validation, "test": self.test}[split]
+
+    def row(self) -> str:
+        return f"{self.name}-{self.length}"
+
+    def published(self) -> PublishedRow | None:
+        """The size at each length of Table 2, and the results of Table 1 on as many sequences as they stand for."""
+        if self.length not in self.parameters:
+            return None
+        as_published = self.sequences == type(self).model_fields["sequences"].default
+        return PublishedRow(
+            source=table(1 if self.length in self.results else 2, f"{self.title} T={self.length}"),
+            parameters=self.parameters[self.length],
+            results=self.results.get(self.length, {}) if as_published else {},
+            note=f"parameters: count of the published TCN at Table 2's setting; Table 1 says {self.size}",
+        )
+
+    def generator(self, split: Split, seeds: Seeds) -> np.random.Generator:
+        """What draws a split, and nothing else."""
+        root = seeds.fixed if split == "test" else seeds.data
+        return np.random.default_rng(derive(root, self.name, split))

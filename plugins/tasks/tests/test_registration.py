@@ -1,0 +1,165 @@
+"""What the plugin brings, as the harness sees it."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from optuna.distributions import FloatDistribution
+
+from harness import Seeds, Task
+from harness.errors import StudyError
+from harness.plugins import load_plugins
+from harness_tasks import Adding, CopyMemory, JsbChorales, Nottingham
+
+TASKS: list[Task] = [Adding(), CopyMemory(), JsbChorales(), Nottingham()]
+SMALL: list[Task] = [Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)]
+
+
+def test_plugin_registers_its_tasks_under_their_names() -> None:
+    tasks = load_plugins().registry.tasks
+    expected = {"adding": Adding, "copy-memory": CopyMemory, "jsb-chorales": JsbChorales, "nottingham": Nottingham}
+    ours = {name: entry.value for name, entry in tasks.items() if entry.plugin.name == "seqharness-tasks"}
+    assert ours == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adding", {"length": 1}),
+        ("adding", {"sequences": 0}),
+        ("adding", {"validation": 0}),
+        ("adding", {"test": 0}),
+        ("adding", {"length": "600"}),
+        ("copy-memory", {"length": 0}),
+        ("copy-memory", {"sequences": 0}),
+        ("jsb-chorales", {"length": 3}),
+    ],
+)
+def test_wrong_option_is_refused_by_name(name: str, options: dict[str, int | str]) -> None:
+    with pytest.raises(StudyError, match=f"{next(iter(options))!r}"):
+        load_plugins().registry.make_task(name, dict(options))
+
+
+# Table 1 of the paper; adding at T = 200 and 400 and copy memory at T = 500 and 2000 appear in Table 2 only.
+PUBLISHED = [
+    (Adding(length=200), "adding-200", 58_051, None),
+    (Adding(length=400), "adding-400", 67_582, None),
+    (Adding(), "adding-600", 70_369, (0.164, 5.3e-5, 0.177, 5.8e-5)),
+    (CopyMemory(length=500), "copy-memory-500", 10_750, None),
+    (CopyMemory(), "copy-memory-1000", 12_530, (0.0204, 0.0197, 0.0202, 3.5e-5)),
+    (CopyMemory(length=2000), "copy-memory-2000", 14_170, None),
+    (JsbChorales(), "jsb-chorales", 269_938, (8.45, 8.43, 8.91, 8.10)),
+    (Nottingham(), "nottingham", 1_053_238, (3.29, 3.46, 4.05, 3.07)),
+]
+
+
+@pytest.mark.parametrize(("task", "row", "parameters", "results"), PUBLISHED, ids=[case[1] for case in PUBLISHED])
+def test_published_row_is_the_papers(task: Task, row: str, parameters: int, results: tuple[float, ...] | None) -> None:
+    published = task.published()
+    assert published is not None
+    assert task.row() == row
+    assert published.parameters == parameters
+    assert published.results == (dict(zip(("lstm", "gru", "rnn", "tcn"), results, strict=True)) if results else {})
+    assert f"Table {1 if results else 2}" in published.source
+    assert "count of the published TCN" in published.note
+
+
+@pytest.mark.parametrize("task", [Adding(length=300), CopyMemory(length=30)], ids=lambda task: task.row())
+def test_length_that_is_not_published_has_no_row(task: Task) -> None:
+    assert task.published() is None
+
+
+@pytest.mark.parametrize("task", [Adding(sequences=100), CopyMemory(sequences=100)], ids=lambda task: task.row())
+def test_published_results_stand_for_the_published_training_set_only(task: Task) -> None:
+    published = task.published()
+    assert published is not None
+    assert published.parameters is not None
+    assert published.results == {}
+
+
+# Tables 2 and 3: dropout of TCN and of LSTM.
+@pytest.mark.parametrize(
+    ("task", "dropouts"),
+    zip(TASKS, [(0.0, 0.0), (0.05, 0.05), (0.5, 0.2), (0.2, 0.1)], strict=True),
+    ids=[task.name for task in TASKS],
+)
+def test_published_dropout_is_in_range(task: Task, dropouts: tuple[float, ...]) -> None:
+    ranges = task.regularisation()
+    distribution = ranges["dropout"]
+    assert list(ranges) == ["dropout"]
+    assert isinstance(distribution, FloatDistribution)
+    for value in dropouts:
+        on_grid = distribution.step is None or (value / distribution.step) % 1 == pytest.approx(0)
+        assert distribution.low <= value <= distribution.high
+        assert on_grid
+
+
+def test_training_sequences_are_the_papers() -> None:
+    assert [task.training_sequences() for task in TASKS] == [50_000, 10_000, 229, 694]
+
+
+IN_ANOTHER_PROCESS = """
+import hashlib
+from harness import Seeds
+from harness_tasks import Adding, CopyMemory
+for task in (Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)):
+    for split in ("train", "validation", "test"):
+        data = task.load(split, Seeds.of(7, 2), {})
+        print(hashlib.sha256(data.inputs.numpy().tobytes() + data.targets.numpy().tobytes()).hexdigest())
+"""
+
+
+def test_same_seeds_give_the_same_data_in_other_processes() -> None:
+    outputs = [
+        subprocess.run([sys.executable, "-c", IN_ANOTHER_PROCESS], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(set(outputs[0].split())) == 6
+
+
+@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
+def test_test_split_follows_from_the_fixed_seed_alone(task: Task) -> None:
+    one, other = Seeds.of(7, 0), Seeds.of(7, 3)
+    assert torch.equal(task.load("test", one, {}).inputs, task.load("test", other, {}).inputs)
+    assert not torch.equal(task.load("test", one, {}).inputs, task.load("test", Seeds.of(8, 0), {}).inputs)
+    for split in ("train", "validation"):
+        assert not torch.equal(task.load(split, one, {}).inputs, task.load(split, other, {}).inputs)
+        same_data = other.model_copy(update={"data": one.data, "fixed": 5})
+        assert torch.equal(task.load(split, one, {}).inputs, task.load(split, same_data, {}).inputs)
+
+
+@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
+def test_splits_share_no_sequence(task: Task) -> None:
+    # Equal seeds on both axes: what keeps the splits apart is their names.
+    seeds = Seeds(fixed=1, data=1, order=1, init=1, noise=1)
+    sets = [
+        {tuple(sequence.flatten().tolist()) for sequence in task.load(split, seeds, {}).inputs}
+        for split in ("train", "validation", "test")
+    ]
+    assert [len(sequences) for sequences in sets] == [50, 1000, 1000]
+    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+
+
+@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
+def test_loading_leaves_global_random_state_untouched(task: Task) -> None:
+    before = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
+    task.load("train", Seeds.of(0, 0), {})
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_equal(np.random.get_state(legacy=False), before[1])
+    assert random.getstate() == before[2]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_metric_prefers_a_better_total(task: Task) -> None:
+    for metric in task.metrics():
+        low, high = metric.of({metric.name: (1.0, 4)}), metric.of({metric.name: (3.0, 4)})
+        assert low < high
+        # Totals of accuracy count what is right, all others what is lost.
+        assert metric.better == ("higher" if metric.name.endswith("accuracy") else "lower")
+        assert metric.margin > 0

@@ -1,0 +1,307 @@
+"""Data files, found in real folders and fetched from a real server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harness import data
+from harness.data import fetch, locate, status, verify_all
+from harness.errors import DataError
+from harness.task import DataFile
+
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+FILE = DataFile(name="tunes/a.mat", bytes=len(CONTENT), sha256=SHA256)
+
+
+class Folders:
+    """The two folders that are looked in, empty."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = root / "data"
+        self.cache = root / "cache"
+        self.data.mkdir()
+
+    def put(self, folder: Path, content: bytes = CONTENT) -> Path:
+        path = folder / FILE.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
+    made = Folders(tmp_path)
+    monkeypatch.setenv(data.DATA, str(made.data))
+    monkeypatch.setenv(data.CACHE, str(made.cache))
+    return made
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each path as a good or a broken host would, and counts the requests."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests = 0
+        self.released = threading.Event()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.requests += 1
+        what = self.path.strip("/")
+        if what == "absent":
+            return self.send_error(404)
+        body = CONTENT[::-1] if what == "other" else CONTENT
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if what == "silent":
+            self.wfile.write(body[:100])
+            self.wfile.flush()
+            self.server.released.wait(20)
+            return None
+        self.wfile.write(body[:100] if what == "truncated" else body)
+        return None
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.released.set()
+        running.shutdown()
+        thread.join()
+
+
+def test_locate_finds_the_file_in_the_data_folder_before_the_cache(folders: Folders) -> None:
+    in_cache = folders.put(folders.cache)
+    assert locate(FILE) == in_cache
+    in_data = folders.put(folders.data)
+    assert locate(FILE) == in_data
+
+
+def test_locate_without_data_folder_finds_the_file_in_the_cache(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(data.DATA)
+    path = folders.put(folders.cache)
+    assert locate(FILE) == path
+
+
+def test_cache_folder_is_the_users_unless_named(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data.cache_folder() == folders.cache
+    monkeypatch.delenv(data.CACHE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folders.data))
+    assert data.cache_folder().parts[-2:] == ("seqharness", "data")
+
+
+def test_missing_file_names_what_is_expected_and_where_to_put_it(folders: Folders) -> None:
+    with pytest.raises(DataError, match="is missing") as caught:
+        locate(replace(FILE, url="https://example.org/a.mat"))
+    message = str(caught.value)
+    for part in (
+        FILE.name,
+        "10,240 bytes",
+        SHA256,
+        f"looked in {folders.data} and {folders.cache}",
+        f"Put it at {folders.data / FILE.name}",
+        "https://example.org/a.mat",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]], ids=["size", "digest"])
+def test_corrupt_file_names_path_and_both_digests(folders: Folders, content: bytes) -> None:
+    path = folders.put(folders.data, content)
+    with pytest.raises(DataError, match="has 10,2") as caught:
+        locate(FILE)
+    message = str(caught.value)
+    for part in (str(path), f"{len(content):,} bytes", hashlib.sha256(content).hexdigest(), "10,240 bytes", SHA256):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_corrupt_file_is_not_replaced_by_a_good_one_further_on(folders: Folders) -> None:
+    folders.put(folders.cache)
+    folders.put(folders.data, b"other")
+    with pytest.raises(DataError, match=str(folders.data)):
+        locate(FILE)
+
+
+def test_folder_in_place_of_the_file_is_an_error(folders: Folders) -> None:
+    (folders.data / FILE.name).mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot be read"):
+        locate(FILE)
+
+
+def test_changed_file_is_verified_again(folders: Folders) -> None:
+    path = folders.put(folders.data)
+    locate(FILE)
+    path.write_bytes(CONTENT[::-1])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DataError, match="sha256"):
+        locate(FILE)
+
+
+def test_verification_is_remembered_while_size_and_time_stay(folders: Folders) -> None:
+    path = folders.put(folders.data)
+    os.utime(path, ns=(2, 2))
+    locate(FILE)
+    path.write_bytes(CONTENT[::-1])
+    os.utime(path, ns=(2, 2))
+    assert locate(FILE) == path
+
+
+@pytest.mark.parametrize("name", ["../a.mat", "/etc/passwd", "tunes/../../a.mat", "..\\a.mat", "C:/a.mat", "", "."])
+def test_name_that_leaves_the_folder_is_refused(folders: Folders, server: Server, name: str) -> None:
+    file = replace(FILE, name=name, url=server.url("good"))
+    for operation in (locate, status, fetch):
+        with pytest.raises(DataError, match="leaves the data folder"):
+            operation(file)
+    assert server.requests == 0
+
+
+def test_data_folder_that_does_not_exist_is_an_error(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.put(folders.cache)
+    monkeypatch.setenv(data.DATA, str(folders.data / "absent"))
+    for operation in (locate, status, fetch):
+        with pytest.raises(DataError, match=f"{data.DATA} names .*absent, which is not a folder"):
+            operation(FILE)
+
+
+def test_status_tells_the_three_states(folders: Folders) -> None:
+    assert (status(FILE).state, status(FILE).path) == ("missing", None)
+    path = folders.put(folders.cache, b"other")
+    assert (status(FILE).state, status(FILE).path) == ("corrupt", path)
+    assert "5 bytes" in status(FILE).detail
+    folders.put(folders.cache)
+    assert status(FILE) == data.FileStatus(FILE, path, "present", "")
+
+
+def test_verify_all_maps_names_to_digests(folders: Folders) -> None:
+    folders.put(folders.data)
+    assert verify_all(file for file in [FILE]) == {FILE.name: SHA256}
+    with pytest.raises(DataError, match=r"data file b\.mat .* is missing"):
+        verify_all([FILE, replace(FILE, name="b.mat")])
+
+
+def test_fetch_puts_the_whole_file_into_the_cache(folders: Folders, server: Server) -> None:
+    file = replace(FILE, url=server.url("good"))
+    path = fetch(file)
+    assert path == folders.cache / FILE.name
+    assert path.read_bytes() == CONTENT
+    assert os.listdir(path.parent) == ["a.mat"]
+    assert locate(file) == path
+
+
+def test_fetch_of_a_present_file_asks_no_server(folders: Folders, server: Server) -> None:
+    path = folders.put(folders.data)
+    assert fetch(replace(FILE, url=server.url("good"))) == path
+    assert server.requests == 0
+
+
+def test_fetch_replaces_a_corrupt_file_in_the_cache_only(folders: Folders, server: Server) -> None:
+    file = replace(FILE, url=server.url("good"))
+    folders.put(folders.cache, b"other")
+    assert fetch(file).read_bytes() == CONTENT
+    theirs = folders.put(folders.data, b"other")
+    with pytest.raises(DataError, match=str(theirs)):
+        fetch(file)
+    assert theirs.read_bytes() == b"other"
+
+
+def test_fetch_shows_progress_where_asked(folders: Folders, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    fetch(replace(FILE, url=server.url("good")), progress=True)
+    assert "100%" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("absent", "answered 404 Not Found"),
+        ("other", f"has 10,240 bytes, sha256 {hashlib.sha256(CONTENT[::-1]).hexdigest()}, but .* sha256 {SHA256}"),
+        ("truncated", "IncompleteRead"),
+        ("silent", "sent nothing for 0.2 s"),
+    ],
+)
+def test_fetch_that_fails_says_why_and_leaves_nothing(
+    folders: Folders, server: Server, what: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        fetch(replace(FILE, url=server.url(what)), timeout_seconds=0.2)
+    assert f"Try again, or put the file (10,240 bytes, sha256 {SHA256}) at" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path for path in folders.cache.rglob("*") if path.is_file()] == []
+
+
+def test_failed_fetch_keeps_the_file_that_was_there(folders: Folders, server: Server) -> None:
+    path = folders.put(folders.cache, b"other")
+    with pytest.raises(DataError, match="404"):
+        fetch(replace(FILE, url=server.url("absent")))
+    assert path.read_bytes() == b"other"
+
+
+def test_fetch_from_a_closed_port_is_an_error(folders: Folders, server: Server) -> None:
+    with Server() as closed:
+        url = closed.url("good")
+    with pytest.raises(DataError, match=r"could not be read .*refused"):
+        fetch(replace(FILE, url=url))
+
+
+def test_fetch_without_address_is_an_error(folders: Folders) -> None:
+    with pytest.raises(DataError, match="no open address is known"):
+        fetch(FILE)
+
+
+def test_fetch_into_a_place_that_takes_no_folder_is_an_error(
+    folders: Folders, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.cache.write_bytes(b"a file")
+    with pytest.raises(DataError, match=f"cannot be written below {folders.cache}.*set {data.CACHE}"):
+        fetch(replace(FILE, url=server.url("good")))
+
+
+FULL_DISK = """
+import resource, sys
+from harness.data import fetch
+from harness.errors import DataError
+from harness.task import DataFile
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the system refuses the 1,001st byte of a file
+try:
+    fetch(DataFile(name="a.mat", bytes=int(sys.argv[2]), sha256=sys.argv[3], url=sys.argv[1]))
+except DataError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file size limits act otherwise elsewhere")
+def test_fetch_that_the_disk_does_not_hold_is_an_error(folders: Folders, server: Server) -> None:
+    arguments = [server.url("good"), str(len(CONTENT)), SHA256]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot be written below {folders.cache} (File too large)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path for path in folders.cache.rglob("*") if path.is_file()] == []
