@@ -87,7 +87,9 @@ class Lease:
         try:
             mine.write_text(_myself().model_dump_json())
         except OSError as error:
-            raise LedgerError(f"{self._path.parent}: cannot be written ({error.strerror}); choose another --runs") from error
+            raise LedgerError(
+                f"{self._path.parent}: cannot be written ({error.strerror}); choose another --runs"
+            ) from error
         return mine
 
     def _beat(self) -> None:

@@ -175,7 +175,9 @@ def repair(folder: Path) -> str | None:
         if keep == len(content):
             return None
         file.truncate(keep)
-        return f"{path}: dropped a torn last record of {len(content) - keep} bytes; the trial it belongs to is dealt again"
+        return (
+            f"{path}: dropped a torn last record of {len(content) - keep} bytes; the trial it belongs to is dealt again"
+        )
 
 
 def _length_of_whole_lines(content: bytes) -> int:
@@ -251,4 +253,6 @@ def _as_ledger_error(folder: Path) -> Iterator[None]:
         ) from error
     except ValueError as error:
         what = str(error).splitlines()[0]
-        raise LedgerError(f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew") from error
+        raise LedgerError(
+            f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew"
+        ) from error

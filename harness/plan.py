@@ -268,5 +268,5 @@ def _refuse_duplicates(kind: str, labels: list[str]) -> None:
     seen: set[str] = set()
     for label in labels:
         if label in seen:
-            raise StudyError(f"two {kind}s of the study are labelled {label!r}; give one of them another: as = \"…\"")
+            raise StudyError(f'two {kind}s of the study are labelled {label!r}; give one of them another: as = "…"')
         seen.add(label)

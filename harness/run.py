@@ -82,9 +82,7 @@ class Runner:
             try:
                 execute(desk)
             finally:
-                desk.tell(
-                    "harness_study_finished", study=self.study, study_id=self.study_id, complete=desk.finished()
-                )
+                desk.tell("harness_study_finished", study=self.study, study_id=self.study_id, complete=desk.finished())
             return self._outcome(desk)
         finally:
             for undo in unregister:

@@ -123,9 +123,7 @@ class CellState:
         """Final trials of the present winner, or of the published setting; those of an earlier winner are superseded."""
         best = self.winner()
         key = best.trial.key if best else None
-        return [
-            entry for entry in self.entries.values() if entry.trial.phase == "final" and entry.trial.winner == key
-        ]
+        return [entry for entry in self.entries.values() if entry.trial.phase == "final" and entry.trial.winner == key]
 
     def next_trial(self) -> Trial | None:
         """The trial this cell would have next; None where it must wait or has all."""

@@ -59,9 +59,7 @@ class TrainingRun:
         self._readout = task.signature().readout
         self._training = training
         self._optimisation = optimisation
-        self._batches = training_batches(
-            train, batch_size=training.batch_size, order_seed=seeds.order, device=device
-        )
+        self._batches = training_batches(train, batch_size=training.batch_size, order_seed=seeds.order, device=device)
         self._validation = validation
         self._device = device
         self._optimizer = make_optimizer(network, optimisation)
@@ -119,7 +117,9 @@ class TrainingRun:
             self._norm = nn.utils.get_total_norm(gradients)
 
     def _learning_rate(self) -> float:
-        factor = schedule_factor(self._optimisation.schedule, self._validation_losses(), self.update / self._training.updates)
+        factor = schedule_factor(
+            self._optimisation.schedule, self._validation_losses(), self.update / self._training.updates
+        )
         return self._optimisation.learning_rate * factor
 
     def _validation_losses(self) -> list[float]:
@@ -141,7 +141,9 @@ class TrainingRun:
         loss_sum, loss_count = self._loss.tolist()
         self._loss.zero_()
         train_loss = loss_sum / loss_count
-        metrics = evaluate(self.network, self._task, self._validation, self._device) if math.isfinite(train_loss) else {}
+        metrics = (
+            evaluate(self.network, self._task, self._validation, self._device) if math.isfinite(train_loss) else {}
+        )
         if not metrics or not math.isfinite(metrics[self._task.metric.name]):
             self.outcome = "diverged"
             self.reason = f"loss {train_loss} at update {self.update}" if not metrics else "validation is not finite"

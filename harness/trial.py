@@ -346,5 +346,3 @@ def _reason(error: Exception) -> str:
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {first[0] if first else ''}{where}"
-
-

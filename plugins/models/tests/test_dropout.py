@@ -17,7 +17,7 @@ KINDS: tuple[Kind, ...] = ("channel", "element")
 
 def _mask(probability: float, *shape: int, kind: Kind = "element") -> Tensor:
     torch.manual_seed(0)
-    return Dropout(probability, kind).train()(torch.ones(shape)) == 0
+    return torch.eq(Dropout(probability, kind).train()(torch.ones(shape)), 0)
 
 
 def test_element_dropout_drops_at_the_stated_rate_in_every_lane() -> None:

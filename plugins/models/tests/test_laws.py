@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from harness_models.convolution import Convolution
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
 from hypothesis import given, settings
@@ -37,8 +38,13 @@ class Case:
         return self.model.build(SIGNATURE, self.widths, **self.params)
 
     def reference(self) -> nn.Module:
+        """Biases of convolutions are raised, since a narrow network of dead relus would keep every law."""
         torch.manual_seed(0)
-        return self.build().double().eval()
+        backbone = self.build().double().eval()
+        for module in backbone.modules():
+            if isinstance(module, Convolution):
+                module.bias.data += 0.5
+        return backbone
 
 
 def _tcn(kernel_size: int, *widths: int, **params: Any) -> Case:
@@ -68,6 +74,10 @@ def _scan(backbone: nn.Module) -> Callable[..., tuple[Tensor, Any]]:
     return cast(Scan, backbone).scan
 
 
+def _gradients(backbone: nn.Module) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(backbone(_inputs(30, 0, batch=8)).square().sum(), list(backbone.parameters()))
+
+
 @every_case
 @settings(max_examples=10, deadline=None)
 @given(time=st.integers(1, 40), seed=st.integers(0, 99), data=st.data())
@@ -79,10 +89,9 @@ def test_output_does_not_depend_on_later_input(case: Case, time: int, seed: int,
     changed[:, now + 1 :] += 1e3
     torch.testing.assert_close(backbone(changed)[:, : now + 1], backbone(x)[:, : now + 1], rtol=1e-12, atol=1e-12)
     x.requires_grad_()
-    backbone(x)[:, now].square().sum().backward()
-    assert x.grad is not None
-    assert torch.equal(x.grad[:, now + 1 :], torch.zeros_like(x.grad[:, now + 1 :]))
-    assert x.grad[:, : now + 1].abs().sum() > 0
+    (gradient,) = torch.autograd.grad(backbone(x)[:, now].square().sum(), x)
+    assert (gradient[:, now + 1 :] == 0).all()
+    assert (gradient[:, now] != 0).any()
 
 
 @every_case
@@ -136,13 +145,12 @@ def test_scan_passes_the_gradient_of_earlier_windows(case: Case) -> None:
         pytest.skip("a kernel of one step has no history")
     backbone = case.reference()
     joined, early = _inputs(8, 0).requires_grad_(), _inputs(8, 0)[:, :5].requires_grad_()
-    backbone(joined)[:, 5:].square().sum().backward()
+    (expected,) = torch.autograd.grad(backbone(joined)[:, 5:].square().sum(), joined)
     _, state = _scan(backbone)(early)
     y, _ = _scan(backbone)(_inputs(8, 0)[:, 5:], state)
-    y.square().sum().backward()
-    assert joined.grad is not None
-    assert joined.grad[:, :5].abs().sum() > 0
-    torch.testing.assert_close(early.grad, joined.grad[:, :5], rtol=1e-10, atol=1e-12)
+    (gradient,) = torch.autograd.grad(y.square().sum(), early)
+    assert (expected[:, 4] != 0).any()
+    torch.testing.assert_close(gradient, expected[:, :5], rtol=1e-10, atol=1e-12)
 
 
 @every_case
@@ -178,7 +186,9 @@ def test_deepcopy_and_pickle_keep_the_function(case: Case) -> None:
 @every_case
 def test_deepcopy_after_training_step_shares_nothing(case: Case) -> None:
     backbone = case.reference()
-    backbone(_inputs(9, 2)).sum().backward()
+    parameters = list(backbone.parameters())
+    for parameter, gradient in zip(parameters, _gradients(backbone), strict=True):
+        parameter.grad = gradient
     twin = copy.deepcopy(backbone)
     with torch.no_grad():
         for parameter in twin.parameters():
@@ -198,10 +208,9 @@ def test_build_on_meta_has_the_same_shapes(case: Case) -> None:
 @every_case
 def test_every_parameter_gets_a_gradient(case: Case) -> None:
     backbone = case.reference().train()
-    backbone(_inputs(30, 0, batch=8)).square().sum().backward()
-    for name, parameter in backbone.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
+    names = [name for name, _ in backbone.named_parameters()]
+    for name, gradient in zip(names, _gradients(backbone), strict=True):
+        assert (gradient != 0).any(), name
 
 
 @every_case
@@ -216,9 +225,9 @@ def test_seed_decides_the_initial_weights(case: Case) -> None:
 
 @every_case
 def test_build_leaves_python_and_numpy_random_states_alone(case: Case) -> None:
-    before = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[index,union-attr]  # a tuple here
+    before = random.getstate(), str(np.random.get_state())
     case.build()
-    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before  # type: ignore[index,union-attr]
+    assert (random.getstate(), str(np.random.get_state())) == before
 
 
 @every_case

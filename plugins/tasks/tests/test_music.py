@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from harness_tasks import JsbChorales, Nottingham
 from scipy.io import loadmat, savemat
 from torch import Tensor
 
@@ -17,7 +18,6 @@ from harness import Batch, Bits, Ragged, Real, Seeds, Signature, Split, Task
 from harness.data import DATA, locate
 from harness.dataset import SPLITS
 from harness.errors import DataError
-from harness_tasks import JsbChorales, Nottingham
 
 SEEDS = Seeds.of(0, 0)
 TASKS: list[Task] = [JsbChorales(), Nottingham()]
@@ -95,12 +95,11 @@ def test_padding_leaks_into_neither_loss_nor_gradient(rubbish: float) -> None:
     for targets in (batch.targets, batch.targets.masked_fill(~mask[..., None], rubbish)):
         output = logits.masked_fill(~mask[..., None], rubbish).requires_grad_()
         total = JsbChorales().loss(output, Batch(batch.inputs, targets, batch.lengths))["nll"]
-        total.sum.backward()
+        (gradient,) = torch.autograd.grad(total.sum, output)
         assert float(total.sum.detach()) == pytest.approx(expected, rel=1e-6)
         assert int(total.count) == 11
-        assert output.grad is not None
-        assert not output.grad[~mask].any()
-        torch.testing.assert_close(output.grad[mask], (torch.sigmoid(logits) - batch.targets)[mask])
+        assert not gradient[~mask].any()
+        torch.testing.assert_close(gradient[mask], (torch.sigmoid(logits) - batch.targets)[mask])
 
 
 def test_totals_do_not_depend_on_batch_size() -> None:
@@ -126,9 +125,8 @@ def test_extreme_logits_lose_finitely(logit: float, lengths: Tensor | None) -> N
     total = JsbChorales().loss(output, Batch(targets, targets, lengths))["nll"]
     frames = 6 if lengths is None else 5
     assert float(total.sum.detach()) == pytest.approx(frames * 88 * 1e4)
-    total.sum.backward()
-    assert output.grad is not None
-    assert bool(output.grad.isfinite().all())
+    (gradient,) = torch.autograd.grad(total.sum, output)
+    assert bool(gradient.isfinite().all())
 
 
 def test_loss_reads_no_value_back_from_the_device() -> None:
@@ -204,14 +202,14 @@ def test_splits_have_the_released_counts(
 def test_frames_are_bits_shifted_by_one(task: Task) -> None:
     content = loadmat(locate(task.files()[0]))["testdata"][0]
     data = load(task, "test")
-    assert set(data.inputs.unique().tolist()) == {0.0, 1.0}
+    assert set(data.inputs.flatten().tolist()) == {0.0, 1.0}
     for start, length, piece in zip(data.starts.tolist(), data.lengths.tolist(), content, strict=True):
         assert np.array_equal(data.inputs[start : start + length].numpy(), piece[:-1])
         assert np.array_equal(data.targets[start : start + length].numpy(), piece[1:])
 
 
 @needs_data
-@pytest.mark.parametrize(("task", "rounded"), zip(TASKS, [11.09, 10.26], strict=True), ids=["jsb", "nottingham"])
+@pytest.mark.parametrize(("task", "rounded"), list(zip(TASKS, [11.09, 10.26], strict=True)), ids=["jsb", "nottingham"])
 def test_floor_is_the_loss_of_key_frequencies(task: Task, rounded: float) -> None:
     scored, test = load(task, "train").targets.double(), load(task, "test").targets.double()
     logits = torch.logit((scored.sum(0) + 0.5) / (len(scored) + 1))

@@ -47,7 +47,7 @@ def _setting(
     return Published(
         source=source,
         widths=widths,
-        params=MappingProxyType(dict(params)),
+        params=dict(params),
         optimisation=Optimisation(**optimisation),
         batch_size=batch_size,
         epochs=epochs,

@@ -26,7 +26,9 @@ STATUS = "harness.status"
 SUPERSEDED = "harness.superseded"
 CONTENT = "harness.content"
 MARK = "harness.mark"
-CREATED = "harness.created"
+MARKED = "harness.marked"
+POSITION = (ATTEMPT, POINTS, STATUS, SUPERSEDED, CONTENT, MARKED)
+"""Tags that say how much of a run has arrived."""
 TRIAL = "harness.trial"
 RESULT = "harness.result"
 TRIAL_FILE = "trial.json"
@@ -302,7 +304,7 @@ def _summary_values(prefix: str, summary: Summary | None) -> dict[str, float | N
 def study_content(manifest: Manifest, folder: Path) -> Content:
     """The run of a study: where its trials come from."""
     tags = {
-        CREATED: repr(manifest.created),
+        "harness.created": repr(manifest.created),
         "harness.protocol": manifest.protocol,
         "harness.sampler": manifest.sampler,
         "harness.seed": str(manifest.seed),

@@ -1,0 +1,420 @@
+"""Trials on Ray Tune, on this machine or a cluster.  The only importer of Ray.
+
+Tune executes; the desk decides.  Trials come from the desk through a searcher, their points and results go back
+through a callback.  Workers are reused from trial to trial, a `step` is a slice of a few seconds, and checkpoints are
+the harness's own: Tune's folder is temporary and never restored from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+os.environ.update(
+    # Read by Ray when it is imported: no usage reports, no tables on the terminal, no per-trial CSV and TensorBoard
+    # files (they double the cost of a trial), Ctrl-C handled here.
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_AIR_NEW_OUTPUT="0",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+)
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from harness.errors import CheckpointError, ClusterError, PluginError
+from harness.records import Plugin, Point, Resources, Trial, TrialResult
+from harness.trial import ActiveTrial, Desk, Worker
+
+SLICE_SECONDS = 5.0
+HANG_SECONDS = 600.0
+"""A slice that takes longer is taken for hanging, and its worker ends itself."""
+NODES_SECONDS = 1.0
+"""How long a list of nodes is believed."""
+PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
+"""Environment variables that workers must share with the driver."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine has in all."""
+
+    name: str
+    cpu: float
+    gpu: float
+    memory_bytes: float
+
+
+@dataclass
+class Cluster:
+    """How to reach Ray: an address, or None for workers on this machine."""
+
+    address: str | None = None
+    slice_seconds: float = SLICE_SECONDS
+    hang_seconds: float = HANG_SECONDS
+    messages: list[str] = field(default_factory=list)
+
+    def run(self, desk: Desk, folder: Path, plugins: Sequence[Plugin]) -> None:
+        """Run what the desk deals, until it is finished or interrupted; workers reach `folder` under this path."""
+        with _connected(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
+            nodes = Nodes()
+            slots = _slots(desk.classes(), nodes())
+            if self.address is not None:
+                probe_storage(folder, nodes())
+            bridge = _Bridge(desk, nodes)
+            config = {
+                "folder": str(folder),
+                "plugins": json.dumps([plugin.model_dump() for plugin in plugins]),
+                "slice_seconds": self.slice_seconds,
+                "hang_seconds": self.hang_seconds,
+            }
+            with _interruptible(bridge, self.messages):
+                _tuner(bridge, config, slots, scratch).fit()
+        if bridge.error is not None:
+            raise bridge.error
+        if bridge.interrupted:
+            raise KeyboardInterrupt
+
+
+def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
+    return tune.Tuner(
+        tune.with_resources(
+            RayWorker, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
+        ),
+        param_space=config,
+        tune_config=tune.TuneConfig(
+            search_alg=_DeskSearcher(bridge),
+            num_samples=-1,
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="study",
+            storage_path=scratch,
+            verbose=0,
+            stop=_StudyStopper(bridge),
+            callbacks=[_DeskCallback(bridge)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+
+
+class RayWorker(tune.Trainable):
+    """One process that trains trial after trial.  Tune also makes spare ones that never step: no work before then."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._worker: Worker | None = None
+        self._active: ActiveTrial | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._config = new_config
+        self._active = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One slice: JSON of new points, and of the result where the trial has ended."""
+        faulthandler.dump_traceback_later(self._config["hang_seconds"], exit=True)
+        try:
+            active = self._active or self._begin()
+            progress = active.advance(self._config["slice_seconds"])
+        except (PluginError, CheckpointError) as error:
+            return {"fatal": str(error), "done": True}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        if progress.result is not None:
+            self._active = None
+        return {
+            "points": json.dumps([point.model_dump(mode="json") for point in progress.points]),
+            "result": self._with_place(progress.result).model_dump_json() if progress.result else "",
+            "done": progress.result is not None,
+        }
+
+    def _begin(self) -> ActiveTrial:
+        if self._worker is None:
+            worker = Worker(Path(self._config["folder"]))
+            worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(self._config["plugins"])))
+            self._worker = worker
+        trial = Trial.model_validate_json(self._config["trial"])
+        self._active = self._worker.start(trial, self._config["attempt"])
+        return self._active
+
+    def _with_place(self, result: TrialResult) -> TrialResult:
+        context = ray.get_runtime_context()
+        place = {"node": context.get_node_id(), "worker": f"{result.worker}:{context.get_worker_id()[:8]}"}
+        return result.model_copy(update=place)
+
+    def cleanup(self) -> None:
+        """Called when the study stops: what was trained since the last checkpoint is not lost."""
+        if self._active is not None:
+            with contextlib.suppress(CheckpointError):  # the last one still stands
+                self._active.save()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune demands it; the harness keeps its own."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Tune demands it; the harness keeps its own."""
+
+
+class _Bridge:
+    """Between Tune's callbacks and the desk.
+
+    No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed.  The first one
+    is kept, ends the run, and is raised after it.
+    """
+
+    def __init__(self, desk: Desk, nodes: Nodes) -> None:
+        self.desk = desk
+        self.nodes = nodes
+        self.running: dict[str, Trial] = {}
+        """Tune's trial id → trial."""
+        self.error: BaseException | None = None
+        self.interrupted = False
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        """Tune pickles all it is given into a snapshot, which is never restored from: nothing of this goes there."""
+        return object, ()
+
+    @property
+    def stopping(self) -> bool:
+        return self.error is not None or self.interrupted
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # kept and raised after `fit`
+            self.error = self.error or error
+
+    def fits(self, wanted: Resources) -> bool:
+        running = [trial.resources for trial in self.running.values()]
+        return fits_beside(running, wanted, self.nodes())
+
+
+class _DeskSearcher(Searcher):
+    """Tune asks here for its next trial."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__(metric="training_iteration", mode="max")
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        bridge = self._bridge
+        with bridge.guard():
+            if bridge.stopping:
+                return Searcher.FINISHED
+            dealt = bridge.desk.deal(bridge.fits)
+            if dealt is None:
+                return Searcher.FINISHED if bridge.desk.finished() else None
+            trial, attempt = dealt
+            bridge.running[trial_id] = trial
+            resources = trial.resources.model_dump_json()
+            return {"trial": trial.model_dump_json(), "attempt": attempt, "resources": resources}
+        return Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The callback hears it, with the reason."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune's snapshots are never restored from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Tune's snapshots are never restored from."""
+
+
+class _DeskCallback(tune.Callback):
+    """Tune tells here what became of its trials."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        bridge = self._bridge
+        with bridge.guard():
+            if "fatal" in result:
+                raise ClusterError(result["fatal"])
+            ours = bridge.running[trial.trial_id]
+            points = tuple(Point.model_validate(item) for item in json.loads(result.get("points") or "[]"))
+            bridge.desk.report(ours, points)
+            if result.get("result"):
+                del bridge.running[trial.trial_id]
+                bridge.desk.end(ours, TrialResult.model_validate_json(result["result"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        bridge = self._bridge
+        with bridge.guard():
+            ours = bridge.running.pop(trial.trial_id, None)
+            if ours is not None:
+                text = str(trial.get_error() or "its process is gone")
+                bridge.desk.lose(ours, _why(text), own_fault="OutOfMemoryError" in text)
+
+
+class _StudyStopper(tune.Stopper):
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._bridge.stopping
+
+
+class Nodes:
+    """The living nodes, asked of Ray at most once a second."""
+
+    def __init__(self) -> None:
+        self._at = -NODES_SECONDS
+        self._nodes: tuple[Node, ...] = ()
+
+    def __call__(self) -> tuple[Node, ...]:
+        if time.monotonic() - self._at >= NODES_SECONDS:
+            self._nodes = tuple(_node(facts) for facts in ray.nodes() if facts["Alive"])
+            self._at = time.monotonic()
+        return self._nodes
+
+
+def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
+    """Whether one more trial finds a place: first fit, the largest first, as no node can lend to another."""
+    free = [[node.cpu, node.gpu, node.memory_bytes] for node in nodes]
+    for resources in sorted((*running, wanted), key=_needs, reverse=True):
+        needs = _needs(resources)
+        place = next((room for room in free if all(n <= r + 1e-9 for n, r in zip(needs, room, strict=True))), None)
+        if place is None:
+            return False
+        for index, need in enumerate(needs):
+            place[index] -= need
+    return True
+
+
+def slots_for(resources: Resources, nodes: Sequence[Node]) -> int:
+    """How many trials of a class an idle cluster holds."""
+    needs = _needs(resources)
+    rooms = [(node.cpu, node.gpu, node.memory_bytes) for node in nodes]
+    return sum(int(min(r / n + 1e-9 for n, r in zip(needs, room, strict=True) if n > 0)) for room in rooms)
+
+
+def _needs(resources: Resources) -> tuple[float, float, float]:
+    return resources.cpu, resources.gpu, resources.memory_gib * 2**30
+
+
+def _slots(classes: Sequence[Resources], nodes: Sequence[Node]) -> int:
+    for resources in classes:
+        if slots_for(resources, nodes) == 0:
+            largest = ", ".join(
+                f"{node.cpu:g} cpu {node.gpu:g} gpu {node.memory_bytes / 2**30:.1f} GiB" for node in nodes
+            )
+            wanted = f"{resources.cpu:g} cpu {resources.gpu:g} gpu {resources.memory_gib:g} GiB"
+            raise ClusterError(f"a trial wants {wanted}, which no node has (nodes: {largest}); lower [resources]")
+    return sum(slots_for(resources, nodes) for resources in classes)
+
+
+def _request(resources: Resources) -> tune.PlacementGroupFactory:
+    bundle = {"CPU": resources.cpu}
+    if resources.gpu:
+        bundle["GPU"] = resources.gpu
+    if resources.memory_gib:
+        bundle["memory"] = resources.memory_gib * 2**30
+    return tune.PlacementGroupFactory([bundle])
+
+
+def _node(facts: dict[str, Any]) -> Node:
+    has = facts["Resources"]
+    return Node(facts["NodeName"], has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", 0.0))
+
+
+@contextlib.contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Ray for the duration: a fresh one on this machine without an address."""
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": passed} if address else None,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"--address {address}: {str(error).splitlines()[0]}; start one with `ray start`") from error
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def probe_storage(folder: Path, nodes: Sequence[Node]) -> None:
+    """ClusterError naming the nodes that do not see the study's folder: a token that every node reads back."""
+    token = f"{time.time_ns()}"
+    path = folder / "token"
+    path.write_text(token)
+    try:
+        blind = []
+        for facts in ray.nodes():
+            if facts["Alive"]:
+                strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
+                read = _read_token.options(scheduling_strategy=strategy, num_cpus=0).remote(str(path))
+                if ray.get(read) != token:
+                    blind.append(facts["NodeName"])
+    finally:
+        path.unlink(missing_ok=True)
+    if blind:
+        raise ClusterError(
+            f"{folder}: not shared with {', '.join(blind)} of {len(nodes)} nodes; give --storage a path that driver "
+            "and workers share"
+        )
+
+
+@ray.remote
+def _read_token(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def _interruptible(bridge: _Bridge, messages: list[str]) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) lets trials write checkpoints and ends the run; the second ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if bridge.interrupted:
+            raise KeyboardInterrupt
+        bridge.interrupted = True
+        messages.append("interrupted: trials in training wrote a checkpoint; the same command continues")
+
+    before: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _why(text: str) -> str:
+    """The telling line of Ray's long error text."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "Error" in line or "died" in line), lines[-1])[:500]

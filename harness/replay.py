@@ -1,0 +1,209 @@
+"""The ledger replayed into the store, where people look, by one thread of the driver for which training never waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from harness import content
+from harness.errors import HarnessError
+from harness.ledger import Entry
+from harness.records import Cell, Manifest
+from harness.results import Mark, Standing, State, standing
+from harness.tracking import Status, Store, as_tracking_error, store_uri
+
+
+class LedgerLike(Protocol):
+    """A `Ledger`, or the snapshot that `read_study` gives."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def manifest(self) -> Manifest: ...
+    def entries(self) -> tuple[Entry, ...]: ...
+
+
+class Tracker:
+    """Brings one study's runs in MLflow up to its ledger."""
+
+    def __init__(self, ledger: LedgerLike, uri: str | None = None) -> None:
+        """Touches nothing yet.  uri: of the store; None: `store_uri` beside the study's folder."""
+        self.ledger = ledger
+        self.uri = uri if uri is not None else store_uri(ledger.folder.parent)
+        self._reached: _Reached | None = None
+
+    def pump(self) -> None:
+        """Send what the store lacks.  A repeat, here or in another process, even after a kill, stores nothing twice.
+
+        TrackingError where the store fails; the next call begins by asking it again what it holds.
+        """
+        with as_tracking_error(self.uri):
+            # Forgotten until all is sent: how much of an interrupted call has arrived, only the store can say.
+            reached, self._reached = self._reached, None
+            self._reached = self._replay(reached or _Reached(Store(self.uri, self.ledger.manifest)))
+
+    def log_report(self, texts: Mapping[str, str]) -> None:
+        """Keep a report with the study's run.  texts: file name → text, below `report/`."""
+        self.pump()
+        assert self._reached is not None  # `pump` has returned
+        with as_tracking_error(self.uri):
+            for name, text in texts.items():
+                self._reached.store.log_text(self.ledger.manifest.study_id, f"report/{name}", text)
+
+    def _replay(self, reached: _Reached) -> _Reached:
+        manifest, entries = self.ledger.manifest, self.ledger.entries()
+        if reached.manifest == manifest and reached.entries == entries:
+            return reached
+        store, mark = reached.store, Mark.of(entries)
+        standings = _stand(manifest, entries, reached.standings)
+        if reached.manifest != manifest:
+            self._open(store, manifest)
+        superseded = {entry.trial.key for one in standings for entry in one.superseded}
+        for entry in entries:
+            self._send_trial(store, entry, superseded=entry.trial.key in superseded)
+        for one in standings:
+            if one not in reached.standings:
+                self._send_cell(store, one)
+        over = mark.ended == mark.total and all(one.state != "incomplete" for one in standings)
+        whole = content.mark_content(mark)
+        store.bring(
+            manifest.study_id,
+            {content.MARKED: whole.digest},
+            lambda _: whole,
+            status="FINISHED" if over else "RUNNING",
+            end=_last_end(entries, manifest.created),
+        )
+        return _Reached(store, manifest, entries, standings)
+
+    def _open(self, store: Store, manifest: Manifest) -> None:
+        """The runs under which trials come, so that a study that has just begun can be seen and read."""
+        store.open(manifest.study_id, "study", f"{manifest.study} (study)", start=manifest.created)
+        whole = content.study_content(manifest, self.ledger.folder)
+        store.bring(manifest.study_id, {content.CONTENT: whole.digest}, lambda _: whole)
+        for facts in manifest.cells:
+            store.open(_cell_key(manifest, facts.cell), "cell", str(facts.cell), start=manifest.created)
+
+    def _send_trial(self, store: Store, entry: Entry, *, superseded: bool) -> None:
+        trial, result, manifest = entry.trial, entry.result, self.ledger.manifest
+        parent = _cell_key(manifest, trial.cell)
+        name = f"{trial.cell}/{trial.phase}/{trial.number}"
+        store.open(trial.key, "trial", name, start=_start(entry), parent=parent)
+        status: Status = "RUNNING" if result is None else "FINISHED" if result.outcome == "complete" else "FAILED"
+        store.bring(
+            trial.key,
+            content.trial_position(entry, superseded=superseded),
+            lambda position: content.trial_content(
+                entry,
+                self.ledger.folder,
+                created=manifest.created,
+                points_sent=int(position.get(content.POINTS, 0)),
+                begun=content.POINTS in position,
+            ),
+            status=status,
+            end=_last_end([entry], manifest.created),
+        )
+
+    def _send_cell(self, store: Store, one: Standing) -> None:
+        manifest = self.ledger.manifest
+        whole = content.cell_content(one, self.ledger.folder, manifest.created)
+        ended: dict[State, Status] = {"complete": "FINISHED", "partial": "FAILED", "failed": "FAILED"}
+        store.bring(
+            _cell_key(manifest, one.facts.cell),
+            {content.CONTENT: whole.digest},
+            lambda position: replace(whole, params={}) if content.CONTENT in position else whole,
+            status=ended.get(one.state, "RUNNING"),
+            end=_last_end(one.entries, manifest.created),
+        )
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """A store, and the state of the ledger that it holds."""
+
+    store: Store
+    manifest: Manifest | None = None
+    entries: tuple[Entry, ...] = ()
+    standings: tuple[Standing, ...] = ()
+
+
+def _stand(manifest: Manifest, entries: Sequence[Entry], known: Iterable[Standing]) -> tuple[Standing, ...]:
+    """The standing of each cell; of cells without news the very object that is known."""
+    by_cell: dict[Cell, list[Entry]] = {facts.cell: [] for facts in manifest.cells}
+    for entry in entries:
+        by_cell[entry.trial.cell].append(entry)
+    of_cell = {one.facts.cell: one for one in known}
+    new = (standing(facts, by_cell[facts.cell]) for facts in manifest.cells)
+    return tuple(old if (old := of_cell.get(one.facts.cell)) == one else one for one in new)
+
+
+def _cell_key(manifest: Manifest, cell: Cell) -> str:
+    return f"{manifest.study_id}/{cell}"
+
+
+def _start(entry: Entry) -> float:
+    """When a trial began, in seconds since 1970, as far as the ledger knows."""
+    if entry.result is not None and entry.result.started:
+        return entry.result.started
+    if entry.points:
+        return entry.points[0].time - entry.points[0].seconds
+    return entry.result.ended if entry.result is not None else time.time()
+
+
+def _last_end(entries: Iterable[Entry], otherwise: float) -> float:
+    return max((entry.result.ended for entry in entries if entry.result is not None), default=0) or otherwise
+
+
+class Replay(threading.Thread):
+    """Pumps a tracker beside training, which neither waits for the store nor sees it fail."""
+
+    def __init__(self, tracker: Tracker, interval_seconds: float = 1.0) -> None:
+        super().__init__(name="harness-replay", daemon=True)
+        self._tracker = tracker
+        self._interval = interval_seconds
+        self._news = threading.Event()
+        self._closing = threading.Event()
+        self._drained = False
+        self._error: str | None = None
+
+    def run(self) -> None:
+        while not self._closing.is_set():
+            self._pump()
+            self._closing.wait(self._interval / 4)  # news in a burst are sent together
+            self._news.wait(self._interval)
+            self._news.clear()
+        self._pump()
+        self._drained = True
+
+    def wake(self) -> None:
+        """There is something to send; any thread may say so."""
+        self._news.set()
+
+    def close(self, timeout: float) -> str | None:
+        """Send what is left, for at most `timeout` seconds; what went wrong, or None."""
+        self._closing.set()
+        self._news.set()
+        self.join(timeout)
+        if self.is_alive():
+            why = f"; {self._error}" if self._error else ""
+            return f"MLflow did not take everything within {timeout:g} s{why}; `harness sync` sends the rest"
+        if not self._drained:
+            return "the thread that sends to MLflow died; `harness sync` sends the rest"
+        return self._error
+
+    def _pump(self) -> None:
+        try:
+            self._tracker.pump()
+        except HarnessError as error:
+            self._error = str(error)
+        else:
+            self._error = None
+
+
+def start_replay(tracker: Tracker, interval_seconds: float = 1.0) -> Replay:
+    replay = Replay(tracker, interval_seconds)
+    replay.start()
+    return replay
