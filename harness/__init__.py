@@ -11,23 +11,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.dataset import Arrays, Batch, Dataset, Ragged, Split
-    from harness.errors import HarnessError
+    from harness.errors import DataError, HarnessError, SpaceError
     from harness.hookspecs import hookimpl
     from harness.model import Model, Published, Scan, Suffix
     from harness.records import Optimisation, Schedule
     from harness.seeds import Seeds, derive
     from harness.signature import Bits, Classes, Real, Signature, Tokens
-    from harness.task import DataFile, Metric, PublishedRow, Task, Total
+    from harness.task import DataFile, Metric, PublishedRow, Task, Total, bits_of, mean_of, percent_of, perplexity_of
 
 _HOMES = {
     "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split"),
-    "errors": ("HarnessError",),
+    "errors": ("DataError", "HarnessError", "SpaceError"),
     "hookspecs": ("hookimpl",),
     "model": ("Model", "Published", "Scan", "Suffix"),
     "records": ("Optimisation", "Schedule"),
     "seeds": ("Seeds", "derive"),
     "signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
-    "task": ("DataFile", "Metric", "PublishedRow", "Task", "Total"),
+    "task": (
+        "DataFile",
+        "Metric",
+        "PublishedRow",
+        "Task",
+        "Total",
+        "bits_of",
+        "mean_of",
+        "percent_of",
+        "perplexity_of",
+    ),
 }
 _HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -36,6 +46,7 @@ __all__ = [
     "Batch",
     "Bits",
     "Classes",
+    "DataError",
     "DataFile",
     "Dataset",
     "HarnessError",
@@ -50,13 +61,18 @@ __all__ = [
     "Schedule",
     "Seeds",
     "Signature",
+    "SpaceError",
     "Split",
     "Suffix",
     "Task",
     "Tokens",
     "Total",
+    "bits_of",
     "derive",
     "hookimpl",
+    "mean_of",
+    "percent_of",
+    "perplexity_of",
 ]
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 os.environ.update(
     # Read by Ray when it is imported: no usage reports, no tables on the terminal, no per-trial CSV and TensorBoard
@@ -35,6 +35,7 @@ os.environ.update(
 import ray
 from ray import tune
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.errors import CheckpointError, ClusterError, PluginError
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
@@ -208,6 +209,9 @@ class _Bridge:
         return fits_beside(running, wanted, self.nodes())
 
 
+_FINISHED = cast(dict[str, Any], Searcher.FINISHED)
+
+
 class _DeskSearcher(Searcher):
     """Tune asks here for its next trial."""
 
@@ -215,19 +219,20 @@ class _DeskSearcher(Searcher):
         super().__init__(metric="training_iteration", mode="max")
         self._bridge = bridge
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """A trial; None: none now; FINISHED, a string that Tune types as a dict: none any more."""
         bridge = self._bridge
         with bridge.guard():
             if bridge.stopping:
-                return Searcher.FINISHED
+                return _FINISHED
             dealt = bridge.desk.deal(bridge.fits)
             if dealt is None:
-                return Searcher.FINISHED if bridge.desk.finished() else None
+                return _FINISHED if bridge.desk.finished() else None
             trial, attempt = dealt
             bridge.running[trial_id] = trial
             resources = trial.resources.model_dump_json()
             return {"trial": trial.model_dump_json(), "attempt": attempt, "resources": resources}
-        return Searcher.FINISHED
+        return _FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The callback hears it, with the reason."""
@@ -286,7 +291,7 @@ class Nodes:
 
     def __call__(self) -> tuple[Node, ...]:
         if time.monotonic() - self._at >= NODES_SECONDS:
-            self._nodes = tuple(_node(facts) for facts in ray.nodes() if facts["Alive"])
+            self._nodes = tuple(_node(facts) for facts in _living())
             self._at = time.monotonic()
         return self._nodes
 
@@ -335,6 +340,11 @@ def _request(resources: Resources) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([bundle])
 
 
+def _living() -> list[dict[str, Any]]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [facts for facts in nodes if facts["Alive"]]
+
+
 def _node(facts: dict[str, Any]) -> Node:
     has = facts["Resources"]
     return Node(facts["NodeName"], has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", 0.0))
@@ -349,7 +359,7 @@ def _connected(address: str | None) -> Iterator[None]:
             address=address or "local",
             include_dashboard=False if address is None else None,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": passed} if address else None,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -368,12 +378,11 @@ def probe_storage(folder: Path, nodes: Sequence[Node]) -> None:
     path.write_text(token)
     try:
         blind = []
-        for facts in ray.nodes():
-            if facts["Alive"]:
-                strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
-                read = _read_token.options(scheduling_strategy=strategy, num_cpus=0).remote(str(path))
-                if ray.get(read) != token:
-                    blind.append(facts["NodeName"])
+        for facts in _living():
+            there = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
+            read = _read_token.options(scheduling_strategy=there, num_cpus=0).remote(str(path))
+            if ray.get(read) != token:
+                blind.append(facts["NodeName"])
     finally:
         path.unlink(missing_ok=True)
     if blind:

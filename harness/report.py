@@ -1,86 +1,22 @@
-"""Results → tables: one section a task, one row a model, and how complete they are."""
+"""Results → tables: a section a task, a row a model, how complete they are and what every spread is over."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import csv
+import io
+from dataclasses import dataclass
+from typing import get_args
 
 import pandas as pd
 
-from harness.records import LeftOut, MetricFacts
-from harness.results import Standing, State, StoredStudy
+from harness.comparison import Row, Section, compare
+from harness.records import LeftOut, MetricFacts, Outcome
+from harness.results import StoredStudy
 from harness.statistics import Summary
+from harness.table import NOTHING, bold, count, escape, markdown_table, number, percent
 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
 """What the spread of a mean is over."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model on one task."""
-
-    model: str
-    state: State
-    reason: str
-    """Of trials that did not complete; '' where all did."""
-    parameters: int | None
-    """Of the setting that was measured: the winner's, or the published one."""
-    deviation_percent: float | None
-    """From the budget."""
-    search_ended: int
-    search_granted: int
-    repetitions_ended: int
-    repetitions_granted: int
-    outcomes: Mapping[str, int]
-    """Of search trials and the present winner's repetitions."""
-    lacking: int | None
-    """Ended trials of the ledger that the store lacks (negative: has more than its mark says); None without a mark."""
-    best_validation: float | None
-    test: Summary | None
-    """Best-validation weights, over the present winner's repetitions."""
-    last3: Summary | None
-    """Mean over the weights of the last three evaluations."""
-    published: float | None
-    published_source: str
-    assumed: tuple[str, ...]
-    superseded: int
-    """Repetitions of an earlier winner."""
-    test_opened: int
-    rank: int | None = None
-    """By mean; None where the cell is not complete."""
-    equivalent: bool = False
-    """Within the metric's margin of the task's best."""
-
-    @property
-    def complete(self) -> bool:
-        """All that was granted is there, and the store agrees with the ledger."""
-        return self.state == "complete" and self.lacking == 0
-
-    @property
-    def standing(self) -> str:
-        """In words, where the row has no rank."""
-        ended, granted = self.search_ended + self.repetitions_ended, self.search_granted + self.repetitions_granted
-        if self.lacking:
-            return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)} trials"
-        if self.lacking is None or self.state == "incomplete":
-            return f"incomplete {ended}/{granted}" + ("" if self.lacking is not None else ": the store has no mark")
-        if self.state == "partial":
-            scored = self.test.n if self.test is not None else 0
-            return f"{scored} of {self.repetitions_granted} repetitions have a score"
-        return "FAILED" if self.state == "failed" else "complete"
-
-
-@dataclass(frozen=True)
-class Section:
-    """One task."""
-
-    task: str
-    metric: MetricFacts
-    floor: float | None
-    parameters: int | None
-    """The budget."""
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +42,6 @@ class Report:
 
 def build_report(stored: StoredStudy) -> Report:
     manifest = stored.manifest
-    tasks = dict.fromkeys(facts.cell.task for facts in stored.cells)
     return Report(
         study=manifest.study,
         study_id=manifest.study_id,
@@ -114,7 +49,7 @@ def build_report(stored: StoredStudy) -> Report:
         sampler=manifest.sampler,
         seed=manifest.seed,
         others=stored.others,
-        sections=tuple(_section(stored, task) for task in tasks),
+        sections=compare(stored),
         left_out=manifest.left_out,
         ended=sum(entry.result is not None for entry in stored.entries),
         marked=stored.mark.ended if stored.mark is not None else None,
@@ -132,62 +67,198 @@ def build_table(stored: StoredStudy) -> pd.DataFrame:
     return pd.DataFrame.from_dict(scores, orient="index", columns=models, dtype="float64").rename_axis("task")
 
 
-def _section(stored: StoredStudy, task: str) -> Section:
-    standings = [one for one in stored.standings if one.facts.cell.task == task]
-    facts = standings[0].facts
-    rows = [_row(one, stored.lacking(one.facts.cell)) for one in standings]
-    return Section(task, facts.metric, facts.floor, facts.parameters, _ranked(rows, facts.metric))
+def to_markdown(report: Report) -> str:
+    """The report as GitHub's Markdown."""
+    parts = [_title(report), *(_section_text(section) for section in report.sections)]
+    if report.left_out:
+        lines = [f"- {escape(str(left.cell))}: {escape(left.reason)}" for left in report.left_out]
+        parts.append("\n".join(["## Left out", "", *lines]))
+    return "\n\n".join(parts) + "\n"
 
 
-def _row(one: Standing, lacking: int | None) -> Row:
-    facts, setting = one.facts, one.setting
-    parameters = setting.parameters if setting is not None else None
-    deviation = None
-    if parameters is not None and facts.parameters is not None:
-        deviation = 100 * (parameters / facts.parameters - 1)
-    return Row(
-        model=facts.cell.model,
-        state=one.state,
-        reason=one.reason,
-        parameters=parameters,
-        deviation_percent=deviation,
-        search_ended=one.search_ended,
-        search_granted=facts.trials,
-        repetitions_ended=one.finals_ended,
-        repetitions_granted=facts.repetitions,
-        outcomes=dict(one.outcomes),
-        lacking=lacking,
-        best_validation=one.best_validation,
-        test=one.summary("test"),
-        last3=one.summary("test-last3"),
-        published=facts.published,
-        published_source=facts.published_source,
-        assumed=facts.assumed,
-        superseded=len(one.superseded),
-        test_opened=one.test_opened,
+def _title(report: Report) -> str:
+    facts = [f"protocol {report.protocol}", f"sampler {escape(report.sampler)}", f"seed {report.seed}"]
+    lines = [
+        f"# {escape(report.study)}",
+        "",
+        f"Study {escape(report.study_id)}: {', '.join(facts)}.",
+        _completeness(report),
+    ]
+    if report.others:
+        others = ", ".join(escape(other) for other in report.others)
+        lines.append(f"The newest study of this name is shown; older ones: {others}.")
+    return "\n".join(lines)
+
+
+def _completeness(report: Report) -> str:
+    cells = len(report.rows)
+    complete = sum(row.complete for row in report.rows)
+    marked = "an unknown number of" if report.marked is None else count(report.marked)
+    return (
+        f"{complete} of {cells} cells are complete; the store holds {count(report.ended)} of the {marked} trials "
+        "that have ended."
     )
 
 
-def _ranked(rows: Sequence[Row], metric: MetricFacts) -> tuple[Row, ...]:
-    """Ranks by mean among complete rows; equal means share a rank."""
-    sign = 1 if metric.better == "lower" else -1
-    means = [row.test.mean for row in rows if row.complete and row.test is not None]
-    if not means:
-        return tuple(rows)
-    best = min(means, key=lambda mean: sign * mean)
-
-    def ranked(row: Row) -> Row:
-        if not row.complete or row.test is None:
-            return row
-        mean = row.test.mean
-        rank = 1 + sum(sign * other < sign * mean for other in means)
-        return replace(row, rank=rank, equivalent=mean != best and _distance(mean, best, metric) < metric.margin)
-
-    return tuple(ranked(row) for row in rows)
+_HEADER = (
+    "model", "rank", "test: mean [95 %]", "std", "n", "last 3", "best validation", "parameters", "off budget",
+    "search trials", "published",
+)  # fmt: skip
 
 
-def _distance(one: float, other: float, metric: MetricFacts) -> float:
-    """On the metric's scale: of natural logarithms where that is log."""
-    if metric.scale == "log" and one > 0 and other > 0:
-        return abs(math.log(one) - math.log(other))
-    return abs(one - other)
+def _section_text(section: Section) -> str:
+    metric = section.metric
+    facts = [f"{escape(metric.name)} in {escape(metric.unit)}, {metric.better} is better"]
+    facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
+    facts += [f"budget {count(section.parameters)} parameters"] if section.parameters is not None else []
+    table = markdown_table(_HEADER, [_cells(row) for row in section.rows])
+    notes = "\n".join(f"- {note}" for note in _notes(section))
+    return f"## {escape(section.task)}\n\n{'; '.join(facts)}.\n\n{table}\n\n{notes}"
+
+
+def _cells(row: Row) -> list[str]:
+    n = row.test.n if row.test is not None else 0
+    return [
+        escape(row.model),
+        _rank(row),
+        _test(row),
+        number(row.test.std if row.test is not None else None),
+        f"{n}/{row.repetitions_granted}",
+        number(row.last3.mean if row.last3 is not None else None),
+        number(row.best_validation),
+        count(row.parameters),
+        percent(row.deviation_percent),
+        _search(row),
+        number(row.published),
+    ]
+
+
+def _rank(row: Row) -> str:
+    if row.rank is None:
+        return row.standing
+    return f"{row.rank} (≈ 1)" if row.equivalent else str(row.rank)
+
+
+def _test(row: Row) -> str:
+    if row.state == "failed":
+        return f"FAILED: {escape(row.reason)}" if row.reason else "FAILED"
+    if row.test is None:
+        return NOTHING
+    interval = row.test.interval
+    mean = bold(number(row.test.mean)) if row.rank == 1 else number(row.test.mean)
+    return mean if interval is None else f"{mean} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def _search(row: Row) -> str:
+    return f"{row.search_ended}/{row.search_granted}{_lost(row)}" if row.search_granted else NOTHING
+
+
+def _lost(row: Row) -> str:
+    lost = [f"{n} {outcome}" for outcome, n in row.outcomes.items() if outcome != "complete"]
+    return f" ({', '.join(lost)})" if lost else ""
+
+
+def _notes(section: Section) -> list[str]:
+    notes = [_spread(section.metric)]
+    if any(row.equivalent for row in section.rows):
+        notes.append(
+            f"≈ 1: within {number(section.metric.margin)} of the best on a {section.metric.scale} scale, "
+            "which counts as equivalent."
+        )
+    if any(row.last3 is not None for row in section.rows):
+        notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
+    for row in section.rows:
+        notes += [f"{escape(row.model)}: {note}" for note in _row_notes(row, section.metric)]
+    return notes
+
+
+def _spread(metric: MetricFacts) -> str:
+    how = "mean, std and Student's t interval are over"
+    if metric.scale == "log":
+        how = "mean (geometric), std (of natural logarithms) and Student's t interval (on a log scale) are over"
+    return f"test: {how} {VARIES}; the weights of the best validation are scored."
+
+
+def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
+    notes = []
+    if row.reason and row.state != "failed":
+        notes.append(f"{escape(row.reason)}.")
+    if row.test is not None and row.test.scale != metric.scale:
+        notes.append("a score is not positive, so its mean, std and interval are on a linear scale.")
+    if row.superseded:
+        notes.append(
+            f"{row.superseded} repetitions of an earlier winner are superseded; the test split was scored "
+            f"{row.test_opened} times in all."
+        )
+    if row.published is not None:
+        notes.append(f"published {number(row.published)}: {escape(row.published_source)}.")
+    if row.assumed:
+        notes.append(f"assumed, since its source does not state them: {escape(', '.join(row.assumed))}.")
+    return notes
+
+
+def to_csv(report: Report) -> str:
+    """One line a cell, at full precision; cells that were left out come last, with their reason."""
+    lines = [_csv_line(report, section, row) for section in report.sections for row in section.rows]
+    lines += [
+        {
+            "study_id": report.study_id,
+            "task": left.cell.task,
+            "model": left.cell.model,
+            "state": "left-out",
+            "reason": left.reason,
+        }
+        for left in report.left_out
+    ]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _csv_value(value) for name, value in line.items()} for line in lines)
+    return file.getvalue()
+
+
+_OF_ROW = (
+    "model", "state", "rank", "equivalent", "reason", "parameters", "deviation_percent", "search_ended",
+    "search_granted", "repetitions_ended", "repetitions_granted", "lacking", "best_validation", "published",
+    "published_source", "superseded", "test_opened",
+)  # fmt: skip
+_OF_SUMMARY = ("n", "mean", "median", "std", "low", "high", "scale")
+_OUTCOMES = get_args(Outcome)
+CSV_COLUMNS = (
+    "study_id", "task", "metric", "unit", "better", "floor", "budget", *_OF_ROW, "assumed",
+    *(f"outcome_{outcome}" for outcome in _OUTCOMES),
+    *(f"{part}_{name}" for part in ("test", "last3") for name in _OF_SUMMARY),
+)  # fmt: skip
+
+
+def _csv_line(report: Report, section: Section, row: Row) -> dict[str, object]:
+    return {
+        "study_id": report.study_id,
+        "task": section.task,
+        "metric": section.metric.name,
+        "unit": section.metric.unit,
+        "better": section.metric.better,
+        "floor": section.floor,
+        "budget": section.parameters,
+        **{name: getattr(row, name) for name in _OF_ROW},
+        "assumed": " ".join(row.assumed),
+        **{f"outcome_{outcome}": row.outcomes.get(outcome, 0) for outcome in _OUTCOMES},
+        **_csv_summary("test", row.test),
+        **_csv_summary("last3", row.last3),
+    }
+
+
+def _csv_summary(part: str, summary: Summary | None) -> dict[str, object]:
+    if summary is None:
+        return {}
+    interval = summary.interval
+    low, high = (interval.low, interval.high) if interval is not None else (None, None)
+    values = (summary.n, summary.mean, summary.median, summary.std, low, high, summary.scale)
+    return {f"{part}_{name}": value for name, value in zip(_OF_SUMMARY, values, strict=True)}
+
+
+def _csv_value(value: object) -> object:
+    """Text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value

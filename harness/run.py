@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import optuna
 import psutil
 import torch
 
@@ -58,7 +57,6 @@ class Runner:
     messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce every in-memory study
         self.plan = make_plan(self.study, self.loaded.registry)
         self.folder = (self.runs / self.study.name).resolve()
 
@@ -69,15 +67,15 @@ class Runner:
             _ = state.search_trial(0) if plan.setting is None else plan.published_size()
         verify_all([file for plan in self.plan.cells for file in plan.task.files()])
 
-    def run(self, execute: Execute, listeners: Sequence[object] = ()) -> Outcome:
-        """Begin or continue the study, until it is finished or interrupted."""
+    def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> Outcome:
+        """Begin or continue the study, until it is finished or interrupted.  `listeners` hear its lifecycle hooks."""
         self.check()
         lease = self._open_folder()
         unregister: list[Callable[[], None]] = []
         try:
             ledger = self._open_ledger()
             desk = Conductor(ledger, self._dealer(ledger), self.loaded, self.messages)
-            unregister = [register_listener(self.loaded, listener) for listener in listeners]
+            unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             desk.tell("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
             try:
                 execute(desk)

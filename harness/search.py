@@ -20,6 +20,8 @@ from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.seeds import Seeds, derive
 from harness.space import Space, at_unit
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every in-memory study, one a draw
+
 SamplerName = Literal["random", "tpe", "quasi-random"]
 DRAWS = 1000
 """Rejected draws in a row after which a cell's budget counts as impossible."""
@@ -137,6 +139,10 @@ class CellState:
     def finished(self) -> bool:
         ended = all(entry.result is not None for entry in self.finals())
         return ended and self.search_ended() and not self.missing_repetitions()
+
+    def remember(self, trial: Trial) -> None:
+        """It was dealt for the first time."""
+        self.entries[trial.key] = Entry(trial, 1)
 
     def search_trial(self, number: int) -> Trial:
         """The trial of this number: the first draw, after those of the trial before, that the budget admits."""
@@ -263,7 +269,7 @@ class Dealer:
         if trial.key in state.again:
             state.again.remove(trial.key)
         else:
-            state.entries[trial.key] = Entry(trial, 1)
+            state.remember(trial)
         self._running[trial.key] = trial.resources
 
     def ended(self, trial: Trial, result: TrialResult) -> None:

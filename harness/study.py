@@ -103,8 +103,8 @@ class Study(Record):
     resources: Resources = Resources()
 
 
-def read_study_file(path: Path, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Study:
-    """The study in a TOML file, after `overrides` (`budget.trials=3`) and then whole top-level `values`."""
+def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[str] | None = None) -> Study:
+    """The study in a TOML file, after `overrides` (`budget.trials=3`), with only these `models` where they are given."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -115,8 +115,20 @@ def read_study_file(path: Path, overrides: Sequence[str] = (), values: Mapping[s
         raise StudyError(f"{path}: not a TOML file ({error})") from error
     for override in overrides:
         _override(data, override)
-    data.update(values or {})
+    if models is not None:
+        data["models"] = _selected(data.get("models"), models)
     return parse_study(data, source=str(path))
+
+
+def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
+    """The study's entry for each name or label; a name it lacks stands for that model with its whole space."""
+    known = {}
+    for entry in entries if isinstance(entries, list) else []:
+        name = (
+            entry if isinstance(entry, str) else entry.get("as", entry.get("name")) if isinstance(entry, dict) else None
+        )
+        known[name] = entry
+    return [known.get(name, name) for name in names]
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:

@@ -13,10 +13,12 @@ def number(value: float | None) -> str:
     """Four significant digits; scientific below 1e-3 and from 1e6."""
     if value is None:
         return NOTHING
-    size = abs(value)
-    if value == 0 or 1e-3 <= size < 1e4:
-        return f"{value:#.4g}".rstrip(".") if value else "0"
-    return f"{value:.0f}" if 1e4 <= size < 1e6 else f"{value:.3e}"
+    if value == 0:
+        return "0"
+    if not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3e}"
+    text = f"{value:#.4g}"
+    return f"{value:.0f}" if "e" in text else text.rstrip(".")
 
 
 def count(value: float | None) -> str:

@@ -314,13 +314,13 @@ def as_tracking_error(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        what = content.cut((str(error).splitlines() or [type(error).__name__])[0], 300)
+        what = content.cut(_public((str(error).splitlines() or [type(error).__name__])[0]), 300)
         raise TrackingError(
             f"{_public(uri)}: the MLflow store failed ({what}); mend it or set MLFLOW_TRACKING_URI to another, "
             "then `harness sync` sends what it lacks"
         ) from error
 
 
-def _public(uri: str) -> str:
-    """An address without the password it may hold."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
+def _public(text: str) -> str:
+    """An address, or a text with addresses, without the passwords it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 import torch
@@ -143,16 +143,24 @@ def test_not_a_number_beside_a_sequence_does_not_reach_its_padding() -> None:
     assert torch.equal(batch.inputs[shorter], torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]))
 
 
-def test_bucketing_pads_less_than_shuffling_and_mixes_the_batches() -> None:
+def test_bucketing_pads_less_than_shuffling() -> None:
     lengths = lengths_drawn(700)
-    batches = train(ragged(lengths), 16)
-    assert batches.padding is not None
+    padding = train(ragged(lengths), 16).padding
+    assert padding is not None
     shuffled = sum(16 * max(lengths[start : start + 16]) for start in range(0, 700, 16)) / sum(lengths) - 1
-    assert 0 < batches.padding < shuffled / 5
-    seen = epoch(batches)
-    longest = [batch.inputs.shape[1] for batch in seen]
-    assert longest != sorted(longest)
-    companions = [{tuple(sorted(names(batch))) for batch in epoch(batches, number)} for number in (0, 1)]
+    assert 0 < padding < shuffled / 5
+
+
+def test_bucketing_mixes_companions_and_the_order_of_lengths() -> None:
+    batches = train(ragged(list(range(1, 601))), 16)  # no two of one length: one sort over all would never vary
+    epochs = [epoch(batches, number) for number in (0, 1)]
+    for seen in epochs:
+        assert sorted(chain(*map(names, seen))) == list(range(1, 601))
+        assert len(seen) == 38
+        longest = [batch.inputs.shape[1] for batch in seen]
+        descents = sum(one > following for one, following in pairwise(longest))
+        assert descents > 9  # 18.5 expected of a random order; 2 where three sorted pools follow each other
+    companions = [{tuple(sorted(names(batch))) for batch in seen} for seen in epochs]
     assert not companions[0] & companions[1]
 
 

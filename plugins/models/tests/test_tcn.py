@@ -87,16 +87,22 @@ def test_skip_is_a_projection_only_where_widths_differ() -> None:
 
 
 @pytest.mark.parametrize("in_features", [1, 5])
-@pytest.mark.parametrize("steps", [1, 4, 20])
-def test_hidden_values_stay_contiguous_with_channels_last(in_features: int, steps: int) -> None:
-    """One input channel makes the strides ambiguous; the layout must come back after the first convolution."""
+@pytest.mark.parametrize("steps", [1, 4, 40])
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_hidden_values_are_held_time_major_with_channels_last(
+    in_features: int, steps: int, channels_first: bool
+) -> None:
+    """Also where the input comes as (batch, channels, time) in memory, or one channel makes the strides ambiguous."""
     backbone = _build(in_features, (6, 1, 6), 3)
-    seen: list[tuple[bool, bool]] = []
+    x = torch.randn(7, 40, in_features)
+    if channels_first:
+        x = x.transpose(1, 2).contiguous().transpose(1, 2)
+    seen: list[bool] = []
     for module in backbone.modules():
         if isinstance(module, Convolution):
-            module.register_forward_hook(lambda _, __, y: seen.append((y.is_contiguous(), y.shape[0] == 7)))
-    backbone.suffix(torch.randn(7, 20, in_features), steps)
-    assert seen == [(True, True)] * 6
+            module.register_forward_hook(lambda _, __, y: seen.append(y.is_contiguous()))
+    backbone.suffix(x, steps)
+    assert seen == [True] * 6
 
 
 @pytest.mark.parametrize("in_features", [8, 150])

@@ -53,8 +53,8 @@ class Convolution(nn.Module):
         """(batch, time, in) → (batch, (time - (k - 1) · dilation - 1) // stride + 1, out), contiguous.
 
         In two dimensions with channels-last storage, which is (batch, time, channels) in memory and twice as fast
-        as (batch, channels, time) at 24 channels.  `contiguous` costs nothing there; it restores the layout where
-        one channel makes the strides ambiguous and PyTorch answers in the other.
+        as (batch, channels, time) at 24 channels.  PyTorch answers in the layout it was asked in; `contiguous` costs
+        nothing there, and restores it where x comes in the other or one channel makes its strides ambiguous.
         """
         images = x.transpose(1, 2).unsqueeze(2)  # (batch, in, 1, time)
         filters = self.weight.unsqueeze(2)  # (out, in, 1, k)

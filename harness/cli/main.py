@@ -1,0 +1,204 @@
+"""The command `harness`.  Each command's own module is imported when the command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Which sequence architecture, at the same parameter budget and the same tuning budget?\n\n"
+    "A study is a TOML file (see studies/): tasks x models x budget. Begin with\n\n"
+    "  harness plan studies/quickstart.toml     what would be trained, without training\n\n"
+    "  harness run studies/quickstart.toml      train, track, print the comparison\n\n"
+    "  harness ui                               look at every trial in MLflow",
+)
+data_app = typer.Typer(no_args_is_help=True, help="The data files that tasks read: what is here, fetch, verify.")
+app.add_typer(data_app, name="data")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045  # typer reads it at run time
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Set any value of the study: -s budget.trials=3. Repeatable."
+    ),
+]
+Models = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--models", metavar="A,B", help="Only these models, by name or label; installed ones may be added."),
+]
+Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where studies keep their folders.")]
+TaskNames = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(metavar="[TASK]...", help="Tasks; all that need data where none is named.", show_default=False),
+]
+RUNS = Path("runs")
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    set_: Set = None,
+    models: Models = None,
+    runs: Runs = RUNS,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")] = False,
+    serial: Annotated[bool, typer.Option("--serial", help="Train in this process, without Ray.")] = False,
+    address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--address", metavar="HOST:PORT", help="A running Ray cluster; else one is started here."),
+    ] = None,
+    storage: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--storage", metavar="FOLDER", help="With --address: a folder that all nodes share."),
+    ] = None,
+) -> None:
+    """Run a study, or continue it: the same command again does what is missing.
+
+    Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
+    Exit code 0: everything done; 1: a cell failed, or results are not all in MLflow; 2: a mistake to mend.
+    """
+    from harness.cli import running
+
+    code = running.run(
+        running.read(study, set_, models), runs=storage or runs, fresh=fresh, serial=serial, address=address
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    set_: Set = None,
+    models: Models = None,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
+) -> None:
+    """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
+    from harness.cli import planning, running
+
+    planning.show_plan(running.read(study, set_, models), draws)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List the installed models and tasks, with plugin, version and origin."""
+    from harness.cli import planning
+
+    planning.show_registry()
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A task or a model, as `harness list` names it.")]) -> None:
+    """Show a task's size, floor, published values and data, or a model's search space and published settings."""
+    from harness.cli import planning
+
+    planning.show(name)
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="A task, as `harness list` names it.")],
+    model: Annotated[str, typer.Argument(help="A model, as `harness list` names it.")],
+    assignments: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="parameters, updates, batch_size, seed, options of the task, dimensions of the space.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Train one trial in this process, without Ray or tracking: harness train adding tcn length=100 updates=500.
+
+    What is not given is drawn as the first search trial of a study would draw it.
+    """
+    from harness.cli import running
+
+    raise typer.Exit(running.train(task, model, assignments or []))
+
+
+@app.command()
+def report(
+    study: Annotated[str, typer.Argument(help="A study's name or its TOML file.")],
+    format_: Annotated[str, typer.Option("--format", help="markdown or csv.")] = "markdown",
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to a file.")] = None,  # noqa: UP045
+    study_id: Annotated[Optional[str], typer.Option("--id", help="One of several studies of a name.")] = None,  # noqa: UP045
+) -> None:
+    """Print the comparison of a study from MLflow, with the published values beside it and how complete it is."""
+    from harness.cli import reporting
+
+    reporting.report(study, format_, output, study_id)
+
+
+@app.command()
+def sync(study: Annotated[str, typer.Argument(help="A study's name or its TOML file.")], runs: Runs = RUNS) -> None:
+    """Send to MLflow whatever of a study's ledger it lacks: after it was away, or into another store."""
+    from harness.cli import reporting
+
+    reporting.sync(study, runs)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000) -> None:
+    """Open the MLflow UI on this folder's store, on loopback only."""
+    from harness.cli import reporting
+
+    raise typer.Exit(reporting.ui(port))
+
+
+@data_app.command(name="status")
+def data_status(tasks: TaskNames = None) -> None:
+    """Show which data files are here, where, and which are missing or damaged."""
+    from harness.cli import datafiles
+
+    raise typer.Exit(datafiles.status(tasks or []))
+
+
+@data_app.command(name="fetch")
+def data_fetch(tasks: TaskNames = None) -> None:
+    """Download the data files that are missing and whose address is known."""
+    from harness.cli import datafiles
+
+    raise typer.Exit(datafiles.fetch_missing(tasks or []))
+
+
+@data_app.command(name="verify")
+def data_verify(tasks: TaskNames = None) -> None:
+    """Check size and SHA-256 of the data files; exit code 1 where one is missing or damaged."""
+    from harness.cli import datafiles
+
+    raise typer.Exit(datafiles.status(tasks or [], all_must_be_there=True))
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"seqharness {version('seqharness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """A user's mistake is one line and exit code 2; anything else we did not foresee crashes loudly."""
+    try:
+        app()
+    except HarnessError as error:
+        typer.echo(f"harness: {error}", err=True)
+        sys.exit(2)

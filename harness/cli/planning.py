@@ -1,0 +1,213 @@
+"""`harness plan`, `harness list` and `harness show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import nn
+
+from harness.budget import Size
+from harness.cli.running import load_with_messages
+from harness.data import status
+from harness.errors import UnknownNameError, did_you_mean
+from harness.model import Model
+from harness.network import build_network
+from harness.plan import CellPlan, make_plan
+from harness.records import ParamValue
+from harness.registry import Entry, Registry
+from harness.search import CellState
+from harness.space import common_space, describe
+from harness.study import Study
+from harness.task import Task
+
+FLOPS_PER_PARAMETER = 6
+"""Forward and backward, a multiply and an add each, at every step of a sequence."""
+FLOPS_PER_SECOND = 1e10
+"""What one core is taken to do on networks this small; fast paths and large networks do better."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One configuration as it would be trained."""
+
+    params: dict[str, ParamValue]
+    size: Size
+    receptive_field: str
+    seconds: float
+
+
+def show_plan(study: Study, draws: int) -> None:
+    loaded = load_with_messages()
+    plan = make_plan(study, loaded.registry)
+    console = Console(width=None if Console().is_terminal else 200)
+    table = Table(title=escape(f"{study.name}: protocol {study.protocol}, {study.search.sampler} search"))
+    right = ("budget", "parameters", "deviation", "bare", "sees / needs", "updates", "trials", "estimate")
+    for heading in ("task", "model", "widths", *right, "first draw" if draws == 1 else "draw"):
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    total = 0.0
+    for cell in plan.cells:
+        for index, planned in enumerate(planned_trials(cell, study, draws)):
+            table.add_row(*_row(cell, planned, first=index == 0))
+            total += cell_seconds(cell, planned) if index == 0 else 0
+    console.print(table)
+    for left in plan.left_out:
+        console.print(f"left out: {left.cell}: {left.reason}", markup=False)
+    console.print(
+        f"{len(plan.cells)} cells, {plan.trials()} trials; roughly {_hours(total)} of one core at "
+        f"{FLOPS_PER_SECOND / 1e9:g} GFLOP/s, from counts alone",
+        markup=False,
+    )
+
+
+def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
+    """The published setting, or the first configurations that the search would train."""
+    if cell.setting is not None:
+        yield _planned(cell, dict(cell.setting.params), cell.published_size())
+        return
+    state = CellState(cell, study_id="plan", seed=study.search.seed, sampler="random")
+    for number in range(draws):
+        trial = state.search_trial(number)
+        state.remember(trial)
+        yield _planned(cell, trial.params, cell.size(trial.build))
+
+
+def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> PlannedTrial:
+    build = cell.space.build_params(params) if cell.setting is None else params
+    with torch.device("meta"):
+        backbone = build_network(cell.model, cell.signature, size.widths, build).backbone
+    bare = size.count.parameters - size.count.embedding
+    steps = cell.training.updates * cell.training.batch_size * cell.signature.length
+    seconds = FLOPS_PER_PARAMETER * bare * steps / FLOPS_PER_SECOND
+    return PlannedTrial(params, size, _sees(backbone, cell), seconds)
+
+
+def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
+    return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
+
+
+def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
+    size, facts = planned.size, cell.facts
+    params = ", ".join(f"{name}={_value(value)}" for name, value in planned.params.items())
+    return [
+        escape(facts.cell.task) if first else "",
+        escape(facts.cell.model) if first else "",
+        _widths(size.widths),
+        f"{facts.parameters:,}" if facts.parameters is not None else "as published",
+        f"{size.count.parameters:,}",
+        f"{size.deviation:+.2%}",
+        f"{size.bare_deviation:+.2%}",
+        planned.receptive_field,
+        f"{cell.training.updates:,}",
+        f"{facts.trials} + {facts.repetitions}",
+        _hours(cell_seconds(cell, planned)),
+        escape(params),
+    ]
+
+
+def _sees(backbone: nn.Module, cell: CellPlan) -> str:
+    needs = f"{cell.signature.dependency:,}" if cell.signature.dependency is not None else "unknown"
+    if not hasattr(backbone, "receptive_field"):
+        return f"not stated / {needs}"
+    sees = backbone.receptive_field
+    return f"{'all' if sees is None else f'{sees:,}'} / {needs}"
+
+
+def show_registry() -> None:
+    """Two tables; where nothing is installed, what to install."""
+    registry = load_with_messages().registry
+    console = Console(width=None if Console().is_terminal else 160)
+    if not registry.models and not registry.tasks:
+        console.print(
+            "No models and no tasks are installed. The paper's own come with: pip install seqharness-models "
+            "seqharness-tasks",
+            soft_wrap=True,
+        )
+        return
+    console.print(_entries("model", registry.models.values()))
+    console.print(_entries("task", registry.tasks.values()))
+
+
+def _entries(kind: str, entries: Iterable[Entry[Model]] | Iterable[Entry[type[Task]]]) -> Table:
+    table = Table()
+    for heading in (kind, "plugin", "version", "origin"):
+        table.add_column(heading)
+    for row in sorted((entry.name, entry.plugin.name, entry.plugin.version, entry.origin) for entry in entries):
+        table.add_row(*map(escape, row))
+    return table
+
+
+def show(name: str) -> None:
+    registry = load_with_messages().registry
+    if name in registry.tasks:
+        _show_task(registry.tasks[name].value(), registry)
+    elif name in registry.models:
+        _show_model(registry.models[name].value, registry)
+    else:
+        known = [*registry.tasks, *registry.models]
+        raise UnknownNameError(
+            f"no task or model {name!r} is installed;{did_you_mean(name, known)} Installed: {', '.join(sorted(known))}"
+        )
+
+
+def _show_task(task: Task, registry: Registry) -> None:
+    console, row, metric = Console(), task.published(), task.metric
+    lines = [
+        f"{task.name}: {(type(task).__doc__ or '').strip().splitlines()[0]}",
+        f"  metric      {metric.name} {f'({metric.unit}) ' if metric.unit else ''}{metric.better} is better",
+        f"  floor       {'unknown' if task.floor() is None else f'{task.floor():.6g}'} (memoryless or marginal)",
+        f"  signature   {task.signature()}",
+        f"  training    {task.training_sequences():,} sequences an epoch",
+        f"  options     {', '.join(f'{key}={value}' for key, value in task.model_dump().items()) or 'none'}",
+    ]
+    if row is not None:
+        size = f"{row.parameters:,} parameters" if row.parameters is not None else "no size"
+        results = ", ".join(f"{model} {value:g}" for model, value in row.results.items()) or "no results"
+        lines += [f"  published   {size}; {results}", f"  source      {row.source}"]
+        lines += [f"  note        {row.note}"] if row.note else []
+    for model in sorted(registry.models):
+        setting = registry.models[model].value.published(task.row())
+        lines.append(f"  setting     {model}: {setting.source if setting else 'none published'}")
+    for file in task.files():
+        lines.append(f"  data        {file.name}: {status(file).state}, {file.bytes:,} bytes, {file.source}")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_model(model: Model, registry: Registry) -> None:
+    console = Console()
+    lines = [f"{model.name}: {(type(model).__doc__ or '').strip().splitlines()[0]}"]
+    for task in (entry.value() for entry in registry.tasks.values()):
+        space = {**model.space(task.signature()), **common_space(task)}
+        dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())
+        lines.append(f"  {task.name}: searches {dimensions}")
+        setting = model.published(task.row())
+        if setting is not None:
+            params = ", ".join(f"{name}={_value(value)}" for name, value in setting.params.items())
+            lines.append(f"    published {_widths(setting.widths)}, {params} ({setting.source})")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _value(value: ParamValue) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _widths(widths: tuple[int, ...]) -> str:
+    """Runs of equal widths as `24 x 8`."""
+    runs: list[list[int]] = []
+    for width in widths:
+        if runs and runs[-1][0] == width:
+            runs[-1][1] += 1
+        else:
+            runs.append([width, 1])
+    return ", ".join(f"{width} x {count}" if count > 1 else f"{width}" for width, count in runs)
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else str(timedelta(seconds=round(seconds)))[:-3] + " h"

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+import torch
+
+from harness.plugins import Loaded, load_plugins
+from harness.registry import Registry
+from harness.study import Study, parse_study
+
+MakeStudy = Callable[..., Study]
+"""Top-level keys of a study file → the study of the toys with those keys replaced."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def toy_loaded() -> Loaded:
+    """The toys as a loaded plugin.  Listeners registered on its hooks must be unregistered again."""
+    return load_plugins([EntryPoint(name="toys", value="tests.toys", group="harness")])
+
+
+@pytest.fixture(scope="session")
+def toy_registry(toy_loaded: Loaded) -> Registry:
+    return toy_loaded.registry
+
+
+@pytest.fixture
+def toy_study() -> MakeStudy:
+    """One task, one model, 2 trials and 2 repetitions of 8 updates; any top-level key of a study file replaces."""
+
+    def make(**overrides: Any) -> Study:  # Any: the tables of a study file
+        data: dict[str, Any] = {
+            "name": "toys",
+            "models": ["toy-ema"],
+            "tasks": [{"name": "toy-sum", "parameters": 161}],
+            "budget": {"trials": 2, "repetitions": 2},
+            "training": {"updates": 8, "batch_size": 8, "evaluations": 2},
+            **overrides,
+        }
+        return parse_study(data, source="toys.toml")
+
+    return make

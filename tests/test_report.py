@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.comparison import Row
+from harness.ledger import Entry
+from harness.records import (
+    Cell,
+    CellFacts,
+    LeftOut,
+    Manifest,
+    MetricFacts,
+    Optimisation,
+    Outcome,
+    Phase,
+    TaskRef,
+    Training,
+    Trial,
+    TrialResult,
+)
+from harness.report import CSV_COLUMNS, build_report, build_table, to_csv, to_markdown
+from harness.results import Mark, StoredStudy, standing
+from harness.seeds import Seeds
+from harness.table import escape, number
+
+LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=0.5, scale="log")
+ACCURACY = MetricFacts(name="accuracy", unit="%", better="higher", margin=0.5)
+
+
+def facts(
+    model: str, metric: MetricFacts = LOSS, *, task: str = "copy", trials: int = 2, repetitions: int = 2
+) -> CellFacts:
+    return CellFacts(
+        cell=Cell(task=task, model=model),
+        task=TaskRef(name=task),
+        model=model,
+        metric=metric,
+        parameters=1000,
+        floor=2.0794,
+        published=3.5e-5,
+        published_source="Table 1",
+        trials=trials,
+        repetitions=repetitions,
+        fingerprint={},
+    )
+
+
+def trial(cell: Cell, phase: Phase, number: int, winner: str | None = None) -> Trial:
+    return Trial(
+        study="s1",
+        cell=cell,
+        phase=phase,
+        number=number,
+        task=TaskRef(name=cell.task),
+        model=cell.model,
+        params={},
+        build={},
+        widths=(4,),
+        parameters=1010,
+        optimisation=Optimisation(learning_rate=0.01),
+        training=Training(updates=1, batch_size=1, evaluate_every=1),
+        seeds=Seeds.of(0, 0),
+        repetition=number if phase == "final" else None,
+        winner=winner,
+    )
+
+
+def searched(
+    cell: Cell, scores: Sequence[float | None], outcome: Outcome = "diverged", reason: str = ""
+) -> list[Entry]:
+    """Search trials: complete where there is a score, else with `outcome`."""
+    results = [
+        TrialResult(outcome="complete", score=score)
+        if score is not None
+        else TrialResult(outcome=outcome, reason=reason)
+        for score in scores
+    ]
+    return [Entry(trial(cell, "search", n), 1, (), result) for n, result in enumerate(results)]
+
+
+def repeated(cell: Cell, winner: int | None, scores: Sequence[float], metric: MetricFacts = LOSS) -> list[Entry]:
+    key = trial(cell, "search", winner).key if winner is not None else None
+    return [
+        Entry(
+            trial(cell, "final", n, key),
+            1,
+            (),
+            TrialResult(
+                outcome="complete",
+                score=score,
+                metrics={"test": {metric.name: score}, "test-last3": {metric.name: 2 * score}},
+                test_opened=1,
+            ),
+        )
+        for n, score in enumerate(scores)
+    ]
+
+
+def cell_of(one: CellFacts, scores: Sequence[float]) -> list[Entry]:
+    """A complete cell with these test scores."""
+    return [
+        *searched(one.cell, [0.2, 0.1] if one.metric.better == "lower" else [0.1, 0.2]),
+        *repeated(one.cell, 1, scores, one.metric),
+    ]
+
+
+def stored(
+    cells: Sequence[CellFacts],
+    entries: Sequence[Entry],
+    *,
+    ledger: Sequence[Entry] | None = None,
+    left_out: tuple[LeftOut, ...] = (),
+    others: tuple[str, ...] = (),
+    study: str = "copying",
+) -> StoredStudy:
+    """A store that was brought up to `ledger`, or to what it holds."""
+    manifest = Manifest(
+        study=study,
+        study_id="s1",
+        created=0,
+        protocol="fair",
+        sampler="random",
+        seed=0,
+        cells=tuple(cells),
+        left_out=left_out,
+    )
+    return StoredStudy(manifest, tuple(entries), Mark.of(entries if ledger is None else ledger), others)
+
+
+def rows(study: StoredStudy) -> dict[str, Row]:
+    return {row.model: row for row in build_report(study).rows}
+
+
+def line_of(markdown: str, model: str) -> list[str]:
+    (line,) = [line for line in markdown.splitlines() if line.startswith(f"| {model} |")]
+    return [part.strip() for part in line.strip("|").split(" | ")]
+
+
+def test_complete_cells_are_ranked_by_mean_with_the_best_in_bold() -> None:
+    tcn, gru = facts("tcn"), facts("gru")
+    study = stored([tcn, gru], [*cell_of(tcn, [0.01, 0.04]), *cell_of(gru, [0.1, 0.4])])
+    assert {model: row.rank for model, row in rows(study).items()} == {"tcn": 1, "gru": 2}
+    markdown = to_markdown(build_report(study))
+    best = line_of(markdown, "tcn")
+    assert best[1] == "1"
+    assert best[2].startswith("**0.02000** [")
+    assert best[4:6] == ["2/2", "0.04000"]
+    assert best[6:10] == ["0.1000", "1,010", "+1.00 %", "2/2"]
+    assert best[10] == "3.500e-05"
+    assert "**" not in " ".join(line_of(markdown, "gru"))
+    assert "2 of 2 cells are complete; the store holds 8 of the 8 trials" in markdown
+
+
+@pytest.mark.parametrize(("better", "first"), [("lower", "a"), ("higher", "b")])
+def test_rank_follows_the_direction_of_the_metric(better: Literal["lower", "higher"], first: str) -> None:
+    metric = ACCURACY.model_copy(update={"better": better})
+    cells = [facts("a", metric), facts("b", metric)]
+    study = stored(cells, [*cell_of(cells[0], [10.0, 12.0]), *cell_of(cells[1], [20.0, 22.0])])
+    assert [model for model, row in rows(study).items() if row.rank == 1] == [first]
+
+
+def test_models_within_the_margin_count_as_equivalent() -> None:
+    cells = [facts(model, ACCURACY) for model in ("best", "near", "far")]
+    scores = ([90.0, 90.0], [89.75, 89.75], [89.5, 89.5])
+    study = stored(cells, [entry for one, score in zip(cells, scores, strict=True) for entry in cell_of(one, score)])
+    assert {model: row.equivalent for model, row in rows(study).items()} == {"best": False, "near": True, "far": False}
+    markdown = to_markdown(build_report(study))
+    assert line_of(markdown, "near")[1] == "2 (≈ 1)"
+    assert "within 0.5000 of the best on a linear scale" in markdown
+
+
+def test_equal_means_share_a_rank() -> None:
+    cells = [facts(model, ACCURACY) for model in ("a", "b", "c")]
+    scores = ([90.0, 92.0], [91.0, 91.0], [80.0, 80.0])
+    study = stored(cells, [entry for one, score in zip(cells, scores, strict=True) for entry in cell_of(one, score)])
+    assert {model: row.rank for model, row in rows(study).items()} == {"a": 1, "b": 1, "c": 3}
+
+
+def test_every_spread_says_what_varies() -> None:
+    for metric, scale in ((LOSS, "geometric"), (ACCURACY, "mean, std and Student's t")):
+        one = facts("tcn", metric)
+        markdown = to_markdown(build_report(stored([one], cell_of(one, [0.01, 0.04]))))
+        assert scale in markdown
+        assert "over repetitions: fresh data order, initial weights, dropout (and synthetic training data)" in markdown
+
+
+def test_cell_that_waits_for_repetitions_is_incomplete_and_unranked() -> None:
+    one = facts("tcn", repetitions=3)
+    study = stored([one], cell_of(one, [0.01, 0.04]))
+    assert rows(study)["tcn"].rank is None
+    cells = line_of(to_markdown(build_report(study)), "tcn")
+    assert cells[1] == "incomplete 4/5"
+    assert cells[2].startswith("0.02000")
+    assert math.isnan(build_table(study).loc["copy", "tcn"])
+
+
+def test_cell_that_lacks_trials_of_its_ledger_is_not_ranked() -> None:
+    one = facts("tcn")
+    whole = cell_of(one, [0.01, 0.04])
+    later = replace(whole[0], trial=trial(one.cell, "search", 2))
+    study = stored([one], whole, ledger=[*whole, later])
+    row = rows(study)["tcn"]
+    assert (row.state, row.lacking, row.rank) == ("complete", 1, None)
+    assert row.standing == "incomplete 4/4: the store and its mark differ by 1 trials"
+    assert "holds 4 of the 5 trials" in to_markdown(build_report(study))
+
+
+def test_store_without_a_mark_ranks_nothing() -> None:
+    one = facts("tcn")
+    study = replace(stored([one], cell_of(one, [0.01, 0.04])), mark=None)
+    row = rows(study)["tcn"]
+    assert (row.rank, row.standing) == (None, "incomplete 4/4: the store has no mark")
+    assert "of the an" not in to_markdown(build_report(study))
+
+
+def test_cell_without_a_complete_trial_is_failed_with_its_reason() -> None:
+    one, other = facts("lstm"), facts("tcn")
+    study = stored(
+        [one, other], [*searched(one.cell, [None, None], reason="loss | is nan"), *cell_of(other, [0.01, 0.04])]
+    )
+    assert rows(study)["lstm"].rank is None
+    cells = line_of(to_markdown(build_report(study)), "lstm")
+    assert cells[1] == "FAILED"
+    assert cells[2] == "FAILED: 2 diverged: loss &#124; is nan"
+    assert cells[9] == "0 complete of 2/2 (2 diverged)" or cells[9] == "2/2 (2 diverged)"
+
+
+def test_search_in_progress_is_incomplete_even_where_all_so_far_failed() -> None:
+    one = facts("lstm", trials=3)
+    study = stored([one], searched(one.cell, [None, None]))
+    assert rows(study)["lstm"].standing == "incomplete 2/5"
+
+
+def test_cell_with_a_repetition_lost_is_not_ranked() -> None:
+    one = facts("tcn")
+    entries = cell_of(one, [0.01, 0.04])
+    lost = replace(entries[3], result=TrialResult(outcome="out-of-memory", reason="17 GiB", test_opened=0))
+    study = stored([one], [*entries[:3], lost])
+    row = rows(study)["tcn"]
+    assert (row.state, row.rank, row.standing) == ("partial", None, "1 of 2 repetitions have a score")
+    assert "tcn: 1 out-of-memory: 17 GiB." in to_markdown(build_report(study))
+
+
+def test_published_setting_needs_no_search() -> None:
+    one = facts("tcn", trials=0).model_copy(update={"parameters": None, "assumed": ("clip",)})
+    study = stored([one], repeated(one.cell, None, [0.01, 0.04]))
+    row = rows(study)["tcn"]
+    assert (row.rank, row.parameters, row.deviation_percent, row.best_validation) == (1, 1010, None, None)
+    markdown = to_markdown(build_report(study))
+    assert line_of(markdown, "tcn")[6:10] == ["–", "1,010", "–", "–"]
+    assert "assumed, since its source does not state them: clip." in markdown
+
+
+def test_superseded_repetitions_are_counted_not_averaged() -> None:
+    one = facts("tcn", trials=3)
+    entries = [*searched(one.cell, [0.2, 0.1, 0.05]), *repeated(one.cell, 1, [9.0, 9.0])]
+    present = [
+        replace(entry, trial=entry.trial.model_copy(update={"number": 2 + n}))
+        for n, entry in enumerate(repeated(one.cell, 2, [0.01, 0.04]))
+    ]
+    study = stored([one], [*entries, *present])
+    row = rows(study)["tcn"]
+    assert row.test is not None
+    assert row.test.mean == pytest.approx(0.02)
+    assert (row.superseded, row.test_opened, row.rank) == (2, 4, 1)
+    assert "2 repetitions of an earlier winner are superseded; the test split was scored 4 times in all" in to_markdown(
+        build_report(study)
+    )
+
+
+def test_score_of_zero_on_a_log_scale_is_averaged_on_a_linear_one_and_said() -> None:
+    one = facts("tcn")
+    study = stored([one], cell_of(one, [0.0, 0.04]))
+    row = rows(study)["tcn"]
+    assert row.test is not None
+    assert (row.test.scale, row.test.mean) == ("linear", 0.02)
+    assert "so its mean, std and interval are on a linear scale" in to_markdown(build_report(study))
+
+
+def test_repetition_whose_test_score_is_not_finite_counts_as_lost() -> None:
+    one = facts("tcn")
+    study = stored([one], cell_of(one, [math.inf, 0.04]))
+    assert rows(study)["tcn"].standing == "1 of 2 repetitions have a score"
+
+
+def test_left_out_cells_and_older_studies_are_told() -> None:
+    one = facts("tcn")
+    left = LeftOut(cell=Cell(task="copy", model="rnn"), reason="no published setting")
+    study = stored([one], cell_of(one, [0.01, 0.04]), left_out=(left,), others=("s0",))
+    markdown = to_markdown(build_report(study))
+    assert "- copy/rnn: no published setting" in markdown
+    assert "older ones: s0." in markdown
+
+
+def test_strings_of_others_cannot_break_the_page() -> None:
+    evil = "a|b <script>alert(1)</script> [x](http://e) `c`\n| d | *e* _f_ @g"
+    metric = LOSS.model_copy(update={"name": evil, "unit": evil})
+    one = facts("tcn", metric).model_copy(update={"published_source": evil, "assumed": (evil,)})
+    entries = [
+        *searched(one.cell, [0.1, None], outcome="failed", reason=evil),
+        *repeated(one.cell, 0, [0.1, 0.2], metric),
+    ]
+    markdown = to_markdown(build_report(stored([one], entries, study=evil)))
+    assert "<" not in markdown
+    assert "@" not in markdown
+    assert "](" not in markdown.replace("\\](", "")
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {12}
+    assert len(tables) == 3
+
+
+@given(st.text(max_size=50))
+def test_escaped_text_stays_in_its_cell(text: str) -> None:
+    shown = escape(text)
+    assert len(shown.splitlines()) <= 1
+    assert not set("|<>@") & set(shown)
+
+
+def test_build_table_has_a_row_a_task_and_a_column_a_model() -> None:
+    cells = [facts("tcn"), facts("gru"), facts("tcn", ACCURACY, task="digits")]
+    study = stored(cells, [*cell_of(cells[0], [0.01, 0.04]), *cell_of(cells[2], [90.0, 92.0])])
+    table = build_table(study)
+    assert (list(table.index), list(table.columns)) == (["copy", "digits"], ["tcn", "gru"])
+    assert table.loc["copy", "tcn"] == pytest.approx(0.02)
+    assert table.loc["digits", "tcn"] == 91.0
+    assert table["gru"].isna().all()
+
+
+def test_csv_has_a_line_a_cell_at_full_precision() -> None:
+    one = facts("tcn", ACCURACY)
+    left = LeftOut(cell=Cell(task="copy", model="rnn"), reason="=cmd()")
+    scores = [1 / 3, 2 / 7]
+    lines = list(
+        csv.DictReader(io.StringIO(to_csv(build_report(stored([one], cell_of(one, scores), left_out=(left,))))))
+    )
+    assert [list(line) for line in lines] == [list(CSV_COLUMNS)] * 2
+    assert float(lines[0]["test_mean"]) == pytest.approx(sum(scores) / 2, rel=1e-15)
+    wanted = {"task": "copy", "model": "tcn", "state": "complete", "rank": "1", "outcome_complete": "4", "test_n": "2"}
+    assert wanted.items() <= lines[0].items()
+    assert (lines[1]["model"], lines[1]["state"], lines[1]["reason"]) == ("rnn", "left-out", "'=cmd()")
+
+
+def test_summary_of_a_cell_ignores_other_cells() -> None:
+    tcn, gru = facts("tcn"), facts("gru")
+    one = standing(tcn, [*cell_of(tcn, [0.01, 0.04]), *cell_of(gru, [1.0, 1.0])])
+    assert one.scores("test") == [0.01, 0.04]
+    assert one.scores("test-last3") == [0.02, 0.08]
+
+
+def test_mark_survives_json() -> None:
+    one = facts("tcn")
+    mark = Mark.of([*cell_of(one, [0.01, 0.04]), Entry(trial(one.cell, "search", 5), 1)])
+    assert (mark.total, mark.ended) == (5, 4)
+    assert Mark.from_json(mark.to_json()) == mark
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (97.1234, "97.12"),
+        (100.0, "100.0"),
+        (1234.4, "1234"),
+        (9999.9, "10000"),
+        (123456.0, "123456"),
+        (12345678.0, "1.235e+07"),
+        (0.00123456, "0.001235"),
+        (3.5e-5, "3.500e-05"),
+        (-0.5, "-0.5000"),
+        (math.inf, "inf"),
+    ],
+)
+def test_number_has_four_significant_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
