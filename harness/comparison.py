@@ -57,7 +57,7 @@ class Row:
         """In words, where the row has no rank."""
         ended, granted = self.search_ended + self.repetitions_ended, self.search_granted + self.repetitions_granted
         if self.lacking:
-            return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)} trials"
+            return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)}"
         if self.lacking is None or self.state == "incomplete":
             return f"incomplete {ended}/{granted}" + ("" if self.lacking is not None else ": the store has no mark")
         if self.state == "partial":

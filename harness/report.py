@@ -93,11 +93,11 @@ def _title(report: Report) -> str:
 def _completeness(report: Report) -> str:
     cells = len(report.rows)
     complete = sum(row.complete for row in report.rows)
-    marked = "an unknown number of" if report.marked is None else count(report.marked)
-    return (
-        f"{complete} of {cells} cells are complete; the store holds {count(report.ended)} of the {marked} trials "
-        "that have ended."
+    held = f"the store holds {count(report.ended)} trials that have ended"
+    marked = (
+        "and no mark of how many there are" if report.marked is None else f"of {count(report.marked)} in the ledger"
     )
+    return f"{complete} of {cells} cells are complete; {held}, {marked}."
 
 
 _HEADER = (
@@ -167,6 +167,9 @@ def _notes(section: Section) -> list[str]:
         )
     if any(row.last3 is not None for row in section.rows):
         notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
+    sources = dict.fromkeys(row.published_source for row in section.rows if row.published is not None)
+    if sources:
+        notes.append(f"published: {escape('; '.join(sources))}.")
     for row in section.rows:
         notes += [f"{escape(row.model)}: {note}" for note in _row_notes(row, section.metric)]
     return notes
@@ -190,8 +193,6 @@ def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
             f"{row.superseded} repetitions of an earlier winner are superseded; the test split was scored "
             f"{row.test_opened} times in all."
         )
-    if row.published is not None:
-        notes.append(f"published {number(row.published)}: {escape(row.published_source)}.")
     if row.assumed:
         notes.append(f"assumed, since its source does not state them: {escape(', '.join(row.assumed))}.")
     return notes

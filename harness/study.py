@@ -9,19 +9,40 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from harness.errors import StudyError, did_you_mean
 from harness.records import Label, ParamValue, Record, Resources, Schedule
 
-SpaceOverride = dict[str, ParamValue | list[ParamValue]]
+SpaceOverride = dict[str, ParamValue | Annotated[list[ParamValue], Field(min_length=1)]]
 """Dimension → the one value, or the values it may take; "none" stands for None, which TOML lacks."""
+
+LONGEST_SHOWN = 60
+"""Characters of a faulty value that a message repeats."""
+
+_EXPECTED = {
+    "string_type": "a string",
+    "string_too_long": "a label of at most {max_length} characters",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "too_short": "a list with an entry or more",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+"""Kind of fault → what belongs there."""
 
 
 class TrainingSection(Record):
     """How long one trial trains; exactly one of `updates` and `epochs` counts, and `epochs` are translated."""
 
     updates: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     batch_size: int | None = Field(default=None, ge=1)
     """16 under protocol `fair` unless given; the published one under `paper`."""
     evaluations: int = Field(default=20, ge=1)
@@ -29,7 +50,7 @@ class TrainingSection(Record):
     patience: int | None = Field(default=None, ge=1)
     """Evaluations without a better score before a trial stops; never unless given."""
     minimum_updates: int = Field(default=0, ge=0)
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     schedule: Schedule | None = None
 
     @model_validator(mode="after")
@@ -111,7 +132,7 @@ def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[
         raise StudyError(f"{path}: no such file; the shipped ones are in studies/") from error
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not a TOML file ({error})") from error
     for override in overrides:
         _override(data, override)
@@ -133,11 +154,12 @@ def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
     """Validate what a TOML file holds (hence Any); the first fault is told with its place."""
+    tables = _as_tables(data)
     try:
         # Strict: a string where a number belongs is a mistake, not a number.
-        return Study.model_validate(_as_tables(data), strict=True)
+        return Study.model_validate(tables, strict=True)
     except ValidationError as error:
-        raise StudyError(f"{source}: {_first_fault(error)}") from error
+        raise StudyError(f"{source}: {_first_fault(error, tables)}") from error
 
 
 def study_toml(study: Study) -> str:
@@ -153,10 +175,11 @@ def parse_value(text: str) -> ParamValue | list[Any]:
     if text == "none":
         return None
     try:
-        value: ParamValue | list[Any] = tomllib.loads(f"value = {text}")["value"]
+        document: dict[str, ParamValue | list[Any]] = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    return value
+    # A line break may smuggle in further keys, which would be lost.
+    return document["value"] if document.keys() == {"value"} else text
 
 
 def parse_assignment(text: str) -> tuple[str, ParamValue | list[Any]]:
@@ -170,49 +193,103 @@ def parse_assignment(text: str) -> tuple[str, ParamValue | list[Any]]:
 def _override(data: dict[str, Any], text: str) -> None:
     path, value = parse_assignment(text)
     *parents, last = path.split(".")
+    if not all((*parents, last)):
+        raise StudyError(f"{text!r}: {path!r} has an empty part; expected key=value, as budget.trials=3")
     place: Any = data
     for index, part in enumerate(parents):
-        if isinstance(place, list):
-            place = _of_list(place, part, text)
-        elif isinstance(place, dict):
-            place = place.setdefault(part, {})
+        place = _of_list(place, part, text) if isinstance(place, list) else place.setdefault(part, {})
         if not isinstance(place, dict | list):
             raise StudyError(f"{text!r}: {'.'.join(parents[: index + 1])} is a value, not a table")
     if isinstance(place, list):
         raise StudyError(f"{text!r}: name what to set in it, as tasks.0.length=200")
     if value is None and parents[-1:] == ["space"]:
         place[last] = "none"
-    elif value is None:
+    elif value is None and (last in place or last in _known_keys((*parents, last))):
         place.pop(last, None)
     else:
         place[last] = value
 
 
 def _of_list(entries: list[Any], part: str, text: str) -> Any:
-    """An entry of [[tasks]] or models by its index, its name or its label."""
-    for index, entry in enumerate(entries):
-        names = {entry.get("name"), entry.get("as")} if isinstance(entry, dict) else {entry}
-        if part == str(index) or part in names:
-            if isinstance(entry, str):
-                entries[index] = {"name": entry}
-            return entries[index]
-    raise StudyError(f"{text!r}: there is no entry {part!r}; use its index, from 0, or its name")
+    """An entry of [[tasks]] or models by its index, its label or its name."""
+    by_label = [index for index, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("as") == part]
+    by_name = [index for index, entry in enumerate(entries) if _name_of(entry) == part]
+    by_index = [index for index in range(len(entries)) if part == str(index)]
+    found = by_index or by_label or by_name
+    if not found:
+        raise StudyError(f"{text!r}: there is no entry {part!r}; use its index, from 0, or its name")
+    if len(found) > 1:
+        raise StudyError(f"{text!r}: {len(found)} entries are called {part!r}; use an index, from 0, or a label")
+    if isinstance(entries[found[0]], str):
+        entries[found[0]] = {"name": part}
+    return entries[found[0]]
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    where = ".".join(str(part) for part in fault["loc"] if part not in ("int", "float", "constrained-int"))
-    given = fault["input"]
-    if fault["type"] == "extra_forbidden":
-        known = _known_keys(fault["loc"])
-        return f"unknown key {where!r};{did_you_mean(str(fault['loc'][-1]), known)} Known: {', '.join(known)}"
-    if fault["type"] == "missing":
-        return f"{where!r} is missing"
-    if fault["type"] == "string_pattern_mismatch":
-        return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"
-    message = fault["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(given, dict | list | tuple) else f", got {given!r}"
-    return f"{where!r}: {message}{shown}" if where else f"{message}{shown}"
+def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
+    """What is wrong and where, in the words of the file; an unknown key first, as it may explain a missing one."""
+    faults = error.errors()
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    location = fault["loc"]
+    place, given = _place(location, data)
+    where = ".".join(map(str, place))
+    if len(place) < len(location) and fault["type"] != "missing":
+        return f"{where!r} must be {_of_union(place)}, got {_shown(given)}"
+    match fault["type"]:
+        case "missing":
+            return f"{'.'.join(map(str, location))!r} is missing"
+        case "extra_forbidden":
+            known = _known_keys(location)
+            return f"unknown key {where!r};{did_you_mean(str(location[-1]), known)} Known: {', '.join(known)}"
+        case "value_error":
+            return f"{where!r}: {fault['msg'].removeprefix('Value error, ')}"
+        case "string_pattern_mismatch":
+            return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"
+        case "literal_error":
+            hint = did_you_mean(str(given), fault["ctx"]["expected"].split("'")[1::2])
+            return f"{where!r} must be {fault['ctx']['expected']}, got {_shown(given)}{hint and ';' + hint}"
+    return f"{where!r} must be {_expected(fault)}, got {_shown(given)}"
+
+
+def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tuple[int | str, ...], Any]:
+    """As much of a location as the data have, and what stands there; the rest names the branches of a union."""
+    value: Any = data
+    for depth, part in enumerate(location):
+        in_table = isinstance(value, dict) and part in value
+        in_list = isinstance(value, list | tuple) and isinstance(part, int)
+        if not (in_table or in_list):
+            return location[:depth], value
+        value = value[part]
+    return location, value
+
+
+def _of_union(place: tuple[int | str, ...]) -> str:
+    if "space" in place[:-1]:
+        return "a number, a string, true, false, or a list of such that is not empty"
+    if place[-1] == "parameters":
+        return '"published" or a whole number of at least 1'
+    return "a number, a string, true or false"
+
+
+def _expected(fault: ErrorDetails) -> str:
+    """What belongs at a place, for a reader who knows TOML and not the types behind it."""
+    if fault["loc"] == ("tasks",):
+        return "a list of tables, each begun with [[tasks]]"
+    return _EXPECTED.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {}))
+
+
+def _shown(value: object) -> str:
+    """A value as the file has it, cut where it is long."""
+    if isinstance(value, dict | list | tuple):
+        kind = "table" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _name_of(entry: object) -> object:
+    return entry.get("name") if isinstance(entry, dict) else entry
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

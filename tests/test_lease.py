@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import lease
+from harness.errors import LeaseError, LedgerError
+from harness.lease import EXPIRY_SECONDS, Holder, Lease
+
+TAKER = """
+import sys, time
+from pathlib import Path
+from harness.errors import LeaseError
+from harness.lease import Lease
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    Lease(folder)
+except LeaseError:
+    print("refused", flush=True)
+else:
+    print("taken", flush=True)
+    time.sleep(60)
+"""
+
+Taker = Callable[[], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def taker(tmp_path: Path) -> Iterator[Taker]:
+    """Starts processes that take the lease of `tmp_path` at a line of input, say what came of it and keep it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TAKER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert said(process) == "ready"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def write_holder(folder: Path, **changes: object) -> Holder:
+    """A lease as another process would have left it."""
+    process = psutil.Process()
+    facts: dict[str, object] = {
+        "host": socket.gethostname(),
+        "pid": process.pid,
+        "started": process.create_time(),
+        "heartbeat": time.time(),
+        **changes,
+    }
+    holder = Holder.model_validate(facts)
+    (folder / "lease").write_text(holder.model_dump_json())
+    return holder
+
+
+def read_holder(folder: Path) -> Holder:
+    return Holder.model_validate_json((folder / "lease").read_text())
+
+
+def test_the_lease_names_this_process(tmp_path: Path) -> None:
+    held = Lease(tmp_path)
+    holder = read_holder(tmp_path)
+    held.release()
+    assert (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
+    assert holder.started == pytest.approx(psutil.Process().create_time())
+    assert holder.heartbeat == pytest.approx(time.time(), abs=10)
+
+
+def test_release_frees_the_lease_and_leaves_nothing_of_its_own(tmp_path: Path) -> None:
+    Lease(tmp_path).release()
+    assert "lease" not in names(tmp_path)
+    assert not [name for name in names(tmp_path) if str(os.getpid()) in name]
+    Lease(tmp_path).release()
+
+
+def test_a_second_lease_of_this_process_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
+    held = Lease(tmp_path)
+    with pytest.raises(LeaseError, match=str(os.getpid())):
+        Lease(tmp_path)
+    assert read_holder(tmp_path).pid == os.getpid()
+    held.release()
+
+
+def test_another_living_process_is_named_with_pid_and_host(tmp_path: Path, taker: Taker) -> None:
+    other = taker()
+    go(other)
+    assert said(other) == "taken"
+    wanted = f"process {other.pid} on {re.escape(socket.gethostname())} is running this study"
+    with pytest.raises(LeaseError, match=wanted) as caught:
+        Lease(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert read_holder(tmp_path).pid == other.pid
+
+
+def test_a_process_is_refused_while_this_one_holds_the_lease(tmp_path: Path, taker: Taker) -> None:
+    held = Lease(tmp_path)
+    other = taker()
+    go(other)
+    assert said(other) == "refused"
+    held.release()
+
+
+def test_the_lease_of_a_killed_process_is_free(tmp_path: Path, taker: Taker) -> None:
+    other = taker()
+    go(other)
+    assert said(other) == "taken"
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    held = Lease(tmp_path)
+    assert read_holder(tmp_path).pid == os.getpid()
+    held.release()
+
+
+def test_the_lease_of_a_killed_process_that_nobody_reaped_is_free(tmp_path: Path, taker: Taker) -> None:
+    other = taker()
+    go(other)
+    assert said(other) == "taken"
+    other.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    Lease(tmp_path).release()
+
+
+def test_a_recycled_pid_is_not_taken_for_the_holder(tmp_path: Path) -> None:
+    write_holder(tmp_path, started=psutil.Process().create_time() - 3600)
+    Lease(tmp_path).release()
+
+
+def test_a_pid_that_does_not_exist_is_dead_whatever_its_heartbeat(tmp_path: Path) -> None:
+    write_holder(tmp_path, pid=2**22 + 1)  # above the largest pid of Linux
+    Lease(tmp_path).release()
+
+
+def test_this_host_s_living_process_holds_the_lease_whatever_its_heartbeat(tmp_path: Path) -> None:
+    write_holder(tmp_path, heartbeat=0.0)
+    with pytest.raises(LeaseError, match="is running this study"):
+        Lease(tmp_path)
+
+
+def test_another_host_is_believed_until_its_heartbeat_expires(tmp_path: Path) -> None:
+    write_holder(tmp_path, host="elsewhere", pid=1, heartbeat=time.time() - EXPIRY_SECONDS / 2)
+    with pytest.raises(LeaseError, match="process 1 on elsewhere"):
+        Lease(tmp_path)
+    write_holder(tmp_path, host="elsewhere", pid=1, heartbeat=time.time() - EXPIRY_SECONDS - 1)
+    held = Lease(tmp_path)
+    assert read_holder(tmp_path).host == socket.gethostname()
+    held.release()
+
+
+@pytest.mark.parametrize("text", ["", '{"host": "here", "pi', "[]", '{"host": "here"}'])
+def test_a_torn_lease_names_nobody(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lease").write_text(text)
+    Lease(tmp_path).release()
+
+
+def test_the_heartbeat_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
+    held = Lease(tmp_path)
+    first = read_holder(tmp_path).heartbeat
+    deadline = time.monotonic() + 10
+    while read_holder(tmp_path).heartbeat == first:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    held.release()
+    assert "lease" not in names(tmp_path)
+
+
+def test_a_holder_that_slept_does_not_take_back_what_another_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
+    held = Lease(tmp_path)
+    successor = write_holder(tmp_path, host="elsewhere", pid=1)  # took it once our heartbeat had expired
+    time.sleep(0.2)
+    (tmp_path / "lease").write_text(successor.model_dump_json())  # a beat may have been under way
+    time.sleep(0.2)
+    assert read_holder(tmp_path) == successor
+    held.release()
+    assert read_holder(tmp_path) == successor
+
+
+def test_two_processes_that_find_a_dead_holder_do_not_both_succeed(
+    tmp_path: Path, taker: Taker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process takes the lease between this one's look at the dead holder and its removal."""
+    write_holder(tmp_path, pid=2**22 + 1)
+    other = taker()
+    truth = Holder.alive
+
+    def alive(holder: Holder) -> bool:
+        verdict = truth(holder)
+        go(other)
+        time.sleep(1.0)
+        return verdict
+
+    monkeypatch.setattr(Holder, "alive", alive)
+    held = Lease(tmp_path)
+    assert said(other) == "refused"
+    held.release()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="cannot be written .*choose another --runs") as caught:
+        Lease(tmp_path / "gone")
+    assert "\n" not in str(caught.value)
