@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -47,6 +48,10 @@ class Size:
         """count - budget, as a share of the count without the embedding."""
         return (self.count.parameters - self.budget) / (self.count.parameters - self.count.embedding)
 
+    @property
+    def met(self) -> bool:
+        return abs(self.count.parameters - self.budget) <= self.allowed
+
 
 def count_parameters(network: Network) -> Count:
     # `parameters()` yields a shared tensor once.
@@ -70,43 +75,60 @@ def solve(
     """
     levels = model.levels(**params)
 
-    def uniform(width: int) -> int:
-        return count_at(model, signature, (width,) * levels, params).parameters
+    def count(widths: tuple[int, ...]) -> Count:
+        return count_at(model, signature, widths, params)
 
-    width = largest_uniform_width(uniform, budget, specials=(signature.in_features,))
-    steps = [(width + 1,) * wider + (width,) * (levels - wider) for wider in range(levels + 1)]
-    counts = [count_at(model, signature, widths, params) for widths in steps]
-    nearest = min(range(levels + 1), key=lambda index: (abs(counts[index].parameters - budget), index))
-    smallest_step = min(abs(b.parameters - a.parameters) for a, b in zip(counts, counts[1:], strict=False))
-    count = counts[nearest]
-    allowed = max(tolerance * (count.parameters - count.embedding), smallest_step / 2)
-    size = Size(steps[nearest], count, budget, allowed)
-    if abs(count.parameters - budget) > allowed:
+    def uniform(width: int) -> int:
+        return count((width,) * levels).parameters
+
+    starts = uniform_widths(uniform, budget, specials=(signature.in_features,))
+    sizes = [_widened(count, width, levels, budget=budget, tolerance=tolerance) for width in starts]
+    size = next((size for size in sizes if size.met), sizes[0])
+    if not size.met:
         raise BudgetError(
             f"{model.name}: no width meets {budget:,} parameters within {tolerance:.3g}: "
-            f"widths {_short(size.widths)} have {count.parameters:,} ({size.deviation:+.2%})"
+            f"widths {_short(size.widths)} have {size.count.parameters:,} ({size.deviation:+.2%})"
         )
     return size
 
 
-def largest_uniform_width(count: Callable[[int], int], budget: int, specials: tuple[int, ...]) -> int:
-    """The largest width whose count is not above the budget.
+def uniform_widths(count: Callable[[int], int], budget: int, specials: tuple[int, ...]) -> list[int]:
+    """The largest width whose count is not above the budget, and where that is special, the largest other one.
 
     Counts grow with the width except at `specials`, where a projection vanishes and the count drops for that width
     alone; those are tried one by one.  BudgetError where not even width 1 fits, or no width is too large.
     """
-    if count(1) > budget:
+
+    def fits(width: int) -> bool:
+        return count(width - 1 if width in specials and width > 1 else width) <= budget  # grows with the width
+
+    if not fits(1):
         raise BudgetError(f"no width meets {budget:,} parameters: width 1 has {count(1):,} already")
     high = 2
-    while count(high) <= budget or high in specials:
+    while fits(high):
         high *= 2
         if high > WIDEST:
             raise BudgetError(f"no width reaches {budget:,} parameters: width {high:,} has {count(high):,}")
     low = 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) <= budget else (low, middle)
-    return max(low, *(width for width in specials if count(width) <= budget), 1)
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    plain = low - 1 if low in specials and low > 1 else low
+    largest = max([low, *(width for width in specials if count(width) <= budget)])
+    return [largest] if largest == plain else [largest, plain]
+
+
+def _widened(
+    count: Callable[[tuple[int, ...]], Count], width: int, levels: int, *, budget: int, tolerance: float
+) -> Size:
+    """The nearest of a uniform width and its widenings; of two as near, the less widened."""
+    steps = [(width + 1,) * wider + (width,) * (levels - wider) for wider in range(levels + 1)]
+    counts = [count(widths) for widths in steps]
+    nearest = min(range(levels + 1), key=lambda index: (abs(counts[index].parameters - budget), index))
+    smallest_step = min(abs(b.parameters - a.parameters) for a, b in pairwise(counts))
+    best = counts[nearest]
+    allowed = max(tolerance * (best.parameters - best.embedding), smallest_step / 2)
+    return Size(steps[nearest], best, budget, allowed)
 
 
 def _trainable(module: nn.Module) -> int:

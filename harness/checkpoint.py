@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,9 @@ def save(path: Path, state: State, *, trial: str) -> str:
     body = buffer.getvalue()
     sha256 = hashlib.sha256(body).hexdigest()
     header = json.dumps({"sha256": sha256, "trial": trial}).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
             file.write(header)
             file.write(body)
@@ -37,7 +39,8 @@ def save(path: Path, state: State, *, trial: str) -> str:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); make space and run again") from error
     return sha256
 
@@ -54,8 +57,9 @@ def load(path: Path, *, trial: str | None = None) -> State:
         state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: is no checkpoint ({error})") from error
+    except (ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"{path}: is no checkpoint ({what})") from error
     return state
 
 

@@ -16,8 +16,33 @@ HarnessError                a user's mistake or a state only the user can mend; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+
+LONGEST_SHOWN = 60
+"""Characters of a faulty value that a message repeats."""
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "{expected}",
+    "model_type": "a table",
+    "multiple_of": "a multiple of {multiple_of:g}",
+    "string_too_long": "a string of at most {max_length} characters",
+    "string_too_short": "a string of at least {min_length} characters",
+    "string_type": "a string",
+    "too_short": "a list with an entry or more",
+    "tuple_type": "a list",
+}
+"""pydantic's kinds of fault → what belongs there, in the words of someone who writes TOML."""
 
 
 class HarnessError(Exception):
@@ -72,3 +97,29 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """' did you mean 'tcn'?' where something known is close, else ''."""
     close = get_close_matches(given, sorted(known), n=1)
     return f" did you mean {close[0]!r}?" if close else ""
+
+
+def fault_text(where: str, given: object, *, kind: str, message: str, limits: Mapping[str, object]) -> str:
+    """A fault that pydantic found, for a reader who does not know the types behind a file.
+
+    kind, message, limits: its `type`, `msg` and `ctx`.
+    """
+    if kind == "value_error":
+        text = message.removeprefix("Value error, ")
+        return f"{where!r}: {text}" if where else text
+    if kind not in _EXPECTED:
+        return f"{where!r}: {message}, got {shown(given)}"
+    expected = _EXPECTED[kind].format(**limits)
+    hint = did_you_mean(str(given), expected.split("'")[1::2])
+    return f"{where!r} must be {expected}, got {shown(given)}{hint and ';' + hint}"
+
+
+def shown(value: object) -> str:
+    """A value as a TOML file has it, cut where it is long."""
+    if isinstance(value, dict | list | tuple):
+        kind = "table" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

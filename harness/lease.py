@@ -33,14 +33,29 @@ class Holder(Record):
         if self.host != socket.gethostname():
             return time.time() - self.heartbeat < EXPIRY_SECONDS
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            process = psutil.Process(self.pid)
+            # A killed process that its parent has not waited for keeps its entry, and writes no more.
+            ended = process.status() == psutil.STATUS_ZOMBIE
+            return not ended and self.is_process(self.pid, process.create_time())
         except psutil.NoSuchProcess:
             return False
+
+    def is_process(self, pid: int, started: float) -> bool:
+        """Whether it is this process of this host."""
+        return self.host == socket.gethostname() and self.pid == pid and abs(self.started - started) < 1
 
 
 def _myself() -> Holder:
     process = psutil.Process()
     return Holder(host=socket.gethostname(), pid=process.pid, started=process.create_time(), heartbeat=time.time())
+
+
+def _holder(text: str) -> Holder | None:
+    """None where the text was torn by a crash while it was written: it names nobody."""
+    try:
+        return Holder.model_validate_json(text)
+    except ValueError:
+        return None
 
 
 class Lease:
@@ -63,24 +78,36 @@ class Lease:
                     return
                 except FileExistsError:
                     self._clear_if_dead()
+                except OSError as error:
+                    raise LedgerError(
+                        f"{self._path}: cannot be made a lease ({error.strerror}); choose another --runs"
+                    ) from error
             raise LeaseError(f"{self._path}: the lease is taken and freed too quickly; try again")
         finally:
             mine.unlink(missing_ok=True)
 
     def _clear_if_dead(self) -> None:
         try:
-            holder = Holder.model_validate_json(self._path.read_text())
+            text = self._path.read_text()
         except FileNotFoundError:
             return
-        except ValueError:  # torn by a crash while it was written: it names nobody
-            self._path.unlink(missing_ok=True)
-            return
-        if holder.alive():
+        holder = _holder(text)
+        if holder is not None and holder.alive():
             raise LeaseError(
                 f"{self._path.parent}: process {holder.pid} on {holder.host} is running this study; "
                 "wait for it or stop it, then run the command again"
             )
-        self._path.unlink(missing_ok=True)
+        self._remove(text)
+
+    def _remove(self, text: str) -> None:
+        """Remove the lease if it still holds `text`: another may have found the same holder dead, and taken it since."""
+        aside = self._path.with_name(f"lease.{socket.gethostname()}.{os.getpid()}.dead")
+        with contextlib.suppress(FileNotFoundError):
+            self._path.rename(aside)
+            if aside.read_text() != text:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, self._path)
+            aside.unlink()
 
     def _write_beside(self) -> Path:
         mine = self._path.with_name(f"lease.{socket.gethostname()}.{os.getpid()}")
@@ -96,9 +123,17 @@ class Lease:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             # A full disk must not end the study here: the ledger will say so with its own words.
             with contextlib.suppress(OSError, LedgerError):
-                self._write_beside().replace(self._path)
+                if self._is_mine():
+                    self._write_beside().replace(self._path)
+
+    def _is_mine(self) -> bool:
+        """False once another host has taken it, after this one slept past its expiry."""
+        holder, me = _holder(self._path.read_text()), _myself()
+        return holder is not None and holder.is_process(me.pid, me.started)
 
     def release(self) -> None:
         self._stop.set()
         self._thread.join()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self._is_mine():
+                self._path.unlink()

@@ -58,8 +58,9 @@ class Ledger:
         self.folder = folder
         self.manifest = manifest
         self._lock = threading.RLock()
+        self._failure: str | None = None
         path = str(folder / JOURNAL)
-        with _as_ledger_error(folder):
+        with _as_ledger_error(folder), _as_unreadable(folder):
             backend = JournalFileBackend(path, JournalFileOpenLock(path, grace_period=LOCK_GRACE_SECONDS))
             self._storage = JournalStorage(backend)
             self._entries, self._ids, self._studies = _read(self._storage)
@@ -75,7 +76,7 @@ class Ledger:
 
     def begin(self, trial: Trial) -> int:
         """Record that a trial is dealt, for the first time or again; returns the attempt, from 1."""
-        with self._lock, _as_ledger_error(self.folder):
+        with self._writing():
             known = self._entries.get(trial.key)
             attempt = known.attempt + 1 if known else 1
             if known is None:
@@ -86,7 +87,7 @@ class Ledger:
 
     def report(self, key: str, point: Point) -> bool:
         """Record a curve point; False where the ledger holds it already (a worker that went back to a checkpoint)."""
-        with self._lock, _as_ledger_error(self.folder):
+        with self._writing():
             entry = self._entries[key]
             if entry.points and point.update <= entry.points[-1].update:
                 return False
@@ -97,14 +98,28 @@ class Ledger:
 
     def finish(self, key: str, result: TrialResult) -> None:
         """Record how a trial ended; a second ending is refused, since results are written once."""
-        with self._lock, _as_ledger_error(self.folder):
+        with self._lock:
             entry = self._entries[key]
             if entry.result is not None:
                 raise LedgerError(f"{key}: has ended already as {entry.result.outcome}")
+        with self._writing():
             self._storage.set_trial_user_attr(self._ids[key], "result", result.model_dump(mode="json"))
             values = None if result.outcome != "complete" or result.score is None else [result.score]
             self._storage.set_trial_state_values(self._ids[key], _STATE_OF[result.outcome], values)
             self._entries[key] = replace(entry, result=result)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One write at a time, and none after one that failed: behind its half line the journal would be unreadable."""
+        with self._lock:
+            if self._failure is not None:
+                raise LedgerError(self._failure)
+            try:
+                with _as_ledger_error(self.folder):
+                    yield
+            except LedgerError as error:
+                self._failure = str(error)
+                raise
 
     def _study_of(self, trial: Trial) -> int:
         name = f"{trial.cell}/{trial.phase}"
@@ -136,7 +151,7 @@ def read_study(folder: Path) -> Snapshot:
     journal = folder / JOURNAL
     if not journal.exists():
         return Snapshot(folder, manifest, ())
-    with _as_ledger_error(folder):
+    with _as_ledger_error(folder), _as_unreadable(folder):
         entries, _, _ = _read(JournalStorage(_WholeLines(str(journal))))
     return Snapshot(folder, manifest, tuple(entries.values()))
 
@@ -146,6 +161,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest.model_validate_json((folder / MANIFEST).read_text())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise LedgerError(f"{folder / MANIFEST}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise LedgerError(f"{folder / MANIFEST}: cannot be read ({str(error).splitlines()[0]}); use --fresh") from error
 
@@ -182,14 +199,20 @@ def repair(folder: Path) -> str | None:
 
 def _length_of_whole_lines(content: bytes) -> int:
     keep = content.rfind(b"\n") + 1
-    if keep == 0:
-        return 0
-    last = content.rfind(b"\n", 0, keep - 1) + 1
-    try:
-        json.loads(content[last:keep])
-    except ValueError:
-        return last
+    while keep:
+        last = content.rfind(b"\n", 0, keep - 1) + 1
+        if _is_record(content[last:keep]):
+            break
+        keep = last
     return keep
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "op_code" in record
 
 
 class _WholeLines(JournalFileBackend):
@@ -251,8 +274,15 @@ def _as_ledger_error(folder: Path) -> Iterator[None]:
         raise LedgerError(
             f"{folder}: the ledger cannot be written ({what}); mend that and run the same command again"
         ) from error
-    except ValueError as error:
-        what = str(error).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _as_unreadable(folder: Path) -> Iterator[None]:
+    """What Optuna and the records raise at a journal that holds something else."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LedgerError(
             f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew"
         ) from error

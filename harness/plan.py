@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from string import ascii_lowercase, digits
 
 from harness.budget import Size, count_at, solve
 from harness.errors import BudgetError, SpaceError, StudyError
 from harness.model import Model, Published
 from harness.records import (
+    LONGEST_LABEL,
     Cell,
     CellFacts,
     LeftOut,
@@ -29,6 +31,7 @@ from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
 from harness.task import Metric, Task
 
 FAIR_BATCH_SIZE = 16
+_KEPT = ascii_lowercase + digits + "."
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,12 @@ class Plan:
 
 def make_plan(study: Study, registry: Registry) -> Plan:
     """Every cell of a study.  StudyError, UnknownNameError or SpaceError where it cannot be run as written."""
+    for model_entry in study.models:
+        registry.model(model_entry.name)
     tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
     models = [(_model_label(entry), entry) for entry in study.models]
-    _refuse_duplicates("task", [label for label, _ in tasks])
-    _refuse_duplicates("model", [label for label, _ in models])
-    for _, model_entry in models:
-        registry.model(model_entry.name)
+    _check_labels("task", [label for label, _ in tasks])
+    _check_labels("model", [label for label, _ in models])
     cells: list[CellPlan] = []
     left_out: list[LeftOut] = []
     for task_label, task_entry in tasks:
@@ -127,7 +130,7 @@ def _plan_cell(
     data = {file.name: file.sha256 for file in task.files()}
     facts = CellFacts(
         cell=cell,
-        task=TaskRef(name=task.name, options=task_entry.options),
+        task=TaskRef(name=task.name, options=_different_options(task_entry, task)),
         model=model.name,
         metric=metric_facts(task.metric),
         parameters=None if study.protocol == "paper" else _parameters(task, task_entry, study),
@@ -192,7 +195,7 @@ def _training(
     if updates is None:
         if epochs is None:
             raise StudyError(f"study {study.name!r}, {cell}: training has no length; give updates or epochs")
-        updates = math.ceil(epochs * per_epoch)
+        updates = math.ceil(round(epochs * per_epoch, 6))  # 1.1 * 10 is a little over 11
     spaced = math.ceil(updates / section.evaluations)
     training = Training(
         updates=updates,
@@ -234,21 +237,34 @@ def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
         "tolerance": plan.tolerance,
         "sampler": study.search.sampler,
         "seed": study.search.seed,
-        "setting": repr(plan.setting),
+        "setting": _setting_parts(plan.setting),
         "data": dict(plan.data),
         "plugins": [plugin.model_dump(mode="json") for plugin in plan.plugins],
     }
     return {name: digest_of(part)[:16] for name, part in parts.items()}
 
 
+def _setting_parts(setting: Published | None) -> dict[str, object] | None:
+    """What of a published setting alters trials, in an order that no process's hash seed changes."""
+    if setting is None:
+        return None
+    parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding")}
+    return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}
+
+
 def _task_label(entry: TaskEntry, registry: Registry) -> str:
     """The name plus the options that differ from the defaults, unless the study gives a label."""
     if entry.label is not None:
         return entry.label
-    task = registry.make_task(entry.name, entry.options)
+    beside = {field.alias or name for name, field in TaskEntry.model_fields.items()}
+    task = registry.make_task(entry.name, entry.options, beside)
+    different = sorted(_different_options(entry, task).items())
+    return "-".join([entry.name, *(f"{_safe(key)}-{_safe(value)}" for key, value in different)])
+
+
+def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
     defaults = type(task).model_fields
-    different = {key: value for key, value in sorted(entry.options.items()) if value != defaults[key].default}
-    return "-".join([entry.name, *(f"{_safe(key)}-{_safe(value)}" for key, value in different.items())])
+    return {key: value for key, value in entry.options.items() if value != defaults[key].default}
 
 
 def _model_label(entry: ModelEntry) -> str:
@@ -260,13 +276,15 @@ def _model_label(entry: ModelEntry) -> str:
 
 
 def _safe(value: object) -> str:
-    kept = "".join(character if character.isalnum() or character == "." else "-" for character in str(value).lower())
+    kept = "".join(character if character in _KEPT else "-" for character in str(value).lower())
     return "-".join(part for part in kept.split("-") if part)
 
 
-def _refuse_duplicates(kind: str, labels: list[str]) -> None:
+def _check_labels(kind: str, labels: list[str]) -> None:
     seen: set[str] = set()
     for label in labels:
         if label in seen:
             raise StudyError(f'two {kind}s of the study are labelled {label!r}; give one of them another: as = "…"')
+        if len(label) > LONGEST_LABEL:
+            raise StudyError(f'{kind} label {label!r} is longer than {LONGEST_LABEL} characters; give it one: as = "…"')
         seen.add(label)

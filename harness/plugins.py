@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +15,7 @@ from harness import hookspecs
 from harness.errors import PluginError
 from harness.hookspecs import PROJECT
 from harness.model import Model
-from harness.records import Plugin
+from harness.records import LABEL, Plugin
 from harness.registry import Entry, Registry
 from harness.task import Task
 
@@ -52,6 +53,8 @@ class _Registrar:
         self._add(self.tasks, task.name, task, task)
 
     def _add(self, entries: dict[str, Entry[T]], name: str, value: T, kind: type) -> None:
+        if re.fullmatch(LABEL, name) is None:
+            raise PluginError(f"{kind.__qualname__}.name is {name!r}; a name has only a-z, 0-9, '.' and '-'")
         if name in entries:
             raise PluginError(f"{name!r} is registered twice")
         entries[name] = Entry(name, value, self.plugin, f"{kind.__module__}:{kind.__qualname__}")
@@ -63,21 +66,21 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     A plugin that raises at import or at registration leaves one message in the registry and nothing else.
     PluginError where two plugins register one name: which one is meant is for the user to say.
     """
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
-    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
+    manager = _manager()
+    disabled = {_normal(name) for name in os.environ.get(DISABLE, "").split(",")}
     models: dict[str, Entry[Model]] = {}
     tasks: dict[str, Entry[type[Task]]] = {}
     plugins: list[Plugin] = []
     messages: list[str] = []
     for point in sorted(entry_points(group=GROUP) if points is None else points, key=_distribution_name):
-        if _distribution_name(point) in disabled:
+        if _normal(_distribution_name(point)) in disabled:
             continue
-        plugin = Plugin(name=_distribution_name(point), version=point.dist.version if point.dist else "unknown")
+        version = point.dist.version if point.dist else None
+        plugin = Plugin(name=_distribution_name(point), version=version or "unknown")
         try:
             registrar = _register(manager, point, plugin)
         # The plugin border: whatever a stranger's module raises, the command goes on without that plugin.
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             messages.append(_message(plugin, error))
             continue
         _merge("model", models, registrar.models)
@@ -87,18 +90,22 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
 
 
 def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> _Registrar:
-    manager.register(point.load(), name=plugin.name)
+    """What a plugin registers.  It is tried in a manager of its own first, so that its faults touch no other."""
+    module = point.load()
+    alone = _manager()
+    alone.register(module, name=plugin.name)
+    alone.check_pending()
     registrar = _Registrar(plugin)
-    try:
-        manager.check_pending()
-        others = [other for name, other in manager.list_name_plugin() if name != plugin.name]
-        hooks = manager.subset_hook_caller
-        hooks("harness_register_models", others)(register=registrar.model)
-        hooks("harness_register_tasks", others)(register=registrar.task)
-    except BaseException:
-        manager.unregister(name=plugin.name)
-        raise
+    alone.hook.harness_register_models(register=registrar.model)
+    alone.hook.harness_register_tasks(register=registrar.task)
+    manager.register(module, name=plugin.name)
     return registrar
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -> None:
@@ -113,10 +120,17 @@ def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -
 
 
 def _distribution_name(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else point.name
+    # A half-removed distribution may have lost its metadata, and with them its name.
+    name: str | None = point.dist.name if point.dist else None
+    return name or point.name
 
 
-def _message(plugin: Plugin, error: Exception) -> str:
+def _normal(name: str) -> str:
+    """One spelling of a distribution's name, as the Python packaging guide defines it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _message(plugin: Plugin, error: BaseException) -> str:
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     return (
         f"plugin {plugin.name} {plugin.version} could not be loaded ({what}); its models and tasks are missing. "

@@ -14,7 +14,9 @@ ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
 
-Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+LABEL = r"^[a-z0-9][a-z0-9.-]*$"
+LONGEST_LABEL = 100
+Label = Annotated[str, Field(pattern=LABEL, max_length=LONGEST_LABEL)]
 
 
 class Record(BaseModel):
@@ -41,10 +43,10 @@ class Cell(Record):
 class Resources(Record):
     """What one trial occupies on a node.  Two trials of equal resources are of one class."""
 
-    cpu: float = Field(default=1, gt=0)
-    gpu: float = Field(default=0, ge=0)
+    cpu: float = Field(default=1, gt=0, allow_inf_nan=False)
+    gpu: float = Field(default=0, ge=0, allow_inf_nan=False)
     """A fraction packs several trials on one GPU."""
-    memory_gib: float = Field(default=0, ge=0)
+    memory_gib: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Memory set aside, in GiB; 0 sets none aside."""
 
 

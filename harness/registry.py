@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from harness.errors import StudyError, UnknownNameError, did_you_mean
+from harness.errors import StudyError, UnknownNameError, did_you_mean, fault_text
 from harness.model import Model
 from harness.records import ParamValue, Plugin
 from harness.task import Task
@@ -42,20 +42,26 @@ class Registry:
     def task(self, name: str) -> Entry[type[Task]]:
         return _look_up("task", name, self.tasks)
 
-    def make_task(self, name: str, options: Mapping[str, ParamValue]) -> Task:
-        """The task at these options; a StudyError names the option that is wrong."""
+    def make_task(self, name: str, options: Mapping[str, ParamValue], beside: Iterable[str] = ()) -> Task:
+        """The task at these options; a StudyError names the option that is wrong.
+
+        `beside`: keys that stand beside options where these were written, one of which may be meant.
+        """
         kind = self.task(name).value
         unknown = next((key for key in options if key not in kind.model_fields), None)
         if unknown is not None:
             known = ", ".join(kind.model_fields) or "none"
-            hint = did_you_mean(unknown, kind.model_fields)
+            hint = did_you_mean(unknown, (*kind.model_fields, *beside))
             raise StudyError(f"task {name!r} has no option {unknown!r};{hint} Options: {known}")
         try:
             return kind.model_validate(dict(options), strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise StudyError(f"task {name!r}, option {where!r}: {first['msg']}, got {first['input']!r}") from error
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in fault["loc"][:1])
+            text = fault_text(
+                where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {})
+            )
+            raise StudyError(f"task {name!r}: {text}") from error
 
 
 def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:

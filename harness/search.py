@@ -70,7 +70,8 @@ def _quasi_random(space: Mapping[str, BaseDistribution], seed: int, draw: int) -
     """Point `draw` of a scrambled Sobol sequence.  Optuna's own keeps its place in a storage and draws the first point
     at random; here the place is the draw."""
     sobol = qmc.Sobol(d=len(space), scramble=True, rng=derive(seed, "sobol") % 2**32)
-    sobol.fast_forward(draw)
+    if draw:  # scipy cannot fast-forward by 0
+        sobol.fast_forward(draw)
     units = sobol.random(1)[0]
     return {name: at_unit(dimension, float(unit)) for (name, dimension), unit in zip(space.items(), units, strict=True)}
 
@@ -122,19 +123,27 @@ class CellState:
         return [repetition for repetition in range(self.plan.facts.repetitions) if repetition not in dealt]
 
     def finals(self) -> list[Entry]:
-        """Final trials of the present winner, or of the published setting; those of an earlier winner are superseded."""
+        """Final trials of the present winner or the published setting; those of an earlier winner are superseded."""
         best = self.winner()
         key = best.trial.key if best else None
         return [entry for entry in self.entries.values() if entry.trial.phase == "final" and entry.trial.winner == key]
 
     def next_trial(self) -> Trial | None:
         """The trial this cell would have next; None where it must wait or has all."""
-        if self.again:
-            return self.entries[self.again[0]].trial
+        due = next((key for key in self.again if self._is_due(self.entries[key].trial)), None)
+        if due is not None:
+            # What a trial occupies may differ from when it was first dealt.
+            return self.entries[due].trial.model_copy(update={"resources": self.plan.resources})
         if len(self.searched) < self.plan.facts.trials:
             return self.search_trial(len(self.searched))
         missing = self.missing_repetitions()
         return self.final_trial(missing[0]) if missing else None
+
+    def _is_due(self, trial: Trial) -> bool:
+        """Whether an interrupted trial is still wanted: a final one only of a winner that stands."""
+        best = self.winner()
+        stands = self.search_ended() and trial.winner == (best.trial.key if best else None)
+        return trial.phase == "search" or stands
 
     def finished(self) -> bool:
         ended = all(entry.result is not None for entry in self.finals())
@@ -205,7 +214,7 @@ class CellState:
             )
         assert best is not None  # `missing_repetitions` is empty without a winner
         again = {"phase": "final", "number": number, "seeds": seeds, "repetition": repetition, "winner": best.trial.key}
-        return best.trial.model_copy(update={**again, "draw": None, "rejections": ()})
+        return best.trial.model_copy(update={**again, "draw": None, "rejections": (), "resources": self.plan.resources})
 
     def _trial(self, *, size: Size, **given: object) -> Trial:
         plan = self.plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -89,14 +90,23 @@ def restrict(distribution: BaseDistribution, given: ParamValue | list[ParamValue
 
 
 def contains(distribution: BaseDistribution, value: ParamValue) -> bool:
+    """Whether a dimension has this value.  An int may stand for a float; neither stands for a bool, nor 3.0 for 3."""
     if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
+        return any(_same(value, choice) for choice in distribution.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if isinstance(distribution, IntDistribution):
-        on_grid = value == int(value) and (int(value) - distribution.low) % distribution.step == 0
+        on_grid = isinstance(value, int) and (value - distribution.low) % distribution.step == 0
         return on_grid and distribution.low <= value <= distribution.high
-    return isinstance(distribution, FloatDistribution) and distribution.low <= value <= distribution.high
+    if not isinstance(distribution, FloatDistribution) or not distribution.low <= value <= distribution.high:
+        return False
+    steps = 0.0 if distribution.step is None else (value - distribution.low) / distribution.step
+    return math.isclose(steps, round(steps), abs_tol=1e-8)
+
+
+def _same(value: ParamValue, choice: ParamValue) -> bool:
+    of_one_kind = isinstance(value, bool) == isinstance(choice, bool)
+    return value == choice and of_one_kind and not (isinstance(value, float) and isinstance(choice, int))
 
 
 def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
@@ -113,8 +123,10 @@ def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
     if isinstance(distribution, FloatDistribution):
         start, stop = float(distribution.low), float(distribution.high)
         if distribution.step is not None:
-            return start + int(unit * (round((stop - start) / distribution.step) + 1)) * float(distribution.step)
-        return float(start * (stop / start) ** unit) if distribution.log else start + (stop - start) * unit
+            value = start + int(unit * (round((stop - start) / distribution.step) + 1)) * float(distribution.step)
+        else:
+            value = start * (stop / start) ** unit if distribution.log else start + (stop - start) * unit
+        return min(max(value, start), stop)  # rounding may step over an end
     raise SpaceError(f"{distribution!r}: only float, int and categorical dimensions can be searched")
 
 

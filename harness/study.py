@@ -9,33 +9,12 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
-from harness.errors import StudyError, did_you_mean
+from harness.errors import StudyError, did_you_mean, fault_text, shown
 from harness.records import Label, ParamValue, Record, Resources, Schedule
 
 SpaceOverride = dict[str, ParamValue | Annotated[list[ParamValue], Field(min_length=1)]]
 """Dimension → the one value, or the values it may take; "none" stands for None, which TOML lacks."""
-
-LONGEST_SHOWN = 60
-"""Characters of a faulty value that a message repeats."""
-
-_EXPECTED = {
-    "string_type": "a string",
-    "string_too_long": "a label of at most {max_length} characters",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "greater_than": "greater than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "too_short": "a list with an entry or more",
-    "tuple_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-}
-"""Kind of fault → what belongs there."""
 
 
 class TrainingSection(Record):
@@ -125,7 +104,7 @@ class Study(Record):
 
 
 def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[str] | None = None) -> Study:
-    """The study in a TOML file, after `overrides` (`budget.trials=3`), with only these `models` where they are given."""
+    """The study in a TOML file, after `overrides` (`budget.trials=3`), with only these `models` where given."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -143,13 +122,8 @@ def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[
 
 def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
     """The study's entry for each name or label; a name it lacks stands for that model with its whole space."""
-    known = {}
-    for entry in entries if isinstance(entries, list) else []:
-        name = (
-            entry if isinstance(entry, str) else entry.get("as", entry.get("name")) if isinstance(entry, dict) else None
-        )
-        known[name] = entry
-    return [known.get(name, name) for name in names]
+    known = [(_label_of(entry), entry) for entry in entries] if isinstance(entries, list) else []
+    return [next((entry for label, entry in known if label == name), name) for name in names]
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
@@ -212,7 +186,7 @@ def _override(data: dict[str, Any], text: str) -> None:
 
 def _of_list(entries: list[Any], part: str, text: str) -> Any:
     """An entry of [[tasks]] or models by its index, its label or its name."""
-    by_label = [index for index, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("as") == part]
+    by_label = [index for index, entry in enumerate(entries) if _label_of(entry) == part]
     by_name = [index for index, entry in enumerate(entries) if _name_of(entry) == part]
     by_index = [index for index in range(len(entries)) if part == str(index)]
     found = by_index or by_label or by_name
@@ -221,7 +195,7 @@ def _of_list(entries: list[Any], part: str, text: str) -> Any:
     if len(found) > 1:
         raise StudyError(f"{text!r}: {len(found)} entries are called {part!r}; use an index, from 0, or a label")
     if isinstance(entries[found[0]], str):
-        entries[found[0]] = {"name": part}
+        entries[found[0]] = {"name": entries[found[0]]}
     return entries[found[0]]
 
 
@@ -233,21 +207,18 @@ def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
     place, given = _place(location, data)
     where = ".".join(map(str, place))
     if len(place) < len(location) and fault["type"] != "missing":
-        return f"{where!r} must be {_of_union(place)}, got {_shown(given)}"
+        return f"{where!r} must be {_of_union(place)}, got {shown(given)}"
+    if place == ("tasks",):
+        return f"'tasks' must be a list of tables, each begun with [[tasks]], got {shown(given)}"
     match fault["type"]:
         case "missing":
             return f"{'.'.join(map(str, location))!r} is missing"
         case "extra_forbidden":
             known = _known_keys(location)
             return f"unknown key {where!r};{did_you_mean(str(location[-1]), known)} Known: {', '.join(known)}"
-        case "value_error":
-            return f"{where!r}: {fault['msg'].removeprefix('Value error, ')}"
         case "string_pattern_mismatch":
             return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"
-        case "literal_error":
-            hint = did_you_mean(str(given), fault["ctx"]["expected"].split("'")[1::2])
-            return f"{where!r} must be {fault['ctx']['expected']}, got {_shown(given)}{hint and ';' + hint}"
-    return f"{where!r} must be {_expected(fault)}, got {_shown(given)}"
+    return fault_text(where, given, kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
 
 
 def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tuple[int | str, ...], Any]:
@@ -270,26 +241,12 @@ def _of_union(place: tuple[int | str, ...]) -> str:
     return "a number, a string, true or false"
 
 
-def _expected(fault: ErrorDetails) -> str:
-    """What belongs at a place, for a reader who knows TOML and not the types behind it."""
-    if fault["loc"] == ("tasks",):
-        return "a list of tables, each begun with [[tasks]]"
-    return _EXPECTED.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {}))
-
-
-def _shown(value: object) -> str:
-    """A value as the file has it, cut where it is long."""
-    if isinstance(value, dict | list | tuple):
-        kind = "table" if isinstance(value, dict) else "list"
-        return f"a {kind}" if value else f"an empty {kind}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
-
-
 def _name_of(entry: object) -> object:
     return entry.get("name") if isinstance(entry, dict) else entry
+
+
+def _label_of(entry: object) -> object:
+    return entry["as"] if isinstance(entry, dict) and "as" in entry else _name_of(entry)
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

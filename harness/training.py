@@ -55,6 +55,8 @@ class TrainingRun:
         """Weights of the last three evaluations, oldest first."""
         self.update = 0
         self.seconds = 0.0
+        self.whole = True
+        """False within a slice, and after one that was broken off: such a state is between two updates' states."""
         self._task = task
         self._readout = task.signature().readout
         self._training = training
@@ -85,6 +87,7 @@ class TrainingRun:
         begun = time.monotonic()
         before = self.seconds
         self.network.train()
+        self.whole = False
         with _random_state(self):
             while self.outcome is None and time.monotonic() - begun < seconds:
                 self._step()
@@ -92,6 +95,7 @@ class TrainingRun:
                 if self._evaluation_is_due():
                     self._evaluate()
                     self.seconds = before + time.monotonic() - begun
+        self.whole = True
 
     def _step(self) -> None:
         batch = self._batches.at(self.update)
@@ -102,19 +106,19 @@ class TrainingRun:
         mean = self._optimisation.reduction == "mean"
         loss = primary.sum / primary.count if mean else primary.sum
         loss.backward()  # type: ignore[no-untyped-call]
-        self.update += 1
-        self._clip()
+        if self._optimisation.clip is not None:
+            self._norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._optimisation.clip)
         self._optimizer.step()
+        self.update += 1
         self._loss[0] += primary.sum.detach()
         self._loss[1] += primary.count
 
-    def _clip(self) -> None:
-        parameters = list(self.network.parameters())
+    def _gradient_norm(self) -> float:
+        """Of the last update, before clipping."""
         if self._optimisation.clip is not None:
-            self._norm = nn.utils.clip_grad_norm_(parameters, self._optimisation.clip)
-        elif self._evaluation_is_due():
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            self._norm = nn.utils.get_total_norm(gradients)
+            return float(self._norm)
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        return float(nn.utils.get_total_norm(gradients))
 
     def _learning_rate(self) -> float:
         factor = schedule_factor(
@@ -157,7 +161,7 @@ class TrainingRun:
                 time=time.time(),
                 learning_rate=self._optimizer.param_groups[0]["lr"],
                 train_loss=train_loss,
-                gradient_norm=float(self._norm),
+                gradient_norm=self._gradient_norm(),
                 metrics=metrics,
             )
         )

@@ -375,6 +375,13 @@ def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.M
     assert run.data.tags[content.ATTEMPT] == "2"
 
 
+def test_points_that_were_sent_are_not_sent_again(book: Book) -> None:
+    entry = Entry(trial(), 1, points(5))
+    late = content.trial_content(entry, book.folder, created=CREATED, points_sent=3, begun=True)
+    assert {sample.step for sample in late.metrics} == {40, 50}
+    assert (late.params, late.tags, late.texts) == ({}, {}, {})
+
+
 def test_curve_longer_than_a_batch_arrives_whole(book: Book, uri: str) -> None:
     book.held = (Entry(trial(), 1, points(1001), result()),)
     Tracker(book, uri).pump()
@@ -417,14 +424,15 @@ def test_hundreds_of_params_arrive(book: Book, uri: str) -> None:
     assert [held[f"drawn.p{i}"] for i in range(333)] == [str(i) for i in range(333)]
 
 
-@pytest.mark.parametrize("name", ["bits/char", "..", "a|b", "größe", "n" * 400, "a:b", " "])
-def test_any_metric_name_is_stored(book: Book, uri: str, name: str) -> None:
-    point = points(1)[0].model_copy(update={"metrics": {name: 3.0}})
-    book.held = (Entry(trial(), 1, (point,), result().model_copy(update={"metrics": {"validation": {name: 3.0}}})),)
+def test_any_metric_name_is_stored(book: Book, uri: str) -> None:
+    values = dict(zip(["bits/char", "..", "a|b", "größe", "n" * 400, "a:b", " "], map(float, range(7)), strict=True))
+    point = points(1)[0].model_copy(update={"metrics": values})
+    ended = result().model_copy(update={"metrics": {"validation": values}})
+    book.held = (Entry(trial(), 1, (point,), ended),)
     Tracker(book, uri).pump()
     metrics = stored_runs(uri)[trial().key].data.metrics
-    assert metrics[f"validation/{content.legal_name(name)}"] == 3.0
-    assert read_store(uri, STUDY).entries[0].result == book.held[0].result
+    assert [metrics[f"validation/{content.legal_name(name)}"] for name in values] == list(values.values())
+    assert read_store(uri, STUDY).entries[0].result == ended
 
 
 def test_trials_and_results_are_recovered_from_the_store_alone(book: Book, uri: str, tmp_path: Path) -> None:
@@ -507,7 +515,8 @@ def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: s
 
 def test_cell_that_is_granted_more_runs_again(book: Book, uri: str) -> None:
     Tracker(book, uri).pump()
-    book.manifest = manifest(facts(TCN, repetitions=3), facts(GRU))
+    again = facts(TCN, repetitions=3).model_copy(update={"published": 4e-5})  # MLflow refuses a param that changes
+    book.manifest = manifest(again, facts(GRU))
     Tracker(book, uri).pump()
     held = stored_runs(uri)
     assert held["s1/copy/tcn"].info.status == "RUNNING"
@@ -528,7 +537,7 @@ def test_study_run_carries_its_file_and_the_mark(book: Book, uri: str, tmp_path:
 
 
 def test_mark_of_many_cells_is_read_back(tmp_path: Path, uri: str) -> None:
-    cells = [Cell(task=f"task-{i:03d}-{'x' * 60}", model="tcn") for i in range(60)]
+    cells = [Cell(task=f"{i:02d}{'x' * 98}", model="tcn") for i in range(42)]
     entries = tuple(Entry(trial(cell), 1) for cell in cells)
     book = Book(tmp_path, manifest(*(facts(cell) for cell in cells)), entries)
     Tracker(book, uri).pump()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import errors
+from harness.errors import HarnessError, did_you_mean, fault_text, shown
+
+
+def _kinds() -> list[type[HarnessError]]:
+    return [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, HarnessError)]
+
+
+def _drawn_tree() -> dict[str, str]:
+    """Name → parent, as the module's docstring draws them."""
+    assert errors.__doc__ is not None
+    parents: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in errors.__doc__.splitlines():
+        name = next((word for word in line.split() if word.endswith("Error")), None)
+        if name is None or line.lstrip("│ ├└─").split()[0] != name:
+            continue
+        depth = line.index(name)
+        above = [(at, other) for at, other in above if at < depth]
+        if above:
+            parents[name] = above[-1][1]
+        above.append((depth, name))
+    return parents
+
+
+def test_docstring_draws_the_tree_of_errors() -> None:
+    actual = {kind.__name__: kind.__bases__[0].__name__ for kind in _kinds() if kind is not HarnessError}
+    assert _drawn_tree() == actual
+    assert len(actual) >= 10
+
+
+def test_did_you_mean_names_what_is_close() -> None:
+    assert did_you_mean("trails", ["trials", "tolerance"]) == " did you mean 'trials'?"
+
+
+def test_did_you_mean_is_silent_where_nothing_is_close() -> None:
+    assert did_you_mean("x", ["trials", "tolerance"]) == ""
+    assert did_you_mean("x", []) == ""
+
+
+@given(st.sets(st.text(min_size=1), min_size=1))
+def test_did_you_mean_knows_each_name_itself(known: set[str]) -> None:
+    for name in known:
+        assert repr(name) in did_you_mean(name, known)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        ("x", "'x'"),
+        (1.5, "1.5"),
+        ({}, "an empty table"),
+        ({"a": 1}, "a table"),
+        ([], "an empty list"),
+        ((1,), "a list"),
+        ("a" * 100, "'" + "a" * 59 + "…"),
+    ],
+)
+def test_shown_writes_a_value_as_a_file_has_it(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_fault_text_of_an_unforeseen_kind_keeps_its_message() -> None:
+    text = fault_text("a.b", 3, kind="set_type", message="Input should be a valid set", limits={})
+    assert text == "'a.b': Input should be a valid set, got 3"
+
+
+def test_fault_text_of_a_validator_is_its_own_message() -> None:
+    assert fault_text("", {}, kind="value_error", message="Value error, too odd", limits={}) == "too odd"
+    assert fault_text("a", {}, kind="value_error", message="Value error, too odd", limits={}) == "'a': too odd"

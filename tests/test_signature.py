@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from harness import Bits, Classes, Real, Signature, Tokens
+
+NUMBERS = Signature(input=Real(3), output=Bits(88), length=20, readout="each")
+WORDS = Signature(input=Tokens(1000, 32), output=Classes(1000), length=40, readout="each", tied=True)
+
+
+def test_in_features_are_the_channels_or_the_embedding() -> None:
+    assert NUMBERS.in_features == 3
+    assert WORDS.in_features == 32
+
+
+@pytest.mark.parametrize(("output", "size"), [(Real(2), 2), (Classes(10), 10), (Bits(88), 88)])
+def test_out_features_are_what_the_loss_reads(output: Real | Classes | Bits, size: int) -> None:
+    assert Signature(input=Real(1), output=output, length=5, readout="last").out_features == size
+
+
+def test_with_embedding_changes_the_embedding_alone() -> None:
+    assert WORDS.with_embedding(600) == Signature(
+        input=Tokens(1000, 600), output=Classes(1000), length=40, readout="each", tied=True
+    )
+    assert WORDS.in_features == 32
+
+
+def test_with_embedding_is_the_same_where_there_is_none_to_change() -> None:
+    assert WORDS.with_embedding(None) is WORDS
+    assert NUMBERS.with_embedding(600) is NUMBERS
+
+
+def test_signature_is_a_value() -> None:
+    assert hash(NUMBERS) == hash(Signature(input=Real(3), output=Bits(88), length=20, readout="each"))
+    with pytest.raises(FrozenInstanceError, match="length"):
+        NUMBERS.length = 3  # type: ignore[misc]
