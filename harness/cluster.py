@@ -143,7 +143,9 @@ class RayWorker(tune.Trainable):
             self._active = None
         return {
             "points": json.dumps([point.model_dump(mode="json") for point in progress.points]),
-            "result": self._with_place(progress.result).model_dump_json() if progress.result else "",
+            # Not pydantic's own JSON, which writes a number that is not finite as null.
+            "result": json.dumps(self._with_place(progress.result).model_dump(mode="json")) if progress.result else "",
+            "notes": json.dumps(progress.notes),
             "done": progress.result is not None,
         }
 
@@ -257,10 +259,12 @@ class _DeskCallback(tune.Callback):
                 raise ClusterError(result["fatal"])
             ours = bridge.running[trial.trial_id]
             points = tuple(Point.model_validate(item) for item in json.loads(result.get("points") or "[]"))
+            for note in json.loads(result.get("notes") or "[]"):
+                bridge.desk.note(ours, note)
             bridge.desk.report(ours, points)
             if result.get("result"):
                 del bridge.running[trial.trial_id]
-                bridge.desk.end(ours, TrialResult.model_validate_json(result["result"]))
+                bridge.desk.end(ours, TrialResult.model_validate(json.loads(result["result"])))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         bridge = self._bridge

@@ -22,7 +22,8 @@ Label = Annotated[str, Field(pattern=LABEL, max_length=LONGEST_LABEL)]
 class Record(BaseModel):
     """Equal by value, immutable, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON's own null would not come back as a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 def digest_of(value: object) -> str:

@@ -108,7 +108,8 @@ _HEADER = (
 
 def _section_text(section: Section) -> str:
     metric = section.metric
-    facts = [f"{escape(metric.name)} in {escape(metric.unit)}, {metric.better} is better"]
+    unit = f" in {escape(metric.unit)}" if metric.unit else ""
+    facts = [f"{escape(metric.name)}{unit}, {metric.better} is better"]
     facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
     facts += [f"budget {count(section.parameters)} parameters"] if section.parameters is not None else []
     table = markdown_table(_HEADER, [_cells(row) for row in section.rows])

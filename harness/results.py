@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.ledger import Entry
 from harness.records import Cell, CellFacts, Manifest, Outcome, Phase, Trial
-from harness.search import winner
+from harness.selection import winner
 from harness.statistics import Scale, Summary, summarise
 
 State = Literal["complete", "partial", "failed", "incomplete"]

@@ -16,7 +16,7 @@ import torch
 from harness.data import verify_all
 from harness.errors import LedgerError
 from harness.lease import Lease
-from harness.ledger import MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
+from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
 from harness.records import Manifest, Point, Resources, Trial, TrialResult
@@ -75,6 +75,7 @@ class Runner:
         try:
             ledger = self._open_ledger()
             desk = Conductor(ledger, self._dealer(ledger), self.loaded, self.messages)
+            self._write_study()
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             desk.tell("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
             try:
@@ -100,7 +101,10 @@ class Runner:
         try:
             if self.fresh:
                 _set_aside(self.folder)
-            self.manifest = self._manifest(read_manifest(self.folder))
+            before = read_manifest(self.folder)
+            if before is None and _holds_trials(self.folder):
+                raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; put it back, or use --fresh")
+            self.manifest = self._manifest(before)
         except BaseException:
             lease.release()
             raise
@@ -110,9 +114,12 @@ class Runner:
         repaired = repair(self.folder)
         if repaired:
             self.messages.append(repaired)
+        return Ledger(self.folder, self.manifest)
+
+    def _write_study(self) -> None:
+        """After everything that may refuse to continue, so that a refusal leaves the folder as it was."""
         write_atomically(self.folder / STUDY_FILE, study_toml(self.study))
         write_atomically(self.folder / MANIFEST, self.manifest.model_dump_json(indent=1))
-        return Ledger(self.folder, self.manifest)
 
     def _manifest(self, before: Manifest | None) -> Manifest:
         """This study's manifest; cells of earlier runs that this one does not name stay in it."""
@@ -151,15 +158,19 @@ class Runner:
             if entry.trial.cell in states:
                 states[entry.trial.cell].entries[entry.trial.key] = entry
         for state in states.values():
-            if len(state.searched) > state.plan.facts.trials and state.plan.setting is None:
-                raise LedgerError(
-                    f"{self.folder}: {state.plan.cell} holds {len(state.searched)} search trials, more than "
-                    f"budget.trials = {state.plan.facts.trials}; raise it, or use --fresh"
-                )
+            self._refuse_less(state, "search", len(state.searched), "trials", state.plan.facts.trials)
+            self._refuse_less(state, "final", len(state.finals()), "repetitions", state.plan.facts.repetitions)
             searched = [entry for entry in state.searched if entry.result is None]
             finals = [entry for entry in state.finals() if entry.result is None]
             state.again = [entry.trial.key for entry in (*searched, *finals)]
         return Dealer(list(states.values()))
+
+    def _refuse_less(self, state: CellState, phase: str, held: int, name: str, granted: int) -> None:
+        if held > granted:
+            raise LedgerError(
+                f"{self.folder}: {state.plan.cell} holds {held} {phase} trials, more than budget.{name} = {granted}; "
+                "raise it, or use --fresh"
+            )
 
     def _outcome(self, desk: Conductor) -> Outcome:
         complete = desk.finished()
@@ -176,6 +187,7 @@ class Conductor:
         self._loaded = loaded
         self._messages = messages
         self._deaths: dict[str, list[int]] = {}
+        self._raised: set[tuple[str, str]] = set()
 
     def classes(self) -> tuple[Resources, ...]:
         return tuple(dict.fromkeys(state.plan.resources for state in self.dealer.cells.values()))
@@ -192,6 +204,9 @@ class Conductor:
         for point in points:
             if self.ledger.report(trial.key, point):
                 self.tell("harness_trial_reported", trial=trial, point=point)
+
+    def note(self, trial: Trial, text: str) -> None:
+        self._messages.append(f"{trial.key}: {text}")
 
     def end(self, trial: Trial, result: TrialResult) -> None:
         self.ledger.finish(trial.key, result)
@@ -217,13 +232,16 @@ class Conductor:
         return self.dealer.finished()
 
     def tell(self, hook: str, **facts: object) -> None:
-        """Call a lifecycle hook; a listener that raises costs a message, not the study."""
-        try:
-            getattr(self._loaded.hooks.hook, hook)(**facts)
-        except Exception as error:  # the plugin border
-            message = f"a plugin raised in {hook} ({type(error).__name__}: {error})"
-            if message not in self._messages:
-                self._messages.append(message)
+        """Call a lifecycle hook; a listener that raises costs a message, not the study, nor what others hear."""
+        hooks = self._loaded.hooks
+        for plugin in hooks.get_plugins():
+            try:
+                hooks.subset_hook_caller(hook, hooks.get_plugins() - {plugin})(**facts)
+            except Exception as error:  # noqa: BLE001  # the plugin border
+                name = getattr(plugin, "__name__", type(plugin).__name__)
+                if (name, hook) not in self._raised:
+                    self._raised.add((name, hook))
+                    self._messages.append(f"plugin {name} raised in {hook} ({type(error).__name__}: {error})")
 
 
 def machine() -> dict[str, str]:
@@ -264,16 +282,28 @@ def _git_commit() -> str:
     return described.stdout.strip()
 
 
+def _holds_trials(folder: Path) -> bool:
+    journal = folder / JOURNAL
+    return journal.exists() and journal.stat().st_size > 0
+
+
 def _set_aside(folder: Path) -> None:
     """Keep an earlier study readable under its id, beside the fresh one."""
-    before = read_manifest(folder)
-    if before is None:
+    paths = [path for path in folder.iterdir() if not path.name.startswith("lease")]
+    if not paths:
         return
-    kept = folder.with_name(f"{folder.name}.{before.study_id}")
-    kept.mkdir()
-    for path in folder.iterdir():
-        if not path.name.startswith("lease"):
+    try:
+        before = read_manifest(folder)
+    except LedgerError:  # a fresh start is the way out that it names
+        before = None
+    name = before.study_id if before is not None else f"unreadable-{uuid.uuid4().hex[:12]}"
+    kept = folder.with_name(f"{folder.name}.{name}")
+    try:
+        kept.mkdir(exist_ok=True)
+        for path in paths:
             path.rename(kept / path.name)
+    except OSError as error:
+        raise LedgerError(f"{kept}: the earlier study cannot be set aside ({error.strerror})") from error
 
 
 def _changed(folder: Path, cell: str, before: dict[str, str], now: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +18,7 @@ from harness.ledger import Entry
 from harness.plan import CellPlan
 from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.seeds import Seeds, derive
+from harness.selection import winner
 from harness.space import Space, at_unit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every in-memory study, one a draw
@@ -74,20 +75,6 @@ def _quasi_random(space: Mapping[str, BaseDistribution], seed: int, draw: int) -
         sobol.fast_forward(draw)
     units = sobol.random(1)[0]
     return {name: at_unit(dimension, float(unit)) for (name, dimension), unit in zip(space.items(), units, strict=True)}
-
-
-def winner(entries: Iterable[Entry], better: Literal["lower", "higher"]) -> Entry | None:
-    """The complete search trial of the best validation score; ties go to the lower number."""
-    sign = 1 if better == "lower" else -1
-    complete = [
-        (sign * entry.result.score, entry.trial.number, entry)
-        for entry in entries
-        if entry.trial.phase == "search"
-        and entry.result is not None
-        and entry.result.outcome == "complete"
-        and entry.result.score is not None
-    ]
-    return min(complete, key=lambda item: item[:2])[2] if complete else None
 
 
 @dataclass

@@ -50,6 +50,9 @@ class Desk(Protocol):
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None: ...
 
+    def note(self, trial: Trial, text: str) -> None:
+        """Something that the user should know of how the trial ran."""
+
     def end(self, trial: Trial, result: TrialResult) -> None: ...
 
     def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
@@ -68,6 +71,8 @@ class Progress:
 
     points: tuple[Point, ...]
     result: TrialResult | None
+    notes: tuple[str, ...] = ()
+    """Checkpoints that were passed over, and why."""
 
 
 class Worker:
@@ -116,8 +121,7 @@ class ActiveTrial:
 
     def __init__(self, worker: Worker, trial: Trial, attempt: int) -> None:
         self.trial = trial
-        self.notes: list[str] = []
-        """Checkpoints that were passed over, and why."""
+        self._notes: list[str] = []
         self._worker = worker
         self._attempt = attempt
         self._started = time.time()
@@ -134,22 +138,27 @@ class ActiveTrial:
         try:
             run = self._run or self._begin()
             run.advance(seconds)
-            points = tuple(run.points[self._told :])
-            self._told = len(run.points)
             if run.outcome is not None:
-                return Progress(points, self._result(run))
+                return self._progress(self._result(run))
             if run.seconds - self._saved_at >= CHECKPOINT_SECONDS:
                 self.save()
-            return Progress(points, None)
+            return self._progress(None)
         except CheckpointError:
             raise  # the disk's fault, not the trial's
         # The trial border: a stranger's model or task may raise anything, and the study goes on.
         except Exception as error:
-            return Progress((), self._failure(error))
+            return self._progress(self._failure(error))
+
+    def _progress(self, result: TrialResult | None) -> Progress:
+        """What has not been told yet; points before a failure count too."""
+        points = tuple(self._run.points[self._told :]) if self._run is not None else ()
+        self._told += len(points)
+        notes, self._notes = tuple(self._notes), []
+        return Progress(points, result, notes)
 
     def save(self) -> None:
-        """Write a checkpoint from which another worker goes on."""
-        if self._run is not None and self._run.outcome is None and self._run.update > 0:
+        """Write a checkpoint from which another worker goes on, unless an update was broken off: an older one stands."""
+        if self._run is not None and self._run.outcome is None and self._run.whole and self._run.update > 0:
             path = checkpoint.attempt_path(self._folder, self._attempt)
             checkpoint.save(path, self._run.state(), trial=self.trial.digest)
             self._saved_at = self._run.seconds
@@ -175,7 +184,7 @@ class ActiveTrial:
             seeds=trial.seeds,
             device=device,
         )
-        state, self.notes = checkpoint.newest(self._folder, trial=trial.digest)
+        state, self._notes = checkpoint.newest(self._folder, trial=trial.digest)
         if state is not None:
             run.restore(state)
             self._saved_at = run.seconds
@@ -195,6 +204,7 @@ class ActiveTrial:
     def _result(self, run: TrainingRun) -> TrialResult:
         """Scores, and for a final trial the test split, opened here and nowhere else."""
         if run.outcome != "complete" or run.best_score is None:
+            self._forget_checkpoints()
             return self._facts(run, outcome="diverged", reason=run.reason)
         best_point = next(point for point in run.points if point.update == run.best_update)
         metrics = {"validation": best_point.metrics}

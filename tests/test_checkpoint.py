@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import io
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -139,7 +139,9 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, plain: bool) 
     assert not witness.exists()
 
 
-@pytest.mark.parametrize("body", [b"", b"garbage", b"PK\x03\x04" + b"\0" * 40], ids=["nothing", "garbage", "half a zip"])
+@pytest.mark.parametrize(
+    "body", [b"", b"garbage", b"PK\x03\x04" + b"\0" * 40], ids=["nothing", "garbage", "half a zip"]
+)
 def test_a_body_that_is_no_state_is_refused(tmp_path: Path, body: bytes) -> None:
     write_body(tmp_path / "x.pt", body)
     with pytest.raises(CheckpointError, match="is no checkpoint"):

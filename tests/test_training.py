@@ -87,7 +87,9 @@ def line_run(task: Task | None = None, *, network: Network | None = None, **sett
         network,
         task,
         training=Training.model_validate({key: given[key] for key in Training.model_fields if key in given}),
-        optimisation=Optimisation.model_validate({key: given[key] for key in Optimisation.model_fields if key in given}),
+        optimisation=Optimisation.model_validate(
+            {key: given[key] for key in Optimisation.model_fields if key in given}
+        ),
         train=task.load("train", SEEDS, {}),
         validation=task.load("validation", SEEDS, {}),
         seeds=SEEDS,
@@ -276,9 +278,7 @@ def test_a_bound_on_seconds_ends_with_an_evaluation_and_holds_over_a_restart(clo
 # ---- weights that are kept
 
 
-@pytest.mark.parametrize(
-    ("better", "best"), [("lower", 2), ("higher", 4)], ids=["lower is better", "higher is better"]
-)
+@pytest.mark.parametrize(("better", "best"), [("lower", 2), ("higher", 4)], ids=["lower is better", "higher is better"])
 def test_the_best_weights_are_those_of_the_first_best_validation(better: Literal["lower", "higher"], best: int) -> None:
     scores = [3.0, 1.0, 2.0, 9.0, 1.0, 9.0]
     run = line_run(scripted(scores, better), updates=6)
@@ -506,9 +506,7 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd", "adagrad"])
 @pytest.mark.parametrize("task", [ToySum(sequences=32), ToyRagged()], ids=["arrays", "ragged"])
-def test_a_run_cut_anywhere_continues_bit_for_bit(
-    task: Task, optimizer: str, clock: Clock, tmp_path: Path
-) -> None:
+def test_a_run_cut_anywhere_continues_bit_for_bit(task: Task, optimizer: str, clock: Clock, tmp_path: Path) -> None:
     for index, schedule in enumerate(SCHEDULES):
         clip = 0.5 if index % 2 else None
         whole = toy_run(task, optimizer=optimizer, schedule=schedule, clip=clip)

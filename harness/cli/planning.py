@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import torch
 from rich.console import Console
@@ -28,7 +27,7 @@ from harness.task import Task
 
 FLOPS_PER_PARAMETER = 6
 """Forward and backward, a multiply and an add each, at every step of a sequence."""
-FLOPS_PER_SECOND = 1e10
+FLOPS_PER_SECOND = 3e10
 """What one core is taken to do on networks this small; fast paths and large networks do better."""
 
 
@@ -210,4 +209,4 @@ def _widths(widths: tuple[int, ...]) -> str:
 def _hours(seconds: float) -> str:
     if seconds < 60:
         return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else str(timedelta(seconds=round(seconds)))[:-3] + " h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

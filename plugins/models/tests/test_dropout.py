@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from harness_models.dropout import Dropout, Kind, quantised
-from harness_models.tcn import Tcn
 from torch import Tensor
 
 from harness import Real, Signature
+from harness_models.dropout import Dropout, Kind, quantised
+from harness_models.tcn import Tcn
 
 KINDS: tuple[Kind, ...] = ("channel", "element")
 

@@ -14,15 +14,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from harness_models.convolution import Convolution
-from harness_models.recurrent import Gru, Lstm, Rnn
-from harness_models.tcn import Tcn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from harness import Model, Real, Scan, Signature
+from harness_models.convolution import Convolution
+from harness_models.recurrent import Gru, Lstm, Rnn
+from harness_models.tcn import Tcn
 
 CHANNELS = 3
 SIGNATURE = Signature(input=Real(CHANNELS), output=Real(1), length=30, readout="each")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from harness_models.published import LSTM, TCN
-from harness_models.recurrent import Gru, Lstm, Rnn
-from harness_models.tcn import Tcn, receptive_field
 
 from harness import Bits, Classes, Model, Published, Real, Schedule, Signature, Tokens
 from harness.network import build_network
 from harness.plugins import load_plugins
+from harness_models.published import LSTM, TCN
+from harness_models.recurrent import Gru, Lstm, Rnn
+from harness_models.tcn import Tcn, receptive_field
 
 ADDING = Signature(input=Real(2), output=Real(1), length=600, readout="last")
 MNIST = Signature(input=Real(1), output=Classes(10), length=784, readout="last")

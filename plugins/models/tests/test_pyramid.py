@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from harness_models.convolution import Convolution
-from harness_models.pyramid import LevelPlan, plan
-from harness_models.tcn import Tcn, TcnBackbone, receptive_field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from harness import Real, Signature, Suffix
+from harness_models.convolution import Convolution
+from harness_models.pyramid import LevelPlan, plan
+from harness_models.tcn import Tcn, TcnBackbone, receptive_field
 
 SHAPES = [
     # (time, in_features, kernel_size, widths)

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 import torch
-from harness_models.recurrent import Gru, Lstm, RecurrentBackbone, Rnn
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import nn
 
 from harness import Model, Real, Scan, Signature, Suffix
 from harness.errors import SpaceError
+from harness_models.recurrent import Gru, Lstm, RecurrentBackbone, Rnn
 
 SIGNATURE = Signature(input=Real(3), output=Real(1), length=20, readout="each")
 KINDS: list[tuple[Model, type[nn.RNNBase]]] = [(Lstm(), nn.LSTM), (Gru(), nn.GRU), (Rnn(), nn.RNN)]

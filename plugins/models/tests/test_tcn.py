@@ -7,13 +7,13 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.nn.functional as F
-from harness_models.convolution import Convolution
-from harness_models.tcn import ResidualBlock, Tcn, TcnBackbone, fewest_levels, receptive_field
 from optuna.distributions import IntDistribution
 from torch import Tensor, nn
 
 from harness import Bits, Real, Signature
 from harness.errors import SpaceError
+from harness_models.convolution import Convolution
+from harness_models.tcn import ResidualBlock, Tcn, TcnBackbone, fewest_levels, receptive_field
 
 
 def _signature(

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from harness_tasks import Adding
 from scipy.stats import chisquare
 
 from harness import Arrays, Batch, Real, Seeds, Signature
+from harness_tasks import Adding
 
 SEEDS = Seeds.of(0, 0)
 

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from harness_tasks import CopyMemory
 from scipy.stats import chisquare
 from torch import Tensor
 
 from harness import Batch, Classes, Real, Seeds, Signature
+from harness_tasks import CopyMemory
 
 SEEDS = Seeds.of(0, 0)
 SURE = 50.0

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from harness_tasks import JsbChorales, Nottingham
 from scipy.io import loadmat, savemat
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from harness import Batch, Bits, Ragged, Real, Seeds, Signature, Split, Task
 from harness.data import DATA, locate
 from harness.dataset import SPLITS
 from harness.errors import DataError
+from harness_tasks import JsbChorales, Nottingham
 
 SEEDS = Seeds.of(0, 0)
 TASKS: list[Task] = [JsbChorales(), Nottingham()]

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from harness_tasks import Adding, CopyMemory, JsbChorales, Nottingham
 from optuna.distributions import FloatDistribution
 
 from harness import Seeds, Task
 from harness.errors import StudyError
 from harness.plugins import load_plugins
+from harness_tasks import Adding, CopyMemory, JsbChorales, Nottingham
 
 TASKS: list[Task] = [Adding(), CopyMemory(), JsbChorales(), Nottingham()]
 SMALL: list[Task] = [Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)]

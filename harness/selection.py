@@ -1,0 +1,24 @@
+"""Which trial of a cell won: by validation, and by nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from harness.ledger import Entry
+
+
+def winner(entries: Iterable[Entry], better: Literal["lower", "higher"]) -> Entry | None:
+    """The complete search trial of the best finite validation score; ties go to the lower number."""
+    sign = 1 if better == "lower" else -1
+    scored = [
+        (sign * entry.result.score, entry.trial.number, entry)
+        for entry in entries
+        if entry.trial.phase == "search"
+        and entry.result is not None
+        and entry.result.outcome == "complete"
+        and entry.result.score is not None
+        and math.isfinite(entry.result.score)
+    ]
+    return min(scored, key=lambda item: item[:2])[2] if scored else None
