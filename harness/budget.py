@@ -70,8 +70,9 @@ def solve(
     """Widths of this configuration for a budget.
 
     The largest uniform width not above the budget, then widened by one, level by level from the first, to the nearest
-    count.  BudgetError where that is further away than `tolerance` of the count without the embedding and than half
-    the smallest step of this configuration.
+    count.  Where that width is special (see `uniform_widths`), the largest other one is tried too, and the nearer of
+    both kept.  BudgetError where that is further away than `tolerance` of the count without the embedding and than
+    half the smallest step of this configuration.
     """
     levels = model.levels(**params)
 
@@ -83,7 +84,7 @@ def solve(
 
     starts = uniform_widths(uniform, budget, specials=(signature.in_features,))
     sizes = [_widened(count, width, levels, budget=budget, tolerance=tolerance) for width in starts]
-    size = next((size for size in sizes if size.met), sizes[0])
+    size = min(sizes, key=lambda size: (not size.met, abs(size.count.parameters - budget)))
     if not size.met:
         raise BudgetError(
             f"{model.name}: no width meets {budget:,} parameters within {tolerance:.3g}: "
@@ -114,7 +115,7 @@ def uniform_widths(count: Callable[[int], int], budget: int, specials: tuple[int
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     plain = low - 1 if low in specials and low > 1 else low
-    largest = max([low, *(width for width in specials if count(width) <= budget)])
+    largest = max([plain, *(width for width in specials if count(width) <= budget)])
     return [largest] if largest == plain else [largest, plain]
 
 

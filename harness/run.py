@@ -234,9 +234,10 @@ class Conductor:
     def tell(self, hook: str, **facts: object) -> None:
         """Call a lifecycle hook; a listener that raises costs a message, not the study, nor what others hear."""
         hooks = self._loaded.hooks
-        for plugin in hooks.get_plugins():
+        plugins = [plugin for _, plugin in hooks.list_name_plugin() if plugin is not None]
+        for plugin in plugins:
             try:
-                hooks.subset_hook_caller(hook, hooks.get_plugins() - {plugin})(**facts)
+                hooks.subset_hook_caller(hook, [other for other in plugins if other is not plugin])(**facts)
             except Exception as error:  # noqa: BLE001  # the plugin border
                 name = getattr(plugin, "__name__", type(plugin).__name__)
                 if (name, hook) not in self._raised:

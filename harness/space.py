@@ -85,7 +85,8 @@ def restrict(distribution: BaseDistribution, given: ParamValue | list[ParamValue
     values = _values(given)
     for value in values:
         if not contains(distribution, value):
-            raise SpaceError(f"{where} is {value!r}, outside its space {describe(distribution)}")
+            given_text = "none" if value is None else repr(value)
+            raise SpaceError(f"{where} is {given_text}, outside its space {describe(distribution)}")
     return CategoricalDistribution(values)
 
 

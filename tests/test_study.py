@@ -418,7 +418,7 @@ def test_task_training_overrides_what_it_gives_alone() -> None:
     assert study.overridden_by(TrainingSection(batch_size=4)) == TrainingSection(updates=100, batch_size=4, patience=5)
 
 
-@pytest.mark.parametrize(("mine", "other"), itertools.permutations([{"updates": 10}, {"epochs": 2.0}], 2))
+@pytest.mark.parametrize(("mine", "other"), list(itertools.permutations([{"updates": 10}, {"epochs": 2.0}])))
 def test_one_length_replaces_the_other(mine: dict[str, Any], other: dict[str, Any]) -> None:
     section = TrainingSection(batch_size=4, **mine).overridden_by(TrainingSection(**other))
     assert section == TrainingSection(batch_size=4, **other)

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import main
+
+TOYS = Path(__file__).with_name("toys.py")
+STUDY = """
+name = "toys"
+models = ["toy-ema", "toy-stack"]
+
+[[tasks]]
+name = "toy-sum"
+parameters = 161
+
+[budget]
+trials = 2
+repetitions = 2
+tolerance = 0.1
+
+[training]
+updates = 8
+batch_size = 8
+evaluations = 2
+"""
+
+Harness = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def installed_toys(tmp_path: Path) -> Path:
+    """A folder that, on the path, makes the toys an installed distribution."""
+    folder = tmp_path / "site"
+    info = folder / "seqharness_toys-0.3.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: seqharness-toys\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[harness]\ntoys = installed_toys\n")
+    shutil.copy(TOYS, folder / "installed_toys.py")
+    return folder
+
+
+@pytest.fixture
+def harness(
+    installed_toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Harness:
+    """Run a command line in an empty folder, in this process, with the toys installed and nothing else."""
+    monkeypatch.syspath_prepend(installed_toys)
+    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / "toys.toml").write_text(STUDY)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        shown = capsys.readouterr()
+        return int(exit_.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def test_list_shows_names_plugin_version_and_origin(harness: Harness) -> None:
+    code, out, _ = harness("list")
+    assert code == 0
+    for text in ("toy-ema", "toy-stack", "toy-sum", "seqharness-toys", "0.3", "installed_toys:ToySum"):
+        assert text in out
+
+
+def test_list_says_what_to_install_where_nothing_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks,seqharness-toys")
+    code, out, _ = harness("list")
+    assert code == 0
+    assert "seqharness-models" in out
+    assert "seqharness-tasks" in out
+
+
+def test_run_prints_a_table_and_the_same_command_again_trains_nothing(harness: Harness) -> None:
+    code, out, err = harness("run", "toys.toml", "--serial")
+    assert code == 0, err
+    assert "4 of 4 cells" not in out  # one task, two models
+    assert "2 of 2 cells are complete" in out
+    assert err.count(": complete") == 8
+    code, again, err = harness("run", "toys.toml", "--serial")
+    assert code == 0
+    assert again == out
+    assert ": complete" not in err
+
+
+def test_run_with_models_adds_a_row_and_trains_only_that(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    code, out, err = harness("run", "toys.toml", "--serial", "--models", "toy-stack")
+    assert code == 0
+    assert "2 of 2 cells are complete" in out
+    assert "toy-ema" not in err
+
+
+def test_run_exits_1_and_says_failed_where_every_trial_of_a_cell_raises(harness: Harness) -> None:
+    models = 'models=["toy-ema", {name="toy-ema", as="broken", space={fault="raise"}}]'
+    code, out, err = harness("run", "toys.toml", "--serial", "-s", models)
+    assert code == 1
+    assert "FAILED toy-sum/broken: no search trial completed" in err
+    assert "FAILED" in out
+
+
+def test_report_writes_csv_from_mlflow_alone(harness: Harness, tmp_path: Path) -> None:
+    harness("run", "toys.toml", "--serial")
+    shutil.rmtree("runs")
+    assert harness("report", "toys", "--format", "csv", "--output", "out.csv")[0] == 0
+    lines = Path("out.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert ",toy-sum,mse," in lines[1]
+
+
+def test_sync_fills_another_store(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, table, _ = harness("run", "toys.toml", "--serial")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    code, out, _ = harness("sync", "toys")
+    assert code == 0
+    assert "8 trials are in MLflow" in out
+    assert harness("report", "toys")[1].strip() == table.strip()
+
+
+def test_train_prints_the_curve(harness: Harness) -> None:
+    code, out, err = harness("train", "toy-sum", "toy-ema", "parameters=161", "updates=8", "batch_size=8", "clip=none")
+    assert code == 0, err
+    assert "161 parameters" in out
+    assert "clip=None" in out
+    assert "best validation" in out
+
+
+def test_plan_shows_widths_deviation_and_what_is_seen(harness: Harness) -> None:
+    code, out, _ = harness("plan", "toys.toml", "--draws", "2")
+    assert code == 0
+    assert "+0.00%" in out
+    assert "sees / needs" in out
+    assert "nan" not in out.lower()
+    assert not Path("runs").exists()
+    assert not Path("mlflow.db").exists()
+
+
+def test_show_prints_floor_published_values_and_space(harness: Harness) -> None:
+    code, out, _ = harness("show", "toy-sum")
+    assert code == 0
+    assert "floor" in out
+    assert "published" in out
+    assert "searches" in harness("show", "toy-ema")[1]
+
+
+BAD = {
+    "unknown key": (["run", "toys.toml", "-s", "budget.trails=3"], "did you mean 'trials'?"),
+    "unknown model": (["run", "toys.toml", "-s", 'models=["toy-emu"]'], "did you mean 'toy-ema'?"),
+    "unknown task": (["run", "toys.toml", "-s", "tasks.0.name=toy-sun"], "did you mean 'toy-sum'?"),
+    "unknown option": (["run", "toys.toml", "-s", "tasks.0.lenght=3"], "did you mean 'length'?"),
+    "string for number": (["run", "toys.toml", "-s", 'budget.trials="3"'], "budget.trials"),
+    "label": (["run", "toys.toml", "-s", 'tasks.0.as="../../x"'], "a label has only"),
+    "budget": (["run", "toys.toml", "-s", "tasks.0.parameters=2"], "no width meets 2 parameters"),
+    "no such file": (["run", "nothing.toml"], "no such file"),
+    "not TOML": (["run", "broken.toml"], "not a TOML file"),
+    "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be made"),
+    "report of nothing": (["report", "nothing"], "nothing"),
+    "sync of nothing": (["sync", "nothing"], "no such study"),
+    "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),
+    "show": (["show", "toy-sim"], "did you mean 'toy-sum'?"),
+    "train key": (["train", "toy-sum", "toy-ema", "update=3"], "did you mean 'updates'?"),
+    "train space": (["train", "toy-sum", "toy-ema", "clip=77"], "outside its space"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(harness: Harness, case: str) -> None:
+    Path("broken.toml").write_text("name = [")
+    Path("file").write_text("")
+    arguments, message = BAD[case]
+    code, out, err = harness(*arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1, err
+    assert not Path("runs").exists()
+
+
+def test_help_and_version_import_no_torch() -> None:
+    """In a fresh interpreter: what a shell user waits for."""
+    script = (
+        "import sys; from harness.cli.main import main\n"
+        "sys.argv = ['harness', sys.argv[1]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for argument in ("--help", "--version"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, argument], capture_output=True, text=True, check=False, env={**os.environ}
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_commands_explain_themselves(harness: Harness) -> None:
+    _, out, _ = harness("--help")
+    for command in ("run", "plan", "list", "show", "train", "report", "sync", "ui", "data"):
+        assert command in out
+        text = harness(command, "--help")[1]
+        assert len(text.splitlines()) > 5
