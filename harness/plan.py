@@ -230,24 +230,24 @@ def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
     parts: dict[str, object] = {
         "task options": plan.task.model_dump(mode="json"),
         "model": plan.model.name,
-        "space": {name: repr(dimension) for name, dimension in plan.space.dimensions.items()},
         "training": plan.training.model_dump(mode="json"),
         "schedule": plan.schedule.model_dump(mode="json"),
         "parameters": plan.facts.parameters,
-        "tolerance": plan.tolerance,
-        "sampler": study.search.sampler,
         "seed": study.search.seed,
-        "setting": _setting_parts(plan.setting),
         "data": dict(plan.data),
         "plugins": [plugin.model_dump(mode="json") for plugin in plan.plugins],
     }
+    if plan.setting is not None:
+        parts["setting"] = _setting_parts(plan.setting)
+    else:
+        parts["space"] = {name: repr(dimension) for name, dimension in plan.space.dimensions.items()}
+        parts["sampler"] = study.search.sampler
+        parts["tolerance"] = plan.tolerance
     return {name: digest_of(part)[:16] for name, part in parts.items()}
 
 
-def _setting_parts(setting: Published | None) -> dict[str, object] | None:
+def _setting_parts(setting: Published) -> dict[str, object]:
     """What of a published setting alters trials, in an order that no process's hash seed changes."""
-    if setting is None:
-        return None
     parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding")}
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}
 

@@ -23,6 +23,7 @@ class Total:
     """A sum over scored elements and how many there were, so that averages over ragged batches are exact."""
 
     sum: Tensor
+    """A scalar; summed in float64 it holds a whole split to more digits than float32 has."""
     count: Tensor | int
 
 

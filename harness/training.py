@@ -83,18 +83,20 @@ class TrainingRun:
         return None if point is None else point.metrics[self._task.metric.name]
 
     def advance(self, seconds: float) -> None:
-        """Train for about `seconds`, or to the end."""
+        """Train for about `seconds` and one update at least, or to the end."""
         begun = time.monotonic()
         before = self.seconds
         self.network.train()
         self.whole = False
         with _random_state(self):
-            while self.outcome is None and time.monotonic() - begun < seconds:
+            while self.outcome is None:
                 self._step()
                 self.seconds = before + time.monotonic() - begun
                 if self._evaluation_is_due():
                     self._evaluate()
                     self.seconds = before + time.monotonic() - begun
+                if self.seconds - before >= seconds:
+                    break
         self.whole = True
 
     def _step(self) -> None:

@@ -53,7 +53,7 @@ class _Recurrent(nn.Module):
 
 
 class Counted(Model):
-    """A backbone of as many parameters as a function of its widths says, and a decoder of out_features 0 inputs."""
+    """A network of as many parameters, two or more, as a function of its widths says."""
 
     name = "counted"
 
@@ -74,8 +74,8 @@ class Counted(Model):
 class _Blob(nn.Module):
     def __init__(self, parameters: int) -> None:
         super().__init__()
-        self.out_features = 0
-        self.blob = nn.Parameter(torch.empty(parameters - 1))  # the decoder has one bias
+        self.out_features = 1
+        self.blob = nn.Parameter(torch.empty(parameters - 2))  # the decoder has a weight and a bias
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError

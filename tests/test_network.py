@@ -64,7 +64,8 @@ def test_tied_decoder_is_the_embedding_itself() -> None:
 def test_tied_decoder_of_another_width_stands_behind_a_projection() -> None:
     network = Network(WORDS, Widen(5))
     assert isinstance(network.projection, nn.Linear)
-    assert (network.projection.in_features, network.projection.out_features, network.projection.bias) == (5, 4, None)
+    assert network.projection.weight.shape == (4, 5)
+    assert list(network.projection.state_dict()) == ["weight"]
     assert network.decoder.weight is network.encoder.weight
     assert network(_inputs(WORDS)).shape == (2, 6, 11)
 

@@ -110,7 +110,7 @@ def test_an_interrupt_waits_for_the_slice_and_the_trial_goes_on_exactly(
 ) -> None:
     whole = Tray([trials[0].model_copy(update={"number": 9})])
     run_serial(whole, worker)
-    monkeypatch.setattr(serial, "SLICE_SECONDS", 1e-9)
+    monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     begun = Tray(trials[:1], lambda: os.kill(os.getpid(), number))
@@ -136,7 +136,7 @@ def test_an_interrupt_in_the_last_slice_ends_the_trial_and_then_the_run(worker: 
 def test_a_second_interrupt_does_not_wait_and_leaves_the_older_checkpoint(
     worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serial, "SLICE_SECONDS", 1e-9)
+    monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
 
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -156,7 +156,7 @@ def test_a_search_trial_never_opens_the_test_split(worker: Worker, search_trial:
 
 def test_a_final_trial_opens_the_test_split_once_after_training(worker: Worker, search_trial: Trial) -> None:
     active = worker.start(final_of(of_task(search_trial, Watched)), 1)
-    active.advance(1e-9)
+    active.advance(0)
     assert OPENED == ["train", "validation"]
     _, result = finish(active)
     assert OPENED == ["train", "validation", "test"]
@@ -218,7 +218,7 @@ def test_a_result_states_its_score_and_how_it_ran(worker: Worker, search_trial: 
 
 def test_slices_give_the_points_and_the_result_of_one_go(worker: Worker, search_trial: Trial) -> None:
     whole = finish(worker.start(search_trial, 1))
-    sliced = finish(worker.start(search_trial, 1), seconds=1e-9)
+    sliced = finish(worker.start(search_trial, 1), seconds=0)
     assert timeless(sliced[0]) == timeless(whole[0])
     assert sliced[1].score == whole[1].score
 
@@ -314,10 +314,10 @@ def test_another_worker_goes_on_from_a_checkpoint_and_gives_the_same(
 ) -> None:
     whole = finish(worker.start(search_trial.model_copy(update={"number": 9}), 1))
     first = worker.start(search_trial, 1)
-    told = list(first.advance(1e-9).points)
+    told = list(first.advance(0).points)
     first.save()
     second = Worker(worker.folder, registry).start(search_trial, 2)
-    points, result = finish(second, 1e-9)
+    points, result = finish(second, 0)
     assert timeless(told + points) == timeless(whole[0])
     assert result.score == whole[1].score
     assert result.updates == 8
@@ -326,19 +326,19 @@ def test_another_worker_goes_on_from_a_checkpoint_and_gives_the_same(
 
 def test_a_damaged_checkpoint_is_said_and_an_older_one_serves(worker: Worker, search_trial: Trial) -> None:
     active = worker.start(search_trial, 1)
-    active.advance(1e-9)
+    active.advance(0)
     active.save()
     checkpoint.attempt_path(folder_of(worker, search_trial), 2).write_bytes(b"torn")
     again = worker.start(search_trial, 3)
-    progress = again.advance(1e-9)
+    progress = again.advance(0)
     assert len(progress.notes) == 1
     assert "attempt-0002.pt: is no checkpoint" in progress.notes[0]
-    assert again.advance(1e-9).notes == ()
+    assert again.advance(0).notes == ()
 
 
 def test_a_trial_of_other_content_starts_anew(worker: Worker, search_trial: Trial) -> None:
     active = worker.start(search_trial, 1)
-    active.advance(1e-9)
+    active.advance(0)
     active.save()
     other = search_trial.model_copy(update={"seeds": Seeds.of(5, 0)})
     progress = worker.start(other, 2).advance(FOREVER)
@@ -362,7 +362,7 @@ def test_no_checkpoint_is_left_of_a_trial_that_has_ended(
     monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0)
     ending = search_trial.model_copy(update={"build": {**search_trial.build, "fault": fault}})
     active = worker.start(ending, 1)
-    active.advance(1e-9)
+    active.advance(0)
     assert list(worker.folder.rglob("attempt-0001.pt"))
     finish(active)
     assert not list(worker.folder.rglob("attempt-*"))
@@ -370,7 +370,7 @@ def test_no_checkpoint_is_left_of_a_trial_that_has_ended(
 
 def test_a_state_broken_off_by_an_interrupt_is_not_saved(worker: Worker, search_trial: Trial) -> None:
     active = worker.start(search_trial, 1)
-    active.advance(1e-9)
+    active.advance(0)
     active.save()
     path = checkpoint.attempt_path(folder_of(worker, search_trial), 1)
     before = path.read_bytes()
@@ -394,7 +394,7 @@ def test_a_disk_that_fails_is_not_the_trial_s_outcome(
     monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0)
     (worker.folder / "checkpoints").write_text("a file where a folder belongs")
     with pytest.raises(CheckpointError, match="cannot be (written|read)"):
-        finish(worker.start(search_trial, 1), 1e-9)
+        finish(worker.start(search_trial, 1), 0)
 
 
 # ---- workers

@@ -60,7 +60,7 @@ class Adding(Synthetic):
         return Arrays(torch.from_numpy(inputs), torch.from_numpy(targets[:, None]))  # (count, T, 2), (count, 1)
 
     def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
-        return {"mse": Total((output - batch.targets).square().sum(), output.numel())}
+        return {"mse": Total((output - batch.targets).square().sum(dtype=torch.float64), output.numel())}
 
     def floor(self) -> float:
         """MSE of the constant 1: the variance of the sum of two uniform numbers, 2/12."""

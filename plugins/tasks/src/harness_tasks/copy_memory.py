@@ -77,8 +77,8 @@ class CopyMemory(Synthetic):
         losses = losses.view_as(batch.targets)  # (batch, T + 20)
         recalled = output[:, -DIGITS:].detach().argmax(-1) == batch.targets[:, -DIGITS:]
         return {
-            "loss": Total(losses.sum(), losses.numel()),
-            "recall_loss": Total(losses[:, -DIGITS:].detach().sum(), recalled.numel()),
+            "loss": Total(losses.sum(dtype=torch.float64), losses.numel()),
+            "recall_loss": Total(losses[:, -DIGITS:].detach().sum(dtype=torch.float64), recalled.numel()),
             "recall_accuracy": Total(recalled.sum(dtype=losses.dtype), recalled.numel()),
         }
 
