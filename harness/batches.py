@@ -108,9 +108,11 @@ class _Rows:
     def __init__(self, data: Arrays, device: torch.device) -> None:
         self._inputs = data.inputs.to(device)
         self._targets = data.targets.to(device)
+        self._prepare = data.prepare
 
     def take(self, members: Members, index: Tensor) -> Batch:  # noqa: ARG002  # `_Frames` needs it on the host
-        return Batch(self._inputs.index_select(0, index), self._targets.index_select(0, index))
+        batch = Batch(self._inputs.index_select(0, index), self._targets.index_select(0, index))
+        return batch if self._prepare is None else self._prepare(batch)
 
 
 class _Frames:

@@ -74,6 +74,17 @@ def newest(folder: Path, *, trial: str) -> tuple[State | None, list[str]]:
     return None, passed
 
 
+def folder_of(study: Path, key: str) -> Path:
+    """Where the trial of this key keeps its files, below its study's folder."""
+    return study / "checkpoints" / key
+
+
+def forget(folder: Path) -> None:
+    """Remove the checkpoints of every attempt, and what a kill left half written; the final weights stay."""
+    for path in folder.glob("attempt-*"):
+        path.unlink(missing_ok=True)
+
+
 def attempt_path(folder: Path, attempt: int) -> Path:
     """Each dealing writes a file of its own, so that a worker believed dead cannot overwrite its successor's."""
     return folder / f"attempt-{attempt:04d}.pt"

@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import json
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -46,6 +48,8 @@ HANG_SECONDS = 600.0
 """A slice that takes longer is taken for hanging, and its worker ends itself."""
 NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
+TINY = 1e-9
+"""What adding up fractions may lose."""
 PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
 
@@ -300,28 +304,47 @@ class Nodes:
         return self._nodes
 
 
-def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
-    """Whether one more trial finds a place: first fit, the largest first, as no node can lend to another."""
-    free = [[node.cpu, node.gpu, node.memory_bytes] for node in nodes]
-    for resources in sorted((*running, wanted), key=_needs, reverse=True):
-        needs = _needs(resources)
-        place = next((room for room in free if all(n <= r + 1e-9 for n, r in zip(needs, room, strict=True))), None)
-        if place is None:
+class _Room:
+    """What is free on a node.  A fraction of a GPU lies on one of them, and more than one are whole: Ray's rules."""
+
+    def __init__(self, node: Node) -> None:
+        self.cpu = node.cpu
+        self.memory_bytes = node.memory_bytes
+        self.gpus = [1.0] * int(node.gpu)
+
+    def take(self, resources: Resources) -> bool:
+        """Set these resources aside; False, and nothing set aside, where they are not free."""
+        gpus, memory_bytes = self._gpus(resources.gpu), resources.memory_gib * 2**30
+        if gpus is None or resources.cpu > self.cpu + TINY or memory_bytes > self.memory_bytes + TINY:
             return False
-        for index, need in enumerate(needs):
-            place[index] -= need
-    return True
+        self.cpu -= resources.cpu
+        self.memory_bytes -= memory_bytes
+        for index in gpus:
+            self.gpus[index] -= min(resources.gpu, 1)
+        return True
+
+    def _gpus(self, wanted: float) -> list[int] | None:
+        """Indices of GPUs that together give so many, the fullest first; None where there are none."""
+        enough = [index for index, free in enumerate(self.gpus) if free + TINY >= min(wanted, 1)]
+        count = math.ceil(wanted)
+        divisible = wanted <= 1 or wanted == count
+        return sorted(enough, key=self.gpus.__getitem__)[:count] if divisible and len(enough) >= count else None
+
+
+def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
+    """Whether one more trial finds a place, as no node can lend to another.
+
+    First fit, the largest first: GPUs before all, lest trials that need none are thought to fill the nodes that have
+    them.
+    """
+    rooms = [_Room(node) for node in nodes]
+    largest_first = sorted((*running, wanted), key=lambda each: (each.gpu, each.cpu, each.memory_gib), reverse=True)
+    return all(any(room.take(resources) for room in rooms) for resources in largest_first)
 
 
 def slots_for(resources: Resources, nodes: Sequence[Node]) -> int:
     """How many trials of a class an idle cluster holds."""
-    needs = _needs(resources)
-    rooms = [(node.cpu, node.gpu, node.memory_bytes) for node in nodes]
-    return sum(int(min(r / n + 1e-9 for n, r in zip(needs, room, strict=True) if n > 0)) for room in rooms)
-
-
-def _needs(resources: Resources) -> tuple[float, float, float]:
-    return resources.cpu, resources.gpu, resources.memory_gib * 2**30
+    return sum(1 for node in nodes for _ in iter(partial(_Room.take, _Room(node), resources), False))
 
 
 def _slots(classes: Sequence[Resources], nodes: Sequence[Node]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,12 +17,18 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class Arrays:
     """Sequences of one length.
 
-    inputs: (sequences, time, channels) float32, or (sequences, time) int64 tokens.
+    inputs: (sequences, time, channels) float32, or (sequences, time) int64 tokens; of another type or shape where
+    `prepare` makes these of it.  Nothing writes to them, so they may lie in a mapped file.
     targets: (sequences, ...), as the task's loss reads them.
     """
 
     inputs: Tensor
     targets: Tensor
+    prepare: Callable[[Batch], Batch] | None = None
+    """What every batch goes through on its device, in training and evaluation alike; None leaves it as it is.
+
+    For data that are smaller as they are stored: bytes, to be scaled a batch at a time.  It draws nothing.
+    """
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from harness import checkpoint
 from harness.data import verify_all
 from harness.errors import LedgerError
 from harness.lease import Lease
@@ -210,6 +211,7 @@ class Conductor:
 
     def end(self, trial: Trial, result: TrialResult) -> None:
         self.ledger.finish(trial.key, result)
+        checkpoint.forget(checkpoint.folder_of(self.ledger.folder, trial.key))  # not before its end is written
         self.dealer.ended(trial, result)
         self.tell("harness_trial_finished", trial=trial, result=result)
 

@@ -235,6 +235,8 @@ class Dealer:
         self._cells = {str(state.plan.cell): state for state in cells}
         self._turn = 0
         self._running: dict[str, Resources] = {}
+        self._idle: list[Resources] = []
+        """Classes of workers that wait for a trial, the longest waiting first."""
 
     @property
     def cells(self) -> Mapping[str, CellState]:
@@ -247,19 +249,26 @@ class Dealer:
 
     def deal(self, fits: Callable[[Resources], bool]) -> Trial | None:
         """The next trial whose resources fit beside those running; None where none does or none is ready."""
-        states = list(self._cells.values())
-        for offset in range(len(states)):
-            state = states[(self._turn + offset) % len(states)]
+        for state in self._in_turn():
             # A cell's trials are of one class: asked first, since making a trial solves widths.
             if not fits(state.plan.resources):
                 continue
             trial = state.next_trial()
             if trial is None:
                 continue
-            self._turn = (self._turn + offset + 1) % len(states)
+            self._turn = list(self._cells.values()).index(state) + 1
             self._started(state, trial)
             return trial
         return None
+
+    def _in_turn(self) -> list[CellState]:
+        """The cells after the last one served, those first whose class has an idle worker.
+
+        A worker serves one class; to start one of another class in its place costs seconds in which a slot is idle.
+        """
+        states = list(self._cells.values())
+        turned = [*states[self._turn :], *states[: self._turn]]
+        return sorted(turned, key=lambda state: state.plan.resources not in self._idle)
 
     def _started(self, state: CellState, trial: Trial) -> None:
         if trial.key in state.again:
@@ -267,18 +276,24 @@ class Dealer:
         else:
             state.remember(trial)
         self._running[trial.key] = trial.resources
+        if self._idle:  # its own worker, or the one that makes room
+            self._idle.remove(trial.resources if trial.resources in self._idle else self._idle[0])
 
     def ended(self, trial: Trial, result: TrialResult) -> None:
         """A trial has its outcome."""
         state = self._cells[str(trial.cell)]
         known = state.entries[trial.key]
         state.entries[trial.key] = Entry(trial, known.attempt, known.points, result)
-        self._running.pop(trial.key, None)
+        self._freed(trial)
 
     def lost(self, trial: Trial) -> None:
         """A trial did not end and is to be dealt again."""
         self._cells[str(trial.cell)].again.append(trial.key)
-        self._running.pop(trial.key, None)
+        self._freed(trial)
+
+    def _freed(self, trial: Trial) -> None:
+        if self._running.pop(trial.key, None) is not None:
+            self._idle.append(trial.resources)
 
     def finished(self) -> bool:
         return all(state.finished() for state in self._cells.values())

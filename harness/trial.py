@@ -165,7 +165,7 @@ class ActiveTrial:
 
     @property
     def _folder(self) -> Path:
-        return self._worker.folder / "checkpoints" / self.trial.key
+        return checkpoint.folder_of(self._worker.folder, self.trial.key)
 
     def _begin(self) -> TrainingRun:
         trial = self.trial
@@ -204,7 +204,6 @@ class ActiveTrial:
     def _result(self, run: TrainingRun) -> TrialResult:
         """Scores, and for a final trial the test split, opened here and nowhere else."""
         if run.outcome != "complete" or run.best_score is None:
-            self._forget_checkpoints()
             return self._facts(run, outcome="diverged", reason=run.reason)
         best_point = next(point for point in run.points if point.update == run.best_update)
         metrics = {"validation": best_point.metrics}
@@ -215,7 +214,6 @@ class ActiveTrial:
             facts["weights_sha256"] = checkpoint.save(path, run.best, trial=self.trial.digest)
             facts["weights"] = str(path.relative_to(self._worker.folder))
             facts["test_opened"] = 1
-        self._forget_checkpoints()
         return self._facts(run, outcome="complete", score=run.best_score, metrics=metrics, **facts)
 
     def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
@@ -227,10 +225,6 @@ class ActiveTrial:
         last = [evaluate_weights(run.network, weights, self._task, test, device) for weights in run.last]
         mean = {name: sum(values[name] for values in last) / len(last) for name in best}
         return {"test": best, "test-last3": mean}
-
-    def _forget_checkpoints(self) -> None:
-        for path in self._folder.glob("attempt-*.pt"):
-            path.unlink(missing_ok=True)
 
     def _failure(self, error: Exception) -> TrialResult:
         outcome: Outcome = "out-of-memory" if _is_out_of_memory(error) else "failed"

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from harness.plugins import Loaded, load_plugins
+from harness.records import Cell, Optimisation, Plugin, TaskRef, Training, Trial
 from harness.registry import Registry
+from harness.seeds import Seeds
 from harness.study import Study, parse_study
 
 MakeStudy = Callable[..., Study]
@@ -47,3 +49,27 @@ def toy_study() -> MakeStudy:
         return parse_study(data, source="toys.toml")
 
     return make
+
+
+def make_trial(**changes: object) -> Trial:
+    """A search trial of a toy, with some of its fields changed; valid as a record, made by no dealer."""
+    return Trial.model_validate(
+        {
+            "study": "0123456789ab",
+            "cell": Cell(task="toy-sum", model="toy-ema"),
+            "phase": "search",
+            "number": 3,
+            "task": TaskRef(name="toy-sum", options={"length": 5}),
+            "model": "toy-ema",
+            "params": {"bias": True, "dropout": 0.1, "clip": None},
+            "build": {"bias": True, "dropout": 0.1},
+            "widths": (7, 6),
+            "parameters": 161,
+            "optimisation": Optimisation(learning_rate=2e-3),
+            "training": Training(updates=8, batch_size=4, evaluate_every=4),
+            "seeds": Seeds.of(0, 0),
+            "draw": 3,
+            "plugins": (Plugin(name="toys", version="1.0"),),
+            **changes,
+        }
+    )

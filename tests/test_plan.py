@@ -207,9 +207,10 @@ def test_training_is_translated(
 
 
 def test_epochs_of_updates_are_rounded_up_once(plan_of: PlanOf) -> None:
-    """1.1 epochs of 10 updates are 11, although 1.1 · 10 is a little more in binary."""
-    assert 1.1 * 10 > 11
-    assert _one(plan_of(training={"epochs": 1.1, "batch_size": 7}, tasks=[{"name": "toy-sum"}])).training.updates == 11
+    """2.2 epochs of 25 updates are 55, although 2.2 · 25 is a little more in binary."""
+    assert 2.2 * 25 > 55
+    task = {"name": "toy-sum", "parameters": 161, "sequences": 50}
+    assert _one(plan_of(training={"epochs": 2.2, "batch_size": 2}, tasks=[task])).training.updates == 55
 
 
 def test_training_without_a_length_is_refused(plan_of: PlanOf) -> None:

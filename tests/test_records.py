@@ -30,35 +30,13 @@ from harness.records import (
     digest_of,
 )
 from harness.seeds import Seeds
+from tests.conftest import make_trial
 
 PARAMS = st.dictionaries(
     st.text(min_size=1),
     st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(), st.none()),
     max_size=4,
 )
-
-
-def make_trial(**changes: object) -> Trial:
-    return Trial.model_validate(
-        {
-            "study": "0123456789ab",
-            "cell": Cell(task="toy-sum", model="toy-ema"),
-            "phase": "search",
-            "number": 3,
-            "task": TaskRef(name="toy-sum", options={"length": 5}),
-            "model": "toy-ema",
-            "params": {"bias": True, "dropout": 0.1, "clip": None},
-            "build": {"bias": True, "dropout": 0.1},
-            "widths": (7, 6),
-            "parameters": 161,
-            "optimisation": Optimisation(learning_rate=2e-3),
-            "training": Training(updates=8, batch_size=4, evaluate_every=4),
-            "seeds": Seeds.of(0, 0),
-            "draw": 3,
-            "plugins": (Plugin(name="toys", version="1.0"),),
-            **changes,
-        }
-    )
 
 
 def test_records_are_frozen_and_refuse_unknown_keys() -> None:

@@ -133,7 +133,7 @@ def test_an_interrupt_in_the_last_slice_ends_the_trial_and_then_the_run(worker: 
     assert tray.told == ["deal 0", "report 0", "end 0"]
 
 
-def test_a_second_interrupt_does_not_wait_and_leaves_the_older_checkpoint(
+def test_a_second_interrupt_does_not_wait_and_the_trial_can_be_continued(
     worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serial, "SLICE_SECONDS", 0)

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
@@ -72,6 +72,7 @@ class _Odd(BaseDistribution):
         return 0.0
 
 
+@example(FloatDistribution(0.0, 0.3, step=0.1), LAST)  # 3 · 0.1 is a little over 0.3 in binary
 @given(DIMENSIONS, st.one_of(UNITS, st.sampled_from([0.0, 0.5, LAST])))
 def test_at_unit_is_always_contained(dimension: BaseDistribution, unit: float) -> None:
     assert contains(dimension, at_unit(dimension, unit))

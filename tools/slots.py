@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from harness.ledger import Entry, read_study
@@ -60,7 +61,7 @@ def idle(ran: Sequence[Entry], cores: float) -> list[tuple[float, float]]:
     last = max(started(entry) for entry in ran)
     moments = sorted({moment for entry in ran for moment in (started(entry), ended(entry)) if moment <= last})
     spans: list[tuple[float, float]] = []
-    for start, end in zip(moments, moments[1:], strict=False):
+    for start, end in pairwise(moments):
         busy = sum(entry.trial.resources.cpu for entry in ran if started(entry) <= start and ended(entry) >= end)
         if busy < cores:
             spans.append((start, end))

@@ -120,9 +120,9 @@ def train(
 
     What is not given is drawn as the first search trial of a study would draw it.
     """
-    from harness.cli import running
+    from harness.cli import trying
 
-    raise typer.Exit(running.train(task, model, assignments or []))
+    raise typer.Exit(trying.train(task, model, assignments or []))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from torch import nn
 
 from harness.budget import Size
 from harness.cli.running import load_with_messages
+from harness.cli.text import duration_text, params_text, widths_text
 from harness.data import status
 from harness.errors import UnknownNameError, did_you_mean
 from harness.model import Model
@@ -58,7 +59,7 @@ def show_plan(study: Study, draws: int) -> None:
     for left in plan.left_out:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
     console.print(
-        f"{len(plan.cells)} cells, {plan.trials()} trials; roughly {_hours(total)} of one core at "
+        f"{len(plan.cells)} cells, {plan.trials()} trials; roughly {duration_text(total)} of one core at "
         f"{FLOPS_PER_SECOND / 1e9:g} GFLOP/s, from counts alone",
         markup=False,
     )
@@ -92,11 +93,10 @@ def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
 
 def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
     size, facts = planned.size, cell.facts
-    params = ", ".join(f"{name}={_value(value)}" for name, value in planned.params.items())
     return [
         escape(facts.cell.task) if first else "",
         escape(facts.cell.model) if first else "",
-        _widths(size.widths),
+        widths_text(size.widths),
         f"{facts.parameters:,}" if facts.parameters is not None else "as published",
         f"{size.count.parameters:,}",
         f"{size.deviation:+.2%}",
@@ -104,8 +104,8 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
         planned.receptive_field,
         f"{cell.training.updates:,}",
         f"{facts.trials} + {facts.repetitions}",
-        _hours(cell_seconds(cell, planned)),
-        escape(params),
+        duration_text(cell_seconds(cell, planned)),
+        escape(params_text(planned.params)),
     ]
 
 
@@ -186,27 +186,6 @@ def _show_model(model: Model, registry: Registry) -> None:
         lines.append(f"  {task.name}: searches {dimensions}")
         setting = model.published(task.row())
         if setting is not None:
-            params = ", ".join(f"{name}={_value(value)}" for name, value in setting.params.items())
-            lines.append(f"    published {_widths(setting.widths)}, {params} ({setting.source})")
+            params = params_text(dict(setting.params))
+            lines.append(f"    published {widths_text(setting.widths)}, {params} ({setting.source})")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-
-
-def _value(value: ParamValue) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else "none" if value is None else str(value)
-
-
-def _widths(widths: tuple[int, ...]) -> str:
-    """Runs of equal widths as `24 x 8`."""
-    runs: list[list[int]] = []
-    for width in widths:
-        if runs and runs[-1][0] == width:
-            runs[-1][1] += 1
-        else:
-            runs.append([width, 1])
-    return ", ".join(f"{width} x {count}" if count > 1 else f"{width}" for width, count in runs)
-
-
-def _hours(seconds: float) -> str:
-    if seconds < 60:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

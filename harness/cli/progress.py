@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from harness.cli.text import duration_text
 from harness.hookspecs import hookimpl
+from harness.ledger import Entry
 from harness.plan import Plan
-from harness.records import Cell, CellFacts, Point, Trial, TrialResult
+from harness.records import CellFacts, Point, Trial, TrialResult
 
 
 @dataclass
@@ -23,7 +25,7 @@ class _CellView:
 
     facts: CellFacts
     ended: Counter[str] = field(default_factory=Counter)
-    """Phase → trials ended in this run of the command."""
+    """Phase → trials ended."""
     running: int = 0
     lost: int = 0
     best: float | None = None
@@ -45,12 +47,17 @@ class Progress:
         """Trials ended in this run of the command."""
         self._before = 0
 
-    def already(self, ended: Counter[tuple[Cell, str]]) -> None:
-        """Trials that earlier runs of the command have ended."""
-        for (cell, phase), count in ended.items():
-            if cell in self._cells:
-                self._cells[cell].ended[phase] += count
-                self._before += count
+    def begin(self, entries: Iterable[Entry]) -> Progress:
+        """Count what earlier runs of the command have done; they say nothing of the pace of this one."""
+        for entry in entries:
+            view = self._cells.get(entry.trial.cell)
+            if view is not None and entry.result is not None:
+                view.ended[entry.trial.phase] += 1
+                view.lost += entry.result.outcome != "complete"
+                if entry.result.score is not None:
+                    view.heard(entry.result.score)
+                self._before += 1
+        return self
 
     @hookimpl
     def harness_trial_started(self, trial: Trial) -> None:
@@ -80,11 +87,11 @@ class Progress:
         )
 
     def _left(self) -> str:
-        """Time left at the pace so far; trials already done by earlier runs say nothing of it."""
+        """Time left at the pace of this run so far."""
         missing = self._total - self._before - self._done
         if missing <= 0 or self._done == 0:
-            return f"{_duration(time.monotonic() - self._begun)} so far"
-        return f"about {_duration(missing * (time.monotonic() - self._begun) / self._done)} left"
+            return f"{duration_text(time.monotonic() - self._begun)} so far"
+        return f"about {duration_text(missing * (time.monotonic() - self._begun) / self._done)} left"
 
     def __rich__(self) -> Table:
         table = Table(caption=f"{self._before + self._done} of {self._total} trials, {self._left()}")
@@ -113,10 +120,3 @@ def progress(console: Console, plan: Plan) -> Iterator[Progress]:
         return
     with Live(view, console=console, refresh_per_second=2):
         yield view
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 5400 else f"{whole / 3600:.1f} h"

@@ -14,15 +14,22 @@ from optuna.distributions import FloatDistribution
 from harness import Seeds, Task
 from harness.errors import StudyError
 from harness.plugins import load_plugins
-from harness_tasks import Adding, CopyMemory, JsbChorales, Nottingham
+from harness_tasks import Adding, CopyMemory, JsbChorales, Nottingham, PermutedMnist, SequentialMnist
 
-TASKS: list[Task] = [Adding(), CopyMemory(), JsbChorales(), Nottingham()]
+TASKS: list[Task] = [Adding(), CopyMemory(), JsbChorales(), Nottingham(), SequentialMnist(), PermutedMnist()]
 SMALL: list[Task] = [Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)]
 
 
 def test_plugin_registers_its_tasks_under_their_names() -> None:
     tasks = load_plugins().registry.tasks
-    expected = {"adding": Adding, "copy-memory": CopyMemory, "jsb-chorales": JsbChorales, "nottingham": Nottingham}
+    expected = {
+        "adding": Adding,
+        "copy-memory": CopyMemory,
+        "jsb-chorales": JsbChorales,
+        "nottingham": Nottingham,
+        "permuted-mnist": PermutedMnist,
+        "sequential-mnist": SequentialMnist,
+    }
     ours = {name: entry.value for name, entry in tasks.items() if entry.plugin.name == "seqharness-tasks"}
     assert ours == expected
 
@@ -38,6 +45,7 @@ def test_plugin_registers_its_tasks_under_their_names() -> None:
         ("copy-memory", {"length": 0}),
         ("copy-memory", {"sequences": 0}),
         ("jsb-chorales", {"length": 3}),
+        ("permuted-mnist", {"seed": 3}),
     ],
 )
 def test_wrong_option_is_refused_by_name(name: str, options: dict[str, int | str]) -> None:
@@ -55,6 +63,8 @@ PUBLISHED = [
     (CopyMemory(length=2000), "copy-memory-2000", 14_170, None),
     (JsbChorales(), "jsb-chorales", 269_938, (8.45, 8.43, 8.91, 8.10)),
     (Nottingham(), "nottingham", 1_053_238, (3.29, 3.46, 4.05, 3.07)),
+    (SequentialMnist(), "sequential-mnist", 66_910, (87.2, 96.2, 21.5, 99.0)),
+    (PermutedMnist(), "permuted-mnist", 66_910, (85.7, 87.3, 25.3, 97.2)),
 ]
 
 
@@ -85,7 +95,7 @@ def test_published_results_stand_for_the_published_training_set_only(task: Task)
 # Tables 2 and 3: dropout of TCN and of LSTM.
 @pytest.mark.parametrize(
     ("task", "dropouts"),
-    list(zip(TASKS, [(0.0, 0.0), (0.05, 0.05), (0.5, 0.2), (0.2, 0.1)], strict=True)),
+    list(zip(TASKS, [(0.0, 0.0), (0.05, 0.05), (0.5, 0.2), (0.2, 0.1), (0.0, 0.0), (0.0, 0.0)], strict=True)),
     ids=[task.name for task in TASKS],
 )
 def test_published_dropout_is_in_range(task: Task, dropouts: tuple[float, ...]) -> None:
@@ -100,7 +110,7 @@ def test_published_dropout_is_in_range(task: Task, dropouts: tuple[float, ...]) 
 
 
 def test_training_sequences_are_the_papers() -> None:
-    assert [task.training_sequences() for task in TASKS] == [50_000, 10_000, 229, 694]
+    assert [task.training_sequences() for task in TASKS] == [50_000, 10_000, 229, 694, 55_000, 55_000]
 
 
 IN_ANOTHER_PROCESS = """
