@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -48,6 +49,8 @@ HANG_SECONDS = 600.0
 """A slice that takes longer is taken for hanging, and its worker ends itself."""
 NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
+KNOCK_SECONDS = 10.0
+"""How long a Ray that is named by its address has to answer."""
 TINY = 1e-9
 """What adding up fractions may lose."""
 PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
@@ -380,6 +383,8 @@ def _node(facts: dict[str, Any]) -> Node:
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     """Ray for the duration: a fresh one on this machine without an address."""
+    if address is not None:
+        _knock(address)
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         ray.init(
@@ -389,13 +394,28 @@ def _connected(address: str | None) -> Iterator[None]:
             logging_level=logging.ERROR,
             runtime_env={"env_vars": passed} if address else None,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"--address {address}: {str(error).splitlines()[0]}; start one with `ray start`") from error
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        what = str(error).splitlines()[0]
+        where = "Ray on this machine" if address is None else f"--address {address}"
+        raise ClusterError(f"{where}: {what}; start one with `ray start`") from error
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """ClusterError where nothing listens at host:port, for which Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # a name that Ray resolves, as `auto`
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"--address {address}: nothing answers there ({error}); start one with `ray start`"
+        ) from error
 
 
 def probe_storage(folder: Path, nodes: Sequence[Node]) -> None:

@@ -100,7 +100,7 @@ class Lease:
         self._remove(text)
 
     def _remove(self, text: str) -> None:
-        """Remove the lease if it still holds `text`: another may have found the same holder dead, and taken it since."""
+        """Remove the lease if it still holds `text`: another may have found the same holder dead and taken it."""
         aside = self._path.with_name(f"lease.{socket.gethostname()}.{os.getpid()}.dead")
         with contextlib.suppress(FileNotFoundError):
             self._path.rename(aside)

@@ -146,7 +146,7 @@ class ActiveTrial:
         except CheckpointError:
             raise  # the disk's fault, not the trial's
         # The trial border: a stranger's model or task may raise anything, and the study goes on.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             return self._progress(self._failure(error))
 
     def _progress(self, result: TrialResult | None) -> Progress:
@@ -157,7 +157,7 @@ class ActiveTrial:
         return Progress(points, result, notes)
 
     def save(self) -> None:
-        """Write a checkpoint from which another worker goes on, unless an update was broken off: an older one stands."""
+        """Write a checkpoint from which another worker goes on; after an update that was broken off an older one stands."""
         if self._run is not None and self._run.outcome is None and self._run.whole and self._run.update > 0:
             path = checkpoint.attempt_path(self._folder, self._attempt)
             checkpoint.save(path, self._run.state(), trial=self.trial.digest)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -78,14 +79,12 @@ def test_damage_of_any_byte_is_never_read_as_another_state(tmp_path: Path, place
     content[int(place * len(content))] ^= flip
     path.write_bytes(content)
     in_header = int(place * len(content)) < content.find(b"PK")
-    try:
-        state = load(path, trial=TRIAL)
-    except CheckpointError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error)
+    if in_header:  # where white space may change unseen
+        with contextlib.suppress(CheckpointError):
+            assert equal(load(path, trial=TRIAL), SMALL)
     else:
-        assert in_header, "only the white space of the header may change unseen"
-        assert equal(state, SMALL)
+        with pytest.raises(CheckpointError, match=r"x\.pt: is damaged"):
+            load(path, trial=TRIAL)
 
 
 @given(place=st.floats(0, 1, exclude_max=True))

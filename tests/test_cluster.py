@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -66,7 +66,11 @@ def choices(room: list[float], gpu: float) -> list[list[int]]:
 
 NODES = st.lists(
     st.builds(
-        Node, st.just("n"), st.integers(0, 4).map(float), st.integers(0, 2).map(float), st.sampled_from([0.0, 4.0 * GIB])
+        Node,
+        st.just("n"),
+        st.integers(0, 4).map(float),
+        st.integers(0, 2).map(float),
+        st.sampled_from([0.0, 4.0 * GIB]),
     ),
     max_size=3,
 )
@@ -181,7 +185,7 @@ def make_study(**overrides: Any) -> Study:  # Any: the tables of a study file
         "name": "toys",
         "models": ["toy-ema", "toy-stack"],
         "tasks": [{"name": "toy-overflow", "parameters": 161}],
-        "budget": {"trials": 3, "repetitions": 2, "tolerance": 0.1},
+        "budget": {"trials": 2, "repetitions": 2, "tolerance": 0.1},
         "training": {"updates": 12, "batch_size": 8, "evaluations": 3},
         **overrides,
     }
@@ -281,7 +285,7 @@ def test_ray_gives_the_trials_and_scores_of_one_process(both: Both) -> None:
     expected = {key: lasting(entry) for key, entry in by_key(both.here.folder).items()}
     found = {key: lasting(entry) for key, entry in by_key(both.ray.folder).items() if "/exits/" not in key}
     assert found == expected
-    assert len(found) == 10
+    assert len(found) == 8
 
 
 def test_numbers_that_are_not_finite_arrive(both: Both) -> None:
@@ -304,8 +308,8 @@ def test_a_model_that_ends_its_worker_is_tried_twice_and_costs_the_others_nothin
     (failed,) = both.ray.failed
     assert failed.startswith("toy-overflow/exits: no search trial completed: its worker died 2 times: ")
     exits = [entry for entry in by_key(both.ray.folder).values() if entry.trial.cell.model == "exits"]
-    assert [(entry.attempt, entry.result.outcome) for entry in exits if entry.result] == [(2, "failed")] * 3
-    assert len([message for message in both.ray.messages if "dealt again" in message]) == 3
+    assert [(entry.attempt, entry.result.outcome) for entry in exits if entry.result] == [(2, "failed")] * 2
+    assert len([message for message in both.ray.messages if "dealt again" in message]) == 2
 
 
 def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Loaded, tmp_path: Path) -> None:
@@ -334,13 +338,11 @@ def test_a_class_that_no_node_can_hold_is_an_error_before_the_first_trial(instal
     assert by_key(tmp_path / "toys") == {}
 
 
-def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(
-    installed: Loaded, tmp_path: Path
-) -> None:
+def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(
         models=["toy-ema"],
         budget={"trials": 2, "repetitions": 1},
-        training={"updates": 3000, "batch_size": 8, "evaluations": 100},
+        training={"updates": 1200, "batch_size": 8, "evaluations": 100},
     )
     expected = {key: lasting(entry) for key, entry in by_key(run_here(study, installed, tmp_path / "a").folder).items()}
 
@@ -352,7 +354,7 @@ def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run_on_ray(study, installed, tmp_path / "b", Interrupted, slice_seconds=0.1)
+        run_on_ray(study, installed, tmp_path / "b", Interrupted, slice_seconds=0.05)
     assert signal.getsignal(signal.SIGINT) is handler
     folder = tmp_path / "b" / "toys"
     assert list(folder.rglob("attempt-0001.pt")), "no worker wrote a checkpoint"
@@ -361,14 +363,11 @@ def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(
     assert {key: lasting(entry) for key, entry in by_key(folder).items()} == expected
 
 
-def test_an_address_where_no_ray_is_is_one_line(installed: Loaded, tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: .*ray start") as caught:
-        Cluster("127.0.0.1:1").run(_NoDesk(), tmp_path, ())
+NOBODY = cast(Desk, None)
+"""A desk that must not be asked."""
+
+
+def test_an_address_where_no_ray_is_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: nothing answers there .*ray start") as caught:
+        Cluster("127.0.0.1:1").run(Passing(NOBODY), tmp_path, ())
     assert "\n" not in str(caught.value)
-
-
-class _NoDesk:
-    """A desk that must not be asked."""
-
-    def __getattr__(self, name: str) -> Any:  # the methods of a desk
-        raise AssertionError(f"{name} was asked for")

@@ -240,6 +240,6 @@ def test_two_processes_that_find_a_dead_holder_do_not_both_succeed(
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="cannot be written .*choose another --runs") as caught:
+    with pytest.raises(LedgerError, match=r"cannot be written .*choose another --runs") as caught:
         Lease(tmp_path / "gone")
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ from harness.run import DEATHS_WITHOUT_PROGRESS, MOST_DEATHS, Conductor, Outcome
 from harness.seeds import Seeds
 from harness.serial import run_serial
 from harness.study import Study, read_study_file
-from harness.task import DataFile
+from harness.task import DataFile, Task
 from harness.trial import Desk, Worker
 from tests.toys import ToySum
 
@@ -215,9 +215,7 @@ def test_hooks_hear_each_event_once_and_after_the_ledger(launch: Launch, toy_stu
     assert len(heard) == 18
 
 
-def test_a_listener_that_raises_costs_one_message_and_no_other_listener(
-    launch: Launch, toy_study: MakeStudy
-) -> None:
+def test_a_listener_that_raises_costs_one_message_and_no_other_listener(launch: Launch, toy_study: MakeStudy) -> None:
     class Broken:
         @hookimpl
         def harness_trial_finished(self, trial: Trial) -> None:
@@ -497,9 +495,7 @@ def test_a_smaller_budget_is_refused_and_changes_nothing(
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
-def test_a_new_cell_continues_beside_the_old_ones_and_a_removed_one_stays(
-    launch: Launch, toy_study: MakeStudy
-) -> None:
+def test_a_new_cell_continues_beside_the_old_ones_and_a_removed_one_stays(launch: Launch, toy_study: MakeStudy) -> None:
     first = launch(toy_study())
     before = by_key(first.folder)
     second = launch(toy_study(models=["toy-stack"], budget={"trials": 2, "repetitions": 2, "tolerance": 0.01}))
@@ -580,7 +576,7 @@ def test_runs_that_cannot_be_written_are_one_line(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "a file").write_text("")
-    with pytest.raises(LedgerError, match="cannot be made .*choose another --runs") as caught:
+    with pytest.raises(LedgerError, match=r"cannot be made .*choose another --runs") as caught:
         Runner(toy_study(), toy_loaded, tmp_path / place).run(never)
     assert "\n" not in str(caught.value)
 
@@ -610,7 +606,7 @@ def test_missing_data_leave_no_folder(
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     registry: Registry = toy_loaded.registry
-    tasks = {**registry.tasks, "toy-sum": Registered("toy-sum", Filed, registry.plugins[0], "tests.test_run")}
+    tasks: dict[str, Registered[type[Task]]] = {**registry.tasks, "toy-sum": Registered("toy-sum", Filed, registry.plugins[0], "tests.test_run")}
     loaded = Loaded(replace(registry, tasks=tasks), toy_loaded.hooks)
     with pytest.raises(DataError, match=r"nowhere/x\.bin"):
         Runner(toy_study(), loaded, tmp_path / "runs").run(never)
@@ -653,14 +649,14 @@ def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None
 
 
 @pytest.fixture
-def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> Iterator[Conductor]:
+def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> Conductor:
     """The desk of a study that nobody runs."""
     desks: list[Desk] = []
     runner = Runner(toy_study(), toy_loaded, tmp_path)
     runner.run(desks.append)
     (desk,) = desks
     assert isinstance(desk, Conductor)
-    yield desk
+    return desk
 
 
 def point(update: int) -> Point:
@@ -751,4 +747,3 @@ def test_a_note_names_its_trial(launch: Launch, toy_study: MakeStudy) -> None:
 
     outcome = launch(toy_study(), Noting)
     assert [text.endswith(": was lucky") for text in outcome.messages] == [True] * 4
-

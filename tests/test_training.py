@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -181,7 +182,7 @@ def test_the_gradient_norm_is_that_of_the_last_update_before_each_point(clock: C
         run = clock.drive(line_run(updates=50, evaluate_every=3, clip=clip, seconds=5))
         run.advance(FOREVER)
         path = [(0.0, 0.0), *((w, b) for w, b, _ in descent(5, 0.1))]
-        steps = [math.dist(*pair) / 0.1 for pair in zip(path, path[1:], strict=False)]
+        steps = [math.dist(*pair) / 0.1 for pair in itertools.pairwise(path)]
         assert [point.update for point in run.points] == [3, 5]
         assert [point.gradient_norm for point in run.points] == pytest.approx([steps[2], steps[4]], rel=1e-4)
 

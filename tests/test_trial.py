@@ -17,10 +17,10 @@ from harness.dataset import Batch, Dataset, Split
 from harness.errors import CheckpointError, DataError, PluginError
 from harness.model import Model
 from harness.network import build_network
+from harness.plan import make_plan
 from harness.records import Plugin, Point, Trial, TrialResult
 from harness.registry import Entry, Registry
 from harness.search import CellState
-from harness.plan import make_plan
 from harness.seeds import Seeds
 from harness.study import Study
 from harness.task import DataFile, Task, Total
@@ -382,7 +382,7 @@ def test_a_disk_that_fails_is_not_the_trial_s_outcome(
 ) -> None:
     monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0)
     (worker.folder / "checkpoints").write_text("a file where a folder belongs")
-    with pytest.raises(CheckpointError, match="cannot be (written|read)"):
+    with pytest.raises(CheckpointError, match=r"cannot be (written|read)"):
         finish(worker.start(search_trial, 1), 0)
 
 
