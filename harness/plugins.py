@@ -72,11 +72,10 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     tasks: dict[str, Entry[type[Task]]] = {}
     plugins: list[Plugin] = []
     messages: list[str] = []
-    for point in sorted(entry_points(group=GROUP) if points is None else points, key=_distribution_name):
-        if _normal(_distribution_name(point)) in disabled:
+    found = entry_points(group=GROUP) if points is None else points
+    for plugin, point in sorted(((_plugin_of(point), point) for point in found), key=lambda pair: pair[0].name):
+        if _normal(plugin.name) in disabled:
             continue
-        version = point.dist.version if point.dist else None
-        plugin = Plugin(name=_distribution_name(point), version=version or "unknown")
         try:
             registrar = _register(manager, point, plugin)
         # The plugin border: whatever a stranger's module raises, the command goes on without that plugin.
@@ -119,10 +118,13 @@ def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -
         accepted[name] = entry
 
 
-def _distribution_name(point: EntryPoint) -> str:
-    # A half-removed distribution may have lost its metadata, and with them its name.
-    name: str | None = point.dist.name if point.dist else None
-    return name or point.name
+def _plugin_of(point: EntryPoint) -> Plugin:
+    """The distribution of an entry point; a half-removed one may have lost its metadata, and with them its name."""
+    try:
+        name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    except FileNotFoundError:  # as the importlib_metadata package has it, where something imported that
+        name, version = None, None
+    return Plugin(name=name or point.name, version=version or "unknown")
 
 
 def _normal(name: str) -> str:

@@ -44,7 +44,7 @@ def _slice(desk: Desk, trial: Trial, active: ActiveTrial) -> bool:
 
 @contextlib.contextmanager
 def _interrupt_after_slice() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) waits for the end of the slice, as half an update is no checkpoint; not the second."""
+    """The first Ctrl-C (or SIGTERM) waits for the end of the slice, as half an update is no checkpoint."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

@@ -157,7 +157,7 @@ class ActiveTrial:
         return Progress(points, result, notes)
 
     def save(self) -> None:
-        """Write a checkpoint from which another worker goes on; after an update that was broken off an older one stands."""
+        """Write a checkpoint from which another worker goes on; none of an update that was broken off."""
         if self._run is not None and self._run.outcome is None and self._run.whole and self._run.update > 0:
             path = checkpoint.attempt_path(self._folder, self._attempt)
             checkpoint.save(path, self._run.state(), trial=self.trial.digest)

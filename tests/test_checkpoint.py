@@ -127,7 +127,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, plain: bool) 
     witness = tmp_path / "witness"
     buffer = io.BytesIO()
     if plain:
-        pickle.dump(Malicious(witness), buffer)
+        pickle.dump(Malicious(witness), buffer, protocol=2)
     else:
         torch.save({"w": Malicious(witness)}, buffer)
     write_body(tmp_path / "attempt-0001.pt", buffer.getvalue())

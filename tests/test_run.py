@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,10 @@ def _short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., Outcome]:
-    """Runs a study in `tmp_path / "runs"`, serially, between `around` and the conductor."""
+    """Runs a study in `tmp_path / runs`, serially, with the conductor behind the desk that `around` makes."""
 
     def start(study: Study, around: Callable[[Desk], Desk] = lambda desk: desk, **options: Any) -> Outcome:
-        runner = Runner(study, toy_loaded, tmp_path / "runs", fresh=options.pop("fresh", False))
+        runner = Runner(study, toy_loaded, tmp_path / options.pop("runs", "runs"), fresh=options.pop("fresh", False))
         worker = Worker(runner.folder, toy_loaded.registry)
         return runner.run(lambda desk: run_serial(around(desk), worker), **options)
 
@@ -251,25 +252,18 @@ def test_an_interrupted_study_says_that_it_is_not_complete(launch: Launch, toy_s
 # ---- interruption
 
 
-def test_interrupted_anywhere_and_continued_it_is_the_undisturbed_study(
-    launch: Launch, toy_study: MakeStudy, tmp_path: Path, toy_loaded: Loaded
-) -> None:
+def test_interrupted_anywhere_and_continued_it_is_the_undisturbed_study(launch: Launch, toy_study: MakeStudy) -> None:
     study = toy_study(**TWO_CELLS)
     undisturbed = launch(study)
     expected = by_key(undisturbed.folder)
     assert len(expected) == 8
     calls = 0
     for after in range(0, 60, 5):
-        place = tmp_path / f"runs-{after}"
-        runner = Runner(study, toy_loaded, place)
         with contextlib.suppress(KeyboardInterrupt):
-            worker = Worker(runner.folder, toy_loaded.registry)
-            before = after % 2 == 0
-            runner.run(lambda desk, w=worker, b=before, a=after: run_serial(Interrupting(desk, a, before=b), w))
+            launch(study, partial(Interrupting, after=after, before=after % 2 == 0), runs=f"runs-{after}")
             break  # no interruption: the study has fewer calls
         calls += 1
-        again = Runner(study, toy_loaded, place)
-        outcome = again.run(lambda desk, w=worker: run_serial(desk, w))
+        outcome = launch(study, runs=f"runs-{after}")
         assert outcome.complete
         assert by_key(outcome.folder) == expected, f"interrupted at call {after}"
         attempts = [entry.attempt for entry in read_study(outcome.folder).entries()]
@@ -279,20 +273,18 @@ def test_interrupted_anywhere_and_continued_it_is_the_undisturbed_study(
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "quasi-random"])
 def test_interrupted_again_and_again_it_is_the_undisturbed_study(
-    launch: Launch, toy_study: MakeStudy, tmp_path: Path, toy_loaded: Loaded, sampler: str
+    launch: Launch, toy_study: MakeStudy, sampler: str
 ) -> None:
     study = toy_study(budget={"trials": 3, "repetitions": 1}, search={"sampler": sampler})
     expected = by_key(launch(study).folder)
     runs = 0
     for after in itertools.cycle([3, 9, 5, 2]):
-        runner = Runner(study, toy_loaded, tmp_path / "broken")
-        worker = Worker(runner.folder, toy_loaded.registry)
         with contextlib.suppress(KeyboardInterrupt):
-            runner.run(lambda desk, w=worker, a=after: run_serial(Interrupting(desk, a, before=True), w))
+            outcome = launch(study, partial(Interrupting, after=after, before=True), runs="broken")
             break
         runs += 1
     assert runs > 4
-    assert by_key(runner.folder) == expected
+    assert by_key(outcome.folder) == expected
 
 
 KILLED = """
@@ -606,7 +598,8 @@ def test_missing_data_leave_no_folder(
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     registry: Registry = toy_loaded.registry
-    tasks: dict[str, Registered[type[Task]]] = {**registry.tasks, "toy-sum": Registered("toy-sum", Filed, registry.plugins[0], "tests.test_run")}
+    filed: Registered[type[Task]] = Registered("toy-sum", Filed, registry.plugins[0], "tests.test_run")
+    tasks = {**registry.tasks, "toy-sum": filed}
     loaded = Loaded(replace(registry, tasks=tasks), toy_loaded.hooks)
     with pytest.raises(DataError, match=r"nowhere/x\.bin"):
         Runner(toy_study(), loaded, tmp_path / "runs").run(never)

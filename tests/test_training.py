@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness import checkpoint, training
-from harness.dataset import Arrays, Batch, Dataset, Split
+from harness.dataset import Arrays, Batch, Dataset, Ragged, Split
 from harness.network import Network, build_network
 from harness.records import Optimisation, Point, Schedule, Training
 from harness.seeds import Seeds
@@ -327,15 +327,13 @@ def test_a_micro_average_weighs_every_frame_alike() -> None:
     torch.manual_seed(0)
     network = build_network(ToyEma(), task.signature(), (5,), {"bias": True, "dropout": 0.0})
     dataset = task.load("train", SEEDS, {})
+    assert isinstance(dataset, Ragged)
     total = frames = 0.0
-    for inputs, targets in zip(
-        dataset.inputs.split(dataset.lengths.tolist()),  # type: ignore[union-attr]  # ToyRagged's are ragged
-        dataset.targets.split(dataset.lengths.tolist()),  # type: ignore[union-attr]
-        strict=True,
-    ):
+    for start, length in zip(dataset.starts.tolist(), dataset.lengths.tolist(), strict=True):
+        inputs, targets = dataset.inputs[start : start + length], dataset.targets[start : start + length]
         logits = network(inputs[None])[0].detach().double().numpy()
         nll = np.logaddexp(0, logits) - targets.double().numpy() * logits
-        total, frames = total + float(nll.sum()), frames + len(inputs)
+        total, frames = total + float(nll.sum()), frames + length
     assert evaluate(network, task, dataset, CPU)["nats"] == pytest.approx(total / frames, rel=1e-6)
 
 
@@ -440,7 +438,7 @@ def test_each_optimiser_is_pytorchs_own_at_its_defaults(name: Literal["adam", "r
     theirs.load_state_dict(ours.state_dict())
     optimizers = [
         make_optimizer(ours, Optimisation(optimizer=name, learning_rate=0.03)),
-        reference(theirs.parameters(), lr=0.03),  # type: ignore[operator]  # a union of classes
+        reference(theirs.parameters(), lr=0.03),
     ]
     for step in range(1, 6):
         for network, optimizer in zip((ours, theirs), optimizers, strict=True):
