@@ -162,7 +162,7 @@ def _fault(path: Path, file: DataFile) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001  # what tells that a file has changed
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # size and mtime tell that a file has changed
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -181,7 +181,7 @@ def test_bad_input_is_one_line_and_exit_code_2(harness: Harness, case: str) -> N
     Path("broken.toml").write_text("name = [")
     Path("file").write_text("")
     arguments, message = BAD[case]
-    code, out, err = harness(*arguments)
+    code, _, err = harness(*arguments)
     assert code == 2
     assert message in err
     assert err.count("\n") == 1, err
