@@ -151,7 +151,7 @@ def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000) ->
     """Open the MLflow UI on this folder's store, on loopback only."""
     from harness.cli import reporting
 
-    raise typer.Exit(reporting.ui(port))
+    reporting.ui(port)
 
 
 @data_app.command(name="status")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -42,14 +44,12 @@ def sync(study: str, runs: Path) -> None:
     typer.echo(f"{folder.name}: {len(snapshot.entries())} trials are in MLflow")
 
 
-def ui(port: int) -> int:
-    """Serves until it is interrupted."""
+def ui(port: int) -> NoReturn:
+    """Becomes the MLflow server, so that whatever ends this command ends it."""
     command = ui_command(store_uri(Path.cwd()), port)
     typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
-        return 0
+    sys.stdout.flush()
+    os.execv(command[0], command)
 
 
 def _name(study: str) -> str:
