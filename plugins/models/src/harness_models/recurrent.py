@@ -89,7 +89,7 @@ class _Recurrent(Model):
 
     layer: ClassVar[type[nn.RNNBase]]
 
-    def space(self, signature: Signature) -> dict[str, BaseDistribution]:  # noqa: ARG002  # the same for every task
+    def space(self, signature: Signature) -> dict[str, BaseDistribution]:  # the same for every task
         return {"layers": IntDistribution(1, MOST_LAYERS)}
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> RecurrentBackbone:

@@ -47,7 +47,7 @@ class Adding(Synthetic):
         # reports 1.0e-4 (locuslab/TCN, issue 40).
         return (Metric("mse", "", "lower", mean_of("mse"), margin=math.log(2), scale="log"),)
 
-    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:  # noqa: ARG002  # reads no file
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:  # reads no file
         count, random = self.count(split), self.generator(split, seeds)
         rows = np.arange(count)
         first = random.integers(self.length, size=count)

@@ -62,7 +62,7 @@ class CopyMemory(Synthetic):
             Metric("recall_accuracy", "%", "higher", percent_of("recall_accuracy"), margin=1.0),
         )
 
-    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:  # noqa: ARG002  # reads no file
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:  # reads no file
         count, random = self.count(split), self.generator(split, seeds)
         digits = torch.from_numpy(random.integers(1, 9, size=(count, DIGITS)))
         inputs = torch.zeros(count, self.steps, 1)

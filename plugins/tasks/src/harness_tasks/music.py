@@ -59,7 +59,7 @@ class _Music(Task):
     def files(self) -> tuple[DataFile, ...]:
         return (self.data,)
 
-    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Ragged:  # noqa: ARG002  # draws nothing
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Ragged:  # draws nothing
         rolls = _read(files[self.data.name], VARIABLES[split])
         return Ragged(
             inputs=torch.from_numpy(np.concatenate([roll[:-1] for roll in rolls])).float(),
