@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from harness.tracking import read_store, store_uri
 
 def main() -> None:
     study, output = sys.argv[1:]
-    console = Console(record=True, width=150, file=Path("/dev/null").open("w"))
+    console = Console(record=True, width=150, file=StringIO())
     console.print(Markdown(to_markdown(build_report(read_store(store_uri(Path.cwd()), study)))))
     console.save_svg(output, title=f"harness run studies/{study}.toml")
 

@@ -131,7 +131,7 @@ class _PixelMnist(Task):
             prepare=partial(_prepare, order_seed=self.order_seed(seeds)),
         )
 
-    def order_seed(self, seeds: Seeds) -> int | None:  # noqa: ARG002  # here none is drawn
+    def order_seed(self, seeds: Seeds) -> int | None:
         """What the order of the pixels is drawn from; None where it is that of the files."""
         return None
 
