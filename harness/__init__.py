@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.dataset import Arrays, Batch, Dataset, Ragged, Split
+    from harness.dataset import Arrays, Batch, Dataset, Ragged, Split, Stream
     from harness.errors import DataError, HarnessError, SpaceError
     from harness.hookspecs import hookimpl
     from harness.model import Model, Published, Scan, Suffix
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.task import DataFile, Metric, PublishedRow, Task, Total, bits_of, mean_of, percent_of, perplexity_of
 
 _HOMES = {
-    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split"),
+    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split", "Stream"),
     "errors": ("DataError", "HarnessError", "SpaceError"),
     "hookspecs": ("hookimpl",),
     "model": ("Model", "Published", "Scan", "Suffix"),
@@ -63,6 +63,7 @@ __all__ = [
     "Signature",
     "SpaceError",
     "Split",
+    "Stream",
     "Suffix",
     "Task",
     "Tokens",

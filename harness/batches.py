@@ -1,4 +1,4 @@
-"""Arrays and ragged sequences → batches, every sequence once an epoch."""
+"""Arrays, ragged sequences and token streams → batches, every sequence and every token once an epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.dataset import Arrays, Batch, Dataset, Ragged
+from harness.dataset import Arrays, Batch, Dataset, Ragged, Stream
 from harness.seeds import derive
 
 POOL_BATCHES = 16
@@ -36,7 +36,7 @@ class TrainingBatches:
     anywhere; only the epoch last asked for is kept.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int, order_seed: int, device: torch.device) -> None:
+    def __init__(self, dataset: Arrays | Ragged, *, batch_size: int, order_seed: int, device: torch.device) -> None:
         self._lengths = dataset.lengths.numpy() if isinstance(dataset, Ragged) else None
         self._store = _store(dataset, device)
         self._count = len(dataset)
@@ -77,12 +77,70 @@ class TrainingBatches:
         return _bucketed(self._lengths, self._batch_size, random)
 
 
-def training_batches(dataset: Dataset, *, batch_size: int, order_seed: int, device: torch.device) -> TrainingBatches:
-    """Batches in an order drawn anew each epoch from `order_seed`, with the data resident on `device`."""
+class StreamBatches:
+    """The windows of a stream in `rows` contiguous rows, epoch after epoch in the same order.
+
+    `at(update)` depends on nothing but the update, so a trial resumes anywhere; the state that a backbone carries is
+    the loop's to keep.
+    """
+
+    padding = None
+
+    def __init__(self, stream: Stream, *, rows: int, scored: int, history: int | None, device: torch.device) -> None:
+        """scored: tokens of a row that a window scores.  history: see `Stream`."""
+        shorter, longer_rows = divmod(len(stream), rows)
+        if shorter == 0:
+            raise ValueError(f"a stream of {len(stream)} tokens cannot be cut into {rows} rows")
+        self._tokens = stream.tokens.to(device)
+        self._before = stream.before
+        self._scored = scored
+        self._history = history
+        self._longest = shorter + (longer_rows > 0)
+        self._shortest = shorter
+        lengths = torch.full((rows,), shorter)
+        lengths[:longer_rows] += 1
+        self._lengths = lengths.to(device)  # (rows,)
+        self._starts = (torch.cumsum(lengths, 0) - lengths).to(device)  # (rows,): where in the stream a row begins
+
+    @property
+    def per_epoch(self) -> int:
+        """Windows in an epoch; the last one is shorter where `scored` does not divide the rows."""
+        return -(-self._longest // self._scored)
+
+    def at(self, update: int) -> Batch:
+        """The batch of an update, counted from 0: inputs (rows, history + scored), targets (rows, scored)."""
+        first = update % self.per_epoch * self._scored
+        stop = min(first + self._scored, self._longest)
+        history = min(self._history or 0, first)
+        steps = torch.arange(first - history, stop, device=self._starts.device)
+        places = self._starts[:, None] + steps  # (rows, history + scored): of the targets
+        return Batch(
+            self._inputs(places),
+            self._tokens[places[:, history:].clamp(max=len(self._tokens) - 1)].long(),
+            lengths=(self._lengths - first).clamp(max=stop - first) if stop > self._shortest else None,
+            scored=None if self._history is None else stop - first,
+            continues=first > 0 if self._history is None else None,
+        )
+
+    def _inputs(self, places: Tensor) -> Tensor:
+        """The tokens before those at `places`."""
+        return torch.where(places == 0, self._before, self._tokens[(places - 1).clamp(min=0)].long())
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch."""
+        return (self.at(update) for update in range(self.per_epoch))
+
+
+def training_batches(
+    dataset: Dataset, *, batch_size: int, order_seed: int, device: torch.device
+) -> TrainingBatches | StreamBatches:
+    """Batches in an order drawn anew each epoch from `order_seed`, a stream's in its own order; data on `device`."""
+    if isinstance(dataset, Stream):
+        return StreamBatches(dataset, rows=batch_size, scored=dataset.scored, history=dataset.history, device=device)
     return TrainingBatches(dataset, batch_size=batch_size, order_seed=order_seed, device=device)
 
 
-def evaluation_batches(dataset: Dataset, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
+def evaluation_batches(dataset: Arrays | Ragged, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
     """Every sequence once: in order, or from the shortest to the longest where lengths differ."""
     store = _store(dataset, device)
     order = np.argsort(dataset.lengths.numpy(), kind="stable") if isinstance(dataset, Ragged) else None
@@ -110,7 +168,7 @@ class _Rows:
         self._targets = data.targets.to(device)
         self._prepare = data.prepare
 
-    def take(self, members: Members, index: Tensor) -> Batch:  # noqa: ARG002  # `_Frames` needs it on the host
+    def take(self, members: Members, index: Tensor) -> Batch:  # `_Frames` needs it on the host
         batch = Batch(self._inputs.index_select(0, index), self._targets.index_select(0, index))
         return batch if self._prepare is None else self._prepare(batch)
 
@@ -121,7 +179,8 @@ class _Frames:
     def __init__(self, data: Ragged, device: torch.device) -> None:
         self._host_lengths = data.lengths.numpy()
         self._inputs = _with_zero_frame(data.inputs, device)
-        self._targets = _with_zero_frame(data.targets, device)
+        self._last = data.last
+        self._targets = data.targets.to(device) if data.last else _with_zero_frame(data.targets, device)
         self._lengths = data.lengths.to(device)
         self._starts = data.starts.to(device)
         self._zero_frame = len(data.inputs)
@@ -134,12 +193,13 @@ class _Frames:
         frames = torch.where(real, self._starts[index][:, None] + steps, self._zero_frame)
         return Batch(
             _gather(self._inputs, frames),
-            _gather(self._targets, frames),
+            self._targets.index_select(0, index) if self._last else _gather(self._targets, frames),
             None if int(lengths.min()) == longest else self._lengths[index],
+            last=self._last,
         )
 
 
-def _store(dataset: Dataset, device: torch.device) -> _Rows | _Frames:
+def _store(dataset: Arrays | Ragged, device: torch.device) -> _Rows | _Frames:
     return _Rows(dataset, device) if isinstance(dataset, Arrays) else _Frames(dataset, device)
 
 

@@ -40,18 +40,22 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Ragged:
-    """Sequences of different lengths, laid end to end, with a target at each step.
+    """Sequences of different lengths, laid end to end, with a target at each step or at the last one.
 
-    inputs: (frames, channels) float32.  targets: (frames, ...).  lengths: (sequences,) int64, > 0, summing to frames.
+    inputs: (frames, channels) float32, or (frames,) int64 tokens.  targets: (frames, ...), or (sequences, ...) where
+    `last`.  lengths: (sequences,) int64, > 0, summing to frames.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor
+    last: bool = False
+    """Whether a sequence has one target, read at its last step, whatever the readout of the task."""
 
     def __post_init__(self) -> None:
         frames = int(self.lengths.sum())
-        if not len(self.inputs) == len(self.targets) == frames or bool((self.lengths < 1).any()):
+        targets = len(self.lengths) if self.last else frames
+        if len(self.inputs) != frames or len(self.targets) != targets or bool((self.lengths < 1).any()):
             raise ValueError(f"{len(self.inputs)} inputs, {len(self.targets)} targets, lengths that sum to {frames}")
 
     def __len__(self) -> int:
@@ -63,7 +67,39 @@ class Ragged:
         return torch.cumsum(self.lengths, 0) - self.lengths
 
 
-Dataset = Arrays | Ragged
+@dataclass(frozen=True)
+class Stream:
+    """One long sequence of tokens, each of them a target that is predicted from those before it.
+
+    tokens: (tokens,) of any integer type, turned to int64 a batch at a time, so they may lie in a mapped file.
+
+    Training cuts the stream into as many contiguous rows as a batch has, of lengths that differ by one at most; an
+    update scores the next `scored` tokens of every row, so that an epoch scores every token once.  Evaluation scores
+    every token once too, each from all that stand before it in its row where the backbone offers `scan`.
+    """
+
+    tokens: Tensor
+    before: int
+    """The token that stands before the first one, so that the first one is predicted too."""
+    scored: int
+    """Tokens of a row that an update scores, >= 1."""
+    history: int | None
+    """Tokens of a row that a training window shows before the scored ones, fewer at the row's start; None: the state
+    is carried from window to window instead, without gradient, and starts anew with each epoch."""
+    rows: int = 1
+    """Contiguous rows in evaluation, each begun without history: more are faster and forget a little."""
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 1 or self.tokens.is_floating_point() or self.scored < 1 or (self.history or 0) < 0:
+            raise ValueError(
+                f"tokens {tuple(self.tokens.shape)} {self.tokens.dtype}, scored {self.scored}, history {self.history}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+Dataset = Arrays | Ragged | Stream
 
 
 @dataclass(frozen=True)
@@ -71,17 +107,23 @@ class Batch:
     """What one update or one evaluation step reads; everything on one device.
 
     inputs: (batch, time, channels) float32 or (batch, time) int64.  targets: as the dataset's, padded on the right.
-    lengths: (batch,) int64 where sequences differ in length, else None: every step is real.
+    lengths: (batch,) int64 where sequences differ in length, else None: every step is real.  Of a stream, scored steps.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None = None
+    scored: int | None = None
+    """Outputs are read at the last so many steps alone, and targets are as many; None: at every step."""
+    last: bool = False
+    """Whether outputs are read at each sequence's last step alone: (batch, n), whatever the task's readout."""
+    continues: bool | None = None
+    """Whether the sequences go on where those of the batch before stopped; None where no state is carried."""
 
     @property
     def mask(self) -> Tensor | None:
-        """(batch, time) bool: true at real steps; None where all are."""
-        if self.lengths is None:
+        """(batch, time) bool: true at real steps; None where all are, and where the last one alone is read."""
+        if self.lengths is None or self.last:
             return None
-        steps = torch.arange(self.inputs.shape[1], device=self.inputs.device)
+        steps = torch.arange(self.targets.shape[1], device=self.targets.device)
         return steps < self.lengths[:, None]

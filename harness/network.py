@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from harness.model import Model, Scan, Suffix
+from harness.records import ParamValue
 from harness.signature import Signature, Tokens
 
 
@@ -15,7 +17,7 @@ class Network(nn.Module):
     """encoder → backbone → decoder, the first and the last the same for every model of a task.
 
     The encoder is an embedding where the input is tokens, else nothing.  The decoder is linear; where the task ties
-    it, its weight is the embedding's, behind a projection only where the backbone's width differs from it.
+    it, its weight is the embedding's too, behind a projection only where the backbone's width differs from it.
     """
 
     def __init__(self, signature: Signature, backbone: nn.Module) -> None:
@@ -28,7 +30,8 @@ class Network(nn.Module):
         self.projection = nn.Linear(width, signature.in_features, bias=False) if project else nn.Identity()
         self.decoder = nn.Linear(signature.in_features if signature.tied else width, signature.out_features)
         if signature.tied:
-            self.decoder.weight = self.encoder.weight  # type: ignore[assignment]  # an embedding: tied means tokens
+            # With a decoder's initial values: those of an embedding, N(0, 1), begin at 300 nats a word on 600 features.
+            self.encoder.weight = self.decoder.weight
 
     def decode(self, hidden: Tensor) -> Tensor:
         """(..., out_features of the backbone) → (..., out_features of the task)."""
@@ -61,6 +64,23 @@ class Network(nn.Module):
 def build_network(model: Model, signature: Signature, widths: tuple[int, ...], params: dict[str, Any]) -> Network:
     """The network of a trial, initialised from the default random state of its device."""
     return Network(signature, model.build(signature, widths, **params))
+
+
+def offers_scan(model: Model, signature: Signature, params: Mapping[str, ParamValue]) -> bool:
+    """Whether the backbone of a configuration offers `scan`; built on the meta device at width 1, without memory."""
+    with torch.device("meta"):
+        return isinstance(model.build(signature, (1,) * model.levels(**params), **params), Scan)
+
+
+def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """A carried state (a tree of tuples, lists and dicts, hence Any) with the function on each of its tensors."""
+    if isinstance(state, Tensor):
+        return function(state)
+    if isinstance(state, dict):
+        return {key: map_state(function, branch) for key, branch in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map_state(function, branch) for branch in state)
+    return state
 
 
 def receptive_field(backbone: nn.Module) -> int | None:

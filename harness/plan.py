@@ -10,6 +10,7 @@ from string import ascii_lowercase, digits
 from harness.budget import Size, count_at, solve
 from harness.errors import BudgetError, SpaceError, StudyError
 from harness.model import Model, Published
+from harness.network import offers_scan
 from harness.records import (
     LONGEST_LABEL,
     Cell,
@@ -26,7 +27,7 @@ from harness.records import (
 )
 from harness.registry import Registry
 from harness.signature import Signature
-from harness.space import CellSpace, cell_space, contains, describe
+from harness.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
 from harness.task import Metric, Task
 
@@ -124,6 +125,8 @@ def _plan_cell(
     )
     if setting is not None:
         _check_published(cell, setting, space, model_entry, study)
+    if task.carries() and not offers_scan(model, signature, setting.params if setting else _example(space)):
+        return LeftOut(cell=cell, reason=f"{task.name} carries a state between windows, and {model.name} has no scan")
     section = study.training.overridden_by(task_entry.training)
     training, schedule = _training(study, task, section, setting, cell)
     plugins = tuple(dict.fromkeys((task_source.plugin, model_source.plugin)))
@@ -159,6 +162,11 @@ def _plan_cell(
     return replace(plan, facts=facts.model_copy(update={"fingerprint": fingerprint}))
 
 
+def _example(space: CellSpace) -> dict[str, ParamValue]:
+    """Some configuration of a cell."""
+    return space.build_params({name: at_unit(dimension, 0.5) for name, dimension in space.dimensions.items()})
+
+
 def metric_facts(metric: Metric) -> MetricFacts:
     return MetricFacts(
         name=metric.name, unit=metric.unit, better=metric.better, margin=metric.margin, scale=metric.scale
@@ -189,7 +197,7 @@ def _training(
     """Epochs as updates.  Under `paper` the setting's own batch, epochs and schedule, unless the study says else."""
     as_published = setting is not None and study.protocol == "paper"
     batch_size = section.batch_size or (setting.batch_size if setting and as_published else FAIR_BATCH_SIZE)
-    per_epoch = math.ceil(task.training_sequences() / batch_size)
+    per_epoch = task.updates_per_epoch(batch_size)
     epochs = section.epochs or (setting.epochs if setting and as_published else None)
     updates = section.updates
     if updates is None:

@@ -112,7 +112,15 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def training_sequences(self) -> int:
-        """Sequences in one epoch, known without reading data."""
+        """Sequences in one epoch, or windows of a stream, known without reading data."""
+
+    def updates_per_epoch(self, batch_size: int) -> int:
+        """Updates in one epoch; a task whose training split is a stream says how many windows its rows have."""
+        return -(-self.training_sequences() // batch_size)
+
+    def carries(self) -> bool:
+        """Whether training carries a state from batch to batch, so that only a backbone with `scan` can serve."""
+        return False
 
     @abstractmethod
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
@@ -129,6 +137,11 @@ class Task(BaseModel, ABC):
         output: (batch, n) where the readout is `last`, else (batch, time, n), before any softmax or sigmoid.
         Padded steps are masked here.  No value is read back from the device.
         """
+
+    def readings(self, test: Dataset) -> dict[str, Dataset]:  # most tasks have none
+        """Further ways to score the test split, by name: a final trial reports each metric of each beside its own, as
+        `perplexity-80-40` for the metric `perplexity` and the reading `80-40`."""
+        return {}
 
     def files(self) -> tuple[DataFile, ...]:
         """The data files that `load` reads."""

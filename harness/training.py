@@ -11,14 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.batches import evaluation_batches, training_batches
-from harness.dataset import Batch, Dataset
-from harness.network import Network
+from harness.batches import StreamBatches, evaluation_batches, training_batches
+from harness.dataset import Batch, Dataset, Stream
+from harness.model import Scan
+from harness.network import Network, map_state, receptive_field
 from harness.records import Optimisation, Outcome, Point, Schedule, Training
 from harness.seeds import Seeds
 from harness.task import Sums, Task, Total
 
 EVALUATION_BATCH_SIZE = 64
+EVALUATION_TOKENS = 1 << 14
+"""Tokens of all rows that one evaluation window of a stream scores at most."""
+EVALUATION_OUTPUTS = 1 << 25
+"""Numbers that the decoder gives for one such window at most: 128 MiB of float32."""
 KEPT_FOR_LAST = 3
 """Bai et al. report the mean over the last three epochs (locuslab/TCN issue 40)."""
 
@@ -65,6 +70,7 @@ class TrainingRun:
         self._validation = validation
         self._device = device
         self._optimizer = make_optimizer(network, optimisation)
+        self._carried: Any = None  # the state after the last update, of a stream that carries one: a tree of tensors
         self._loss = torch.zeros(2, dtype=torch.float64, device=device)  # (sum, count) since the last point
         self._norm = torch.zeros((), device=device)
         self._random = _seeded_random_state(seeds.noise, device)
@@ -104,7 +110,8 @@ class TrainingRun:
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        primary = first_total(self._task.loss(outputs(self.network, self._readout, batch), batch))
+        output, self._carried = outputs(self.network, self._readout, batch, self._carried)
+        primary = first_total(self._task.loss(output, batch))
         mean = self._optimisation.reduction == "mean"
         loss = primary.sum / primary.count if mean else primary.sum
         loss.backward()  # type: ignore[no-untyped-call]
@@ -193,6 +200,7 @@ class TrainingRun:
             "weights": copy_weights(self.network),
             "optimizer": self._optimizer.state_dict(),
             "random": self._random,
+            "carried": self._carried,
             "loss": self._loss,
             "norm": self._norm,
             "best": self.best,
@@ -206,15 +214,25 @@ class TrainingRun:
         self.network.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._random = state["random"]
+        self._carried = map_state(lambda tensor: tensor.to(self._device), state["carried"])
         self._loss = state["loss"].to(self._device)
         self._norm = state["norm"].to(self._device)
         self.best, self.best_update, self.last = state["best"], state["best_update"], state["last"]
         self.points = [Point.model_validate(point) for point in state["points"]]
 
 
-def outputs(network: Network, readout: str, batch: Batch) -> Tensor:
-    """(batch, n) at the last real step, or (batch, time, n) at each."""
-    return network.last(batch.inputs, batch.lengths) if readout == "last" else network(batch.inputs)
+def outputs(network: Network, readout: str, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
+    """(batch, n) at the last real step, or (batch, time, n) at each scored one; and the state after the batch.
+
+    The state is a tree of tensors (hence Any), read where the batch continues the one before it, and given back
+    without its gradient; None where none is carried.
+    """
+    if batch.continues is not None:
+        output, after = network.scan(batch.inputs, state if batch.continues else None)
+        return output, map_state(Tensor.detach, after)
+    if readout == "last" or batch.last:
+        return network.last(batch.inputs, batch.lengths), None
+    return (network(batch.inputs) if batch.scored is None else network.suffix(batch.inputs, batch.scored)), None
 
 
 def first_total(totals: Mapping[str, Total]) -> Total:
@@ -226,16 +244,31 @@ def evaluate(network: Network, task: Task, dataset: Dataset, device: torch.devic
     """Every metric over a whole split, as exact micro-averages; leaves the network in training mode."""
     readout = task.signature().readout
     totals: dict[str, Tensor] = {}
+    state = None
     network.eval()
     with torch.inference_mode():
-        for batch in evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device):
-            for name, total in task.loss(outputs(network, readout, batch), batch).items():
+        for batch in _evaluation_batches(network, dataset, device):
+            output, state = outputs(network, readout, batch, state)
+            for name, total in task.loss(output, batch).items():
                 totals.setdefault(name, torch.zeros(2, dtype=torch.float64, device=device))
                 totals[name][0] += total.sum
                 totals[name][1] += total.count
     network.train()
     sums: Sums = {name: (values[0], values[1]) for name, values in ((name, t.tolist()) for name, t in totals.items())}
     return {metric.name: _metric_value(metric.of, sums) for metric in task.metrics()}
+
+
+def _evaluation_batches(network: Network, dataset: Dataset, device: torch.device) -> Iterator[Batch]:
+    """A stream by `scan` where the backbone offers it, else in windows whose history fills its receptive field."""
+    if not isinstance(dataset, Stream):
+        return evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device)
+    history = None
+    if not isinstance(network.backbone, Scan):
+        # A backbone whose past is unlimited, or not stated, sees what it saw in training.
+        history = max(dataset.history or 0, (receptive_field(network.backbone) or 1) - 1)
+    tokens = min(EVALUATION_TOKENS, EVALUATION_OUTPUTS // network.decoder.out_features)
+    steps = max(tokens // dataset.rows, 1)
+    return iter(StreamBatches(dataset, rows=dataset.rows, scored=steps, history=history, device=device))
 
 
 def _metric_value(of: Any, sums: Sums) -> float:

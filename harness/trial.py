@@ -30,7 +30,7 @@ from harness.records import Outcome, Plugin, Point, Resources, Trial, TrialResul
 from harness.registry import Registry
 from harness.signature import Tokens
 from harness.task import Task
-from harness.training import TrainingRun, evaluate_weights
+from harness.training import TrainingRun, evaluate, evaluate_weights
 
 CHECKPOINT_SECONDS = 30.0
 """Training time between two checkpoints: what a kill can cost."""
@@ -221,8 +221,8 @@ class ActiveTrial:
         assert self._task is not None  # set before the run was
         test = self._worker.dataset(self._task, "test", self.trial)
         device = _device(self.trial.resources)
-        best = evaluate_weights(run.network, run.best, self._task, test, device)
-        last = [evaluate_weights(run.network, weights, self._task, test, device) for weights in run.last]
+        best = _test_scores(run, run.best, self._task, test, device)
+        last = [_test_scores(run, weights, self._task, test, device) for weights in run.last]
         mean = {name: sum(values[name] for values in last) / len(last) for name in best}
         return {"test": best, "test-last3": mean}
 
@@ -258,6 +258,17 @@ class ActiveTrial:
                 **given,
             }
         )
+
+
+def _test_scores(
+    run: TrainingRun, weights: dict[str, torch.Tensor], task: Task, test: Dataset, device: torch.device
+) -> dict[str, float]:
+    """Every metric of these weights on the test split, and on each further reading of it under its own name."""
+    scores = evaluate_weights(run.network, weights, task, test, device)
+    for name, reading in task.readings(test).items():
+        again = evaluate(run.network, task, reading, device)
+        scores |= {f"{metric}-{name}": value for metric, value in again.items()}
+    return scores
 
 
 def seed_everything(seed: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.batches import TrainingBatches, evaluation_batches, training_batches
+from harness.batches import StreamBatches, TrainingBatches, evaluation_batches, training_batches
 from harness.dataset import Arrays, Batch, Dataset, Ragged
 
 CPU = torch.device("cpu")
@@ -36,11 +36,11 @@ def lengths_drawn(count: int) -> list[int]:
     return torch.randint(1, 60, (count,), generator=generator).tolist()
 
 
-def train(dataset: Dataset, batch_size: int, seed: int = 1) -> TrainingBatches:
+def train(dataset: Dataset, batch_size: int, seed: int = 1) -> TrainingBatches | StreamBatches:
     return training_batches(dataset, batch_size=batch_size, order_seed=seed, device=CPU)
 
 
-def epoch(batches: TrainingBatches, number: int = 0) -> list[Batch]:
+def epoch(batches: TrainingBatches | StreamBatches, number: int = 0) -> list[Batch]:
     first = number * batches.per_epoch
     return [batches.at(update) for update in range(first, first + batches.per_epoch)]
 

@@ -14,10 +14,23 @@ from optuna.distributions import FloatDistribution
 from harness import Seeds, Task
 from harness.errors import StudyError
 from harness.plugins import load_plugins
-from harness_tasks import Adding, CopyMemory, JsbChorales, Nottingham, PermutedMnist, SequentialMnist
+from harness_tasks import (
+    Adding,
+    CopyMemory,
+    JsbChorales,
+    Lambada,
+    Nottingham,
+    PermutedMnist,
+    PtbChar,
+    PtbWord,
+    SequentialMnist,
+    Text8,
+    WikiText2,
+    WikiText103,
+)
 
 TASKS: list[Task] = [Adding(), CopyMemory(), JsbChorales(), Nottingham(), SequentialMnist(), PermutedMnist()]
-SMALL: list[Task] = [Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)]
+SMALL: list[Adding | CopyMemory] = [Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)]
 
 
 def test_plugin_registers_its_tasks_under_their_names() -> None:
@@ -26,9 +39,15 @@ def test_plugin_registers_its_tasks_under_their_names() -> None:
         "adding": Adding,
         "copy-memory": CopyMemory,
         "jsb-chorales": JsbChorales,
+        "lambada": Lambada,
         "nottingham": Nottingham,
         "permuted-mnist": PermutedMnist,
+        "ptb-char": PtbChar,
+        "ptb-word": PtbWord,
         "sequential-mnist": SequentialMnist,
+        "text8": Text8,
+        "wikitext-2": WikiText2,
+        "wikitext-103": WikiText103,
     }
     ours = {name: entry.value for name, entry in tasks.items() if entry.plugin.name == "seqharness-tasks"}
     assert ours == expected
@@ -46,6 +65,13 @@ def test_plugin_registers_its_tasks_under_their_names() -> None:
         ("copy-memory", {"sequences": 0}),
         ("jsb-chorales", {"length": 3}),
         ("permuted-mnist", {"seed": 3}),
+        ("ptb-word", {"reading": "whole"}),
+        ("ptb-word", {"scored": 0}),
+        ("ptb-char", {"history": -1}),
+        ("ptb-char", {"text": "raw"}),
+        ("wikitext-2", {"embedding": 0}),
+        ("wikitext-103", {"fraction": 0.5}),
+        ("lambada", {"length": 3}),
     ],
 )
 def test_wrong_option_is_refused_by_name(name: str, options: dict[str, int | str]) -> None:
@@ -134,7 +160,7 @@ def test_same_seeds_give_the_same_data_in_other_processes() -> None:
 
 
 @pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
-def test_test_split_follows_from_the_fixed_seed_alone(task: Task) -> None:
+def test_test_split_follows_from_the_fixed_seed_alone(task: Adding | CopyMemory) -> None:
     one, other = Seeds.of(7, 0), Seeds.of(7, 3)
     assert torch.equal(task.load("test", one, {}).inputs, task.load("test", other, {}).inputs)
     assert not torch.equal(task.load("test", one, {}).inputs, task.load("test", Seeds.of(8, 0), {}).inputs)
@@ -145,7 +171,7 @@ def test_test_split_follows_from_the_fixed_seed_alone(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
-def test_splits_share_no_sequence(task: Task) -> None:
+def test_splits_share_no_sequence(task: Adding | CopyMemory) -> None:
     # Equal seeds on both axes: what keeps the splits apart is their names.
     seeds = Seeds(fixed=1, data=1, order=1, init=1, noise=1)
     sets = [

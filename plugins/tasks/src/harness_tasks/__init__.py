@@ -1,4 +1,4 @@
-"""The tasks of Bai, Kolter & Koltun 2018 (arXiv:1803.01271) on synthetic sequences, pixels and polyphonic music."""
+"""The tasks of Bai, Kolter & Koltun 2018 (arXiv:1803.01271): synthetic sequences, pixels, music and language."""
 
 from __future__ import annotations
 
@@ -7,13 +7,46 @@ from collections.abc import Callable
 from harness import Task, hookimpl
 from harness_tasks.adding import Adding
 from harness_tasks.copy_memory import CopyMemory
+from harness_tasks.lambada import Lambada
 from harness_tasks.music import JsbChorales, Nottingham
+from harness_tasks.penn_treebank import PtbChar, PtbWord
 from harness_tasks.pixel_mnist import PermutedMnist, SequentialMnist
+from harness_tasks.text8 import Text8
+from harness_tasks.wikitext import WikiText2, WikiText103
 
-__all__ = ["Adding", "CopyMemory", "JsbChorales", "Nottingham", "PermutedMnist", "SequentialMnist"]
+TASKS: tuple[type[Task], ...] = (
+    Adding,
+    CopyMemory,
+    JsbChorales,
+    Lambada,
+    Nottingham,
+    PermutedMnist,
+    PtbChar,
+    PtbWord,
+    SequentialMnist,
+    Text8,
+    WikiText2,
+    WikiText103,
+)
+
+__all__ = [
+    "TASKS",
+    "Adding",
+    "CopyMemory",
+    "JsbChorales",
+    "Lambada",
+    "Nottingham",
+    "PermutedMnist",
+    "PtbChar",
+    "PtbWord",
+    "SequentialMnist",
+    "Text8",
+    "WikiText2",
+    "WikiText103",
+]
 
 
 @hookimpl
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
-    for task in (Adding, CopyMemory, JsbChorales, Nottingham, PermutedMnist, SequentialMnist):
+    for task in TASKS:
         register(task)
