@@ -35,18 +35,26 @@ os.environ.update(
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
 )
 
+
+os.environ.update(
+    # `ray start` asks for the token that it finds; a client that is given an address sends it only when told to.
+    {"RAY_AUTH_MODE": "token"}
+    if "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists()
+    else {}
+)
+
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.errors import CheckpointError, ClusterError, PluginError
+from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.trial import ActiveTrial, Desk, Worker
 
 SLICE_SECONDS = 5.0
-HANG_SECONDS = 600.0
-"""A slice that takes longer is taken for hanging, and its worker ends itself."""
+HANG_SECONDS = 1800.0
+"""A slice that takes longer, loading and the scores of the test split included, is taken for hanging."""
 NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
 KNOCK_SECONDS = 10.0
@@ -142,7 +150,7 @@ class RayWorker(tune.Trainable):
         try:
             active = self._active or self._begin()
             progress = active.advance(self._config["slice_seconds"])
-        except (PluginError, CheckpointError) as error:
+        except (PluginError, CheckpointError, ClusterError, DataError) as error:
             return {"fatal": str(error), "done": True}
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -398,7 +406,7 @@ def _connected(address: str | None) -> Iterator[None]:
         what = str(error).splitlines()[0]
         where = "Ray on this machine" if address is None else f"--address {address}"
         raise ClusterError(f"{where}: {what}; start one with `ray start`") from error
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost trial is told in our words
     try:
         yield
     finally:

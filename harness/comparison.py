@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from harness.records import MetricFacts
-from harness.results import Standing, State, StoredStudy
+from harness.ledger import Entry
+from harness.records import CellFacts, MetricFacts, ParamValue, Trial
+from harness.results import Standing, State, StoredStudy, outcomes_of
 from harness.statistics import Summary
 
 
@@ -16,19 +20,32 @@ class Row:
     """One model on one task."""
 
     model: str
+    setting: Literal["searched", "published"]
+    """`published`: shown beside the searched cells of a fair study, without a rank."""
     state: State
     reason: str
     """Of trials that did not complete; '' where all did."""
     parameters: int | None
     """Of the setting that was measured: the winner's, or the published one."""
     deviation_percent: float | None
-    """From the budget."""
+    """From the budget, or from the task's published size where there is no budget."""
+    dimensions: Mapping[str, ParamValue]
+    """Name → value of the setting that was measured."""
     search_ended: int
     search_granted: int
     repetitions_ended: int
     repetitions_granted: int
-    outcomes: Mapping[str, int]
-    """Of search trials and the present winner's repetitions."""
+    search_outcomes: Mapping[str, int]
+    repetition_outcomes: Mapping[str, int]
+    """Of the present winner's repetitions."""
+    rejections: int
+    """Draws that the budget did not admit."""
+    rejection: str
+    """An example of the most frequent reason, where reasons that differ in numbers alone are one; '' without any."""
+    seconds: float
+    """Training and evaluation of all trials."""
+    peak_bytes: int | None
+    """Largest of any trial."""
     lacking: int | None
     """Ended trials of the ledger that the store lacks (negative: has more than its mark says); None without a mark."""
     best_validation: float | None
@@ -43,14 +60,18 @@ class Row:
     """Repetitions of an earlier winner."""
     test_opened: int
     rank: int | None = None
-    """By mean; None where the cell is not complete."""
+    """By mean among searched cells; None where the cell is not complete."""
     equivalent: bool = False
-    """Within the metric's margin of the task's best."""
+    """Within the metric's margin of the task's best searched cell."""
 
     @property
     def complete(self) -> bool:
         """All that was granted is there, and the store agrees with the ledger."""
         return self.state == "complete" and self.lacking == 0
+
+    @property
+    def ranks(self) -> bool:
+        return self.complete and self.setting == "searched" and self.test is not None
 
     @property
     def standing(self) -> str:
@@ -74,7 +95,9 @@ class Section:
     metric: MetricFacts
     floor: float | None
     parameters: int | None
-    """The budget."""
+    """The budget; None where published widths stand as they are."""
+    task_parameters: int | None
+    """The size that is published for the task."""
     rows: tuple[Row, ...]
 
 
@@ -88,26 +111,31 @@ def _section(stored: StoredStudy, task: str) -> Section:
     standings = [one for one in stored.standings if one.facts.cell.task == task]
     facts = standings[0].facts
     rows = [_row(one, stored.lacking(one.facts.cell)) for one in standings]
-    return Section(task, facts.metric, facts.floor, facts.parameters, _ranked(rows, facts.metric))
+    ranked = _ranked(rows, facts.metric)
+    return Section(task, facts.metric, facts.floor, facts.parameters, facts.task_parameters, ranked)
 
 
 def _row(one: Standing, lacking: int | None) -> Row:
     facts, setting = one.facts, one.setting
-    parameters = setting.parameters if setting is not None else None
-    deviation = None
-    if parameters is not None and facts.parameters is not None:
-        deviation = 100 * (parameters / facts.parameters - 1)
+    rejections = one.rejections
     return Row(
         model=facts.cell.model,
+        setting=facts.setting,
         state=one.state,
         reason=one.reason,
-        parameters=parameters,
-        deviation_percent=deviation,
+        parameters=setting.parameters if setting is not None else None,
+        deviation_percent=_deviation_percent(setting, facts),
+        dimensions=setting.params if setting is not None else {},
         search_ended=one.search_ended,
         search_granted=facts.trials,
         repetitions_ended=one.finals_ended,
         repetitions_granted=facts.repetitions,
-        outcomes={str(outcome): n for outcome, n in one.outcomes.items()},
+        search_outcomes=_by_name(one.search),
+        repetition_outcomes=_by_name(one.finals),
+        rejections=len(rejections),
+        rejection=_most_frequent(rejections),
+        seconds=one.train_seconds,
+        peak_bytes=one.peak_bytes,
         lacking=lacking,
         best_validation=one.best_validation,
         test=one.summary("test"),
@@ -120,16 +148,31 @@ def _row(one: Standing, lacking: int | None) -> Row:
     )
 
 
+def _deviation_percent(setting: Trial | None, facts: CellFacts) -> float | None:
+    size = facts.parameters if facts.parameters is not None else facts.task_parameters
+    return None if setting is None or size is None else 100 * (setting.parameters / size - 1)
+
+
+def _by_name(entries: Sequence[Entry]) -> dict[str, int]:
+    return {str(outcome): n for outcome, n in outcomes_of(entries).items()}
+
+
+def _most_frequent(reasons: Sequence[str]) -> str:
+    """The first of the reasons of which there are most, numbers aside: the widths in them differ from draw to draw."""
+    kinds = [re.sub(r"[^A-Za-z]+", " ", reason) for reason in reasons]
+    return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])] if reasons else ""
+
+
 def _ranked(rows: Sequence[Row], metric: MetricFacts) -> tuple[Row, ...]:
-    """Ranks by mean among complete rows; equal means share a rank."""
+    """Ranks by mean among complete, searched rows; equal means share a rank."""
     sign = 1 if metric.better == "lower" else -1
-    means = [row.test.mean for row in rows if row.complete and row.test is not None]
+    means = [row.test.mean for row in rows if row.ranks and row.test is not None]
     if not means:
         return tuple(rows)
     best = min(means, key=lambda mean: sign * mean)
 
     def ranked(row: Row) -> Row:
-        if not row.complete or row.test is None:
+        if not row.ranks or row.test is None:
             return row
         mean = row.test.mean
         rank = 1 + sum(sign * other < sign * mean for other in means)

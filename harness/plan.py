@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from string import ascii_lowercase, digits
 
 from harness.budget import Size, count_at, solve
@@ -25,7 +26,7 @@ from harness.records import (
     Training,
     digest_of,
 )
-from harness.registry import Registry
+from harness.registry import Registry, source_digest
 from harness.signature import Signature
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
@@ -73,7 +74,9 @@ class CellPlan:
         if self.facts.parameters is not None:
             return self.size(self.setting.params)
         count = count_at(self.model, self.signature, self.setting.widths, self.setting.params)
-        return Size(self.setting.widths, count, count.parameters, 0)
+        row = self.task.published()
+        size = row.parameters if row is not None and row.parameters is not None else count.parameters
+        return Size(self.setting.widths, count, size, allowed=math.inf)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,12 @@ def make_plan(study: Study, registry: Registry) -> Plan:
     """Every cell of a study.  StudyError, UnknownNameError or SpaceError where it cannot be run as written."""
     for model_entry in study.models:
         registry.model(model_entry.name)
+    for entry in study.tasks:
+        if study.protocol == "paper" and "parameters" in entry.model_fields_set:
+            raise StudyError(
+                f"study {study.name!r}: protocol paper trains published widths and reads no parameters = "
+                f'{entry.parameters!r} for {entry.name}; drop it, or set protocol = "fair"'
+            )
     tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
     models = [(_model_label(entry), entry) for entry in study.models]
     _check_labels("task", [label for label, _ in tasks])
@@ -119,6 +128,8 @@ def _plan_cell(
     setting = model.published(task.row()) if takes_published else None
     if takes_published and setting is None:
         return LeftOut(cell=cell, reason=f"no published setting of {model.name} for {task.row()}")
+    if setting is not None and study.protocol == "fair":
+        setting = _at_equal_terms(setting)
     signature = task.signature().with_embedding(setting.embedding if setting else None)
     space = cell_space(
         task, model, signature, shared=study.search.space, own=model_entry.space, where=f"study {study.name!r}, {cell}"
@@ -142,6 +153,7 @@ def _plan_cell(
         trials=0 if setting else study.budget.trials,
         repetitions=study.budget.repetitions,
         assumed=tuple(sorted(setting.assumed)) if setting else (),
+        setting="published" if study.protocol == "fair" and model_entry.setting == "published" else "searched",
         fingerprint={},
     )
     plan = CellPlan(
@@ -162,6 +174,14 @@ def _plan_cell(
     return replace(plan, facts=facts.model_copy(update={"fingerprint": fingerprint}))
 
 
+def _at_equal_terms(setting: Published) -> Published:
+    """A published setting beside searched ones: its architecture, optimiser, rate and clipping.
+
+    The embedding, the batch, the schedule and what is back-propagated are the same for every model of a task.
+    """
+    return replace(setting, embedding=None, optimisation=setting.optimisation.model_copy(update={"reduction": "mean"}))
+
+
 def _example(space: CellSpace) -> dict[str, ParamValue]:
     """Some configuration of a cell."""
     return space.build_params({name: at_unit(dimension, 0.5) for name, dimension in space.dimensions.items()})
@@ -175,9 +195,10 @@ def metric_facts(metric: Metric) -> MetricFacts:
 
 def _published_facts(task: Task, model: Model) -> dict[str, object]:
     row = task.published()
-    if row is None or model.name not in row.results:
+    if row is None:
         return {}
-    return {"published": row.results[model.name], "published_source": row.source}
+    result = {"published": row.results[model.name], "published_source": row.source} if model.name in row.results else {}
+    return {"task_parameters": row.parameters, **result}
 
 
 def _parameters(task: Task, entry: TaskEntry, study: Study) -> int:
@@ -244,6 +265,7 @@ def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
         "seed": study.search.seed,
         "data": dict(plan.data),
         "plugins": [plugin.model_dump(mode="json") for plugin in plan.plugins],
+        "code": [source_digest(type(plan.task)), source_digest(type(plan.model)), version("seqharness")],
     }
     if plan.setting is not None:
         parts["setting"] = _setting_parts(plan.setting)

@@ -230,6 +230,11 @@ class CellFacts(Record):
     metric: MetricFacts
     parameters: int | None
     """The parameter budget; None under protocol `paper`, where published widths stand as they are."""
+    task_parameters: int | None = None
+    """The size that is published for the task; None where none is."""
+    setting: Literal["searched", "published"] = "searched"
+    """`published`: a published setting beside the search of a fair study.  It was chosen with the test set in view, so
+    it is shown and not ranked; under protocol `paper` cells are ranked among themselves."""
     floor: float | None = None
     published: float | None = None
     published_source: str = ""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
@@ -62,6 +66,20 @@ class Registry:
                 where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {})
             )
             raise StudyError(f"task {name!r}: {text}") from error
+
+
+@lru_cache
+def source_digest(kind: type) -> str:
+    """SHA-256 over the Python files of the package that a class comes from: what an editable plugin's version hides."""
+    module = sys.modules[kind.__module__.partition(".")[0]]
+    if module.__file__ is None:
+        return ""
+    file = Path(module.__file__)
+    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(file.parent).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.ledger import Entry
 from harness.records import Cell, Manifest
 from harness.results import Mark, Standing, State, standing
-from harness.tracking import Status, Store, as_tracking_error, store_uri
+from harness.tracking import Status, Store, as_tracking_error
 
 
 class LedgerLike(Protocol):
@@ -30,10 +30,10 @@ class LedgerLike(Protocol):
 class Tracker:
     """Brings one study's runs in MLflow up to its ledger."""
 
-    def __init__(self, ledger: LedgerLike, uri: str | None = None) -> None:
-        """Touches nothing yet.  uri: of the store; None: `store_uri` beside the study's folder."""
+    def __init__(self, ledger: LedgerLike, uri: str) -> None:
+        """Touches nothing yet.  uri: of the store."""
         self.ledger = ledger
-        self.uri = uri if uri is not None else store_uri(ledger.folder.parent)
+        self.uri = uri
         self._reached: _Reached | None = None
 
     def pump(self) -> None:
@@ -68,7 +68,8 @@ class Tracker:
         for one in standings:
             if one not in reached.standings:
                 self._send_cell(store, one)
-        over = mark.ended == mark.total and all(one.state != "incomplete" for one in standings)
+        awaited = any(entry.result is None and entry.trial.key not in superseded for entry in entries)
+        over = not awaited and all(one.state != "incomplete" for one in standings)
         whole = content.mark_content(mark)
         store.bring(
             manifest.study_id,

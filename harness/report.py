@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 import pandas as pd
 
 from harness.comparison import Row, Section, compare
-from harness.records import LeftOut, MetricFacts, Outcome
+from harness.records import LeftOut, MetricFacts, Outcome, ParamValue
 from harness.results import StoredStudy
 from harness.statistics import Summary
 from harness.table import NOTHING, bold, count, escape, markdown_table, number, percent
 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
 """What the spread of a mean is over."""
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,16 @@ def _section_text(section: Section) -> str:
     unit = f" in {escape(metric.unit)}" if metric.unit else ""
     facts = [f"{escape(metric.name)}{unit}, {metric.better} is better"]
     facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
-    facts += [f"budget {count(section.parameters)} parameters"] if section.parameters is not None else []
+    facts += _size(section)
     table = markdown_table(_HEADER, [_cells(row) for row in section.rows])
     notes = "\n".join(f"- {note}" for note in _notes(section))
     return f"## {escape(section.task)}\n\n{'; '.join(facts)}.\n\n{table}\n\n{notes}"
+
+
+def _size(section: Section) -> list[str]:
+    if section.parameters is not None:
+        return [f"budget {count(section.parameters)} parameters"]
+    return [f"published size {count(section.task_parameters)} parameters"] if section.task_parameters else []
 
 
 def _cells(row: Row) -> list[str]:
@@ -124,7 +132,7 @@ def _cells(row: Row) -> list[str]:
         _rank(row),
         _test(row),
         number(row.test.std if row.test is not None else None),
-        f"{n}/{row.repetitions_granted}",
+        f"{n}/{row.repetitions_granted}{_lost(row.repetition_outcomes)}",
         number(row.last3.mean if row.last3 is not None else None),
         number(row.best_validation),
         count(row.parameters),
@@ -135,6 +143,8 @@ def _cells(row: Row) -> list[str]:
 
 
 def _rank(row: Row) -> str:
+    if row.setting == "published":
+        return "published" if row.complete else f"published, {row.standing}"
     if row.rank is None:
         return row.standing
     return f"{row.rank} (≈ 1)" if row.equivalent else str(row.rank)
@@ -151,11 +161,13 @@ def _test(row: Row) -> str:
 
 
 def _search(row: Row) -> str:
-    return f"{row.search_ended}/{row.search_granted}{_lost(row)}" if row.search_granted else NOTHING
+    if not row.search_granted:
+        return NOTHING
+    return f"{row.search_ended}/{row.search_granted}{_lost(row.search_outcomes)}"
 
 
-def _lost(row: Row) -> str:
-    lost = [f"{n} {outcome}" for outcome, n in row.outcomes.items() if outcome != "complete"]
+def _lost(outcomes: Mapping[str, int]) -> str:
+    lost = [f"{n} {outcome}" for outcome, n in outcomes.items() if outcome != "complete"]
     return f" ({', '.join(lost)})" if lost else ""
 
 
@@ -171,6 +183,12 @@ def _notes(section: Section) -> list[str]:
     sources = dict.fromkeys(row.published_source for row in section.rows if row.published is not None)
     if sources:
         notes.append(f"published: {escape('; '.join(sources))}.")
+    if section.parameters is None and any(row.deviation_percent is not None for row in section.rows):
+        notes.append("off budget: from the task's published size, since published widths stand as they are.")
+    if any(row.setting == "published" for row in section.rows):
+        notes.append(
+            "rank “published”: a published setting beside the search, chosen with the test set in view and not ranked."
+        )
     for row in section.rows:
         notes += [f"{escape(row.model)}: {note}" for note in _row_notes(row, section.metric)]
     return notes
@@ -184,7 +202,8 @@ def _spread(metric: MetricFacts) -> str:
 
 
 def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
-    notes = []
+    measured = [*_dimensions(row), *_cost(row), *_rejected(row)]
+    notes = [f"{'; '.join(measured)}."] if measured else []
     if row.reason and row.state != "failed":
         notes.append(f"{escape(row.reason)}.")
     if row.test is not None and row.test.scale != metric.scale:
@@ -197,6 +216,33 @@ def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
     if row.assumed:
         notes.append(f"assumed, since its source does not state them: {escape(', '.join(row.assumed))}.")
     return notes
+
+
+def _dimensions(row: Row) -> list[str]:
+    pairs = ", ".join(escape(f"{name}={_value(value)}") for name, value in row.dimensions.items())
+    if not pairs:
+        return []
+    if not row.search_granted:
+        return [f"published setting {pairs}"]
+    return [f"{'winner' if row.search_ended >= row.search_granted else 'best so far'} {pairs}"]
+
+
+def _value(value: ParamValue) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _cost(row: Row) -> list[str]:
+    seconds = [f"{number(row.seconds)} s of training"] if row.seconds else []
+    return [*seconds, f"peak memory {number(row.peak_bytes / GIB)} GiB"] if row.peak_bytes is not None else seconds
+
+
+def _rejected(row: Row) -> list[str]:
+    if not row.rejections:
+        return []
+    draws = "1 draw rejected" if row.rejections == 1 else f"{row.rejections} draws rejected, most often"
+    return [f"{draws}: {escape(row.rejection)}"]
 
 
 def to_csv(report: Report) -> str:
@@ -220,15 +266,15 @@ def to_csv(report: Report) -> str:
 
 
 _OF_ROW = (
-    "model", "state", "rank", "equivalent", "reason", "parameters", "deviation_percent", "search_ended",
+    "model", "setting", "state", "rank", "equivalent", "reason", "parameters", "deviation_percent", "search_ended",
     "search_granted", "repetitions_ended", "repetitions_granted", "lacking", "best_validation", "published",
-    "published_source", "superseded", "test_opened",
+    "published_source", "superseded", "test_opened", "seconds", "peak_bytes", "rejections",
 )  # fmt: skip
 _OF_SUMMARY = ("n", "mean", "median", "std", "low", "high", "scale")
 _OUTCOMES = get_args(Outcome)
 CSV_COLUMNS = (
-    "study_id", "task", "metric", "unit", "better", "floor", "budget", *_OF_ROW, "assumed",
-    *(f"outcome_{outcome}" for outcome in _OUTCOMES),
+    "study_id", "task", "metric", "unit", "better", "floor", "budget", "task_parameters", *_OF_ROW, "assumed",
+    *(f"{phase}_{outcome}" for phase in ("search", "repetitions") for outcome in _OUTCOMES),
     *(f"{part}_{name}" for part in ("test", "last3") for name in _OF_SUMMARY),
 )  # fmt: skip
 
@@ -242,9 +288,11 @@ def _csv_line(report: Report, section: Section, row: Row) -> dict[str, object]:
         "better": section.metric.better,
         "floor": section.floor,
         "budget": section.parameters,
+        "task_parameters": section.task_parameters,
         **{name: getattr(row, name) for name in _OF_ROW},
         "assumed": " ".join(row.assumed),
-        **{f"outcome_{outcome}": row.outcomes.get(outcome, 0) for outcome in _OUTCOMES},
+        **{f"search_{outcome}": row.search_outcomes.get(outcome, 0) for outcome in _OUTCOMES},
+        **{f"repetitions_{outcome}": row.repetition_outcomes.get(outcome, 0) for outcome in _OUTCOMES},
         **_csv_summary("test", row.test),
         **_csv_summary("last3", row.last3),
     }

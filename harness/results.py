@@ -85,7 +85,7 @@ class Standing:
     @property
     def outcomes(self) -> Counter[Outcome]:
         """Of search trials and the present finals."""
-        return Counter(entry.result.outcome for entry in (*self.search, *self.finals) if entry.result is not None)
+        return outcomes_of((*self.search, *self.finals))
 
     @property
     def search_ended(self) -> int:
@@ -119,15 +119,10 @@ class Standing:
 
     @property
     def reason(self) -> str:
-        """Outcomes other than complete, most frequent first, and what the first of them said; '' where all are."""
-        lost = Counter({outcome: n for outcome, n in self.outcomes.items() if outcome != "complete"})
-        said = [
-            entry.result.reason
-            for entry in (*self.search, *self.finals)
-            if entry.result is not None and entry.result.outcome != "complete" and entry.result.reason
-        ]
-        counts = ", ".join(f"{n} {outcome}" for outcome, n in lost.most_common())
-        return ": ".join([counts, *said[:1]]) if counts else ""
+        """Of the search, then of the repetitions: outcomes other than complete, most frequent first, and what the
+        first of them said; '' where all are complete."""
+        search, finals = _lost(self.search), _lost(self.finals)
+        return "; ".join([*([search] if search else []), *([f"repetitions: {finals}"] if finals else [])])
 
     @property
     def setting(self) -> Trial | None:
@@ -145,6 +140,22 @@ class Standing:
         """How often the test split was scored, superseded finals included."""
         return sum(entry.result.test_opened for entry in (*self.finals, *self.superseded) if entry.result is not None)
 
+    @property
+    def train_seconds(self) -> float:
+        """Training and evaluation of all trials, superseded finals included."""
+        return sum(entry.result.train_seconds for entry in self.entries if entry.result is not None)
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """Largest of any trial; None where none has told it."""
+        peaks = (entry.result.peak_bytes for entry in self.entries if entry.result is not None)
+        return max((peak for peak in peaks if peak is not None), default=None)
+
+    @property
+    def rejections(self) -> tuple[str, ...]:
+        """Why draws of the search were rejected before training, a reason a draw."""
+        return tuple(reason for entry in self.search for reason in entry.trial.rejections)
+
     def scores(self, weights: str) -> list[float]:
         """The cell's metric of complete finals, by repetition; `weights`: 'test' or 'test-last3'."""
         results = [entry.result for entry in self.finals if entry.result is not None]
@@ -161,6 +172,21 @@ class Standing:
         positive = all(score > 0 for score in scores)
         scale: Scale = self.facts.metric.scale if positive else "linear"
         return summarise(scores, scale) if scores else None
+
+
+def outcomes_of(entries: Iterable[Entry]) -> Counter[Outcome]:
+    """How many of the trials that have ended came to each outcome."""
+    return Counter(entry.result.outcome for entry in entries if entry.result is not None)
+
+
+def _lost(entries: Sequence[Entry]) -> str:
+    outcomes = outcomes_of(entries)
+    del outcomes["complete"]
+    if not outcomes:
+        return ""
+    lost = [entry.result for entry in entries if entry.result is not None and entry.result.outcome != "complete"]
+    said = [result.reason for result in lost if result.reason]
+    return ": ".join([", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common()), *said[:1]])
 
 
 def standing(facts: CellFacts, entries: Iterable[Entry]) -> Standing:

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.lease import Lease
 from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
-from harness.records import Manifest, Point, Resources, Trial, TrialResult
+from harness.records import CellFacts, Manifest, Point, Resources, Trial, TrialResult
 from harness.search import CellState, Dealer
 from harness.study import Study, study_toml
 from harness.trial import Desk, environment_versions
@@ -29,6 +29,9 @@ DEATHS_WITHOUT_PROGRESS = 2
 """A trial whose worker died so often with nothing new on its curve is taken to be the cause."""
 MOST_DEATHS = 10
 """A trial whose worker died so often ends as failed, whatever the cause."""
+
+OF_A_TASK = ("task options", "training", "parameters", "data")
+"""What of a fingerprint is the same in every cell of a task under `fair`, whenever the cell was begun."""
 
 Execute = Callable[[Desk], None]
 
@@ -60,13 +63,17 @@ class Runner:
     def __post_init__(self) -> None:
         self.plan = make_plan(self.study, self.loaded.registry)
         self.folder = (self.runs / self.study.name).resolve()
+        self._checked = False
 
     def check(self) -> None:
         """Raise for a budget that no width meets or data that are not there, before a folder is made."""
+        if self._checked:
+            return
         for plan in self.plan.cells:
             state = self._state(plan, study_id="unwritten")
             _ = state.search_trial(0) if plan.setting is None else plan.published_size()
         verify_all([file for plan in self.plan.cells for file in plan.task.files()])
+        self._checked = True
 
     def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> Outcome:
         """Begin or continue the study, until it is finished or interrupted.  `listeners` hear its lifecycle hooks."""
@@ -125,13 +132,14 @@ class Runner:
     def _manifest(self, before: Manifest | None) -> Manifest:
         """This study's manifest; cells of earlier runs that this one does not name stay in it."""
         cells = tuple(plan.facts for plan in self.plan.cells)
+        left_out = self.plan.left_out
+        data = {name: digest for plan in self.plan.cells for name, digest in plan.data.items()}
         if before is not None:
-            planned = {facts.cell: facts for facts in cells}
-            for facts in before.cells:
-                now = planned.get(facts.cell)
-                if now is not None and now.fingerprint != facts.fingerprint:
-                    raise LedgerError(_changed(self.folder, str(facts.cell), facts.fingerprint, now.fingerprint))
+            self._check_continues(before, cells)
+            planned = {facts.cell for facts in cells} | {left.cell for left in left_out}
             cells = (*(facts for facts in before.cells if facts.cell not in planned), *cells)
+            left_out = (*(left for left in before.left_out if left.cell not in planned), *left_out)
+            data = {**before.data, **data}
         return Manifest(
             study=self.study.name,
             study_id=before.study_id if before else uuid.uuid4().hex[:12],
@@ -140,13 +148,29 @@ class Runner:
             sampler=self.study.search.sampler,
             seed=self.study.search.seed,
             cells=cells,
-            left_out=self.plan.left_out,
+            left_out=left_out,
             plugins=self.loaded.registry.plugins,
             versions=environment_versions(),
             machine=machine(),
             git=_git_commit(),
-            data={name: digest for plan in self.plan.cells for name, digest in plan.data.items()},
+            data=data,
         )
+
+    def _check_continues(self, before: Manifest, cells: Sequence[CellFacts]) -> None:
+        """Refuse to add to a study what could not be compared with what it holds."""
+        study = self.study
+        now = {"protocol": study.protocol, "sampler": study.search.sampler, "seed": study.search.seed}
+        was = {name: getattr(before, name) for name in now}
+        if now != was:
+            raise LedgerError(_changed(self.folder, "the study", was, now))
+        for facts in cells:
+            for old in before.cells:
+                if old.cell == facts.cell and old.fingerprint != facts.fingerprint:
+                    raise LedgerError(_changed(self.folder, str(facts.cell), old.fingerprint, facts.fingerprint))
+                if study.protocol == "fair" and old.cell.task == facts.cell.task:
+                    one, other = ({name: f.fingerprint.get(name) for name in OF_A_TASK} for f in (old, facts))
+                    if one != other:
+                        raise LedgerError(_changed(self.folder, str(old.cell), one, other))
 
     def _state(self, plan: CellPlan, study_id: str) -> CellState:
         search = self.study.search
@@ -309,7 +333,7 @@ def _set_aside(folder: Path) -> None:
         raise LedgerError(f"{kept}: the earlier study cannot be set aside ({error.strerror})") from error
 
 
-def _changed(folder: Path, cell: str, before: dict[str, str], now: dict[str, str]) -> str:
+def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return (
         f"{folder}: {cell} was begun with other {', '.join(names)}; its trials cannot be continued. "

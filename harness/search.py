@@ -146,13 +146,19 @@ class CellState:
         history = self.searched
         first = 1 + max((entry.trial.draw or 0 for entry in history), default=-1)
         rejections: list[str] = []
+        refused: dict[str, str] = {}
         for draw, params in self._draws(first, history):
             build = plan.space.build_params(params)
+            # Dropout alters no count: an architecture that was refused once need not be solved again.
+            architecture = repr([params[name] for name in plan.space.architecture])
             try:
-                size = plan.size(build)
+                size = plan.size(build) if architecture not in refused else None
             except BudgetError as error:
-                rejections.append(str(error))
+                refused[architecture] = str(error)
+            if architecture in refused:
+                rejections.append(refused[architecture])
                 continue
+            assert size is not None  # its architecture was not refused
             return self._trial(
                 phase="search",
                 number=number,

@@ -70,7 +70,8 @@ def cell_space(
         if name not in common:
             hint = did_you_mean(name, common)
             raise SpaceError(f"{where}: no model shares a dimension {name!r};{hint} Shared: {', '.join(common)}")
-        common[name] = restrict(common[name], given, f"{where}: {name!r}")
+        within = CategoricalDistribution(list(REFERENCE_RATES)) if name == "optimizer" else common[name]
+        common[name] = restrict(within, given, f"{where}: {name!r}")
     for name, given in own.items():
         if name in common:
             raise SpaceError(f"{where}: {name!r} is the same for every model; set it under search.space")

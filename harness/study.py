@@ -121,9 +121,14 @@ def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[
 
 
 def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
-    """The study's entry for each name or label; a name it lacks stands for that model with its whole space."""
-    known = [(_label_of(entry), entry) for entry in entries] if isinstance(entries, list) else []
-    return [next((entry for label, entry in known if label == name), name) for name in names]
+    """The study's entries of each label, else of each name; a name it lacks stands for that model, unrestricted."""
+    known = entries if isinstance(entries, list) else []
+    chosen: list[Any] = []
+    for name in names:
+        of_label = [entry for entry in known if _label_of(entry) == name]
+        of_name = [entry for entry in known if isinstance(entry, dict) and entry.get("name") == name]
+        chosen += of_label or of_name or [name]
+    return chosen
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:

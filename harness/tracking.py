@@ -313,6 +313,8 @@ def as_tracking_error(uri: str) -> Iterator[None]:
     """Whatever a store raises that cannot be reached, written or read, as a TrackingError."""
     try:
         yield
+    except ImportError as error:
+        raise TrackingError(f"{_public(uri)}: this store needs a driver ({error}); install it with pip") from error
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         what = content.cut(_public((str(error).splitlines() or [type(error).__name__])[0]), 300)
         raise TrackingError(

@@ -22,7 +22,7 @@ import torch
 from harness import checkpoint
 from harness.data import locate
 from harness.dataset import Dataset, Split
-from harness.errors import CheckpointError, PluginError
+from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.model import Scan
 from harness.network import Network, build_network, receptive_field
 from harness.plugins import load_plugins
@@ -99,6 +99,11 @@ class Worker:
                 "install the same versions everywhere"
             )
 
+    def _forget_other_draws(self, key: tuple[str, ...]) -> None:
+        """A final trial has data of its own: no later trial of this worker reads those of another repetition."""
+        for known in [known for known in self._datasets if known[:-1] == key[:-1]]:
+            del self._datasets[known]
+
     def start(self, trial: Trial, attempt: int) -> ActiveTrial:
         return ActiveTrial(self, trial, attempt)
 
@@ -108,6 +113,7 @@ class Worker:
         data_seed = "" if split == "test" else str(seeds.data)
         key = (task.name, task.model_dump_json(), split, str(seeds.fixed), data_seed)
         if key not in self._datasets:
+            self._forget_other_draws(key)
             paths = {file.name: locate(file) for file in task.files()}
             self._datasets[key] = task.load(split, seeds, paths)
             while len(self._datasets) > DATASETS_KEPT:
@@ -143,8 +149,8 @@ class ActiveTrial:
             if run.seconds - self._saved_at >= CHECKPOINT_SECONDS:
                 self.save()
             return self._progress(None)
-        except CheckpointError:
-            raise  # the disk's fault, not the trial's
+        except (CheckpointError, ClusterError, DataError):
+            raise  # the machine's fault, not the trial's: it spends no budget
         # The trial border: a stranger's model or task may raise anything, and the study goes on.
         except Exception as error:  # noqa: BLE001
             return self._progress(self._failure(error))
@@ -323,7 +329,9 @@ def _device(resources: Resources) -> torch.device:
         torch.set_num_threads(1)  # trials share the cores; barriers between their threads cost more than they gain
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise RuntimeError("the study asks for a GPU, and torch finds no CUDA device on this worker")
+        raise ClusterError(
+            f"the study asks for a GPU, and torch finds no CUDA device on {socket.gethostname()}; set resources.gpu = 0"
+        )
     return torch.device("cuda")
 
 

@@ -167,7 +167,7 @@ BAD = {
     "no such file": (["run", "nothing.toml"], "no such file"),
     "not TOML": (["run", "broken.toml"], "not a TOML file"),
     "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be made"),
-    "report of nothing": (["report", "nothing"], "nothing"),
+    "report of nothing": (["report", "nothing"], "no such store"),
     "sync of nothing": (["sync", "nothing"], "no such study"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),
     "show": (["show", "toy-sim"], "did you mean 'toy-sum'?"),

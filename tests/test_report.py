@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.comparison import Row
 from harness.ledger import Entry
+from harness.plan import make_plan
 from harness.records import (
     Cell,
     CellFacts,
@@ -27,10 +28,12 @@ from harness.records import (
     Trial,
     TrialResult,
 )
+from harness.registry import Registry
 from harness.report import CSV_COLUMNS, build_report, build_table, to_csv, to_markdown
 from harness.results import Mark, StoredStudy, standing
 from harness.seeds import Seeds
 from harness.table import escape, number
+from tests.conftest import MakeStudy
 
 LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=0.5, scale="log")
 ACCURACY = MetricFacts(name="accuracy", unit="%", better="higher", margin=0.5)
@@ -186,6 +189,47 @@ def test_equal_means_share_a_rank() -> None:
     assert {model: row.rank for model, row in rows(study).items()} == {"a": 1, "b": 1, "c": 3}
 
 
+def test_published_setting_of_a_fair_study_is_shown_and_shifts_no_rank() -> None:
+    cells = [facts(model, ACCURACY) for model in ("best", "near", "far")]
+    scores = ([90.0, 90.0], [89.75, 89.75], [89.0, 89.0])
+    entries = [entry for one, score in zip(cells, scores, strict=True) for entry in cell_of(one, score)]
+    shown = facts("best-published", ACCURACY, trials=0).model_copy(update={"setting": "published"})
+    study = stored([*cells, shown], [*entries, *repeated(shown.cell, None, [99.0, 99.0], ACCURACY)])
+    found = {model: (row.rank, row.equivalent) for model, row in rows(study).items()}
+    assert found == {"best": (1, False), "near": (2, True), "far": (3, False), "best-published": (None, False)}
+    markdown = to_markdown(build_report(study))
+    assert line_of(markdown, "best-published")[1:3] == ["published", "99.00 [99.00, 99.00]"]
+    assert line_of(markdown, "best")[2].startswith("**90.00**")
+    assert "beside the search, chosen with the test set in view and not ranked" in markdown
+    lines = csv.DictReader(io.StringIO(to_csv(build_report(study))))
+    assert [(line["setting"], line["rank"]) for line in lines][-2:] == [("searched", "3"), ("published", "")]
+
+
+def test_published_setting_that_waits_for_repetitions_says_so() -> None:
+    one = facts("tcn", trials=0).model_copy(update={"setting": "published"})
+    study = stored([one], repeated(one.cell, None, [0.01]))
+    assert line_of(to_markdown(build_report(study)), "tcn")[1] == "published, incomplete 1/2"
+
+
+@pytest.mark.parametrize(("protocol", "setting"), [("fair", "published"), ("paper", "searched")])
+def test_plan_marks_a_published_setting_beside_a_search(
+    toy_registry: Registry, toy_study: MakeStudy, protocol: str, setting: str
+) -> None:
+    model = {"name": "toy-ema", "setting": "published"}
+    (plan,) = make_plan(toy_study(protocol=protocol, models=[model], tasks=[{"name": "toy-sum"}]), toy_registry).cells
+    assert (plan.facts.setting, plan.facts.task_parameters) == (setting, 161)
+
+
+def test_plan_marks_what_it_searches_and_knows_the_size_of_the_task(
+    toy_registry: Registry, toy_study: MakeStudy
+) -> None:
+    sizes = {"toy-sum": 161, "toy-sum-length-9": None}
+    tasks = [{"name": "toy-sum", "parameters": 200}, {"name": "toy-sum", "length": 9, "parameters": 200}]
+    plan = make_plan(toy_study(models=["toy-stack"], tasks=tasks), toy_registry)
+    assert {one.cell.task: one.facts.task_parameters for one in plan.cells} == sizes
+    assert {one.facts.setting for one in plan.cells} == {"searched"}
+
+
 def test_every_spread_says_what_varies() -> None:
     for metric, scale in ((LOSS, "geometric"), (ACCURACY, "mean, std and Student's t")):
         one = facts("tcn", metric)
@@ -248,7 +292,90 @@ def test_cell_with_a_repetition_lost_is_not_ranked() -> None:
     study = stored([one], [*entries[:3], lost])
     row = rows(study)["tcn"]
     assert (row.state, row.rank, row.standing) == ("partial", None, "1 of 2 repetitions have a score")
-    assert "tcn: 1 out-of-memory: 17 GiB." in to_markdown(build_report(study))
+    markdown = to_markdown(build_report(study))
+    assert "tcn: repetitions: 1 out-of-memory: 17 GiB." in markdown
+    cells = line_of(markdown, "tcn")
+    assert (cells[4], cells[9]) == ("1/2 (1 out-of-memory)", "2/2")
+
+
+def test_losses_are_counted_by_phase() -> None:
+    one = facts("tcn", trials=3)
+    finals = repeated(one.cell, 0, [0.01, 0.04])
+    lost = replace(finals[1], result=TrialResult(outcome="diverged", reason="nan in a final"))
+    study = stored([one], [*searched(one.cell, [0.1, None, None], "failed", "no draw"), finals[0], lost])
+    report = build_report(study)
+    cells = line_of(to_markdown(report), "tcn")
+    assert (cells[4], cells[9]) == ("1/2 (1 diverged)", "3/3 (2 failed)")
+    assert "- tcn: 2 failed: no draw; repetitions: 1 diverged: nan in a final." in to_markdown(report)
+    (line,) = csv.DictReader(io.StringIO(to_csv(report)))
+    wanted = {"search_complete": "1", "search_failed": "2", "search_diverged": "0"}
+    assert (wanted | {"repetitions_complete": "1", "repetitions_failed": "0", "repetitions_diverged": "1"}).items() <= (
+        line.items()
+    )
+
+
+def measured(entry: Entry, seconds: float, peak_bytes: int | None, rejections: tuple[str, ...] = ()) -> Entry:
+    assert entry.result is not None
+    params = {"kernel_size": 3 + entry.trial.number, "factor": 1 / 3, "clip": None, "bias": True}
+    return replace(
+        entry,
+        trial=entry.trial.model_copy(update={"params": params, "rejections": rejections}),
+        result=entry.result.model_copy(update={"train_seconds": seconds, "peak_bytes": peak_bytes}),
+    )
+
+
+def test_notes_tell_the_winners_dimensions_the_cost_and_the_rejected_draws() -> None:
+    one = facts("tcn")
+    first, best, *finals = cell_of(one, [0.01, 0.04])
+    wide = [f"no width meets 1,000 parameters: widths {width} have {width**2}" for width in (31, 33)]
+    entries = [
+        measured(first, 10.0, 2**29, ("1 layers reach 2 steps", wide[0])),
+        measured(best, 20.5, 3 * 2**29, (wide[1],)),
+        *(measured(final, 30.0, None) for final in finals),
+    ]
+    report = build_report(stored([one], entries))
+    assert (
+        "- tcn: winner kernel_size=4, factor=0.3333, clip=none, bias=true; 90.50 s of training; "
+        "peak memory 1.500 GiB; 3 draws rejected, most often: "
+        "no width meets 1,000 parameters: widths 31 have 961.\n"
+    ) in to_markdown(report)
+    (line,) = csv.DictReader(io.StringIO(to_csv(report)))
+    assert (line["seconds"], line["peak_bytes"], line["rejections"]) == ("90.5", str(3 * 2**29), "3")
+
+
+def test_cost_counts_superseded_repetitions() -> None:
+    one = facts("tcn")
+    old = [measured(entry, 7.0, 2**31) for entry in repeated(one.cell, 0, [9.0])]
+    row = rows(stored([one], [*cell_of(one, [0.01, 0.04]), *old]))["tcn"]
+    assert (row.superseded, row.seconds, row.peak_bytes) == (1, 7.0, 2**31)
+
+
+def test_best_of_a_search_in_progress_is_not_called_a_winner() -> None:
+    one = facts("tcn", trials=3)
+    entries = [measured(entry, 1.0, None) for entry in searched(one.cell, [0.2])]
+    markdown = to_markdown(build_report(stored([one], entries)))
+    assert "- tcn: best so far kernel_size=3, factor=0.3333, clip=none, bias=true; 1.000 s of training.\n" in markdown
+
+
+def test_published_widths_are_compared_with_the_published_size_of_the_task() -> None:
+    one = facts("lstm", trials=0).model_copy(update={"parameters": None, "task_parameters": 480})
+    entries = [measured(entry, 1.0, None) for entry in repeated(one.cell, None, [0.01, 0.04])]
+    report = build_report(stored([one], entries))
+    markdown = to_markdown(report)
+    assert line_of(markdown, "lstm")[7:9] == ["1,010", "+110.42 %"]
+    assert "; published size 480 parameters." in markdown
+    assert "off budget: from the task's published size" in markdown
+    assert "- lstm: published setting kernel_size=3" in markdown
+    (line,) = csv.DictReader(io.StringIO(to_csv(report)))
+    assert (line["budget"], line["task_parameters"]) == ("", "480")
+    assert float(line["deviation_percent"]) == pytest.approx(100 * (1010 / 480 - 1))
+
+
+def test_budget_comes_before_the_published_size_of_the_task() -> None:
+    one = facts("tcn").model_copy(update={"task_parameters": 480})
+    markdown = to_markdown(build_report(stored([one], cell_of(one, [0.01, 0.04]))))
+    assert line_of(markdown, "tcn")[8] == "+1.00 %"
+    assert "published size" not in markdown
 
 
 def test_published_setting_needs_no_search() -> None:
@@ -310,6 +437,8 @@ def test_strings_of_others_cannot_break_the_page() -> None:
         *searched(one.cell, [0.1, None], outcome="failed", reason=evil),
         *repeated(one.cell, 0, [0.1, 0.2], metric),
     ]
+    strange = {"params": {evil: evil}, "rejections": (evil,)}
+    entries[0] = replace(entries[0], trial=entries[0].trial.model_copy(update=strange))
     markdown = to_markdown(build_report(stored([one], entries, study=evil)))
     assert "<" not in markdown
     assert "@" not in markdown
@@ -345,7 +474,7 @@ def test_csv_has_a_line_a_cell_at_full_precision() -> None:
     )
     assert [list(line) for line in lines] == [list(CSV_COLUMNS)] * 2
     assert float(lines[0]["test_mean"]) == pytest.approx(sum(scores) / 2, rel=1e-15)
-    wanted = {"task": "copy", "model": "tcn", "state": "complete", "rank": "1", "outcome_complete": "4", "test_n": "2"}
+    wanted = {"task": "copy", "model": "tcn", "state": "complete", "rank": "1", "search_complete": "2", "test_n": "2"}
     assert wanted.items() <= lines[0].items()
     assert (lines[1]["model"], lines[1]["state"], lines[1]["reason"]) == ("rnn", "left-out", "'=cmd()")
 

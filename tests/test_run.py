@@ -386,16 +386,21 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_continues(
 # ---- what may change, and what not
 
 
+def _begun_with_other(names: str) -> str:
+    return names if names.startswith("the study") else f"toy-sum/toy-ema was begun with other {names}"
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"search": {"seed": 1}}, "seed"),
-        ({"search": {"sampler": "tpe"}}, "sampler"),
+        ({"search": {"seed": 1}}, "the study was begun with other seed"),
+        ({"search": {"sampler": "tpe"}}, "the study was begun with other sampler"),
+        ({"protocol": "paper"}, "the study was begun with other protocol"),
         ({"training": {"updates": 9, "batch_size": 8, "evaluations": 2}}, "training"),
         ({"budget": {"trials": 2, "repetitions": 2, "tolerance": 0.2}}, "tolerance"),
         ({"tasks": [{"name": "toy-sum", "parameters": 150}]}, "parameters"),
         ({"tasks": [{"name": "toy-sum", "parameters": 161, "length": 5, "as": "toy-sum"}]}, "task options"),
-        ({"search": {"seed": 1, "space": {"optimizer": "adam"}}}, "seed, space"),
+        ({"search": {"space": {"optimizer": "adam"}}}, "space"),
     ],
 )
 def test_other_settings_are_refused_by_name_and_change_nothing(
@@ -403,10 +408,18 @@ def test_other_settings_are_refused_by_name_and_change_nothing(
 ) -> None:
     folder = launch(toy_study()).folder
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    with pytest.raises(LedgerError, match=f"toy-sum/toy-ema was begun with other {names}; .*--fresh") as caught:
+    with pytest.raises(LedgerError, match=f"{_begun_with_other(names)}; .*--fresh") as caught:
         launch(toy_study(**change))
     assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_model_added_at_another_budget_is_refused(launch: Launch, toy_study: MakeStudy) -> None:
+    """Else one table would rank models of unequal size."""
+    launch(toy_study())
+    smaller = toy_study(models=["toy-stack"], tasks=[{"name": "toy-sum", "parameters": 80}])
+    with pytest.raises(LedgerError, match="toy-sum/toy-ema was begun with other parameters; .*--fresh"):
+        launch(smaller)
 
 
 def test_another_version_of_a_plugin_is_refused(toy_study: MakeStudy, launch: Launch, toy_loaded: Loaded) -> None:

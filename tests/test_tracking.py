@@ -513,6 +513,21 @@ def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: s
     assert set(trials[trials["superseded"]]["key"]) == {f"{prefix}/0", f"{prefix}/1"}
 
 
+def test_superseded_final_that_never_ended_does_not_keep_the_study_running(book: Book, uri: str) -> None:
+    old = Entry(trial(TCN, "final", 2, trial(number=0).key), 1)
+    book.held = (*book.held, old)
+    Tracker(book, uri).pump()
+    held = stored_runs(uri)
+    assert held[old.trial.key].data.tags[content.SUPERSEDED] == "true"
+    assert held["s1"].info.status == "FINISHED"
+
+
+def test_trial_that_has_not_ended_keeps_the_study_running(book: Book, uri: str) -> None:
+    book.held = (*book.held, Entry(trial(TCN, "final", 2, trial(number=1).key), 1))
+    Tracker(book, uri).pump()
+    assert stored_runs(uri)["s1"].info.status == "RUNNING"
+
+
 def test_cell_that_is_granted_more_runs_again(book: Book, uri: str) -> None:
     Tracker(book, uri).pump()
     again = facts(TCN, repetitions=3).model_copy(update={"published": 4e-5})  # MLflow refuses a param that changes

@@ -190,15 +190,25 @@ def test_data_are_loaded_once_for_trials_that_share_them(worker: Worker, search_
 
 
 def test_a_worker_keeps_only_so_many_splits(worker: Worker, search_trial: Trial) -> None:
-    for stream in range(trial.DATASETS_KEPT):
-        seeded = of_task(search_trial, Watched, seeds=Seeds.of(0, stream), number=stream)
-        finish(worker.start(seeded, 1))
+    def train(length: int) -> None:
+        watched = of_task(search_trial, Watched)
+        task = watched.task.model_copy(update={"options": {"length": length}})
+        finish(worker.start(watched.model_copy(update={"task": task, "number": length}), 1))
+
+    lengths = range(3, 3 + trial.DATASETS_KEPT // 2 + 1)
+    for length in lengths:
+        train(length)
     OPENED.clear()
-    finish(worker.start(of_task(search_trial, Watched, seeds=Seeds.of(0, 0)), 2))
-    assert OPENED == ["train", "validation"]
-    OPENED.clear()
-    finish(worker.start(of_task(search_trial, Watched, seeds=Seeds.of(0, trial.DATASETS_KEPT - 1)), 2))
+    train(lengths[-1])
     assert OPENED == []
+    train(lengths[0])
+    assert OPENED == ["train", "validation"]
+
+
+def test_a_worker_forgets_the_data_of_another_repetition(worker: Worker, search_trial: Trial) -> None:
+    for stream in (0, 1, 0):
+        finish(worker.start(of_task(search_trial, Watched, seeds=Seeds.of(0, stream), number=stream), 1))
+    assert OPENED == ["train", "validation"] * 3
 
 
 def test_a_result_states_its_score_and_how_it_ran(worker: Worker, search_trial: Trial) -> None:

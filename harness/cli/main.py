@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StudyError
 
 app = typer.Typer(
     name="harness",
@@ -68,6 +68,10 @@ def run(
     """
     from harness.cli import running
 
+    if serial and address is not None:
+        raise StudyError("--serial trains in this process and --address on a cluster; give one of them")
+    if storage is not None and address is None:
+        raise StudyError("--storage is the folder that a cluster shares; give --address too, or --runs")
     code = running.run(
         running.read(study, set_, models), runs=storage or runs, fresh=fresh, serial=serial, address=address
     )

@@ -47,7 +47,7 @@ def show_plan(study: Study, draws: int) -> None:
     plan = make_plan(study, loaded.registry)
     console = Console(width=None if Console().is_terminal else 200)
     table = Table(title=escape(f"{study.name}: protocol {study.protocol}, {study.search.sampler} search"))
-    right = ("budget", "parameters", "deviation", "bare", "sees / needs", "updates", "trials", "estimate")
+    right = ("budget", "parameters", "deviation", "bare", "sees / needs", "updates (epochs)", "trials", "estimate")
     for heading in ("task", "model", "widths", *right, "first draw" if draws == 1 else "draw"):
         table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     total = 0.0
@@ -70,7 +70,7 @@ def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[Planned
     if cell.setting is not None:
         yield _planned(cell, dict(cell.setting.params), cell.published_size())
         return
-    state = CellState(cell, study_id="plan", seed=study.search.seed, sampler="random")
+    state = CellState(cell, study_id="plan", seed=study.search.seed, sampler=study.search.sampler)
     for number in range(draws):
         trial = state.search_trial(number)
         state.remember(trial)
@@ -93,6 +93,7 @@ def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
 
 def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
     size, facts = planned.size, cell.facts
+    epochs = cell.training.updates / cell.task.updates_per_epoch(cell.training.batch_size)
     return [
         escape(facts.cell.task) if first else "",
         escape(facts.cell.model) if first else "",
@@ -102,7 +103,7 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
         f"{size.deviation:+.2%}",
         f"{size.bare_deviation:+.2%}",
         planned.receptive_field,
-        f"{cell.training.updates:,}",
+        f"{cell.training.updates:,} ({epochs:.3g})",
         f"{facts.trials} + {facts.repetitions}",
         duration_text(cell_seconds(cell, planned)),
         escape(params_text(planned.params)),

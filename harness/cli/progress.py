@@ -26,7 +26,8 @@ class _CellView:
     facts: CellFacts
     ended: Counter[str] = field(default_factory=Counter)
     """Phase → trials ended."""
-    running: int = 0
+    running: set[str] = field(default_factory=set)
+    """Keys of trials that were dealt and have not ended."""
     lost: int = 0
     best: float | None = None
 
@@ -61,17 +62,18 @@ class Progress:
 
     @hookimpl
     def harness_trial_started(self, trial: Trial) -> None:
-        self._cells[trial.cell].running += 1
+        self._cells[trial.cell].running.add(trial.key)
 
     @hookimpl
     def harness_trial_reported(self, trial: Trial, point: Point) -> None:
         view = self._cells[trial.cell]
-        view.heard(point.metrics[view.facts.metric.name])
+        if trial.phase == "search" or not view.facts.trials:
+            view.heard(point.metrics[view.facts.metric.name])
 
     @hookimpl
     def harness_trial_finished(self, trial: Trial, result: TrialResult) -> None:
         view = self._cells[trial.cell]
-        view.running -= 1
+        view.running.discard(trial.key)
         view.ended[trial.phase] += 1
         view.lost += result.outcome != "complete"
         self._done += 1
@@ -104,7 +106,7 @@ class Progress:
                 cell.model,
                 f"{view.ended['search']}/{view.facts.trials}",
                 f"{view.ended['final']}/{view.facts.repetitions}",
-                str(view.running or ""),
+                str(len(view.running) or ""),
                 str(view.lost or ""),
                 best,
             )

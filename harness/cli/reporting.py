@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from harness.errors import LedgerError, StudyError, did_you_mean
+from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
 from harness.ledger import read_study
 from harness.replay import Tracker
 from harness.report import build_report, to_csv, to_markdown
@@ -22,7 +22,7 @@ FORMATS = {"markdown": to_markdown, "csv": to_csv}
 def report(study: str, format_: str, output: Path | None, study_id: str | None) -> None:
     if format_ not in FORMATS:
         raise StudyError(f"--format {format_!r}:{did_you_mean(format_, FORMATS)} Known: {', '.join(FORMATS)}")
-    text = FORMATS[format_](build_report(read_store(store_uri(Path.cwd()), _name(study), study_id)))
+    text = FORMATS[format_](build_report(read_store(_existing_store(), _name(study), study_id)))
     if output is None:
         typer.echo(text)
         return
@@ -50,6 +50,15 @@ def ui(port: int) -> NoReturn:
     typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     sys.stdout.flush()
     os.execv(command[0], command)
+
+
+def _existing_store() -> str:
+    """The store to read; one in a file is not made by looking into it."""
+    uri = store_uri(Path.cwd())
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():
+        raise TrackingError(f"{path}: no such store; run a study here, or set MLFLOW_TRACKING_URI")
+    return uri
 
 
 def _name(study: str) -> str:

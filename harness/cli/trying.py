@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.running import load_with_messages
 from harness.cli.text import params_text, widths_text
+from harness.data import verify_all
 from harness.errors import StudyError, did_you_mean
 from harness.plan import make_plan
 from harness.plugins import Loaded
@@ -48,6 +49,7 @@ def train(task: str, model: str, assignments: Sequence[str]) -> int:
     loaded = load_with_messages()
     study = _study_of_one(loaded, task, model, assignments)
     plan = make_plan(study, loaded.registry).cells[0]
+    verify_all(plan.task.files())
     state = CellState(plan, study_id="train", seed=study.search.seed, sampler="random")
     trial = state.search_trial(0)
     echo = _Echo(plan.facts.metric.name)
@@ -84,7 +86,10 @@ def _study_of_one(loaded: Loaded, task: str, model: str, assignments: Sequence[s
         if key not in known:
             raise StudyError(f"train: unknown key {key!r};{did_you_mean(key, known)} Known: {', '.join(known)}")
         home = next(name for name, keys in homes.items() if key in keys)
-        parts[home][key] = "none" if value is None else value
+        if value is None and home in ("shared", "own"):
+            parts[home][key] = "none"
+        elif value is not None:
+            parts[home][key] = value
     data = {
         "name": "train",
         "models": [{"name": model, "space": parts["own"]}],
