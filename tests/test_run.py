@@ -408,7 +408,7 @@ def test_other_settings_are_refused_by_name_and_change_nothing(
 ) -> None:
     folder = launch(toy_study()).folder
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    with pytest.raises(LedgerError, match=f"{_begun_with_other(names)}; .*--fresh") as caught:
+    with pytest.raises(LedgerError, match=_begun_with_other(names) + r"; .*--fresh") as caught:
         launch(toy_study(**change))
     assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
@@ -418,7 +418,7 @@ def test_model_added_at_another_budget_is_refused(launch: Launch, toy_study: Mak
     """Else one table would rank models of unequal size."""
     launch(toy_study())
     smaller = toy_study(models=["toy-stack"], tasks=[{"name": "toy-sum", "parameters": 80}])
-    with pytest.raises(LedgerError, match="toy-sum/toy-ema was begun with other parameters; .*--fresh"):
+    with pytest.raises(LedgerError, match=r"toy-sum/toy-ema was begun with other parameters; .*--fresh"):
         launch(smaller)
 
 
