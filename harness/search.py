@@ -89,6 +89,8 @@ class CellState:
     entries: dict[str, Entry] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
     """Keys of trials that were dealt and neither run nor ended: they go first."""
+    _sizes: dict[str, Size | str] = field(default_factory=dict)
+    """Architecture → its size, or why it has none."""
 
     @property
     def searched(self) -> list[Entry]:
@@ -146,19 +148,12 @@ class CellState:
         history = self.searched
         first = 1 + max((entry.trial.draw or 0 for entry in history), default=-1)
         rejections: list[str] = []
-        refused: dict[str, str] = {}
         for draw, params in self._draws(first, history):
             build = plan.space.build_params(params)
-            # Dropout alters no count: an architecture that was refused once need not be solved again.
-            architecture = repr([params[name] for name in plan.space.architecture])
-            try:
-                size = plan.size(build) if architecture not in refused else None
-            except BudgetError as error:
-                refused[architecture] = str(error)
-            if architecture in refused:
-                rejections.append(refused[architecture])
+            size = self._size(params, build)
+            if isinstance(size, str):
+                rejections.append(size)
                 continue
-            assert size is not None  # its architecture was not refused
             return self._trial(
                 phase="search",
                 number=number,
@@ -174,6 +169,19 @@ class CellState:
             f"{plan.cell}: {DRAWS} configurations in a row were rejected, the last with: {rejections[-1]}; "
             "change the task's parameters, the model's space or budget.tolerance"
         )
+
+    def _size(self, params: Mapping[str, ParamValue], build: Mapping[str, ParamValue]) -> Size | str:
+        """The solved size, or why there is none.
+
+        Solved once an architecture, since dropout alters no count: a slot waits while the next trial is being made.
+        """
+        architecture = repr([params[name] for name in self.plan.space.architecture])
+        if architecture not in self._sizes:
+            try:
+                self._sizes[architecture] = self.plan.size(build)
+            except BudgetError as error:
+                self._sizes[architecture] = str(error)
+        return self._sizes[architecture]
 
     def _draws(self, first: int, history: Sequence[Entry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
         dimensions = self.plan.space.dimensions
