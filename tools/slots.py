@@ -2,19 +2,27 @@
 
     python tools/slots.py runs/STUDY [--cores 2]
 
-Prints every trial with its class and times, then for each class the seconds in which a slot was free, trials of the
-class were still to come, and nothing was started: beyond the hand-over between two trials that is a fault of dealing.
+Prints every trial with its class and when it was dealt, started on its worker and ended; then the seconds in which
+fewer trials were dealt than the cores hold, and of the others those in which a dealt trial waited for its worker.
+A core without a dealt trial, before the last was dealt, is a fault of dealing, unless no trial fitted or none was
+ready (a cell's final trials wait for its search).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from harness.ledger import Entry, read_study
+from harness.ledger import JOURNAL, Entry, read_study
+from harness.records import Trial
+
+HAND_OVER_SECONDS = 0.5
+"""From a result to the next dealing; shorter gaps are not listed."""
 
 
 def main() -> int:
@@ -23,22 +31,41 @@ def main() -> int:
     parser.add_argument("--cores", type=float, default=2)
     arguments = parser.parse_args()
     ran = sorted((entry for entry in read_study(arguments.folder).entries() if entry.result), key=started)
-    begin = started(ran[0])
+    dealt = dealt_times(arguments.folder)
+    begin = min(dealt.values())
+    print("  dealt started   ended")
     for entry in ran:
+        times = (dealt[entry.trial.key], started(entry), ended(entry))
         print(
-            f"{started(entry) - begin:7.1f} {ended(entry) - begin:7.1f}  {kind(entry):<16} "
-            f"{entry.trial.cell} {entry.trial.phase} {entry.trial.number}"
+            " ".join(f"{time - begin:7.1f}" for time in times),
+            f" {kind(entry):<16} {entry.trial.cell} {entry.trial.phase} {entry.trial.number}",
         )
     for name in sorted({kind(entry) for entry in ran}):
         print(f"{name}: {sum(kind(entry) == name for entry in ran)} trials")
-    gaps = idle(ran, arguments.cores)
-    longest = max((end - start for start, end in gaps), default=0)
+    gaps = idle(ran, dealt, arguments.cores)
     span = ended(max(ran, key=ended)) - begin
+    print(f"a core had no dealt trial for {sum(end - start for start, end in gaps):.1f} s of {span:.1f} s:")
+    for start, end in gaps:
+        if end - start >= HAND_OVER_SECONDS:
+            print(f"  {start - begin:7.1f} to {end - begin:7.1f}")
+    waits = [started(entry) - dealt[entry.trial.key] for entry in ran]
+    late = sum(wait > 1 for wait in waits)
     print(
-        f"a core was free while trials were still to start for {sum(end - start for start, end in gaps):.1f} s of "
-        f"{span:.1f} s, in {len(gaps)} gaps, the longest {longest:.2f} s"
+        f"from dealt to started: median {sorted(waits)[len(waits) // 2]:.2f} s; "
+        f"{late} of {len(waits)} waited over 1 s for a new worker, at most {max(waits):.1f} s"
     )
     return 0
+
+
+def dealt_times(folder: Path) -> dict[str, float]:
+    """Key → when the ledger first held the trial, in seconds since 1970."""
+    times: dict[str, float] = {}
+    for line in (folder / JOURNAL).read_text().splitlines():
+        record = json.loads(line)
+        if "trial" in record.get("user_attrs", {}):
+            trial = Trial.model_validate(record["user_attrs"]["trial"])
+            times[trial.key] = datetime.fromisoformat(record["datetime_start"]).timestamp()
+    return times
 
 
 def started(entry: Entry) -> float:
@@ -56,13 +83,14 @@ def kind(entry: Entry) -> str:
     return f"{resources.cpu:g} cpu" + (f" {resources.memory_gib:g} GiB" if resources.memory_gib else "")
 
 
-def idle(ran: Sequence[Entry], cores: float) -> list[tuple[float, float]]:
-    """Spans in which fewer cores were busy than there are, before the last start."""
-    last = max(started(entry) for entry in ran)
-    moments = sorted({moment for entry in ran for moment in (started(entry), ended(entry)) if moment <= last})
+def idle(ran: Sequence[Entry], dealt: dict[str, float], cores: float) -> list[tuple[float, float]]:
+    """Spans before the last dealing in which the trials dealt and not ended asked for fewer cores than there are."""
+    last = max(dealt.values())
+    times = [(dealt[entry.trial.key], ended(entry), entry.trial.resources.cpu) for entry in ran]
+    moments = sorted({moment for start, end, _ in times for moment in (start, end) if moment <= last})
     spans: list[tuple[float, float]] = []
     for start, end in pairwise(moments):
-        busy = sum(entry.trial.resources.cpu for entry in ran if started(entry) <= start and ended(entry) >= end)
+        busy = sum(cpu for begun, over, cpu in times if begun <= start and over >= end)
         if busy < cores:
             spans.append((start, end))
     return spans
