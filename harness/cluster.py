@@ -11,7 +11,6 @@ import contextlib
 import faulthandler
 import json
 import logging
-import math
 import os
 import signal
 import socket
@@ -20,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -49,6 +47,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
+from harness.placement import Node, all_slots, fits_beside
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.trial import ActiveTrial, Desk, Worker
 
@@ -59,20 +58,8 @@ NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
 KNOCK_SECONDS = 10.0
 """How long a Ray that is named by its address has to answer."""
-TINY = 1e-9
-"""What adding up fractions may lose."""
 PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """What one machine has in all."""
-
-    name: str
-    cpu: float
-    gpu: float
-    memory_bytes: float
 
 
 @dataclass
@@ -88,7 +75,7 @@ class Cluster:
         """Run what the desk deals, until it is finished or interrupted; workers reach `folder` under this path."""
         with _connected(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
             nodes = Nodes()
-            slots = _slots(desk.classes(), nodes())
+            slots = all_slots(desk.classes(), nodes())
             if self.address is not None:
                 probe_storage(folder, nodes())
             bridge = _Bridge(desk, nodes)
@@ -313,60 +300,6 @@ class Nodes:
             self._nodes = tuple(_node(facts) for facts in _living())
             self._at = time.monotonic()
         return self._nodes
-
-
-class _Room:
-    """What is free on a node.  A fraction of a GPU lies on one of them, and more than one are whole: Ray's rules."""
-
-    def __init__(self, node: Node) -> None:
-        self.cpu = node.cpu
-        self.memory_bytes = node.memory_bytes
-        self.gpus = [1.0] * int(node.gpu)
-
-    def take(self, resources: Resources) -> bool:
-        """Set these resources aside; False, and nothing set aside, where they are not free."""
-        gpus, memory_bytes = self._gpus(resources.gpu), resources.memory_gib * 2**30
-        if gpus is None or resources.cpu > self.cpu + TINY or memory_bytes > self.memory_bytes + TINY:
-            return False
-        self.cpu -= resources.cpu
-        self.memory_bytes -= memory_bytes
-        for index in gpus:
-            self.gpus[index] -= min(resources.gpu, 1)
-        return True
-
-    def _gpus(self, wanted: float) -> list[int] | None:
-        """Indices of GPUs that together give so many, the fullest first; None where there are none."""
-        enough = [index for index, free in enumerate(self.gpus) if free + TINY >= min(wanted, 1)]
-        count = math.ceil(wanted)
-        divisible = wanted <= 1 or wanted == count
-        return sorted(enough, key=self.gpus.__getitem__)[:count] if divisible and len(enough) >= count else None
-
-
-def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
-    """Whether one more trial finds a place, as no node can lend to another.
-
-    First fit, the largest first: GPUs before all, lest trials that need none are thought to fill the nodes that have
-    them.
-    """
-    rooms = [_Room(node) for node in nodes]
-    largest_first = sorted((*running, wanted), key=lambda each: (each.gpu, each.cpu, each.memory_gib), reverse=True)
-    return all(any(room.take(resources) for room in rooms) for resources in largest_first)
-
-
-def slots_for(resources: Resources, nodes: Sequence[Node]) -> int:
-    """How many trials of a class an idle cluster holds."""
-    return sum(1 for node in nodes for _ in iter(partial(_Room.take, _Room(node), resources), False))
-
-
-def _slots(classes: Sequence[Resources], nodes: Sequence[Node]) -> int:
-    for resources in classes:
-        if slots_for(resources, nodes) == 0:
-            largest = ", ".join(
-                f"{node.cpu:g} cpu {node.gpu:g} gpu {node.memory_bytes / 2**30:.1f} GiB" for node in nodes
-            )
-            wanted = f"{resources.cpu:g} cpu {resources.gpu:g} gpu {resources.memory_gib:g} GiB"
-            raise ClusterError(f"a trial wants {wanted}, which no node has (nodes: {largest}); lower [resources]")
-    return sum(slots_for(resources, nodes) for resources in classes)
 
 
 def _request(resources: Resources) -> tune.PlacementGroupFactory:

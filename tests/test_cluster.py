@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cluster import Cluster, Node, fits_beside, slots_for
+from harness.cluster import Cluster
 from harness.errors import ClusterError, LedgerError
 from harness.ledger import Entry, read_study
+from harness.placement import Node, fits_beside, slots_for
 from harness.plugins import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Point, Resources, Trial, TrialResult
 from harness.run import Outcome, Runner
