@@ -142,22 +142,8 @@ def _plan_cell(
     training, schedule = _training(study, task, section, setting, cell)
     plugins = tuple(dict.fromkeys((task_source.plugin, model_source.plugin)))
     data = {file.name: file.sha256 for file in task.files()}
-    facts = CellFacts(
-        cell=cell,
-        task=TaskRef(name=task.name, options=_different_options(task_entry, task)),
-        model=model.name,
-        metric=metric_facts(task.metric),
-        parameters=None if study.protocol == "paper" else _parameters(task, task_entry, study),
-        floor=task.floor(),
-        **_published_facts(task, model),
-        trials=0 if setting else study.budget.trials,
-        repetitions=study.budget.repetitions,
-        assumed=tuple(sorted(setting.assumed)) if setting else (),
-        setting="published" if study.protocol == "fair" and model_entry.setting == "published" else "searched",
-        fingerprint={},
-    )
     plan = CellPlan(
-        facts=facts,
+        facts=_facts(study, cell, task, model, task_entry, model_entry, setting),
         task=task,
         model=model,
         signature=signature,
@@ -170,8 +156,34 @@ def _plan_cell(
         data=data,
         plugins=plugins,
     )
-    fingerprint = _fingerprint(plan, study)
-    return replace(plan, facts=facts.model_copy(update={"fingerprint": fingerprint}))
+    return replace(plan, facts=plan.facts.model_copy(update={"fingerprint": _fingerprint(plan, study)}))
+
+
+def _facts(
+    study: Study,
+    cell: Cell,
+    task: Task,
+    model: Model,
+    task_entry: TaskEntry,
+    model_entry: ModelEntry,
+    setting: Published | None,
+) -> CellFacts:
+    """What the cell is granted and compared with; the fingerprint is taken of the plan that holds this."""
+    beside_others = study.protocol == "fair" and model_entry.setting == "published"
+    return CellFacts(
+        cell=cell,
+        task=TaskRef(name=task.name, options=_different_options(task_entry, task)),
+        model=model.name,
+        metric=metric_facts(task.metric),
+        parameters=None if study.protocol == "paper" else _parameters(task, task_entry, study),
+        floor=task.floor(),
+        **_published_facts(task, model),
+        trials=0 if setting else study.budget.trials,
+        repetitions=study.budget.repetitions,
+        assumed=tuple(sorted(setting.assumed)) if setting else (),
+        setting="published" if beside_others else "searched",
+        fingerprint={},
+    )
 
 
 def _at_equal_terms(setting: Published) -> Published:

@@ -23,7 +23,7 @@ LayerState = Tensor | tuple[Tensor, Tensor]
 MOST_LAYERS = 3
 """Bai, Kolter & Koltun 2018, Table 3 has one to three."""
 FORGET_BIASES = (0.0, 1.0, 5.0, 10.0)
-"""Those of Table 3, and none."""
+"""Those of Table 3, and 0, which adds nothing to the gate."""
 
 
 class Keywords(Record):
