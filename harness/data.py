@@ -11,14 +11,14 @@ The first that holds the name decides: a corrupt file is an error, never a reaso
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from platformdirs import user_cache_path
 
@@ -32,6 +32,9 @@ DATA = "HARNESS_DATA"
 """Environment variable: a folder of data files, looked in first."""
 CACHE = "HARNESS_CACHE"
 """Environment variable: the folder into which data files are downloaded."""
+
+BLOCK_BYTES = 1 << 14
+"""Written at a time, and lost at most where a connection breaks."""
 
 State = Literal["present", "missing", "corrupt"]
 
@@ -98,7 +101,8 @@ def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60
     """The verified path of the file, downloaded into the cache where it is missing or corrupt there.
 
     A corrupt file below HARNESS_DATA is an error: that folder is the user's.  `timeout_seconds` bounds each wait
-    for the server to connect or to send more, not the whole download.
+    for the server to connect or to send more, not the whole download.  What a broken one brought lies beside the
+    file's place, and the next one goes on from there.
     """
     found = status(file)
     target = cache_folder() / file.name
@@ -110,10 +114,14 @@ def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60
         raise DataError(found.detail)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
-            partial = Path(folder) / target.name
-            _download(file, file.url, partial, progress=progress, timeout_seconds=timeout_seconds)
-            os.replace(partial, target)
+        part = target.with_name(f".{target.name}.{file.sha256[:8]}.part")
+        with part.open("ab") as stream:
+            _hold(stream, file)
+            _download(file, file.url, stream, progress=progress, timeout_seconds=timeout_seconds)
+            stream.flush()
+            os.fsync(stream.fileno())
+            _check_part(file, file.url, part)
+            os.replace(part, target)
     except OSError as error:
         full = errno.ENOSPC, errno.EDQUOT
         way_out = f"free {file.bytes:,} bytes there" if error.errno in full else "see that it can be written"
@@ -124,19 +132,59 @@ def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60
     return target
 
 
-def _download(file: DataFile, url: str, partial: Path, *, progress: bool, timeout_seconds: float) -> None:
-    # Imported here: most processes download nothing, and the two take 0.2 s.
-    import requests
-    from pooch.downloaders import HTTPDownloader
-
-    download = HTTPDownloader(progressbar=progress, timeout=timeout_seconds)  # type: ignore[no-untyped-call]
+def _hold(stream: BinaryIO, file: DataFile) -> None:
+    """Two downloads into one file would mix; the system lets go of it when the process ends, however it does."""
     try:
-        download(url, str(partial), None)
-    except requests.RequestException as error:
-        raise DataError(_not_fetched(file, f"{url} {_answer(error, timeout_seconds)}")) from error
-    fault = _fault(partial, file)
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"data file {file.name} is being fetched by another process; wait for that one") from error
+
+
+def _download(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, timeout_seconds: float) -> None:
+    """Append what `stream` lacks of the file, trying again as long as each try brings some of it."""
+    # Imported here: most processes download nothing, and it takes 0.2 s.
+    import requests
+
+    while True:
+        before = stream.seek(0, os.SEEK_END)
+        try:
+            return _append(file, url, stream, progress=progress, timeout_seconds=timeout_seconds)
+        except requests.RequestException as error:
+            held = stream.seek(0, os.SEEK_END)
+            if held <= before:
+                raise DataError(_not_fetched(file, f"{url} {_answer(error, timeout_seconds)}", held)) from error
+
+
+def _append(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, timeout_seconds: float) -> None:
+    """One request for what comes after the bytes in `stream`; no more is taken than the file has."""
+    import requests
+    from tqdm import tqdm
+
+    held = stream.tell()
+    if held >= file.bytes:
+        return
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+    with requests.get(url, headers=headers, stream=True, timeout=timeout_seconds) as answer:
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:  # it sends the file from its start
+            held = 0
+            stream.truncate(0)
+        with tqdm(
+            desc=file.name, initial=held, total=file.bytes, unit="B", unit_scale=True, disable=not progress
+        ) as bar:
+            for block in answer.iter_content(BLOCK_BYTES):
+                stream.write(block)
+                bar.update(len(block))
+                if stream.tell() > file.bytes:
+                    return
+
+
+def _check_part(file: DataFile, url: str, part: Path) -> None:
+    """What is whole and not the file is no beginning of it either."""
+    fault = _fault(part, file)
     if fault is not None:
-        raise DataError(_not_fetched(file, f"what {url} sends {fault}"))
+        part.unlink()
+        raise DataError(_not_fetched(file, f"what {url} sends {fault}", 0))
 
 
 def _answer(error: requests.RequestException, timeout_seconds: float) -> str:
@@ -191,9 +239,10 @@ def _missing(file: DataFile, places: list[Path]) -> str:
     )
 
 
-def _not_fetched(file: DataFile, what: str) -> str:
+def _not_fetched(file: DataFile, what: str, held: int) -> str:
     place = folders()[0] / file.name
-    return f"data file {file.name} was not fetched: {what}. Try again, or put the file ({_expected(file)}) at {place}"
+    again = f"Try again, to go on after {held:,} bytes" if held else "Try again"
+    return f"data file {file.name} was not fetched: {what}. {again}, or put the file ({_expected(file)}) at {place}"
 
 
 def _or_download(file: DataFile) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +21,9 @@ from harness.data import fetch, locate, status, verify_all
 from harness.errors import DataError
 from harness.task import DataFile
 
-CONTENT = bytes(range(256)) * 40
+CONTENT = bytes(range(256)) * 400
+KEPT = 40_000 // data.BLOCK_BYTES * data.BLOCK_BYTES
+"""Of the 40,000 bytes that a broken answer brings."""
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILE = DataFile(name="tunes/a.mat", bytes=len(CONTENT), sha256=SHA256)
 
@@ -53,6 +57,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests = 0
+        self.starts: list[int] = []
+        """The first byte of each answer."""
         self.released = threading.Event()
 
     def url(self, path: str) -> str:
@@ -67,16 +73,21 @@ class Handler(BaseHTTPRequestHandler):
         what = self.path.strip("/")
         if what == "absent":
             return self.send_error(404)
-        body = CONTENT[::-1] if what == "other" else CONTENT
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        body = {"other": CONTENT[::-1], "longer": CONTENT * 100}.get(what, CONTENT)
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked and what != "rangeless" else 0
+        self.server.starts.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         if what == "silent":
-            self.wfile.write(body[:100])
+            self.wfile.write(body[:40_000] if start == 0 else b"")
             self.wfile.flush()
             self.server.released.wait(20)
             return None
-        self.wfile.write(body[:100] if what == "truncated" else body)
+        first = self.server.requests == 1
+        sent = {"broken": 40_000, "truncated": 40_000 if first else 0, "rangeless": 40_000 if first else None}
+        self.wfile.write(body[start:][: sent.get(what)])
         return None
 
     def log_message(self, format: str, *args: object) -> None:
@@ -123,7 +134,7 @@ def test_missing_file_names_what_is_expected_and_where_to_put_it(folders: Folder
     message = str(caught.value)
     for part in (
         FILE.name,
-        "10,240 bytes",
+        "102,400 bytes",
         SHA256,
         f"looked in {folders.data} and {folders.cache}",
         f"Put it at {folders.data / FILE.name}",
@@ -136,10 +147,10 @@ def test_missing_file_names_what_is_expected_and_where_to_put_it(folders: Folder
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]], ids=["size", "digest"])
 def test_corrupt_file_names_path_and_both_digests(folders: Folders, content: bytes) -> None:
     path = folders.put(folders.data, content)
-    with pytest.raises(DataError, match="has 10,2") as caught:
+    with pytest.raises(DataError, match="has 102,") as caught:
         locate(FILE)
     message = str(caught.value)
-    for part in (str(path), f"{len(content):,} bytes", hashlib.sha256(content).hexdigest(), "10,240 bytes", SHA256):
+    for part in (str(path), f"{len(content):,} bytes", hashlib.sha256(content).hexdigest(), "102,400 bytes", SHA256):
         assert part in message
     assert "\n" not in message
 
@@ -242,19 +253,56 @@ def test_fetch_shows_progress_where_asked(folders: Folders, server: Server, capf
     ("what", "message"),
     [
         ("absent", "answered 404 Not Found"),
-        ("other", f"has 10,240 bytes, sha256 {hashlib.sha256(CONTENT[::-1]).hexdigest()}, but .* sha256 {SHA256}"),
+        ("other", f"has 102,400 bytes, sha256 {hashlib.sha256(CONTENT[::-1]).hexdigest()}, but .* sha256 {SHA256}"),
         ("truncated", "IncompleteRead"),
         ("silent", "sent nothing for 0.2 s"),
     ],
 )
-def test_fetch_that_fails_says_why_and_leaves_nothing(
-    folders: Folders, server: Server, what: str, message: str
-) -> None:
+def test_fetch_that_fails_says_why_and_how_to_go_on(folders: Folders, server: Server, what: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         fetch(replace(FILE, url=server.url(what)), timeout_seconds=0.2)
-    assert f"Try again, or put the file (10,240 bytes, sha256 {SHA256}) at" in str(caught.value)
+    kept = KEPT if what in ("truncated", "silent") else 0
+    again = f"Try again, to go on after {KEPT:,} bytes" if kept else "Try again"
+    assert f"{again}, or put the file (102,400 bytes, sha256 {SHA256}) at" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert status(FILE).state == "missing"
+    assert sum(path.stat().st_size for path in folders.cache.rglob("*") if path.is_file()) == kept
+
+
+def test_fetch_goes_on_where_the_connection_broke(folders: Folders, server: Server) -> None:
+    assert fetch(replace(FILE, url=server.url("broken"))).read_bytes() == CONTENT
+    assert server.starts == [0, KEPT, 2 * KEPT]
+
+
+def test_fetch_goes_on_where_an_earlier_one_stopped(folders: Folders, server: Server) -> None:
+    with pytest.raises(DataError, match=f"go on after {KEPT:,} bytes"):
+        fetch(replace(FILE, url=server.url("truncated")))
+    server.starts.clear()
+    path = fetch(replace(FILE, url=server.url("good")))
+    assert path.read_bytes() == CONTENT
+    assert server.starts == [KEPT]
+    assert os.listdir(path.parent) == ["a.mat"]
+
+
+def test_fetch_begins_anew_where_the_server_knows_no_ranges(folders: Folders, server: Server) -> None:
+    assert fetch(replace(FILE, url=server.url("rangeless"))).read_bytes() == CONTENT
+    assert server.starts == [0, 0]
+
+
+def test_fetch_takes_no_more_than_the_file_has(folders: Folders, server: Server) -> None:
+    with pytest.raises(DataError, match=r"sends has \d+,\d+ bytes"):
+        fetch(replace(FILE, url=server.url("longer")))
     assert [path for path in folders.cache.rglob("*") if path.is_file()] == []
+
+
+def test_fetch_of_a_file_that_another_process_fetches_is_refused(folders: Folders, server: Server) -> None:
+    with pytest.raises(DataError, match=f"{KEPT:,} bytes"):
+        fetch(replace(FILE, url=server.url("truncated")))
+    (part,) = folders.cache.rglob("*.part")
+    with part.open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match=r"tunes/a\.mat is being fetched by another process"):
+            fetch(replace(FILE, url=server.url("good")))
 
 
 def test_failed_fetch_keeps_the_file_that_was_there(folders: Folders, server: Server) -> None:
@@ -304,4 +352,8 @@ def test_fetch_that_the_disk_does_not_hold_is_an_error(folders: Folders, server:
     assert done.returncode == 1
     assert f"cannot be written below {folders.cache} (File too large)" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [path for path in folders.cache.rglob("*") if path.is_file()] == []
+    assert status(FILE).state == "missing"
+    # With room it goes on after what the disk held.
+    file = replace(FILE, name="a.mat", url=server.url("good"))
+    assert fetch(file).read_bytes() == CONTENT
+    assert server.starts == [0, 1000]
