@@ -38,6 +38,10 @@ class Row:
     search_outcomes: Mapping[str, int]
     repetition_outcomes: Mapping[str, int]
     """Of the present winner's repetitions."""
+    updates: tuple[int, int] | None
+    """Fewest and most of a repetition of the present winner; None where none has ended."""
+    evaluation_limit: int | None
+    """Held-out sequences or windows that were scored; None: all."""
     rejections: int
     """Draws that the budget did not admit."""
     rejection: str
@@ -98,6 +102,10 @@ class Section:
     """The budget; None where published widths stand as they are."""
     task_parameters: int | None
     """The size that is published for the task."""
+    options: Mapping[str, ParamValue]
+    """Of the task, where they differ from its defaults."""
+    fixed: Mapping[str, Sequence[int]]
+    """What the task drew from the `fixed` seed, by name."""
     rows: tuple[Row, ...]
 
 
@@ -112,7 +120,16 @@ def _section(stored: StoredStudy, task: str) -> Section:
     facts = standings[0].facts
     rows = [_row(one, stored.lacking(one.facts.cell)) for one in standings]
     ranked = _ranked(rows, facts.metric)
-    return Section(task, facts.metric, facts.floor, facts.parameters, facts.task_parameters, ranked)
+    return Section(
+        task=task,
+        metric=facts.metric,
+        floor=facts.floor,
+        parameters=facts.parameters,
+        task_parameters=facts.task_parameters,
+        options=facts.task.options,
+        fixed=stored.manifest.fixed.get(task, {}),
+        rows=ranked,
+    )
 
 
 def _row(one: Standing, lacking: int | None) -> Row:
@@ -132,6 +149,8 @@ def _row(one: Standing, lacking: int | None) -> Row:
         repetitions_granted=facts.repetitions,
         search_outcomes=_by_name(one.search),
         repetition_outcomes=_by_name(one.finals),
+        updates=_updates(one.finals),
+        evaluation_limit=setting.training.evaluation_limit if setting is not None else None,
         rejections=len(rejections),
         rejection=_most_frequent(rejections),
         seconds=one.train_seconds,
@@ -151,6 +170,11 @@ def _row(one: Standing, lacking: int | None) -> Row:
 def _deviation_percent(setting: Trial | None, facts: CellFacts) -> float | None:
     size = facts.parameters if facts.parameters is not None else facts.task_parameters
     return None if setting is None or size is None else 100 * (setting.parameters / size - 1)
+
+
+def _updates(entries: Sequence[Entry]) -> tuple[int, int] | None:
+    done = [entry.result.updates for entry in entries if entry.result is not None]
+    return (min(done), max(done)) if done else None
 
 
 def _by_name(entries: Sequence[Entry]) -> dict[str, int]:

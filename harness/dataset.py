@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -100,6 +100,21 @@ class Stream:
 
 
 Dataset = Arrays | Ragged | Stream
+
+
+def first(dataset: Dataset, count: int) -> Dataset:
+    """The first `count` sequences, or of a stream as many windows of its scored tokens; views, no copies."""
+    match dataset:
+        case Arrays():
+            return replace(dataset, inputs=dataset.inputs[:count], targets=dataset.targets[:count])
+        case Ragged():
+            lengths = dataset.lengths[:count]
+            frames = int(lengths.sum())
+            targets = dataset.targets[: len(lengths) if dataset.last else frames]
+            return replace(dataset, inputs=dataset.inputs[:frames], targets=targets, lengths=lengths)
+        case Stream():
+            tokens = dataset.tokens[: count * dataset.scored]
+            return replace(dataset, tokens=tokens, rows=min(dataset.rows, len(tokens)))
 
 
 @dataclass(frozen=True)

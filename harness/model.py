@@ -28,6 +28,8 @@ class Published:
     epochs: int
     embedding: int | None = None
     """Embedding size where the input is tokens."""
+    tied: bool | None = None
+    """Whether the decoder shares the embedding's weight; None: as the task has it."""
     assumed: frozenset[str] = frozenset()
     """Names of the values above that the source does not state; they are its released code's defaults."""
 
@@ -65,7 +67,10 @@ class Model(ABC):
         return 1
 
     def published(self, row: str) -> Published | None:
-        """The published setting for a row of a paper's table (`Task.row`), or None where there is none."""
+        """The published setting for a row of a paper's table (`Task.row`), or None where there is none.
+
+        The second of two settings that a table states for one row is asked for as `<row>/second`.
+        """
         return None
 
     def unsupported(self, signature: Signature, **params: Any) -> str | None:

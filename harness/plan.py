@@ -9,6 +9,7 @@ from importlib.metadata import version
 from string import ascii_lowercase, digits
 
 from harness.budget import Size, count_at, solve
+from harness.data import status
 from harness.errors import BudgetError, SpaceError, StudyError
 from harness.model import Model, Published
 from harness.network import offers_scan
@@ -89,6 +90,24 @@ class Plan:
         """Search and final trials of all cells."""
         return sum(plan.facts.trials + plan.facts.repetitions for plan in self.cells)
 
+    def missing(self) -> dict[Cell, str]:
+        """Cells whose data files are not all here, and what is wrong with the first of them."""
+        faults = {file: status(file).detail for cell in self.cells for file in cell.task.files()}
+        return {
+            cell.cell: next(faults[file] for file in cell.task.files() if faults[file])
+            for cell in self.cells
+            if any(faults[file] for file in cell.task.files())
+        }
+
+    def without_missing(self) -> Plan:
+        """The cells whose data are here; the others are left out with the reason.  StudyError where none is here."""
+        missing = self.missing()
+        cells = tuple(cell for cell in self.cells if cell.cell not in missing)
+        if not cells:
+            raise StudyError(f"study {self.study.name!r} has no cell to run: {next(iter(missing.values()))}")
+        left_out = tuple(LeftOut(cell=cell, reason=reason) for cell, reason in missing.items())
+        return replace(self, cells=cells, left_out=(*self.left_out, *left_out))
+
 
 def make_plan(study: Study, registry: Registry) -> Plan:
     """Every cell of a study.  StudyError, UnknownNameError or SpaceError where it cannot be run as written."""
@@ -124,13 +143,16 @@ def _plan_cell(
 ) -> CellPlan | LeftOut:
     task_source, model_source = registry.task(task_entry.name), registry.model(model_entry.name)
     task, model = registry.make_task(task_entry.name, task_entry.options), model_source.value
-    takes_published = study.protocol == "paper" or model_entry.setting == "published"
-    setting = model.published(task.row()) if takes_published else None
+    takes_published = study.protocol == "paper" or model_entry.setting != "searched"
+    row = f"{task.row()}/second" if model_entry.setting == "published-second" else task.row()
+    setting = model.published(row) if takes_published else None
     if takes_published and setting is None:
-        return LeftOut(cell=cell, reason=f"no published setting of {model.name} for {task.row()}")
+        return LeftOut(cell=cell, reason=f"no published setting of {model.name} for {row}")
     if setting is not None and study.protocol == "fair":
         setting = _at_equal_terms(setting)
-    signature = task.signature().with_embedding(setting.embedding if setting else None)
+    signature = task.signature()
+    if setting is not None:
+        signature = signature.with_embedding(setting.embedding, tied=setting.tied)
     space = cell_space(
         task, model, signature, shared=study.search.space, own=model_entry.space, where=f"study {study.name!r}, {cell}"
     )
@@ -169,7 +191,7 @@ def _facts(
     setting: Published | None,
 ) -> CellFacts:
     """What the cell is granted and compared with; the fingerprint is taken of the plan that holds this."""
-    beside_others = study.protocol == "fair" and model_entry.setting == "published"
+    beside_others = study.protocol == "fair" and model_entry.setting != "searched"
     return CellFacts(
         cell=cell,
         task=TaskRef(name=task.name, options=_different_options(task_entry, task)),
@@ -191,7 +213,9 @@ def _at_equal_terms(setting: Published) -> Published:
 
     The embedding, the batch, the schedule and what is back-propagated are the same for every model of a task.
     """
-    return replace(setting, embedding=None, optimisation=setting.optimisation.model_copy(update={"reduction": "mean"}))
+    return replace(
+        setting, embedding=None, tied=None, optimisation=setting.optimisation.model_copy(update={"reduction": "mean"})
+    )
 
 
 def _example(space: CellSpace) -> dict[str, ParamValue]:
@@ -246,6 +270,7 @@ def _training(
         patience=section.patience,
         minimum_updates=section.minimum_updates,
         seconds=section.seconds,
+        evaluation_limit=section.evaluation_limit,
     )
     published_schedule = setting.optimisation.schedule if setting and as_published else Schedule()
     return training, section.schedule or published_schedule
@@ -290,7 +315,7 @@ def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
 
 def _setting_parts(setting: Published) -> dict[str, object]:
     """What of a published setting alters trials, in an order that no process's hash seed changes."""
-    parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding")}
+    parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding", "tied")}
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}
 
 
@@ -312,7 +337,7 @@ def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
 def _model_label(entry: ModelEntry) -> str:
     if entry.label is not None:
         return entry.label
-    suffix = ["published"] if entry.setting == "published" else []
+    suffix = [] if entry.setting == "searched" else [entry.setting]
     fixed = [f"{_safe(key)}-{_safe(value)}" for key, value in sorted(entry.space.items())]
     return "-".join([entry.name, *suffix, *fixed])
 

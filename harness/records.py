@@ -92,6 +92,9 @@ class Training(Record):
     """Updates before patience may act."""
     seconds: float | None = Field(default=None, gt=0)
     """Training ends after this many seconds, whatever the updates; None: no bound."""
+    evaluation_limit: int | None = Field(default=None, ge=1)
+    """Sequences, or windows of a stream, of validation and of test that are scored, the first ones; None: all.
+    A score over a part is for trying a set-up, and is marked so."""
 
 
 class TaskRef(Record):
@@ -127,6 +130,8 @@ class Trial(Record):
     """Trainable, unique, the whole network."""
     embedding: int | None = None
     """Embedding size where the input is tokens and a published setting states its own."""
+    tied: bool | None = None
+    """Whether the decoder shares the embedding's weight, where a published setting has its own rule."""
     optimisation: Optimisation
     training: Training
     resources: Resources = Resources()
@@ -275,3 +280,5 @@ class Manifest(Record):
     git: str = ""
     data: dict[str, str] = {}
     """File name → sha256."""
+    fixed: dict[str, dict[str, tuple[int, ...]]] = {}
+    """Task label → name → what the task drew from the `fixed` seed: see `Task.fixed`."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import pandas as pd
 
 from harness.comparison import Row, Section, compare
-from harness.records import LeftOut, MetricFacts, Outcome, ParamValue
+from harness.records import LeftOut, MetricFacts, Outcome, ParamValue, digest_of
 from harness.results import StoredStudy
 from harness.statistics import Summary
 from harness.table import NOTHING, bold, count, escape, markdown_table, number, percent
@@ -19,6 +19,8 @@ from harness.table import NOTHING, bold, count, escape, markdown_table, number, 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
 """What the spread of a mean is over."""
 GIB = 2**30
+FIXED_SHOWN = 8
+"""Numbers of a drawn order that a note begins with."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _completeness(report: Report) -> str:
 
 _HEADER = (
     "model", "rank", "test: mean [95 %]", "std", "n", "last 3", "best validation", "parameters", "off budget",
-    "search trials", "published",
+    "search trials", "updates", "published",
 )  # fmt: skip
 
 
@@ -114,6 +116,7 @@ def _section_text(section: Section) -> str:
     facts = [f"{escape(metric.name)}{unit}, {metric.better} is better"]
     facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
     facts += _size(section)
+    facts += [escape(f"{name} = {_value(value)}") for name, value in section.options.items()]
     table = markdown_table(_HEADER, [_cells(row) for row in section.rows])
     notes = "\n".join(f"- {note}" for note in _notes(section))
     return f"## {escape(section.task)}\n\n{'; '.join(facts)}.\n\n{table}\n\n{notes}"
@@ -138,6 +141,7 @@ def _cells(row: Row) -> list[str]:
         count(row.parameters),
         percent(row.deviation_percent),
         _search(row),
+        _updates(row),
         number(row.published),
     ]
 
@@ -166,6 +170,13 @@ def _search(row: Row) -> str:
     return f"{row.search_ended}/{row.search_granted}{_lost(row.search_outcomes)}"
 
 
+def _updates(row: Row) -> str:
+    if row.updates is None:
+        return NOTHING
+    fewest, most = row.updates
+    return count(most) if fewest == most else f"{count(fewest)} to {count(most)}"
+
+
 def _lost(outcomes: Mapping[str, int]) -> str:
     lost = [f"{n} {outcome}" for outcome, n in outcomes.items() if outcome != "complete"]
     return f" ({', '.join(lost)})" if lost else ""
@@ -180,6 +191,9 @@ def _notes(section: Section) -> list[str]:
         )
     if any(row.last3 is not None for row in section.rows):
         notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
+    notes += [_fixed(name, values) for name, values in section.fixed.items()]
+    for limit in {row.evaluation_limit for row in section.rows if row.evaluation_limit is not None}:
+        notes.append(f"a try: scored on the first {count(limit)} held-out sequences, or windows of a stream, alone.")
     sources = dict.fromkeys(row.published_source for row in section.rows if row.published is not None)
     if sources:
         notes.append(f"published: {escape('; '.join(sources))}.")
@@ -192,6 +206,14 @@ def _notes(section: Section) -> list[str]:
     for row in section.rows:
         notes += [f"{escape(row.model)}: {note}" for note in _row_notes(row, section.metric)]
     return notes
+
+
+def _fixed(name: str, values: Sequence[int]) -> str:
+    first = " ".join(map(str, values[:FIXED_SHOWN]))
+    return (
+        f"{escape(name)}: {count(len(values))} numbers drawn from the study's seed, the same in every trial, "
+        f"{first} …, sha256 {digest_of(list(values))[:16]}; whole in manifest.json."
+    )
 
 
 def _spread(metric: MetricFacts) -> str:
@@ -268,12 +290,13 @@ def to_csv(report: Report) -> str:
 _OF_ROW = (
     "model", "setting", "state", "rank", "equivalent", "reason", "parameters", "deviation_percent", "search_ended",
     "search_granted", "repetitions_ended", "repetitions_granted", "lacking", "best_validation", "published",
-    "published_source", "superseded", "test_opened", "seconds", "peak_bytes", "rejections",
+    "published_source", "superseded", "test_opened", "seconds", "peak_bytes", "rejections", "evaluation_limit",
 )  # fmt: skip
 _OF_SUMMARY = ("n", "mean", "median", "std", "low", "high", "scale")
 _OUTCOMES = get_args(Outcome)
 CSV_COLUMNS = (
     "study_id", "task", "metric", "unit", "better", "floor", "budget", "task_parameters", *_OF_ROW, "assumed",
+    "fewest_updates", "most_updates",
     *(f"{phase}_{outcome}" for phase in ("search", "repetitions") for outcome in _OUTCOMES),
     *(f"{part}_{name}" for part in ("test", "last3") for name in _OF_SUMMARY),
 )  # fmt: skip
@@ -291,6 +314,8 @@ def _csv_line(report: Report, section: Section, row: Row) -> dict[str, object]:
         "task_parameters": section.task_parameters,
         **{name: getattr(row, name) for name in _OF_ROW},
         "assumed": " ".join(row.assumed),
+        "fewest_updates": row.updates[0] if row.updates else None,
+        "most_updates": row.updates[1] if row.updates else None,
         **{f"search_{outcome}": row.search_outcomes.get(outcome, 0) for outcome in _OUTCOMES},
         **{f"repetitions_{outcome}": row.repetition_outcomes.get(outcome, 0) for outcome in _OUTCOMES},
         **_csv_summary("test", row.test),

@@ -22,6 +22,7 @@ from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
 from harness.records import CellFacts, Manifest, Point, Resources, Trial, TrialResult
 from harness.search import CellState, Dealer
+from harness.seeds import Seeds
 from harness.study import Study, study_toml
 from harness.trial import Desk, environment_versions
 
@@ -58,10 +59,13 @@ class Runner:
     loaded: Loaded
     runs: Path
     fresh: bool = False
+    skip_missing: bool = False
+    """Whether cells whose data files are not here are left out, instead of an error."""
     messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.plan = make_plan(self.study, self.loaded.registry)
+        plan = make_plan(self.study, self.loaded.registry)
+        self.plan = plan.without_missing() if self.skip_missing else plan
         self.folder = (self.runs / self.study.name).resolve()
         self._checked = False
 
@@ -154,7 +158,13 @@ class Runner:
             machine=machine(),
             git=_git_commit(),
             data=data,
+            fixed={**(before.fixed if before else {}), **self._fixed()},
         )
+
+    def _fixed(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        seeds = Seeds.of(self.study.search.seed, 0)
+        drawn = {plan.cell.task: plan.task.fixed(seeds) for plan in self.plan.cells}
+        return {label: values for label, values in drawn.items() if values}
 
     def _check_continues(self, before: Manifest, cells: Sequence[CellFacts]) -> None:
         """Refuse to add to a study what could not be compared with what it holds."""

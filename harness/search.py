@@ -209,6 +209,7 @@ class CellState:
                 build=dict(setting.params),
                 size=self.plan.published_size(),
                 embedding=setting.embedding,
+                tied=setting.tied,
                 optimisation=setting.optimisation.model_copy(update={"schedule": self.plan.schedule}),
                 seeds=seeds,
                 repetition=repetition,

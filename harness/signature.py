@@ -60,8 +60,12 @@ class Signature:
         """Numbers a time step that the decoder gives to the loss."""
         return self.output.size
 
-    def with_embedding(self, size: int | None) -> Signature:
-        """This signature at another embedding size; itself where the size is None or the input is no tokens."""
-        if size is None or isinstance(self.input, Real):
+    def with_embedding(self, size: int | None, *, tied: bool | None = None) -> Signature:
+        """This signature at another embedding size, its decoder tied to it or not; None leaves either as it is.
+
+        Itself where the input is no tokens.
+        """
+        if isinstance(self.input, Real) or (size is None and tied is None):
             return self
-        return replace(self, input=replace(self.input, embedding=size))
+        embedded = self.input if size is None else replace(self.input, embedding=size)
+        return replace(self, input=embedded, tied=self.tied if tied is None else tied)

@@ -30,6 +30,8 @@ class TrainingSection(Record):
     """Evaluations without a better score before a trial stops; never unless given."""
     minimum_updates: int = Field(default=0, ge=0)
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    evaluation_limit: int | None = Field(default=None, ge=1)
+    """Sequences, or windows of a stream, of validation and of test that are scored; all unless given."""
     schedule: Schedule | None = None
 
     @model_validator(mode="after")
@@ -52,8 +54,9 @@ class ModelEntry(Record):
 
     name: str
     label: Label | None = Field(default=None, alias="as")
-    setting: Literal["searched", "published"] = "searched"
-    """published: the model's published setting at solved widths, without a search, as a row beside the others."""
+    setting: Literal["searched", "published", "published-second"] = "searched"
+    """published: the model's published setting at solved widths, without a search, as a row beside the others; under
+    `paper`, where nothing is searched, at its own widths.  published-second: the second one of a row that has two."""
     space: SpaceOverride = {}
 
 
@@ -103,8 +106,30 @@ class Study(Record):
     resources: Resources = Resources()
 
 
-def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[str] | None = None) -> Study:
-    """The study in a TOML file, after `overrides` (`budget.trials=3`), with only these `models` where given."""
+PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "smoke": {
+        "budget": {"trials": 1, "repetitions": 1},
+        "training": {"seconds": 20.0, "evaluation_limit": 256},
+        # One draw a cell, so not one that diverges by its rate: each optimiser's own.
+        "search": {"space": {"learning_rate_factor": 1.0}},
+    }
+}
+"""Name → what replaces a study's values (of any type, hence Any), its tasks' own included.
+
+smoke: does it run from end to end?  Two trials a cell, bounded by seconds, scored on a part of the held-out data.
+"""
+
+
+def read_study_file(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    models: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    profile: str | None = None,
+) -> Study:
+    """The study in a TOML file under a profile, then after `overrides` (`budget.trials=3`), with only these `models`
+    and `tasks` where given."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -113,10 +138,14 @@ def read_study_file(path: Path, overrides: Sequence[str] = (), models: Sequence[
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not a TOML file ({error})") from error
+    if profile is not None:
+        _apply_profile(data, profile)
     for override in overrides:
         _override(data, override)
     if models is not None:
         data["models"] = _selected(data.get("models"), models)
+    if tasks is not None:
+        data["tasks"] = _chosen_tasks(data.get("tasks"), tasks, source=str(path))
     return parse_study(data, source=str(path))
 
 
@@ -129,6 +158,45 @@ def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
         of_name = [entry for entry in known if isinstance(entry, dict) and entry.get("name") == name]
         chosen += of_label or of_name or [name]
     return chosen
+
+
+def _chosen_tasks(entries: Any, names: Sequence[str], source: str) -> list[Any]:
+    """The study's entries of these labels, else of these names."""
+    known = entries if isinstance(entries, list) else []
+    chosen: list[Any] = []
+    for name in names:
+        of_label = [entry for entry in known if _label_of(entry) == name]
+        of_name = [entry for entry in known if _name_of(entry) == name]
+        if not (of_label or of_name):
+            labels = [str(_label_of(entry)) for entry in known]
+            raise StudyError(
+                f"{source}: has no task {name!r};{did_you_mean(name, labels)} Its tasks: {', '.join(labels)}"
+            )
+        chosen += of_label or of_name
+    return chosen
+
+
+def _apply_profile(data: dict[str, Any], name: str) -> None:
+    """Set the profile's values in the tables of a study file (hence Any), whose name says so."""
+    if name not in PROFILES:
+        raise StudyError(f"--profile {name!r}:{did_you_mean(name, PROFILES)} Known: {', '.join(PROFILES)}")
+    for section, values in PROFILES[name].items():
+        own = data.setdefault(section, {})
+        if isinstance(own, dict):
+            own |= {key: _under(own.get(key), value) for key, value in values.items()}
+    tasks = data.get("tasks")
+    for task in tasks if isinstance(tasks, list) else []:
+        if isinstance(task, dict) and isinstance(task.get("training"), dict):
+            task["training"] = {k: v for k, v in task["training"].items() if k not in PROFILES[name]["training"]}
+    if "name" in data:
+        data["name"] = f"{data['name']}-{name}"
+
+
+def _under(own: Any, value: Any) -> Any:
+    """A profile's value; of a table, what the study does not say itself."""
+    if own is None or not isinstance(value, dict):
+        return value
+    return {**value, **own} if isinstance(own, dict) else own
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:

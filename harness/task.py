@@ -143,6 +143,13 @@ class Task(BaseModel, ABC):
         `perplexity-80-40` for the metric `perplexity` and the reading `80-40`."""
         return {}
 
+    def fixed(self, seeds: Seeds) -> dict[str, tuple[int, ...]]:  # most tasks draw nothing of the kind
+        """What the task draws from the `fixed` seed that a reader may ask for, by name, as `permutation`.
+
+        Kept with the study and named in its report.
+        """
+        return {}
+
     def files(self) -> tuple[DataFile, ...]:
         """The data files that `load` reads."""
         return ()

@@ -21,7 +21,7 @@ import torch
 
 from harness import checkpoint
 from harness.data import locate
-from harness.dataset import Dataset, Split
+from harness.dataset import Dataset, Split, first
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.model import Scan
 from harness.network import Network, build_network, receptive_field
@@ -179,7 +179,7 @@ class ActiveTrial:
         self._peak.begin(device)
         self._task = self._worker.registry.make_task(trial.task.name, trial.task.options)
         train = self._worker.dataset(self._task, "train", trial)
-        validation = self._worker.dataset(self._task, "validation", trial)
+        validation = self._held_out(self._task, "validation")
         run = TrainingRun(
             self._network(self._task),
             self._task,
@@ -197,10 +197,15 @@ class ActiveTrial:
         self._run = run
         return run
 
+    def _held_out(self, task: Task, split: Split) -> Dataset:
+        """As much of validation or test as the trial is to score."""
+        whole, limit = self._worker.dataset(task, split, self.trial), self.trial.training.evaluation_limit
+        return whole if limit is None else first(whole, limit)
+
     def _network(self, task: Task) -> Network:
         """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
         seed_everything(self.trial.seeds.init)
-        signature = task.signature().with_embedding(self.trial.embedding)
+        signature = task.signature().with_embedding(self.trial.embedding, tied=self.trial.tied)
         model = self._worker.registry.model(self.trial.model).value
         network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
         self._field = receptive_field(network.backbone)
@@ -225,7 +230,7 @@ class ActiveTrial:
     def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
         """The best-validation weights (ours) and the mean over those of the last three evaluations (the paper's)."""
         assert self._task is not None  # set before the run was
-        test = self._worker.dataset(self._task, "test", self.trial)
+        test = self._held_out(self._task, "test")
         device = _device(self.trial.resources)
         best = _test_scores(run, run.best, self._task, test, device)
         last = [_test_scores(run, weights, self._task, test, device) for weights in run.last]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness import Arrays, Batch, Optimisation, Seeds
+from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
 from harness.batches import evaluation_batches, training_batches
+from harness.dataset import first
 from harness.network import build_network
 from harness.records import Training
 from harness.training import TrainingRun, evaluate
@@ -84,3 +85,31 @@ def test_training_on_stored_bytes_equals_training_on_what_is_made_of_them() -> N
     assert all(torch.equal(value, seen.best[name]) for name, value in plain.best.items())
     test = stored(24)
     assert evaluate(plain.network, ToySum(), test, CPU) == evaluate(seen.network, ToySum(), as_seen(test), CPU)
+
+
+def test_first_of_arrays_are_views_prepared_alike() -> None:
+    data = stored()
+    part = first(data, 7)
+    assert isinstance(part, Arrays)
+    assert (len(part), part.prepare) == (7, data.prepare)
+    assert part.inputs.data_ptr() == data.inputs.data_ptr()
+    assert torch.equal(part.targets, data.targets[:7])
+    assert len(first(data, 10**6)) == len(data)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_first_of_ragged_sequences_are_whole(last: bool) -> None:
+    frames, lengths = torch.arange(9.0)[:, None], torch.tensor([2, 4, 3])
+    part = first(Ragged(frames, lengths if last else frames, lengths, last=last), 2)
+    assert isinstance(part, Ragged)
+    assert part.lengths.tolist() == [2, 4]
+    assert part.inputs.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert part.targets.flatten().tolist() == ([2, 4] if last else [0, 1, 2, 3, 4, 5])
+
+
+def test_first_of_a_stream_is_as_many_windows_of_scored_tokens() -> None:
+    stream = Stream(torch.arange(100), before=0, scored=10, history=None, rows=50)
+    part = first(stream, 3)
+    assert isinstance(part, Stream)
+    assert part.tokens.tolist() == list(range(30))
+    assert (part.rows, part.before, part.scored) == (30, 0, 10)

@@ -416,3 +416,13 @@ def test_search_settings_do_not_touch_a_published_cell(plan_of: PlanOf) -> None:
     before = plan_of(protocol="paper")
     after = plan_of(protocol="paper", budget=budget, search={"sampler": "tpe", "space": {"optimizer": ["adam"]}})
     assert _changed(before, after) == set()
+
+
+def test_second_published_setting_is_asked_for_by_name(plan_of: PlanOf) -> None:
+    plan = plan_of(protocol="paper", models=["toy-ema", {"name": "toy-ema", "setting": "published-second"}])
+    assert [cell.cell.model for cell in plan.cells] == ["toy-ema"]
+    (left,) = plan.left_out
+    assert (str(left.cell), left.reason) == (
+        "toy-sum/toy-ema-published-second",
+        "no published setting of toy-ema for toy-sum/second",
+    )

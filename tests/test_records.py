@@ -85,6 +85,7 @@ def test_trial_key_is_its_place() -> None:
         {"build": {"bias": False}},
         {"widths": (6, 7)},
         {"embedding": 8},
+        {"tied": False},
         {"optimisation": Optimisation(learning_rate=2e-3, reduction="sum")},
         {"optimisation": Optimisation(learning_rate=2e-3, schedule=Schedule(kind="cosine"))},
         {"training": Training(updates=8, batch_size=4, evaluate_every=4, patience=2)},
@@ -119,7 +120,19 @@ def test_digest_ignores_where_a_trial_stands(change: dict[str, object]) -> None:
 
 def test_digest_tests_name_every_field_of_a_trial() -> None:
     changed = {
-        *("task", "model", "params", "build", "widths", "embedding", "optimisation", "training", "seeds", "data"),
+        *(
+            "task",
+            "model",
+            "params",
+            "build",
+            "widths",
+            "embedding",
+            "tied",
+            "optimisation",
+            "training",
+            "seeds",
+            "data",
+        ),
         *("plugins", "study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"),
     }
     assert Trial.model_fields.keys() - changed == {"parameters"}  # follows from model, build and widths

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Sequence
@@ -37,6 +38,10 @@ from tests.conftest import MakeStudy
 
 LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=0.5, scale="log")
 ACCURACY = MetricFacts(name="accuracy", unit="%", better="higher", margin=0.5)
+
+
+TRY = Training(updates=1, batch_size=1, evaluate_every=1, evaluation_limit=256)
+ORDER = hashlib.sha256(b"[3,1,2]").hexdigest()[:16]
 
 
 def facts(
@@ -102,6 +107,7 @@ def repeated(cell: Cell, winner: int | None, scores: Sequence[float], metric: Me
                 score=score,
                 metrics={"test": {metric.name: score}, "test-last3": {metric.name: 2 * score}},
                 test_opened=1,
+                updates=7 + n,
             ),
         )
         for n, score in enumerate(scores)
@@ -158,10 +164,28 @@ def test_complete_cells_are_ranked_by_mean_with_the_best_in_bold() -> None:
     assert best[2].startswith("**0.02000** [")
     assert best[4:6] == ["2/2", "0.04000"]
     assert best[6:10] == ["0.1000", "1,010", "+1.00 %", "2/2"]
-    assert best[10] == "3.500e-05"
+    assert best[10] == "7 to 8"
+    assert best[11] == "3.500e-05"
     assert "**" not in " ".join(line_of(markdown, "gru"))
     assert markdown.count("published: Table 1.") == 1
     assert "2 of 2 cells are complete; the store holds 8 trials that have ended, of 8 in the ledger" in markdown
+
+
+def test_options_drawn_orders_and_partial_scores_are_told() -> None:
+    tcn = facts("tcn").model_copy(update={"task": TaskRef(name="copy", options={"fraction": 0.1})})
+    limited = [
+        replace(entry, trial=entry.trial.model_copy(update={"training": TRY})) for entry in cell_of(tcn, [0.01, 0.04])
+    ]
+    study = stored([tcn], limited)
+    fixed = {"copy": {"permutation": (3, 1, 2)}}
+    study = replace(study, manifest=study.manifest.model_copy(update={"fixed": fixed}))
+    markdown = to_markdown(build_report(study))
+    assert "; fraction = 0.1." in markdown
+    assert f"permutation: 3 numbers drawn from the study's seed, the same in every trial, 3 1 2 …, sha256 {ORDER}" in (
+        markdown
+    )
+    assert "a try: scored on the first 256 held-out sequences, or windows of a stream, alone." in markdown
+    assert "\n- a try" not in to_markdown(build_report(stored([tcn], cell_of(tcn, [0.01, 0.04]))))
 
 
 @pytest.mark.parametrize(("better", "first"), [("lower", "a"), ("higher", "b")])
@@ -444,7 +468,7 @@ def test_strings_of_others_cannot_break_the_page() -> None:
     assert "@" not in markdown
     assert "](" not in markdown.replace("\\](", "")
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in tables} == {12}
+    assert {line.count("|") for line in tables} == {13}
     assert len(tables) == 3
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness import checkpoint, serial, trial
-from harness.errors import BudgetError, DataError, LeaseError, LedgerError
+from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
 from harness.hookspecs import hookimpl
 from harness.lease import Lease
 from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
@@ -617,6 +617,45 @@ def test_missing_data_leave_no_folder(
     with pytest.raises(DataError, match=r"nowhere/x\.bin"):
         Runner(toy_study(), loaded, tmp_path / "runs").run(never)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_may_leave_out_their_cells_until_they_are_there(
+    toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    filed: Registered[type[Task]] = Registered("filed", Filed, toy_loaded.registry.plugins[0], "tests.test_run")
+    tasks = {**toy_loaded.registry.tasks, "filed": filed}
+    loaded = Loaded(replace(toy_loaded.registry, tasks=tasks), toy_loaded.hooks)
+    both = toy_study(tasks=[{"name": "toy-sum", "parameters": 161}, {"name": "filed", "parameters": 161}])
+    runner = Runner(both, loaded, tmp_path / "runs", skip_missing=True)
+    outcome = runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+    manifest = read_study(outcome.folder).manifest
+    assert outcome.complete
+    assert [str(facts.cell) for facts in manifest.cells] == ["toy-sum/toy-ema"]
+    (left,) = manifest.left_out
+    assert str(left.cell) == "filed/toy-ema"
+    assert left.reason.startswith("data file nowhere/x.bin (1 bytes, sha256 000")
+    with pytest.raises(StudyError, match=r"study 'toys' has no cell to run: data file nowhere/x\.bin"):
+        Runner(toy_study(tasks=[{"name": "filed", "parameters": 161}]), loaded, tmp_path / "runs", skip_missing=True)
+
+
+class Ordered(ToySum):
+    def fixed(self, seeds: Seeds) -> dict[str, tuple[int, ...]]:
+        return {"order": (seeds.fixed % 7, 3)}
+
+
+def test_what_a_task_draws_once_a_study_is_kept_with_it(
+    toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path
+) -> None:
+    ordered: Registered[type[Task]] = Registered("toy-sum", Ordered, toy_loaded.registry.plugins[0], "tests.test_run")
+    loaded = Loaded(
+        replace(toy_loaded.registry, tasks={**toy_loaded.registry.tasks, "toy-sum": ordered}), toy_loaded.hooks
+    )
+    runner = Runner(toy_study(), loaded, tmp_path)
+    outcome = runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+    snapshot = read_study(outcome.folder)
+    assert snapshot.manifest.fixed == {"toy-sum": {"order": (snapshot.entries()[0].trial.seeds.fixed % 7, 3)}}
 
 
 # ---- cells that fail

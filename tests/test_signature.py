@@ -36,3 +36,10 @@ def test_signature_is_a_value() -> None:
     assert hash(NUMBERS) == hash(Signature(input=Real(3), output=Bits(88), length=20, readout="each"))
     with pytest.raises(FrozenInstanceError, match="length"):
         NUMBERS.length = 3  # type: ignore[misc]
+
+
+def test_a_setting_may_tie_or_untie_the_decoder() -> None:
+    untied = WORDS.with_embedding(None, tied=False)
+    assert (untied.tied, untied.input) == (False, WORDS.input)
+    assert WORDS.with_embedding(600, tied=None).tied
+    assert NUMBERS.with_embedding(None, tied=True) is NUMBERS

@@ -193,7 +193,8 @@ def test_bad_value_is_told_in_one_clear_line(file: Path, lines: str, message: st
         ('["tcn", { name = "tcn", space = 3 }]', "'models.1.space' must be a table, got 3"),
         (
             '[{ name = "tcn", setting = "publised" }]',
-            "'models.0.setting' must be 'searched' or 'published', got 'publised'; did you mean 'published'?",
+            "'models.0.setting' must be 'searched', 'published' or 'published-second', got 'publised';"
+            " did you mean 'published'?",
         ),
         (
             '[{ name = "tcn", space = { k = { a = 1 } } }]',
@@ -380,6 +381,42 @@ def test_given_models_select_entries_by_label_or_stand_for_whole_models(file: Pa
     file.write_text(STUDY)
     study = read_study_file(file, models=["wide", "rnn", "tcn"])
     assert [(entry.name, entry.label) for entry in study.models] == [("gru", "wide"), ("rnn", None), ("tcn", None)]
+
+
+def test_given_tasks_select_entries_by_label_or_name(file: Path) -> None:
+    file.write_text(STUDY + '[[tasks]]\nname = "adding"\nas = "long"\n[[tasks]]\nname = "adding"\n')
+    chosen = read_study_file(file, tasks=["adding", "copy-memory"]).tasks
+    assert [(entry.name, entry.label) for entry in chosen] == [("adding", None), ("copy-memory", None)]
+    assert [entry.label for entry in read_study_file(file, tasks=["long"]).tasks] == ["long"]
+    with pytest.raises(
+        StudyError, match="has no task 'adding-2'; did you mean 'adding'\\? Its tasks: copy-memory, long"
+    ):
+        read_study_file(file, tasks=["adding-2"])
+
+
+def test_profile_replaces_the_values_of_a_study_and_of_its_tasks_and_names_itself(file: Path) -> None:
+    file.write_text(
+        STUDY
+        + "training = { updates = 50, seconds = 9.0 }\n"
+        + "[budget]\ntrials = 9\ntolerance = 0.02\n[search.space]\nclip = 1.0\n"
+    )
+    study = read_study_file(file, ["budget.trials=2"], profile="smoke")
+    assert study.name == "s-smoke"
+    assert (study.budget.trials, study.budget.repetitions, study.budget.tolerance) == (2, 1, 0.02)
+    training = study.training.overridden_by(study.tasks[0].training)
+    assert (training.updates, training.seconds, training.evaluation_limit) == (50, 20.0, 256)
+    assert study.search.space == {"clip": 1.0, "learning_rate_factor": 1.0}
+
+
+def test_profile_leaves_a_faulty_study_to_be_told_as_one(file: Path) -> None:
+    file.write_text(STUDY.replace("length = 100", "training = 3") + "[[search]]\nspace = 2\n")
+    with pytest.raises(StudyError, match=r"'(tasks\.0\.training|search)' must be a table"):
+        read_study_file(file, profile="smoke")
+    file.write_text("budget = 3\ntasks = 4\nsearch = { space = 3 }\n")
+    with pytest.raises(StudyError, match=r"^[^\n]+$"):
+        read_study_file(file, profile="smoke")
+    with pytest.raises(StudyError, match="--profile 'smok': did you mean 'smoke'\\? Known: smoke"):
+        read_study_file(file, profile="smok")
 
 
 @pytest.mark.parametrize(

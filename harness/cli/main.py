@@ -36,6 +36,19 @@ Models = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--models", metavar="A,B", help="Only these models, by name or label; installed ones may be added."),
 ]
+Tasks = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--tasks", metavar="A,B", help="Only these tasks of the study, by label or name."),
+]
+Profile = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--profile", metavar="smoke", help="smoke: two trials a cell, 20 s each, scored on a part of the held-out data."
+    ),
+]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out tasks whose data files are not here, with the reason.")
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where studies keep their folders.")]
 TaskNames = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -49,6 +62,9 @@ def run(
     study: StudyFile,
     set_: Set = None,
     models: Models = None,
+    tasks: Tasks = None,
+    profile: Profile = None,
+    skip_missing: SkipMissing = False,
     runs: Runs = RUNS,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")] = False,
     serial: Annotated[bool, typer.Option("--serial", help="Train in this process, without Ray.")] = False,
@@ -73,7 +89,12 @@ def run(
     if storage is not None and address is None:
         raise StudyError("--storage is the folder that a cluster shares; give --address too, or --runs")
     code = running.run(
-        running.read(study, set_, models), runs=storage or runs, fresh=fresh, serial=serial, address=address
+        running.read(study, set_, models=models, tasks=tasks, profile=profile),
+        runs=storage or runs,
+        fresh=fresh,
+        skip_missing=skip_missing,
+        serial=serial,
+        address=address,
     )
     raise typer.Exit(code)
 
@@ -83,12 +104,14 @@ def plan(
     study: StudyFile,
     set_: Set = None,
     models: Models = None,
+    tasks: Tasks = None,
+    profile: Profile = None,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
 ) -> None:
     """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
     from harness.cli import planning, running
 
-    planning.show_plan(running.read(study, set_, models), draws)
+    planning.show_plan(running.read(study, set_, models=models, tasks=tasks, profile=profile), draws)
 
 
 @app.command(name="list")

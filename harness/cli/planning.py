@@ -58,6 +58,8 @@ def show_plan(study: Study, draws: int) -> None:
     console.print(table)
     for left in plan.left_out:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
+    for reason in dict.fromkeys(plan.missing().values()):
+        console.print(f"not at hand: {reason}", markup=False, soft_wrap=True)
     console.print(
         f"{len(plan.cells)} cells, {plan.trials()} trials; roughly {duration_text(total)} of one core at "
         f"{FLOPS_PER_SECOND / 1e9:g} GFLOP/s, from counts alone",

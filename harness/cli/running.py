@@ -26,9 +26,14 @@ DRAIN_SECONDS = 60.0
 """How long the end of a run waits for MLflow."""
 
 
-def read(path: Path, overrides: Sequence[str] | None, models: str | None) -> Study:
-    names = [name.strip() for name in models.split(",") if name.strip()] if models is not None else None
-    return read_study_file(path, overrides or (), models=names)
+def read(
+    path: Path, overrides: Sequence[str] | None, *, models: str | None, tasks: str | None, profile: str | None
+) -> Study:
+    return read_study_file(path, overrides or (), models=_names(models), tasks=_names(tasks), profile=profile)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def load_with_messages() -> Loaded:
@@ -39,11 +44,11 @@ def load_with_messages() -> Loaded:
     return loaded
 
 
-def run(study: Study, *, runs: Path, fresh: bool, serial: bool, address: str | None) -> int:
+def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bool, address: str | None) -> int:
     if platform.system() == "Windows":
         typer.echo("harness: on Windows run inside WSL; nothing here is tested outside it", err=True)
     loaded = load_with_messages()
-    runner = Runner(study, loaded, runs, fresh=fresh)
+    runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
     runner.check()
     uri = store_uri(Path.cwd())
     prepare_store(uri)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -13,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness import Arrays, Batch, Classes, Metric, Real, Seeds, Signature, Split, Total
+from harness import Arrays, Batch, Classes, Metric, PublishedRow, Real, Seeds, Signature, Split, Total
 from harness.task import mean_of, percent_of
 from harness_tasks.synthetic import Synthetic
 
@@ -42,6 +43,8 @@ class CopyMemory(Synthetic):
     """The blank, T; sequences have T + 20 steps."""
     sequences: int = Field(default=10_000, ge=1)
     """Training sequences."""
+    ranked_by: Literal["loss", "recall_accuracy"] = "loss"
+    """What selects and ranks: the published loss over all steps, or the accuracy on the ten digits (Figure 5)."""
 
     @property
     def steps(self) -> int:
@@ -56,11 +59,12 @@ class CopyMemory(Synthetic):
         # A factor of two is no difference: the loss of a solved run spans decades within a few epochs (a port logs
         # 9.0e-6 and 0.043 five epochs apart, Baichenjia/Tensorflow-TCN).
         factor = math.log(2)
-        return (
+        losses = (
             Metric("loss", "nats", "lower", mean_of("loss"), margin=factor, scale="log"),
             Metric("recall_loss", "nats", "lower", mean_of("recall_loss"), margin=factor, scale="log"),
-            Metric("recall_accuracy", "%", "higher", percent_of("recall_accuracy"), margin=1.0),
         )
+        accuracy = Metric("recall_accuracy", "%", "higher", percent_of("recall_accuracy"), margin=1.0)
+        return (*losses, accuracy) if self.ranked_by == "loss" else (accuracy, *losses)
 
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:  # reads no file
         count, random = self.count(split), self.generator(split, seeds)
@@ -83,8 +87,15 @@ class CopyMemory(Synthetic):
         }
 
     def floor(self) -> float:
-        """Loss of a network without memory: sure of the zeros, uniform over {1..8} at the ten digits."""
+        """Of a network without memory: sure of the zeros, uniform over {1..8} at the ten digits."""
+        if self.ranked_by == "recall_accuracy":
+            return 100 / 8
         return DIGITS * math.log(8) / self.steps
+
+    def published(self) -> PublishedRow | None:
+        """Table 1 has losses; what Figure 5 shows of the accuracy cannot be read to a number."""
+        row = super().published()
+        return row if row is None or self.ranked_by == "loss" else replace(row, results={})
 
     def regularisation(self) -> dict[str, BaseDistribution]:
         """Around 0.05, which is published for TCN and LSTM alike (Tables 2 and 3); 0 is the released default."""

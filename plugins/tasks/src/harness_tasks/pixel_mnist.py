@@ -181,6 +181,9 @@ class PermutedMnist(_PixelMnist):
     def order_seed(self, seeds: Seeds) -> int | None:
         return seeds.fixed
 
+    def fixed(self, seeds: Seeds) -> dict[str, tuple[int, ...]]:
+        return {"permutation": tuple(permutation(seeds).tolist())}
+
 
 def permutation(seeds: Seeds) -> npt.NDArray[np.int64]:
     """(784,): the pixel, counted row by row, that permuted MNIST shows at each step.
