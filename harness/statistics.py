@@ -37,6 +37,33 @@ class Summary:
     scale: Scale
 
 
+@dataclass(frozen=True)
+class Proportion:
+    """How often something happened, and with what probability it does."""
+
+    happened: int
+    n: int
+    interval: Interval
+    """Of the probability; exact."""
+
+    @property
+    def share(self) -> float:
+        return self.happened / self.n
+
+
+def proportion(happened: int, n: int, level: float = 0.95) -> Proportion:
+    """Clopper and Pearson's interval, whose coverage is at least `level` at every n and every probability.
+
+    Wilson's is shorter, but at 5 or 10 trials and probabilities near 0 or 1 it covers 84 % for a nominal 95 %.
+    """
+    if not 0 <= happened <= n or n == 0:
+        raise ValueError(f"{happened} of {n} is no proportion")
+    tail = (1 - level) / 2
+    low = float(stats.beta.ppf(tail, happened, n - happened + 1)) if happened > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, happened + 1, n - happened)) if happened < n else 1.0
+    return Proportion(happened, n, Interval(low, high, level))
+
+
 def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "linear") -> Interval | None:
     """Student's t interval of the mean of independent, normal values; None where there are fewer than two.
 

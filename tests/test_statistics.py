@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.statistics import Scale, mean_interval, summarise
+from harness.statistics import Scale, mean_interval, proportion, summarise
 
 
 def test_mean_interval_of_two_values_is_the_closed_form() -> None:
@@ -101,3 +101,35 @@ def test_summary_of_one_value_has_no_spread() -> None:
 def test_summary_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no values"):
         summarise([])
+
+
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_proportion_of_all_or_none_has_the_closed_form(n: int) -> None:
+    low, high = 0.025 ** (1 / n), 1 - 0.025 ** (1 / n)
+    assert (proportion(n, n).interval.low, proportion(n, n).interval.high) == pytest.approx((low, 1.0))
+    assert (proportion(0, n).interval.low, proportion(0, n).interval.high) == pytest.approx((0.0, high))
+
+
+def test_proportion_interval_is_that_of_clopper_and_pearson() -> None:
+    # The equations that define it: either tail at the limit holds 2.5 %.
+    found = proportion(7, 20)
+    assert found.share == 0.35
+    assert stats.binom.sf(6, 20, found.interval.low) == pytest.approx(0.025)
+    assert stats.binom.cdf(7, 20, found.interval.high) == pytest.approx(0.025)
+    exact = stats.binomtest(7, 20).proportion_ci(0.95, method="exact")
+    assert (found.interval.low, found.interval.high) == pytest.approx((exact.low, exact.high))
+
+
+@pytest.mark.parametrize("n", [5, 10, 30])
+def test_proportion_interval_covers_every_probability(n: int) -> None:
+    intervals = [proportion(happened, n).interval for happened in range(n + 1)]
+    for probability in np.linspace(0.005, 0.995, 199):
+        weights = stats.binom.pmf(np.arange(n + 1), n, probability)
+        covers = [interval.low <= probability <= interval.high for interval in intervals]
+        assert float(np.dot(weights, covers)) >= 0.95
+
+
+@pytest.mark.parametrize(("happened", "n"), [(-1, 5), (6, 5), (0, 0)])
+def test_what_is_no_proportion_is_refused(happened: int, n: int) -> None:
+    with pytest.raises(ValueError, match="is no proportion"):
+        proportion(happened, n)
