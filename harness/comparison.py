@@ -1,4 +1,4 @@
-"""Models side by side on each task: what each was granted, what it reached, and its rank."""
+"""Models side by side on each task: what each reached on a budget that all have, its rank, what is sure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, combinations
 from typing import Literal
 
+from harness.audit import Spending, level, spending
+from harness.decision import Decision, decide
 from harness.ledger import Entry
-from harness.records import CellFacts, MetricFacts, ParamValue, Trial
-from harness.results import Standing, State, StoredStudy, outcomes_of
-from harness.statistics import Summary
+from harness.records import CellFacts, MetricFacts, ParamValue, TaskRef, Trial
+from harness.reproduction import Reproduction, reproduction
+from harness.results import Curves, Standing, State, StoredStudy, outcomes_of
+from harness.statistics import Proportion, Scale, Summary
+from harness.tradeoffs import TradeOffs, halfway, trade_offs
+from harness.tuning import Crossing, TuningCurve, crossings, tuning_curve
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Row:
     best_validation: float | None
     test: Summary | None
     """Best-validation weights, over the present winner's repetitions."""
+    success: Proportion | None
+    """Repetitions that are better than the floor by more than the margin, or have a score where there is no floor."""
     last3: Summary | None
     """Mean over the weights of the last three evaluations."""
     published: float | None
@@ -63,10 +71,14 @@ class Row:
     superseded: int
     """Repetitions of an earlier winner."""
     test_opened: int
+    capped: str = ""
+    """What was left out so that all cells of the task have the same budget; '' where nothing was."""
+    refused: str = ""
+    """Why the cell cannot be compared with the others of its task; '' where it can."""
     rank: int | None = None
-    """By mean among searched cells; None where the cell is not complete."""
-    equivalent: bool = False
-    """Within the metric's margin of the task's best searched cell."""
+    """By mean among searched cells; None where the cell is not complete or refused."""
+    against_best: Decision | None = None
+    """Of this cell against the one of rank 1; None for that one and where there is no rank."""
 
     @property
     def complete(self) -> bool:
@@ -75,7 +87,7 @@ class Row:
 
     @property
     def ranks(self) -> bool:
-        return self.complete and self.setting == "searched" and self.test is not None
+        return self.complete and self.setting == "searched" and self.test is not None and not self.refused
 
     @property
     def standing(self) -> str:
@@ -85,6 +97,8 @@ class Row:
             return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)}"
         if self.lacking is None or self.state == "incomplete":
             return f"incomplete {ended}/{granted}" + ("" if self.lacking is not None else ": the store has no mark")
+        if self.refused:
+            return "not comparable"
         if self.state == "partial":
             scored = self.test.n if self.test is not None else 0
             return f"{scored} of {self.repetitions_granted} repetitions have a score"
@@ -92,21 +106,41 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two models of one task, on repetitions that share data, order and test set."""
+
+    one: str
+    other: str
+    decision: Decision
+
+
+@dataclass(frozen=True)
 class Section:
     """One task."""
 
     task: str
+    ref: TaskRef
     metric: MetricFacts
     floor: float | None
     parameters: int | None
     """The budget; None where published widths stand as they are."""
     task_parameters: int | None
     """The size that is published for the task."""
-    options: Mapping[str, ParamValue]
-    """Of the task, where they differ from its defaults."""
     fixed: Mapping[str, Sequence[int]]
     """What the task drew from the `fixed` seed, by name."""
     rows: tuple[Row, ...]
+    standings: tuple[Standing, ...]
+    """By row, on the common budget."""
+    pairs: tuple[Pair, ...]
+    """Of cells that are ranked or lack nothing but scores."""
+    tuning: Mapping[str, TuningCurve]
+    """By model; under a sampler that learns, the best score so far instead."""
+    crossings: tuple[Crossing, ...]
+    spendings: tuple[Spending, ...]
+    reproductions: tuple[Reproduction, ...]
+    trade_offs: tuple[TradeOffs, ...]
+    threshold: float | None
+    """Of validation, for `trade_offs`: halfway from the floor to the best."""
 
 
 def compare(stored: StoredStudy) -> tuple[Section, ...]:
@@ -116,20 +150,101 @@ def compare(stored: StoredStudy) -> tuple[Section, ...]:
 
 
 def _section(stored: StoredStudy, task: str) -> Section:
-    standings = [one for one in stored.standings if one.facts.cell.task == task]
-    facts = standings[0].facts
-    rows = [_row(one, stored.lacking(one.facts.cell)) for one in standings]
-    ranked = _ranked(rows, facts.metric)
+    protocol = stored.manifest.protocol
+    granted = [one for one in stored.standings if one.facts.cell.task == task]
+    fair = level(granted, protocol)
+    standings, facts = fair.standings, granted[0].facts
+    rows = [
+        replace(
+            _row(one, stored.lacking(one.facts.cell)),
+            capped=fair.capped.get(one.facts.cell, ""),
+            refused=fair.refused.get(one.facts.cell, ""),
+        )
+        for one in standings
+    ]
+    pairs = _pairs(rows, standings)
+    tuning = _tuning(rows, standings, stored.manifest.sampler)
+    threshold = halfway(standings)
+    verdicts = [reproduction(one, protocol) for one, row in zip(standings, rows, strict=True) if row.complete]
     return Section(
         task=task,
+        ref=facts.task,
         metric=facts.metric,
         floor=facts.floor,
         parameters=facts.parameters,
         task_parameters=facts.task_parameters,
-        options=facts.task.options,
         fixed=stored.manifest.fixed.get(task, {}),
-        rows=ranked,
+        rows=_ranked(rows, facts.metric, pairs),
+        standings=standings,
+        pairs=pairs,
+        tuning=tuning,
+        crossings=crossings(tuning, facts.metric.better) if stored.manifest.sampler == "random" else (),
+        spendings=tuple(spending(one) for one in granted),
+        reproductions=tuple(verdict for verdict in verdicts if verdict is not None),
+        trade_offs=_trade_offs(standings, stored.curves, threshold),
+        threshold=threshold,
     )
+
+
+def _trade_offs(standings: Sequence[Standing], curves: Curves, threshold: float | None) -> tuple[TradeOffs, ...]:
+    return tuple(trade_offs(one, curves, threshold) for one in standings)
+
+
+def _pairs(rows: Sequence[Row], standings: Sequence[Standing]) -> tuple[Pair, ...]:
+    """Every two searched cells of which nothing is missing or refused; lost repetitions lose their pairs."""
+    able = [
+        (row, one)
+        for row, one in zip(rows, standings, strict=True)
+        if row.setting == "searched" and row.state in ("complete", "partial") and row.lacking == 0 and not row.refused
+    ]
+    return tuple(Pair(one[0].model, other[0].model, _decide(one[1], other[1])) for one, other in combinations(able, 2))
+
+
+def _decide(one: Standing, other: Standing) -> Decision:
+    mine, others = one.repeated("test"), other.repeated("test")
+    shared = sorted(mine.keys() & others.keys())
+    metric = one.facts.metric
+    return decide(
+        [mine[repetition] for repetition in shared],
+        [others[repetition] for repetition in shared],
+        better=metric.better,
+        margin=metric.margin,
+        scale=metric.scale,
+    )
+
+
+def _tuning(rows: Sequence[Row], standings: Sequence[Standing], sampler: str) -> dict[str, TuningCurve]:
+    searched = {
+        row.model: one
+        for row, one in zip(rows, standings, strict=True)
+        if row.setting == "searched" and row.search_ended and one.winner is not None and not row.refused
+    }
+    if not searched:
+        return {}
+    metric = standings[0].facts.metric
+    worst = _standing_in(list(searched.values()))
+    scores = {model: [_score(entry, worst) for entry in one.search if entry.result] for model, one in searched.items()}
+    if sampler != "random":
+        best = min if metric.better == "lower" else max
+        so_far = {model: tuple(accumulate(each, best)) for model, each in scores.items()}
+        return {model: TuningCurve(each, each, each) for model, each in so_far.items()}
+    positive = all(score > 0 for each in scores.values() for score in each)
+    scale: Scale = metric.scale if positive else "linear"
+    return {model: tuning_curve(each, metric.better, scale) for model, each in scores.items()}
+
+
+def _score(entry: Entry, otherwise: float) -> float:
+    score = entry.result.score if entry.result is not None and entry.result.outcome == "complete" else None
+    return score if score is not None and math.isfinite(score) else otherwise
+
+
+def _standing_in(standings: Sequence[Standing]) -> float:
+    """What a trial without a score counts as in a tuning curve: the floor, or the worst score of the task where that
+    is worse or no floor is known."""
+    facts = standings[0].facts
+    known = [score for one in standings for entry in one.search if math.isfinite(score := _score(entry, math.nan))]
+    known += [facts.floor] if facts.floor is not None else []
+    return max(known) if facts.metric.better == "lower" else min(known)
 
 
 def _row(one: Standing, lacking: int | None) -> Row:
@@ -158,6 +273,7 @@ def _row(one: Standing, lacking: int | None) -> Row:
         lacking=lacking,
         best_validation=one.best_validation,
         test=one.summary("test"),
+        success=one.success,
         last3=one.summary("test-last3"),
         published=facts.published,
         published_source=facts.published_source,
@@ -187,26 +303,28 @@ def _most_frequent(reasons: Sequence[str]) -> str:
     return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])] if reasons else ""
 
 
-def _ranked(rows: Sequence[Row], metric: MetricFacts) -> tuple[Row, ...]:
+def _ranked(rows: Sequence[Row], metric: MetricFacts, pairs: Sequence[Pair]) -> tuple[Row, ...]:
     """Ranks by mean among complete, searched rows; equal means share a rank."""
     sign = 1 if metric.better == "lower" else -1
-    means = [row.test.mean for row in rows if row.ranks and row.test is not None]
+    means = {row.model: sign * row.test.mean for row in rows if row.ranks and row.test is not None}
     if not means:
         return tuple(rows)
-    best = min(means, key=lambda mean: sign * mean)
+    best = min(means, key=lambda model: means[model])
 
     def ranked(row: Row) -> Row:
-        if not row.ranks or row.test is None:
+        if row.model not in means:
             return row
-        mean = row.test.mean
-        rank = 1 + sum(sign * other < sign * mean for other in means)
-        return replace(row, rank=rank, equivalent=mean != best and _distance(mean, best, metric) < metric.margin)
+        rank = 1 + sum(other < means[row.model] for other in means.values())
+        return replace(row, rank=rank, against_best=between(pairs, row.model, best))
 
     return tuple(ranked(row) for row in rows)
 
 
-def _distance(one: float, other: float, metric: MetricFacts) -> float:
-    """On the metric's scale: of natural logarithms where that is log."""
-    if metric.scale == "log" and one > 0 and other > 0:
-        return abs(math.log(one) - math.log(other))
-    return abs(one - other)
+def between(pairs: Sequence[Pair], one: str, other: str) -> Decision | None:
+    """Of the first model against the second, whichever way round the pair is kept."""
+    for pair in pairs:
+        if (pair.one, pair.other) == (one, other):
+            return pair.decision
+        if (pair.one, pair.other) == (other, one):
+            return pair.decision.reversed
+    return None

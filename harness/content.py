@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from harness.ledger import STUDY_FILE, Entry
 from harness.records import Manifest, Outcome, Point, Trial, digest_of
 from harness.results import Mark, Standing
-from harness.statistics import Summary
+from harness.statistics import Proportion, Summary
 
 KIND = "harness.kind"
 STUDY_ID = "harness.study_id"
@@ -144,12 +144,17 @@ def _lost(samples: Iterable[Sample]) -> dict[str, str]:
     return {"harness.non_finite": cut(", ".join(lost), TAG_LIMIT)} if lost else {}
 
 
+def validation_name(metric: str) -> str:
+    """Of the curve of a metric on validation."""
+    return f"validation/{legal_name(metric)}"
+
+
 def _curve(point: Point) -> list[Sample]:
     values = {
         "train_loss": point.train_loss,
         "learning_rate": point.learning_rate,
         "gradient_norm": point.gradient_norm,
-        **{f"validation/{legal_name(name)}": value for name, value in point.metrics.items()},
+        **{validation_name(name): value for name, value in point.metrics.items()},
     }
     return [Sample(name, value, milliseconds(point.time), point.update) for name, value in values.items()]
 
@@ -282,10 +287,18 @@ def _cell_samples(standing: Standing, created: float) -> list[Sample]:
         "repetitions_done": standing.finals_ended,
         "test_opened": standing.test_opened,
         **{f"outcomes/{outcome}": standing.outcomes[outcome] for outcome in get_args(Outcome)},
+        **_success_values(standing.success),
         **_summary_values("", standing.summary("test")),
         **_summary_values("last3_", standing.summary("test-last3")),
     }
     return [Sample(name, float(value), when, step) for name, value in values.items() if value is not None]
+
+
+def _success_values(success: Proportion | None) -> dict[str, float | None]:
+    if success is None:
+        return {}
+    low, high = success.interval.low, success.interval.high
+    return {"success_rate": success.share, "success_low": low, "success_high": high}
 
 
 def _summary_values(prefix: str, summary: Summary | None) -> dict[str, float | None]:

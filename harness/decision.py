@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,20 @@ class Decision:
     @property
     def probability(self) -> float:
         return (self.wins + self.ties / 2) / self.n
+
+    @property
+    def reversed(self) -> Decision:
+        """The other model against the one."""
+        opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+        return replace(
+            self,
+            verdict=opposite.get(self.verdict, self.verdict),
+            wins=self.n - self.wins - self.ties,
+            interval=Interval(1 - self.interval.high, 1 - self.interval.low, self.interval.level),
+            difference=Interval(-self.difference.high, -self.difference.low, self.difference.level)
+            if self.difference is not None
+            else None,
+        )
 
 
 def decide(

@@ -46,13 +46,13 @@ class Tracker:
             reached, self._reached = self._reached, None
             self._reached = self._replay(reached or _Reached(Store(self.uri, self.ledger.manifest)))
 
-    def log_report(self, texts: Mapping[str, str]) -> None:
-        """Keep a report with the study's run.  texts: file name → text, below `report/`."""
+    def log_report(self, texts: Mapping[str, str | bytes]) -> None:
+        """Keep a report with the study's run.  texts: file name → what it holds, below `report/`."""
         self.pump()
         assert self._reached is not None  # `pump` has returned
         with as_tracking_error(self.uri):
             for name, text in texts.items():
-                self._reached.store.log_text(self.ledger.manifest.study_id, f"report/{name}", text)
+                self._reached.store.log_file(self.ledger.manifest.study_id, "report", name, text)
 
     def _replay(self, reached: _Reached) -> _Reached:
         manifest, entries = self.ledger.manifest, self.ledger.entries()

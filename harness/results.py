@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -15,7 +15,15 @@ import pandas as pd
 from harness.ledger import Entry
 from harness.records import Cell, CellFacts, Manifest, Outcome, Phase, Trial
 from harness.selection import winner
-from harness.statistics import Scale, Summary, summarise
+from harness.statistics import Proportion, Scale, Summary, proportion, summarise
+
+OF_A_TASK = ("task options", "training", "parameters", "data")
+"""What of a fingerprint is the same in every cell of a task under `fair`, whenever the cell was begun."""
+
+Curve = tuple[tuple[int, float], ...]
+"""(update, value), in order of updates."""
+Curves = Mapping[str, Mapping[str, Curve]]
+"""Key of a trial → name of what was measured → its curve."""
 
 State = Literal["complete", "partial", "failed", "incomplete"]
 
@@ -158,13 +166,39 @@ class Standing:
 
     def scores(self, weights: str) -> list[float]:
         """The cell's metric of complete finals, by repetition; `weights`: 'test' or 'test-last3'."""
-        results = [entry.result for entry in self.finals if entry.result is not None]
-        found = [
-            result.metrics.get(weights, {}).get(self.facts.metric.name, math.nan)
-            for result in results
-            if result.outcome == "complete"
-        ]
-        return [score for score in found if math.isfinite(score)]
+        return [score for score in self.repeated(weights).values() if math.isfinite(score)]
+
+    def repeated(self, weights: str, metric: str | None = None) -> dict[int, float]:
+        """Repetition → score of each final that has ended, NaN where it has none.
+
+        metric: the cell's own where None, else another that the task reports.
+        """
+        name = self.facts.metric.name if metric is None else metric
+        found = {
+            entry.trial.repetition or 0: entry.result.metrics.get(weights, {}).get(name, math.nan)
+            if entry.result.outcome == "complete"
+            else math.nan
+            for entry in self.finals
+            if entry.result is not None
+        }
+        return {repetition: score if math.isfinite(score) else math.nan for repetition, score in found.items()}
+
+    @property
+    def success(self) -> Proportion | None:
+        """Of the repetitions that have ended, those with a test score that is better than the floor by more than the
+        task's margin; where no floor is known, those with a score.  None before the first has ended."""
+        scores = self.repeated("test")
+        return proportion(sum(map(self._succeeds, scores.values())), len(scores)) if scores else None
+
+    def _succeeds(self, score: float) -> bool:
+        metric, floor = self.facts.metric, self.facts.floor
+        if floor is None or not math.isfinite(score):
+            return math.isfinite(score)
+        if metric.scale == "log" and floor > 0:
+            bound = floor * math.exp(-metric.margin if metric.better == "lower" else metric.margin)
+        else:
+            bound = floor + (-metric.margin if metric.better == "lower" else metric.margin)
+        return score < bound if metric.better == "lower" else score > bound
 
     def summary(self, weights: str) -> Summary | None:
         """Over repetitions; on the metric's scale, or on a linear one where a score is not positive."""
@@ -206,6 +240,24 @@ def standing(facts: CellFacts, entries: Iterable[Entry]) -> Standing:
     )
 
 
+def capped(one: Standing, trials: int, repetitions: int) -> Standing:
+    """The cell as it would stand, had it been granted no more than this; repetitions of an earlier winner count again
+    where it would have won."""
+    facts = one.facts.model_copy(
+        update={"trials": min(one.facts.trials, trials), "repetitions": min(one.facts.repetitions, repetitions)}
+    )
+    kept = [
+        entry
+        for entry in one.entries
+        if (
+            entry.trial.number < trials
+            if entry.trial.phase == "search"
+            else (entry.trial.repetition or 0) < repetitions
+        )
+    ]
+    return standing(facts, kept)
+
+
 @dataclass(frozen=True)
 class StoredStudy:
     """A study as the store holds it."""
@@ -217,6 +269,8 @@ class StoredStudy:
     """None where the store was never brought up to the ledger."""
     others: tuple[str, ...] = ()
     """Older study ids of the same name."""
+    curves: Curves = field(default_factory=dict)
+    """Of present finals, where they were asked for."""
 
     @property
     def cells(self) -> tuple[CellFacts, ...]:

@@ -21,6 +21,7 @@ from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest,
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
 from harness.records import CellFacts, Manifest, Point, Resources, Trial, TrialResult
+from harness.results import OF_A_TASK
 from harness.search import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study import Study, study_toml
@@ -30,9 +31,6 @@ DEATHS_WITHOUT_PROGRESS = 2
 """A trial whose worker died so often with nothing new on its curve is taken to be the cause."""
 MOST_DEATHS = 10
 """A trial whose worker died so often ends as failed, whatever the cause."""
-
-OF_A_TASK = ("task options", "training", "parameters", "data")
-"""What of a fingerprint is the same in every cell of a task under `fair`, whenever the cell was begun."""
 
 Execute = Callable[[Desk], None]
 

@@ -1,12 +1,9 @@
-"""Tables and numbers as GitHub's Markdown shows them."""
+"""Numbers as a reader takes them in, each a datum that sorts by its value."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
-NOTHING = "–"
-TEXT_LIMIT = 300
+from harness.document import NOTHING, Datum
+from harness.statistics import Interval
 
 
 def number(value: float | None) -> str:
@@ -29,21 +26,37 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.2f} %"
 
 
-def escape(text: str) -> str:
-    """Text of others as Markdown that shows it: no HTML, no link, no new cell, on one line, at most 300 characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
-    for character, entity in {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "&#64;"}.items():
-        line = line.replace(character, entity)
-    line = re.sub(r"([\\`*\[\]~])", r"\\\1", line)
-    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
+def size(value: float | None) -> str:
+    """Of bytes."""
+    if value is None:
+        return NOTHING
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.2f} GiB"
 
 
-def bold(text: str) -> str:
-    return f"**{text}**"
+def share_interval(share: float, interval: Interval) -> str:
+    """Of a probability."""
+    return f"{share:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are Markdown already; the first column is left, the others right."""
-    rule = [":--", *("--:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+def mean_interval(mean: float, interval: Interval | None) -> str:
+    return number(mean) if interval is None else f"{number(mean)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def of_number(value: float | None, *, strong: bool = False) -> Datum:
+    return Datum(number(value), value, strong)
+
+
+def of_count(value: float | None) -> Datum:
+    return Datum(count(value), value)
+
+
+def of_percent(value: float | None) -> Datum:
+    return Datum(percent(value), value)
+
+
+def of_size(value: float | None) -> Datum:
+    return Datum(size(value), value)

@@ -40,7 +40,7 @@ from harness.content import Content
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.ledger import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
-from harness.results import Mark, StoredStudy
+from harness.results import Curve, Curves, Mark, StoredStudy
 
 for _name in ("mlflow.store.db", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -132,8 +132,12 @@ class Store:
         if status is not None and status != held.status:
             self._set_status(held, status, end)
 
-    def log_text(self, key: str, file: str, text: str) -> None:
-        self._client.log_text(self._held[key].run_id, text, file)
+    def log_file(self, key: str, folder: str, name: str, held: str | bytes) -> None:
+        """Keep a file with a run, in a folder of its artifacts."""
+        with tempfile.TemporaryDirectory() as beside:
+            path = Path(beside) / name
+            path.write_bytes(held if isinstance(held, bytes) else held.encode())
+            self._client.log_artifact(self._held[key].run_id, str(path), folder)
 
     def _set_status(self, held: _Held, status: Status, end: float) -> None:
         if status == "RUNNING":
@@ -182,9 +186,10 @@ def _chunks(values: Sequence[T], size: int) -> list[Sequence[T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def read_store(uri: str, study: str, study_id: str | None = None) -> StoredStudy:
+def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:
     """A study from what the store holds, the newest of its name unless `study_id` says which.
 
+    curves: read those of final trials too, a request a trial and metric.
     UnknownNameError where there is none; TrackingError where the store cannot be reached or lacks its manifest.
     """
     with as_tracking_error(uri):
@@ -197,12 +202,33 @@ def read_store(uri: str, study: str, study_id: str | None = None) -> StoredStudy
         chosen = study_id or ids[0]
         held = _runs_of(client, experiment, chosen)
         entries = [_entry(client, run) for run in held.values() if run.data.tags[content.KIND] == "trial"]
+        manifest = _parsed(Manifest, _text(client, held[chosen], content.MANIFEST_FILE), chosen)
         return StoredStudy(
-            manifest=_parsed(Manifest, _text(client, held[chosen], content.MANIFEST_FILE), chosen),
+            manifest=manifest,
             entries=tuple(sorted(entries, key=_place)),
             mark=_mark(client, held[chosen]),
             others=tuple(other for other in ids if other != chosen),
+            curves=_curves(client, manifest, held, entries) if curves else {},
         )
+
+
+def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[Entry]) -> Curves:
+    """The cell's metric on validation, and the gradient norm, of every final trial."""
+    metrics = {facts.cell: facts.metric.name for facts in manifest.cells}
+    finals = [entry.trial for entry in entries if entry.trial.phase == "final"]
+    return {
+        trial.key: {
+            metrics[trial.cell]: _curve(client, held[trial.key], content.validation_name(metrics[trial.cell])),
+            "gradient_norm": _curve(client, held[trial.key], "gradient_norm"),
+        }
+        for trial in finals
+    }
+
+
+def _curve(client: MlflowClient, run: Run, name: str) -> Curve:
+    if name not in run.data.metrics:
+        return ()
+    return tuple(sorted({one.step: one.value for one in client.get_metric_history(run.info.run_id, name)}.items()))
 
 
 def _study_ids(client: MlflowClient, experiment: str) -> list[str]:

@@ -120,6 +120,14 @@ def test_the_other_side_gets_the_opposite_verdict(pairs: list[tuple[float, float
     assert back.verdict == opposite.get(forth.verdict, forth.verdict)
     assert back.probability == pytest.approx(1 - forth.probability)
     assert back.needed == forth.needed
+    reverse = forth.reversed
+    assert (reverse.verdict, reverse.wins, reverse.ties, reverse.needed) == (
+        back.verdict,
+        back.wins,
+        back.ties,
+        back.needed,
+    )
+    assert (reverse.interval.low, reverse.interval.high) == pytest.approx((back.interval.low, back.interval.high))
 
 
 def test_false_claims_between_equal_models_are_rarer_than_five_percent() -> None:

@@ -154,15 +154,27 @@ def train(
 
 @app.command()
 def report(
-    study: Annotated[str, typer.Argument(help="A study's name or its TOML file.")],
-    format_: Annotated[str, typer.Option("--format", help="markdown or csv.")] = "markdown",
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their TOML files.", show_default=False)
+    ],
+    format_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--format", help="markdown, latex, csv, parquet or html; else by the ending of --output."),
+    ] = None,
     output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to a file.")] = None,  # noqa: UP045
+    figures: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--figures", metavar="FOLDER", help="Write every figure there, as SVG."),
+    ] = None,
     study_id: Annotated[Optional[str], typer.Option("--id", help="One of several studies of a name.")] = None,  # noqa: UP045
 ) -> None:
-    """Print the comparison of a study from MLflow, with the published values beside it and how complete it is."""
+    """Print the comparison of one or more studies from MLflow alone, and how complete the store is.
+
+    What is sure, what it cost, whether published values were reached; what cannot be compared is not ranked.
+    """
     from harness.cli import reporting
 
-    reporting.report(study, format_, output, study_id)
+    reporting.report(studies, format_, output, study_id, figures)
 
 
 @app.command()

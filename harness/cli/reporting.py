@@ -4,32 +4,57 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
+from harness.formats import ENDINGS, FORMATS, pictures
 from harness.ledger import read_study
 from harness.replay import Tracker
-from harness.report import build_report, to_csv, to_markdown
+from harness.report import build_report
 from harness.study import read_study_file
 from harness.tracking import prepare_store, read_store, store_uri, ui_command
 
-FORMATS = {"markdown": to_markdown, "csv": to_csv}
 
-
-def report(study: str, format_: str, output: Path | None, study_id: str | None) -> None:
+def report(
+    studies: Sequence[str], format_: str | None, output: Path | None, study_id: str | None, figures: Path | None
+) -> None:
+    format_ = format_ or _format_of(output)
     if format_ not in FORMATS:
         raise StudyError(f"--format {format_!r}:{did_you_mean(format_, FORMATS)} Known: {', '.join(FORMATS)}")
-    text = FORMATS[format_](build_report(read_store(_existing_store(), _name(study), study_id)))
+    if study_id is not None and len(studies) > 1:
+        raise StudyError(f"--id {study_id} names one of several studies of a name; give one study with it")
+    if output is None and format_ == "parquet":
+        raise StudyError("--format parquet is no text; give --output FILE")
+    uri = _existing_store()
+    reports = [
+        build_report(read_store(uri, name, study_id, curves=True)) for name in dict.fromkeys(map(_name, studies))
+    ]
+    if figures is not None:
+        for name, svg in pictures(reports).items():
+            _write(figures / f"{name}.svg", svg, "--figures")
+    written = FORMATS[format_](*reports)
     if output is None:
-        typer.echo(text)
-        return
+        typer.echo(written)
+    else:
+        _write(output, written, "--output")
+
+
+def _format_of(output: Path | None) -> str:
+    """By the ending of the file, else Markdown."""
+    ending = output.suffix.removeprefix(".") if output is not None else ""
+    return next((name for name, known in ENDINGS.items() if known == ending), "markdown")
+
+
+def _write(path: Path, written: str | bytes, option: str) -> None:
     try:
-        output.write_text(text, encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(written if isinstance(written, bytes) else written.encode())
     except OSError as error:
-        raise StudyError(f"--output {output}: cannot be written ({error.strerror})") from error
+        raise StudyError(f"{option} {path}: cannot be written ({error.strerror})") from error
 
 
 def sync(study: str, runs: Path) -> None:

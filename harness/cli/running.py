@@ -11,11 +11,12 @@ from rich.console import Console
 
 from harness.cli.progress import progress
 from harness.errors import TrackingError
+from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.hookspecs import hookimpl
 from harness.ledger import Ledger
 from harness.plugins import Loaded, load_plugins
 from harness.replay import Replay, Tracker, start_replay
-from harness.report import build_report, to_csv, to_markdown
+from harness.report import build_report
 from harness.run import Execute, Runner
 from harness.serial import run_serial
 from harness.study import Study, read_study_file
@@ -88,7 +89,7 @@ class _Tracking:
         self._replay = start_replay(self._tracker)
         return self
 
-    def keep_report(self, texts: dict[str, str]) -> None:
+    def keep_report(self, texts: dict[str, str | bytes]) -> None:
         if self._tracker is not None:
             self._tracker.log_report(texts)
 
@@ -125,8 +126,8 @@ def _executor(runner: Runner, loaded: Loaded, *, serial: bool, address: str | No
 def _show_table(tracking: _Tracking, uri: str, study: str, study_id: str) -> None:
     """Print the comparison, and keep it with the study's run."""
     try:
-        report = build_report(read_store(uri, study, study_id))
-        typer.echo(to_markdown(report))
-        tracking.keep_report({"report.md": to_markdown(report), "report.csv": to_csv(report)})
+        report = build_report(read_store(uri, study, study_id, curves=True))
+        typer.echo(to_summary(report))
+        tracking.keep_report({f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()})
     except TrackingError as failure:
         typer.echo(f"harness: no table: {failure}", err=True)

@@ -1,0 +1,140 @@
+"""A document as one page that needs nothing else: styles, pictures and the sorting of tables are in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from html import escape
+
+from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
+
+NO_BREAK = "\u00a0"
+STYLE = """
+:root { color-scheme: light; --ink: #1a1a1a; --soft: #555; --rule: #ccc; --shade: #f6f6f4; --mark: #0072B2; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1440px; padding: 1.5rem clamp(0.75rem, 2.5vw, 2.5rem) 4rem; color: var(--ink);
+  background: #fff; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
+h1 { font-size: 1.7rem; margin: 2.5rem 0 0.5rem; } h1:first-child { margin-top: 0; }
+h2 { font-size: 1.3rem; margin: 2.5rem 0 0.25rem; padding-top: 0.75rem; border-top: 2px solid var(--ink); }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 0.25rem; }
+h1, h2, h3, p, li { overflow-wrap: anywhere; }
+nav { font-size: 0.9rem; } nav a { margin-right: 1rem; white-space: nowrap; color: var(--mark); }
+.scroll { overflow-x: auto; margin: 0.75rem 0; }
+table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tabular-nums; min-width: 100%; }
+caption { text-align: left; color: var(--soft); }
+th, td { padding: 0.3rem 0.45rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule); }
+td { max-width: 22rem; min-width: 3rem; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
+thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
+th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
+  text-align: inherit; }
+th button:focus-visible { outline: 2px solid var(--mark); }
+th[aria-sort="ascending"] button::after { content: " ▲"; } th[aria-sort="descending"] button::after { content: " ▼"; }
+tbody tr:hover td { background: var(--shade); }
+.notes { color: var(--soft); font-size: 0.82rem; padding-left: 1.1rem; margin: 0.5rem 0; }
+.notes li { margin: 0.1rem 0; }
+figure { margin: 1rem 0; } figure img { width: 100%; max-width: 760px; height: auto; display: block; }
+figcaption { color: var(--soft); font-size: 0.82rem; max-width: 760px; }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
+  .scroll { overflow: visible; }
+  table { font-size: 7pt; } th, td { padding: 0.15rem 0.25rem; }
+  figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
+"""
+
+SCRIPT = """
+for (const button of document.querySelectorAll("th button")) {
+  button.addEventListener("click", () => {
+    const head = button.closest("th"), table = head.closest("table"), body = table.tBodies[0];
+    const column = head.cellIndex, up = head.getAttribute("aria-sort") !== "ascending";
+    const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    const order = (a, b) => {
+      const [x, y] = [key(a), key(b)], [p, q] = [Number(x), Number(y)];
+      const known = [x !== "" && !Number.isNaN(p), y !== "" && !Number.isNaN(q)];
+      if (known[0] !== known[1]) return known[0] ? -1 : 1;
+      return (up ? 1 : -1) * (known[0] ? p - q : x.localeCompare(y));
+    };
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    body.append(...[...body.rows].sort(order));
+  });
+}
+"""
+
+
+def render(blocks: Iterable[Block], title: str) -> str:
+    """Strings are escaped, and a policy in the page forbids every request and every script but its own."""
+    shown = list(blocks)
+    headings = [block for block in shown if isinstance(block, Heading)]
+    places = {id(block): f"part-{index}" for index, block in enumerate(headings)}
+    links = "".join(f'<a href="#{places[id(one)]}">{escape(one.text)}</a>' for one in headings if one.level <= 2)
+    first, rest = shown[:1], shown[1:]
+    body = [
+        *(_block(block, places) for block in first),
+        f"<nav>{links}</nav>",
+        *(_block(block, places) for block in rest),
+    ]
+    return "\n".join([_head(title), "<body>", *body, f"<script>{SCRIPT}</script>", "</body>", "</html>", ""])
+
+
+def _head(title: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{STYLE}</style>",
+            "</head>",
+        ]
+    )
+
+
+def _block(block: Block, places: dict[int, str]) -> str:
+    match block:
+        case Heading(text, level):
+            return f'<h{level} id="{places[id(block)]}">{escape(text)}</h{level}>'
+        case Paragraph(text):
+            return f"<p>{escape(text)}</p>"
+        case Notes(items):
+            lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+            return f'<ul class="notes">{lines}</ul>'
+        case Picture():
+            return _picture(block)
+        case Table():
+            return _table(block)
+
+
+def _picture(one: Picture) -> str:
+    """As an image: its names cannot meet those of another picture, and nothing in it can run."""
+    data = base64.b64encode(one.svg.encode()).decode()
+    caption = escape(one.caption)
+    source = f"data:image/svg+xml;base64,{data}"
+    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
+
+
+def _table(table: Table) -> str:
+    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    header = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in table.header)
+    rows = "\n".join(f"<tr>{''.join(_datum(one) for one in row)}</tr>" for row in table.rows)
+    return (
+        f'<div class="scroll"><table>{caption}<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+    )
+
+
+def _datum(one: Datum) -> str:
+    value = f' data-value="{one.value!r}"' if one.value is not None else ""
+    text = _unbroken(escape(one.text))
+    return f"<td{value}>{f'<strong>{text}</strong>' if one.strong else text}</td>"
+
+
+def _unbroken(text: str) -> str:
+    """No new line within an interval, nor between a number and its unit."""
+    text = re.sub(r"\[[^\]]*\]", lambda found: found.group().replace(" ", NO_BREAK), text)
+    return re.sub(r"(?<=\d) (?=(%|B|[KMG]iB)$)", NO_BREAK, text)

@@ -1,0 +1,101 @@
+"""Models over the tasks of one or more studies: a description, since tasks are few and none was drawn at random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.aggregate import critical_difference, indistinct, interquartile_interval, interquartile_mean, mean_ranks
+from harness.comparison import Section
+from harness.records import MetricFacts
+from harness.results import Standing
+from harness.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Over the tasks on which every model of the study is ranked."""
+
+    tasks: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    """Task, and why it does not count."""
+    repetitions: int
+    """Fewest of any cell."""
+    interquartile: Mapping[str, float]
+    """Model → mean of the middle half of its normalised scores: 0 at a task's floor, 1 at the mean of its best model,
+    on the metric's scale."""
+    intervals: Mapping[str, Interval | None]
+    """Of `interquartile`, 95 %, bootstrap over repetitions within each task."""
+    ranks: Mapping[str, float]
+    """Model → mean rank by mean score."""
+    difference: float
+    """Nemenyi's critical difference of mean ranks."""
+    groups: tuple[tuple[str, ...], ...]
+    """Models whose mean ranks differ by less."""
+
+
+def overall(sections: Sequence[Section]) -> Overall | None:
+    """None where there are fewer than two models or two tasks to count."""
+    models = tuple(dict.fromkeys(row.model for one in sections for row in one.rows if row.setting == "searched"))
+    verdicts = [(section, _excluded(section, models)) for section in sections]
+    counted = [section for section, why in verdicts if not why]
+    if len(models) < 2 or len(counted) < 2:
+        return None
+    scores = {model: [_normalised(section, model) for section in counted] for model in models}
+    signed = {model: [_signed_mean(section, model) for section in counted] for model in models}
+    ranks = mean_ranks(signed)
+    difference = critical_difference(len(models), len(counted))
+    return Overall(
+        tasks=tuple(section.task for section in counted),
+        left_out=tuple((section.task, why) for section, why in verdicts if why),
+        repetitions=min(len(task) for each in scores.values() for task in each),
+        interquartile={model: interquartile_mean(each) for model, each in scores.items()},
+        intervals={model: interquartile_interval(each) for model, each in scores.items()},
+        ranks=ranks,
+        difference=difference,
+        groups=indistinct(ranks, difference),
+    )
+
+
+def _excluded(section: Section, models: Sequence[str]) -> str:
+    ranked = {row.model for row in section.rows if row.rank is not None}
+    missing = [model for model in models if model not in ranked]
+    if missing:
+        return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not ranked on it"
+    if not ranked:
+        return "it has no cell that is ranked"
+    if section.floor is None:
+        return "no floor is known"
+    return "" if _gain(section, _best(section)) > 0 else "no model is better than the floor"
+
+
+def _of(section: Section, model: str) -> Standing:
+    return next(one for one in section.standings if one.facts.cell.model == model)
+
+
+def _best(section: Section) -> float:
+    return next(row.test.mean for row in section.rows if row.rank == 1 and row.test is not None)
+
+
+def _gain(section: Section, score: float) -> float:
+    """By how much a score is better than the floor, on the metric's scale."""
+    assert section.floor is not None  # excluded else
+    return _distance(score, section.floor, section.metric)
+
+
+def _distance(score: float, floor: float, metric: MetricFacts) -> float:
+    sign = 1 if metric.better == "lower" else -1
+    if metric.scale == "log" and min(score, floor) > 0:
+        return sign * (math.log(floor) - math.log(score))
+    return sign * (floor - score)
+
+
+def _normalised(section: Section, model: str) -> list[float]:
+    whole = _gain(section, _best(section))
+    return [_gain(section, score) / whole for score in _of(section, model).scores("test")]
+
+
+def _signed_mean(section: Section, model: str) -> float:
+    mean = next(row.test.mean for row in section.rows if row.model == model and row.test is not None)
+    return mean if section.metric.better == "lower" else -mean

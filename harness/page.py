@@ -1,0 +1,397 @@
+"""A report as a document: what is shown, in which order, and in which words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from harness import costs
+from harness.comparison import Pair, Row, Section
+from harness.decision import MEANINGFUL, noether_pairs, power
+from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
+from harness.overall import Overall
+from harness.records import LeftOut, MetricFacts, ParamValue, digest_of
+from harness.report import Report, by_protocol, over_tasks
+from harness.statistics import Interval
+from harness.table import (
+    count,
+    mean_interval,
+    number,
+    of_count,
+    of_number,
+    of_percent,
+    share_interval,
+    size,
+)
+
+VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
+"""What the spread of a mean is over."""
+FIXED_SHOWN = 8
+"""Numbers of a drawn order that a note begins with."""
+Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
+"""Study id, task and part of its section → pictures; ("", protocol, "overall") → those over tasks."""
+
+
+def summary(report: Report) -> list[Block]:
+    """Completeness, a table a task, and what was left out: what a terminal shows."""
+    tables = [block for section in report.sections for block in _comparison(section)]
+    return [*_title(report), *tables, *_left_out(report.left_out)]
+
+
+def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[Block]:
+    """Everything that is known of one or more studies."""
+    drawn = pictures or {}
+    blocks: list[Block] = []
+    for report in reports:
+        blocks += _title(report)
+        for section in report.sections:
+            place = (report.study_id, section.task)
+            blocks += [*_comparison(section), *drawn.get((*place, "comparison"), ()), *_pairs(section)]
+            blocks += [*_tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
+            blocks += _reproductions(section, report.protocol)
+            blocks += [*costs.trade_offs(section), *costs.audit(section)]
+        blocks += [*_left_out(report.left_out), *costs.provenance(report)]
+    for protocol, of_protocol in by_protocol(reports).items():
+        blocks += _overall(over_tasks(of_protocol), protocol, drawn.get(("", protocol, "overall"), ()))
+    return blocks
+
+
+def _title(report: Report) -> list[Block]:
+    facts = f"protocol {report.protocol}, sampler {quote(report.sampler)}, seed {report.seed}"
+    text = f"Study {quote(report.study_id)}: {facts}. {_completeness(report)}"
+    if report.others:
+        others = ", ".join(quote(other) for other in report.others)
+        text += f" Of several studies of this name this is the one that was asked for, or the newest; others: {others}."
+    return [Heading(quote(report.study), 1), Paragraph(text)]
+
+
+def _completeness(report: Report) -> str:
+    complete = sum(row.complete for row in report.rows)
+    held = f"the store holds {count(report.ended)} trials that have ended"
+    marked = (
+        "and no mark of how many there are" if report.marked is None else f"of {count(report.marked)} in the ledger"
+    )
+    return f"{complete} of {len(report.rows)} cells are complete; {held}, {marked}."
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> list[Block]:
+    if not left_out:
+        return []
+    return [Heading("Left out", 2), Notes(tuple(f"{left.cell}: {quote(left.reason)}" for left in left_out))]
+
+
+_HEADER = (
+    "model", "rank", "test: mean [95 %]", "median", "std", "success", "against the best", "last 3", "best validation",
+    "parameters", "off budget", "search trials", "updates", "published",
+)  # fmt: skip
+
+
+def _comparison(section: Section) -> list[Block]:
+    metric = section.metric
+    unit = f" in {quote(metric.unit)}" if metric.unit else ""
+    facts = [f"{quote(metric.name)}{unit}, {metric.better} is better"]
+    facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
+    facts += _size(section)
+    facts += [quote(f"{name} = {_value(value)}") for name, value in section.ref.options.items()]
+    table = Table(_HEADER, tuple(_cells(row) for row in section.rows))
+    return [Heading(section.task, 2), Paragraph(f"{'; '.join(facts)}."), table, Notes(tuple(_notes(section)))]
+
+
+def _size(section: Section) -> list[str]:
+    if section.parameters is not None:
+        return [f"budget {count(section.parameters)} parameters"]
+    return [f"published size {count(section.task_parameters)} parameters"] if section.task_parameters else []
+
+
+def _cells(row: Row) -> tuple[Datum, ...]:
+    return (
+        Datum(row.model),
+        Datum(_rank(row), row.rank),
+        _test(row),
+        of_number(row.test.median if row.test is not None else None),
+        of_number(row.test.std if row.test is not None else None),
+        _success(row),
+        _against(row),
+        of_number(row.last3.mean if row.last3 is not None else None),
+        of_number(row.best_validation),
+        of_count(row.parameters),
+        of_percent(row.deviation_percent),
+        Datum(_search(row), row.search_ended),
+        _updates(row),
+        of_number(row.published),
+    )
+
+
+def _rank(row: Row) -> str:
+    if row.setting == "published":
+        return "published" if row.complete else f"published, {row.standing}"
+    return row.standing if row.rank is None else str(row.rank)
+
+
+def _test(row: Row) -> Datum:
+    if row.state == "failed":
+        return Datum(f"FAILED: {quote(row.reason)}" if row.reason else "FAILED")
+    if row.test is None:
+        return Datum(NOTHING)
+    return Datum(mean_interval(row.test.mean, row.test.interval), row.test.mean, row.rank == 1)
+
+
+def _success(row: Row) -> Datum:
+    lost = _lost(row.repetition_outcomes)
+    if row.success is None:
+        return Datum(f"0/{row.repetitions_granted}{lost}", 0)
+    shown = f"{row.success.happened}/{row.success.n}"
+    interval = row.success.interval
+    return Datum(f"{shown}{lost} [{interval.low:.2f}, {interval.high:.2f}]", row.success.share)
+
+
+def _against(row: Row) -> Datum:
+    found = row.against_best
+    if found is None:
+        return Datum("best mean" if row.rank is not None else NOTHING)
+    return Datum(
+        _undecided(found.n, found.needed) if found.verdict == "undecided" else found.verdict, found.probability
+    )
+
+
+def _undecided(n: int, needed: int | None) -> str:
+    return f"undecided, {n} of {count(needed)} pairs" if needed is not None else f"undecided, {n} pairs"
+
+
+def _search(row: Row) -> str:
+    if not row.search_granted:
+        return NOTHING
+    return f"{row.search_ended}/{row.search_granted}{_lost(row.search_outcomes)}"
+
+
+def _updates(row: Row) -> Datum:
+    if row.updates is None:
+        return Datum(NOTHING)
+    fewest, most = row.updates
+    return Datum(count(most) if fewest == most else f"{count(fewest)} to {count(most)}", most)
+
+
+def _lost(outcomes: Mapping[str, int]) -> str:
+    lost = [f"{n} {outcome}" for outcome, n in outcomes.items() if outcome != "complete"]
+    return f" ({', '.join(lost)})" if lost else ""
+
+
+def _notes(section: Section) -> list[str]:
+    rows, metric = section.rows, section.metric
+    notes = [_spread(metric), _success_rule(section)]
+    if any(row.last3 is not None for row in rows):
+        notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
+    notes += [_fixed(name, values) for name, values in section.fixed.items()]
+    for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
+        notes.append(f"a try: scored on the first {count(limit)} held-out sequences, or windows of a stream, alone.")
+    sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
+    if sources:
+        notes.append(f"published: {quote('; '.join(sources))}.")
+    if section.parameters is None and any(row.deviation_percent is not None for row in rows):
+        notes.append("off budget: from the task's published size, since published widths stand as they are.")
+    if any(row.setting == "published" for row in rows):
+        notes.append(
+            "rank “published”: a published setting beside the search, chosen with the test set in view and not ranked."
+        )
+    return [*notes, *(f"{row.model}: {note}" for row in rows for note in _row_notes(row, metric))]
+
+
+def _fixed(name: str, values: Sequence[int]) -> str:
+    first = " ".join(map(str, values[:FIXED_SHOWN]))
+    return (
+        f"{quote(name)}: {count(len(values))} numbers drawn from the study's seed, the same in every trial, "
+        f"{first} …, sha256 {digest_of(list(values))[:16]}; whole in manifest.json."
+    )
+
+
+def _spread(metric: MetricFacts) -> str:
+    how = "mean, std and Student's t interval are over"
+    if metric.scale == "log":
+        how = "mean (geometric), std (of natural logarithms) and Student's t interval (on a log scale) are over"
+    return f"test: {how} {VARIES}; the weights of the best validation are scored."
+
+
+def _success_rule(section: Section) -> str:
+    over = "repetitions that have ended, with an exact 95 % interval"
+    if section.floor is None:
+        return f"success: repetitions with a test score, of {over}."
+    return f"success: repetitions better than the floor by more than {_margin(section.metric)}, of {over}."
+
+
+def _margin(metric: MetricFacts) -> str:
+    return f"a factor of {number(math.exp(metric.margin))}" if metric.scale == "log" else number(metric.margin)
+
+
+def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
+    measured = [*_dimensions(row), *_cost(row), *_rejected(row)]
+    notes = [f"{'; '.join(measured)}."] if measured else []
+    notes += [f"not comparable: {row.refused}."] if row.refused else []
+    notes += [f"{row.capped}."] if row.capped else []
+    if row.reason and row.state != "failed":
+        notes.append(f"{quote(row.reason)}.")
+    if row.test is not None and row.test.scale != metric.scale:
+        notes.append("a score is not positive, so its mean, std and interval are on a linear scale.")
+    if row.success is not None and 0 < row.success.happened < row.success.n:
+        notes.append(
+            "some repetitions succeed and some do not: its mean stands for neither, and its interval is short."
+        )
+    if row.superseded:
+        notes.append(
+            f"{row.superseded} repetitions of an earlier winner are superseded; the test split was scored "
+            f"{row.test_opened} times in all."
+        )
+    if row.assumed:
+        notes.append(f"assumed, since its source does not state them: {quote(', '.join(row.assumed))}.")
+    return notes
+
+
+def _dimensions(row: Row) -> list[str]:
+    pairs = ", ".join(quote(f"{name}={_value(value)}") for name, value in row.dimensions.items())
+    if not pairs:
+        return []
+    if not row.search_granted:
+        return [f"published setting {pairs}"]
+    return [f"{'winner' if row.search_ended >= row.search_granted else 'best so far'} {pairs}"]
+
+
+def _value(value: ParamValue) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _cost(row: Row) -> list[str]:
+    seconds = [f"{number(row.seconds)} s of training"] if row.seconds else []
+    return [*seconds, f"peak memory {size(row.peak_bytes)}"] if row.peak_bytes is not None else seconds
+
+
+def _rejected(row: Row) -> list[str]:
+    if not row.rejections:
+        return []
+    draws = "1 draw rejected" if row.rejections == 1 else f"{row.rejections} draws rejected, most often"
+    return [f"{draws}: {quote(row.rejection)}"]
+
+
+def _pairs(section: Section) -> list[Block]:
+    if not section.pairs:
+        return []
+    log = section.metric.scale == "log"
+    header = ("pair", "wins", "P(first wins) [95 %]", f"{'ratio' if log else 'difference'} [95 %]", "decision")
+    notes = (
+        "A pair is one repetition of both models, on the same data, order and test set; a repetition without a score "
+        "loses. P: exact interval, ties half.",
+        f"{'ratio: of geometric means' if log else 'difference: of means'}, Student's t over pairs; equivalent: wholly "
+        f"within {_margin(section.metric)}, the task's margin.",
+        "better: P is above one half at 95 %, from 10 pairs on; not corrected for the number of pairs of models. "
+        f"{noether_pairs()} pairs: Noether's number to find P = {MEANINGFUL} at 5 % either way; the exact interval "
+        f"that is asked for here is stricter, and finds it with probability {power(noether_pairs()):.2f} then.",
+    )
+    rows = tuple(_pair(pair, log=log) for pair in section.pairs)
+    return [Heading("Which differences are sure", 3), Table(header, rows), Notes(notes)]
+
+
+def _pair(pair: Pair, *, log: bool) -> tuple[Datum, ...]:
+    found = pair.decision
+    words = {
+        "better": f"{pair.one} is better",
+        "worse": f"{pair.other} is better",
+        "equivalent": "equivalent",
+        "undecided": _undecided(found.n, found.needed),
+    }
+    return (
+        Datum(f"{pair.one} / {pair.other}"),
+        Datum(f"{found.wins} of {found.n}" + (f", {found.ties} ties" if found.ties else ""), found.wins),
+        Datum(share_interval(found.probability, found.interval), found.probability),
+        _difference(found.difference, log=log),
+        Datum(words[found.verdict]),
+    )
+
+
+def _difference(interval: Interval | None, *, log: bool) -> Datum:
+    if interval is None:
+        return Datum(NOTHING)
+    low, high = (math.exp(interval.low), math.exp(interval.high)) if log else (interval.low, interval.high)
+    middle = math.exp((interval.low + interval.high) / 2) if log else (low + high) / 2
+    return Datum(f"{number(middle)} [{number(low)}, {number(high)}]", middle)
+
+
+def _tuning(section: Section, sampler: str) -> list[Block]:
+    if not section.tuning:
+        return []
+    most = max(len(curve.expected) for curve in section.tuning.values())
+    shown = [k for k in dict.fromkeys((*(2**power for power in range(12)), most)) if k <= most]
+    rows = tuple(
+        (Datum(model), *(of_number(curve.expected[k - 1] if k <= len(curve.expected) else None) for k in shown))
+        for model, curve in section.tuning.items()
+    )
+    title = "What tuning buys" if sampler == "random" else "The course of tuning"
+    header = ("best validation of k trials", *(f"k = {k}" for k in shown))
+    return [Heading(title, 3), Table(header, rows), Notes(tuple(_tuning_notes(section, sampler)))]
+
+
+def _tuning_notes(section: Section, sampler: str) -> list[str]:
+    if sampler != "random":
+        return [f"The best score so far, one course: trials of the sampler {quote(sampler)} depend on those before."]
+    notes = [
+        "Expected best of k trials, unbiased over subsets of those that ran; a failed trial counts as the floor, or as "
+        "the worst score where that is worse."
+    ]
+    crossed = [f"up to {one.k} trials {one.before} leads, beyond it {one.after}" for one in section.crossings]
+    return [*notes, f"In expectation {'; '.join(crossed)}." if crossed else "No two leaders cross."]
+
+
+def _reproductions(section: Section, protocol: str) -> list[Block]:
+    if not section.reproductions:
+        return []
+    rows = tuple(
+        (
+            Datum(one.model),
+            of_number(one.published),
+            Datum(mean_interval(one.ours.mean, one.ours.interval), one.ours.mean),
+            Datum("last 3" if one.weights == "test-last3" else "best validation"),
+            Datum(str(one.ours.n), one.ours.n),
+            Datum(one.verdict),
+        )
+        for one in section.reproductions
+    )
+    header = ("model", "published", "ours: mean [95 %]", "weights", "n", "verdict")
+    note = (
+        f"Protocol {protocol}. Tolerance: {_margin(section.metric)}, the task's margin. reproduced: the whole interval "
+        "is at most so much worse; better: at least so much better; not reproduced: at least so much worse; "
+        "under-powered: the interval is too long to tell."
+    )
+    return [Heading("Against the published values", 3), Table(header, rows), Notes((note,))]
+
+
+def _overall(found: Overall | None, protocol: str, pictures: Sequence[Picture]) -> list[Block]:
+    title = Heading(f"Over tasks, protocol {protocol}", 1)
+    if found is None:
+        return [title, *pictures] if pictures else []
+    rows = tuple(
+        (
+            Datum(model),
+            of_number(found.ranks[model]),
+            Datum(mean_interval(found.interquartile[model], found.intervals[model]), found.interquartile[model]),
+        )
+        for model in sorted(found.ranks, key=lambda model: found.ranks[model])
+    )
+    return [
+        title,
+        Table(("model", "mean rank", "interquartile mean [95 %]"), rows),
+        Notes(_overall_notes(found)),
+        *pictures,
+    ]
+
+
+def _overall_notes(found: Overall) -> tuple[str, ...]:
+    approximate = "" if found.repetitions >= 20 else f" Approximate: {found.repetitions} repetitions, below 20."
+    told = "; ".join(", ".join(group) for group in found.groups)
+    return (
+        f"Tasks: {', '.join(found.tasks)}.",
+        "interquartile mean: of the middle half of all scores, each 0 at its task's floor and 1 at the mean of its "
+        f"best model on the metric's scale; bootstrap over repetitions within each task.{approximate}",
+        f"mean rank: by mean score on each of {len(found.tasks)} tasks; Nemenyi's critical difference is "
+        f"{number(found.difference)}. A description, no decision: tasks are few and were not drawn at random."
+        + (f" Not told apart: {told}." if told else ""),
+        *(f"{task} does not count: {why}." for task, why in found.left_out),
+    )

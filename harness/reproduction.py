@@ -1,0 +1,59 @@
+"""Whether a published value was reached, under which protocol, and how surely."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.records import MetricFacts
+from harness.results import Standing
+from harness.statistics import Interval, Summary
+
+Verdict = Literal["reproduced", "better", "not reproduced", "under-powered"]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    model: str
+    published: float
+    source: str
+    weights: str
+    """Whose scores are compared: 'test' (weights of the best validation) or 'test-last3' (the paper's rule)."""
+    ours: Summary
+    tolerance: float
+    """On the metric's scale: the task's margin."""
+    verdict: Verdict
+
+
+def reproduction(one: Standing, protocol: str) -> Reproduction | None:
+    """None where nothing is published, or a repetition has no score."""
+    facts = one.facts
+    weights = "test-last3" if protocol == "paper" else "test"
+    ours = one.summary(weights)
+    if facts.published is None or ours is None or one.state != "complete":
+        return None
+    verdict = judge(ours.interval, facts.published, facts.metric)
+    return Reproduction(
+        facts.cell.model, facts.published, facts.published_source, weights, ours, facts.metric.margin, verdict
+    )
+
+
+def judge(interval: Interval | None, published: float, metric: MetricFacts) -> Verdict:
+    """By where the whole interval of our mean lies: beyond the tolerance on the good side, beyond it on the bad side,
+    or not worse than the tolerance; under-powered where it straddles the bound that would tell."""
+    if interval is None:
+        return "under-powered"
+    worst, best = _worse(interval, published, metric)
+    if worst <= metric.margin:
+        return "better" if worst < -metric.margin else "reproduced"
+    return "not reproduced" if best > metric.margin else "under-powered"
+
+
+def _worse(interval: Interval, published: float, metric: MetricFacts) -> tuple[float, float]:
+    """By how much the ends of the interval are worse than the published value, on the metric's scale."""
+    if metric.scale == "log" and min(interval.low, published) > 0:
+        low, high = math.log(interval.low) - math.log(published), math.log(interval.high) - math.log(published)
+    else:
+        low, high = interval.low - published, interval.high - published
+    return (high, low) if metric.better == "lower" else (-low, -high)
