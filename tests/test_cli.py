@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
+from harness.formats import to_markdown
+from harness.records import Trial, TrialResult
+from harness.replay import Tracker
+from harness.report import build_report
+from harness.run import Conductor
+from harness.tracking import read_store, store_uri
 
 TOYS = Path(__file__).with_name("toys.py")
 STUDY = """
@@ -127,7 +134,78 @@ def test_sync_fills_another_store(harness: Harness, tmp_path: Path, monkeypatch:
     code, out, _ = harness("sync", "toys")
     assert code == 0
     assert "8 trials are in MLflow" in out
-    assert harness("report", "toys")[1].strip() == table.strip()
+    assert harness("report", "toys")[1].startswith(table.strip())
+
+
+def test_report_of_another_machine_is_the_one_that_the_run_kept(harness: Harness, tmp_path: Path) -> None:
+    harness("run", "toys.toml", "--serial")
+    kept = {path.name: path for path in Path("mlartifacts").rglob("report.*")}
+    assert sorted(kept) == ["report.csv", "report.html", "report.md", "report.parquet", "report.tex"]
+    shutil.rmtree("runs")
+    for name, path in kept.items():
+        code, _, err = harness("report", "toys", "--output", f"new/{name}")
+        assert code == 0, err
+        assert (Path("new") / name).read_bytes() == path.read_bytes()
+
+
+def test_report_writes_every_figure(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial")
+    assert harness("report", "toys", "--format", "csv", "--figures", "figures")[0] == 0
+    drawn = sorted(path.name for path in Path("figures").iterdir())
+    assert drawn == ["best-of-k-toy-sum.svg", "learning-toy-sum.svg", "scores-toy-sum.svg"]
+
+
+def test_report_of_several_studies_holds_each(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    harness("run", "toys.toml", "--serial", "-s", 'name="other"', "-s", "tasks.0.length=9")
+    code, out, _ = harness("report", "toys", "other", "toys")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("# ")] == ["# toys", "# other"]
+    code, _, err = harness("report", "toys", "other", "--id", "0123")
+    assert code == 2
+    assert "--id 0123 names one of several studies of a name" in err
+
+
+def test_report_after_fresh_is_of_the_new_study_and_names_the_old(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    old = re.findall(r"Study ([0-9a-f]{12})", harness("report", "toys")[1])
+    harness("run", "toys.toml", "--serial", "--fresh", "-s", "search.seed=5", "--models", "toy-ema")
+    _, out, _ = harness("report", "toys")
+    assert "seed 5" in out
+    assert f"the one that was asked for, or the newest; others: {old[0]}." in out
+    _, again, _ = harness("report", "toys", "--id", old[0])
+    assert f"Study {old[0]}: protocol fair, sampler random, seed 0." in again
+
+
+def test_report_of_unequal_budgets_failures_and_a_missing_cell_says_what_it_refuses(harness: Harness) -> None:
+    broken = 'models=["toy-ema", "toy-stack", {name="toy-ema", as="nan", space={fault="nan"}}]'
+    tasks = ("-s", 'tasks=[{name="toy-sum", parameters=161}, {name="toy-ragged", parameters=161, longest=19}]')
+    assert harness("run", "toys.toml", "--serial", "-s", broken, *tasks)[0] == 1
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema", *tasks, "-s", "budget.repetitions=3")
+    code, out, _ = harness("report", "toys")
+    assert code == 0
+    assert "- toy-ema: capped to the common budget, the first 2 of 3 repetitions." in out
+    assert "FAILED: 2 diverged" in out
+    assert "toy-sum does not count: nan is not ranked on it." in out or "## Over tasks" not in out
+    audit = out[out.index("### Budget granted and spent") :]
+    assert "| toy-ema | 2/2 (2 complete) | 3/3 (3 complete) |" in audit
+    assert "| nan | 2/2 (2 diverged) | 0/2 |" in audit
+
+
+def test_report_of_a_study_that_runs_says_how_far_it_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    whole = Conductor.end
+
+    def end(self: Conductor, trial: Trial, result: TrialResult) -> None:
+        whole(self, trial, result)
+        if trial.phase == "final" and not seen:
+            Tracker(self.ledger, store_uri(Path.cwd())).pump()
+            seen.append(to_markdown(build_report(read_store(store_uri(Path.cwd()), "toys"))))
+
+    monkeypatch.setattr(Conductor, "end", end)
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    assert "0 of 1 cells are complete" in seen[0]
+    assert "| toy-ema | incomplete 3/4 |" in seen[0]
 
 
 def test_train_prints_the_curve(harness: Harness) -> None:
@@ -169,6 +247,7 @@ BAD = {
     "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be made"),
     "report of nothing": (["report", "nothing"], "no such store"),
     "sync of nothing": (["sync", "nothing"], "no such study"),
+    "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),
     "show": (["show", "toy-sim"], "did you mean 'toy-sum'?"),
     "train key": (["train", "toy-sum", "toy-ema", "update=3"], "did you mean 'updates'?"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from harness.records import (
     TrialResult,
 )
 from harness.replay import Tracker, start_replay
+from harness.report import build_report
 from harness.results import Count, Mark
 from harness.seeds import Seeds
 from harness.tracking import prepare_store, read_store, store_uri, ui_command
@@ -357,6 +359,44 @@ def test_pump_broken_off_at_any_write_is_made_good_by_the_next(
         assert contents(uri) == expected
 
 
+def test_report_of_a_store_broken_off_at_any_write_ranks_no_cell_that_is_behind(
+    book: Book, make_uri: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = book.held
+    for fail_at in range(0, 60, 4):
+        uri = make_uri(f"halfway-{fail_at}")
+        book.held = whole[:1]
+        Tracker(book, uri).pump()
+        book.held = whole
+        with monkeypatch.context() as patch:
+            writes = count_writes(patch, fail_at=fail_at)
+            with contextlib.suppress(TrackingError):
+                Tracker(book, uri).pump()
+        (row,) = build_report(read_store(uri, STUDY)).rows
+        arrived = len(writes) <= fail_at
+        assert (row.rank, row.complete) == ((1, True) if arrived else (None, False))
+        assert arrived or row.standing.startswith("incomplete")
+
+
+def test_curves_of_finals_are_read_back_where_they_are_asked_for(book: Book, uri: str) -> None:
+    Tracker(book, uri).pump()
+    assert read_store(uri, STUDY).curves == {}
+    stored = read_store(uri, STUDY, curves=True)
+    finals = [entry.trial.key for entry in book.held if entry.trial.phase == "final"]
+    curve = {"loss": ((10, 2.0), (20, 1.0)), "gradient_norm": ((10, 0.5), (20, 0.5))}
+    assert stored.curves == dict.fromkeys(finals, curve)
+
+
+def test_curve_of_a_metric_with_a_strange_name_is_read_back(book: Book, uri: str) -> None:
+    metric = book.manifest.cells[0].metric.model_copy(update={"name": "größe/x"})
+    book.manifest = manifest(facts(TCN).model_copy(update={"metric": metric}))
+    named = tuple(point.model_copy(update={"metrics": {"größe/x": 3.0}}) for point in points(2))
+    book.held = tuple(replace(entry, points=named) for entry in book.held)
+    Tracker(book, uri).pump()
+    curves = read_store(uri, STUDY, curves=True).curves
+    assert {curve["größe/x"] for curve in curves.values()} == {((10, 3.0), (20, 3.0))}
+
+
 def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = trial().key
     book.held = (Entry(trial(), 1),)
@@ -477,6 +517,8 @@ def test_cell_run_carries_the_aggregates_of_its_finals(book: Book, uri: str, tmp
     assert metrics["interval_low"] * metrics["interval_high"] == pytest.approx(0.02**2)
     assert metrics["last3_mean"] == pytest.approx(0.04)
     assert (metrics["best_validation"], metrics["trials_done"], metrics["repetitions_done"]) == (0.5, 2, 2)
+    assert (metrics["success_rate"], metrics["success_high"]) == (1.0, 1.0)
+    assert metrics["success_low"] == pytest.approx(0.025**0.5)
     assert (metrics["outcomes/complete"], metrics["outcomes/diverged"], metrics["test_opened"]) == (4, 0, 2)
     assert run.data.params["metric.better"] == "lower"
     assert run.data.params["parameters"] == "1000"
@@ -561,8 +603,9 @@ def test_mark_of_many_cells_is_read_back(tmp_path: Path, uri: str) -> None:
 
 
 def test_report_is_kept_with_the_study(book: Book, uri: str, tmp_path: Path) -> None:
-    Tracker(book, uri).log_report({"report.md": "# copying\n"})
-    assert artifact(uri, "s1", "report/report.md", tmp_path / "got") == b"# copying\n"
+    Tracker(book, uri).log_report({"report.md": "# größe\n", "report.parquet": b"\x00\xff"})
+    assert artifact(uri, "s1", "report/report.md", tmp_path / "got") == "# größe\n".encode()
+    assert artifact(uri, "s1", "report/report.parquet", tmp_path / "got") == b"\x00\xff"
 
 
 def test_read_store_takes_the_newest_study_of_a_name(book: Book, uri: str) -> None:

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from matplotlib.colors import to_rgb
+
+from harness.figures import COLOURS, DASHES, MARKS, looks, varying
+from harness.records import TaskRef
+from harness.report import Report, build_report
+from tests.cells import cell_of, facts, stored
+
+
+def report_of(*models: str) -> Report:
+    cells = [facts(model) for model in models]
+    return build_report(stored(cells, [entry for one in cells for entry in cell_of(one, [0.1, 0.2])]))
+
+
+def test_model_looks_the_same_whatever_the_order_of_a_study() -> None:
+    assert looks([report_of("tcn", "gru")]) == looks([report_of("gru"), report_of("tcn", "gru")])
+
+
+def test_models_beyond_the_palette_still_look_different() -> None:
+    found = looks([report_of(*(f"m{i:02d}" for i in range(2 * len(COLOURS))))])
+    assert len({(one.colour, str(one.dash)) for one in found.values()}) == 2 * len(COLOURS)
+
+
+# Machado, Oliveira and Fernandes 2009: how a colour looks without one kind of cone.
+BLINDNESS = {
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_first_four_colours_differ_for_the_colour_blind(kind: str) -> None:
+    seen = [
+        tuple(sum(a * b for a, b in zip(row, to_rgb(one), strict=True)) for row in BLINDNESS[kind]) for one in COLOURS
+    ]
+    for one, other in combinations(seen[:4], 2):
+        assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 0.1
+
+
+def test_marks_and_dashes_tell_models_apart_without_colour() -> None:
+    assert len(set(MARKS)) == len({str(one) for one in DASHES}) == len(set(COLOURS))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([{"length": 5}, {"length": 20}, {"length": 80}], "length"),
+        ([{"length": 5}, {"length": 20}], None),
+        ([{"length": 5, "n": 1}, {"length": 20, "n": 2}, {"length": 80, "n": 3}], None),
+        ([{"kind": "a"}, {"kind": "b"}, {"kind": "c"}], None),
+        ([{"on": True}, {"on": False}, {"on": True}], None),
+    ],
+)
+def test_option_that_alone_varies_is_recognised(options: list[dict[str, int | str]], expected: str | None) -> None:
+    cells = [
+        facts("tcn", task=f"t{i}").model_copy(update={"task": TaskRef(name="t", options=dict(one))})
+        for i, one in enumerate(options)
+    ]
+    sections = build_report(stored(cells, [entry for one in cells for entry in cell_of(one, [0.1, 0.2])])).sections
+    assert varying(sections) == expected

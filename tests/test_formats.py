@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from harness import latex, markdown
+from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
+from harness.formats import ENDINGS, FORMATS, pictures, to_html, to_latex, to_markdown, to_summary
+from harness.html import render
+from harness.records import TaskRef
+from harness.report import Report, build_report
+from harness.results import Curves
+from harness.sheet import COLUMNS, to_csv, to_parquet
+from tests.cells import ACCURACY, LOSS, cell_of, facts, stored
+
+EVIL = "</td><script>alert(1)</script> & \\end{tabular} $x_1$ 100% #1 ~ ^ {a} [b](c) | `d` @e"
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    """Two tasks, two models, curves for one task."""
+    metrics = {"copy": LOSS, "digits": ACCURACY}
+    cells = [facts(model, metric, task=task) for task, metric in metrics.items() for model in ("tcn", "gru")]
+    scores = ([0.01, 0.04], [0.1, 0.4], [90.0, 92.0], [80.0, 82.0])
+    entries = [entry for one, values in zip(cells, scores, strict=True) for entry in cell_of(one, values)]
+    finals = [entry.trial.key for entry in entries if entry.trial.phase == "final" and entry.trial.cell.task == "copy"]
+    curves: Curves = {key: {"loss": ((1, 2.0), (2, 1.0)), "gradient_norm": ((1, 0.5), (2, 5.0))} for key in finals}
+    return build_report(replace(stored(cells, entries), curves=curves))
+
+
+def test_every_format_has_an_ending(report: Report) -> None:
+    assert FORMATS.keys() == ENDINGS.keys()
+
+
+def test_summary_is_the_beginning_of_the_whole(report: Report) -> None:
+    summary, whole = to_summary(report), to_markdown(report)
+    assert len(summary) < len(whole) / 2
+    assert "| model | rank |" in summary
+    assert "Budget granted and spent" not in summary
+    assert "Budget granted and spent" in whole
+
+
+class Page(HTMLParser):
+    """What a page would ask another machine for, and whether its tags close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.asked: list[str] = []
+        self.images: list[str] = []
+        self.scripts = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.scripts += tag == "script"
+        self.asked += [value for name, value in given.items() if name in ("src", "href") and not value.startswith("#")]
+        if tag == "img":
+            self.images.append(self.asked.pop())
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_asks_no_other_machine_for_anything(report: Report) -> None:
+    text = to_html(report)
+    page = Page(text)
+    assert page.open == []
+    assert page.asked == []
+    assert page.scripts == 1
+    assert all(image.startswith("data:image/svg+xml;base64,") for image in page.images)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_page_lets_only_its_own_script_run(report: Report) -> None:
+    text = to_html(report)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+
+
+def test_every_picture_is_an_image_in_the_page(report: Report) -> None:
+    page = Page(to_html(report))
+    shown = [base64.b64decode(image.partition(",")[2]).decode() for image in page.images]
+    drawn = pictures([report])
+    assert sorted(drawn) == [
+        "best-of-k-copy",
+        "best-of-k-digits",
+        "learning-copy",
+        "ranks",
+        "scores-copy",
+        "scores-digits",
+    ]
+    assert sorted(shown) == sorted(drawn.values())
+    for svg in shown:
+        assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_same_report_draws_the_same_pictures(report: Report) -> None:
+    assert pictures([report]) == pictures([report])
+
+
+def test_markdown_needs_no_matplotlib(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "harness.figures", raising=False)
+    to_markdown(report)
+    to_latex(report)
+    assert "harness.figures" not in sys.modules
+
+
+def test_several_studies_stand_one_after_the_other(report: Report) -> None:
+    other = replace(report, study="other", study_id="s2")
+    text = to_markdown(report, other)
+    assert text.index("# copying\n") < text.index("# other\n") < text.index("# Over tasks, protocol fair\n")
+    assert {name.partition("-")[0] for name in pictures([report, other]) if name != "ranks"} == {"copying", "other"}
+    lines = list(csv.DictReader(io.StringIO(to_csv(report, other))))
+    assert [line["study"] for line in lines] == ["copying"] * 4 + ["other"] * 4
+
+
+def test_parquet_holds_what_the_csv_holds(report: Report) -> None:
+    frame = pd.read_parquet(io.BytesIO(to_parquet(report)))
+    assert list(frame.columns) == list(COLUMNS)
+    lines = list(csv.DictReader(io.StringIO(to_csv(report))))
+    assert frame["test_mean"].tolist() == pytest.approx([float(line["test_mean"]) for line in lines])
+    assert frame["against_best_verdict"].tolist()[1] == lines[1]["against_best_verdict"] == "undecided"
+    assert frame["updates_done"].tolist() == [15, 15, 15, 15]
+
+
+def test_strings_of_others_are_shown_and_not_obeyed() -> None:
+    blocks: list[Block] = [
+        Heading(EVIL, 1),
+        Paragraph(EVIL),
+        Table((EVIL,), ((Datum(EVIL, strong=True),),), EVIL),
+        Notes((EVIL,)),
+    ]
+    page = render(blocks, title=EVIL)
+    assert Page(page).scripts == 1
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 8
+    tex = latex.render(blocks)
+    for command in (r"100\%", r"\#1", r"\$x\_1\$", r"\textbackslash{}end\{tabular\}", r"{[}b{]}"):
+        assert tex.count(command) == 6
+    assert tex.count(r"\end{tabular}") == 1
+    text = markdown.render(blocks)
+    assert "<script>" not in text
+    assert "](" not in text.replace("\\](", "")
+
+
+def test_table_in_latex_has_booktabs_rules_and_a_row_a_line() -> None:
+    table = Table(("model", "score"), ((Datum("tcn"), Datum("0.5 [0.4, 0.6]", 0.5, strong=True)),), "copy")
+    lines = [line.strip() for line in latex.render([table]).splitlines()]
+    assert lines[0] == r"% \usepackage{booktabs,graphicx}"
+    assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert r"tcn & \textbf{0.5 {[}0.4, 0.6{]}} \\" in lines
+    assert r"\begin{tabular}{lr}" in lines
+
+
+def test_picture_is_shown_only_where_a_page_can_hold_one() -> None:
+    one = Picture("a", "<svg/>", "seen & said")
+    assert markdown.render([one]).strip() == ""
+    assert "svg" not in latex.render([one])
+    assert "seen &amp; said" in render([Heading("t", 1), one], title="t")
+
+
+def test_column_sorts_by_value_and_not_by_text() -> None:
+    table = Table(("model", "size"), ((Datum("tcn"), Datum("1.0 KiB", 1024.0)), (Datum("gru"), Datum("2 B", 2.0))))
+    page = render([Heading("t", 1), table], title="t")
+    assert 'data-value="1024.0">1.0\u00a0KiB<' in page
+    assert '<th scope="col"><button type="button">size</button></th>' in page
+
+
+def test_retention_is_drawn_for_tasks_that_differ_in_one_number() -> None:
+    cells = [
+        facts("tcn", task=f"copy-{length}").model_copy(
+            update={"task": TaskRef(name="copy", options={"length": length, "sequences": 9})}
+        )
+        for length in (5, 20, 80)
+    ]
+    entries = [entry for one in cells for entry in cell_of(one, [0.1, 0.2])]
+    drawn = pictures([build_report(stored(cells, entries))])
+    assert [name for name in drawn if name.startswith("retention")] == ["retention-copy-loss"]
+    two = pictures([build_report(stored(cells[:2], entries[:8]))])
+    assert not [name for name in two if name.startswith("retention")]
+
+
+def test_size_is_drawn_for_a_task_at_more_than_one_size() -> None:
+    cells = [
+        facts("tcn", task=label).model_copy(update={"parameters": parameters, "task": TaskRef(name="copy")})
+        for label, parameters in (("small", 1000), ("large", 9000))
+    ]
+    entries = [
+        replace(entry, trial=entry.trial.model_copy(update={"parameters": one.parameters}))
+        for one in cells
+        for entry in cell_of(one, [0.1, 0.2])
+    ]
+    drawn = pictures([build_report(stored(cells, entries))])
+    assert [name for name in drawn if name.startswith("size")] == ["size-small"]
