@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import groupby
 
 from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
 
@@ -20,12 +21,12 @@ h1 { font-size: 1.7rem; margin: 2.5rem 0 0.5rem; } h1:first-child { margin-top: 
 h2 { font-size: 1.3rem; margin: 2.5rem 0 0.25rem; padding-top: 0.75rem; border-top: 2px solid var(--ink); }
 h3 { font-size: 1.05rem; margin: 1.75rem 0 0.25rem; }
 h1, h2, h3, p, li { overflow-wrap: anywhere; }
-nav { font-size: 0.9rem; } nav a { margin-right: 1rem; white-space: nowrap; color: var(--mark); }
+nav { font-size: 0.9rem; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; } nav a { color: var(--mark); }
 .scroll { overflow-x: auto; margin: 0.75rem 0; }
 table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 caption { text-align: left; color: var(--soft); }
 th, td { padding: 0.3rem 0.45rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule); }
-td { max-width: 22rem; min-width: 3rem; }
+td { max-width: 22rem; } td.short { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
@@ -35,8 +36,9 @@ th[aria-sort="ascending"] button::after { content: " ▲"; } th[aria-sort="desce
 tbody tr:hover td { background: var(--shade); }
 .notes { color: var(--soft); font-size: 0.82rem; padding-left: 1.1rem; margin: 0.5rem 0; }
 .notes li { margin: 0.1rem 0; }
-figure { margin: 1rem 0; } figure img { width: 100%; max-width: 760px; height: auto; display: block; }
-figcaption { color: var(--soft); font-size: 0.82rem; max-width: 760px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 540px), 1fr)); gap: 0 1.5rem; }
+figure { margin: 1rem 0; max-width: 760px; } figure img { width: 100%; height: auto; display: block; }
+figcaption { color: var(--soft); font-size: 0.82rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
   .scroll { overflow: visible; }
   table { font-size: 7pt; } th, td { padding: 0.15rem 0.25rem; }
@@ -73,9 +75,16 @@ def render(blocks: Iterable[Block], title: str) -> str:
     body = [
         *(_block(block, places) for block in first),
         f"<nav>{links}</nav>",
-        *(_block(block, places) for block in rest),
+        *_grouped(rest, places),
     ]
     return "\n".join([_head(title), "<body>", *body, f"<script>{SCRIPT}</script>", "</body>", "</html>", ""])
+
+
+def _grouped(blocks: Iterable[Block], places: dict[int, str]) -> Iterator[str]:
+    """Pictures that follow each other stand side by side where there is room."""
+    for pictures, group in groupby(blocks, key=lambda block: isinstance(block, Picture)):
+        shown = "\n".join(_block(block, places) for block in group)
+        yield f'<div class="figures">{shown}</div>' if pictures else shown
 
 
 def _head(title: str) -> str:
@@ -131,7 +140,8 @@ def _table(table: Table) -> str:
 def _datum(one: Datum) -> str:
     value = f' data-value="{one.value!r}"' if one.value is not None else ""
     text = _unbroken(escape(one.text))
-    return f"<td{value}>{f'<strong>{text}</strong>' if one.strong else text}</td>"
+    short = "" if " " in one.text else ' class="short"'
+    return f"<td{short}{value}>{f'<strong>{text}</strong>' if one.strong else text}</td>"
 
 
 def _unbroken(text: str) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
-from harness import costs
-from harness.comparison import Pair, Row, Section
-from harness.decision import MEANINGFUL, noether_pairs, power
+from harness import claims, costs
+from harness.comparison import Row, Section
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
 from harness.overall import Overall
 from harness.records import LeftOut, MetricFacts, ParamValue, digest_of
 from harness.report import Report, by_protocol, over_tasks
-from harness.statistics import Interval
+from harness.reproduction import off_size
 from harness.table import (
     count,
     mean_interval,
@@ -20,7 +18,6 @@ from harness.table import (
     of_count,
     of_number,
     of_percent,
-    share_interval,
     size,
 )
 
@@ -46,9 +43,9 @@ def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[B
         blocks += _title(report)
         for section in report.sections:
             place = (report.study_id, section.task)
-            blocks += [*_comparison(section), *drawn.get((*place, "comparison"), ()), *_pairs(section)]
-            blocks += [*_tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
-            blocks += _reproductions(section, report.protocol)
+            blocks += [*_comparison(section), *drawn.get((*place, "comparison"), ()), *claims.pairs(section)]
+            blocks += [*claims.tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
+            blocks += claims.reproductions(section, report.protocol)
             blocks += [*costs.trade_offs(section), *costs.audit(section)]
         blocks += [*_left_out(report.left_out), *costs.provenance(report)]
     for protocol, of_protocol in by_protocol(reports).items():
@@ -150,12 +147,8 @@ def _against(row: Row) -> Datum:
     if found is None:
         return Datum("best mean" if row.rank is not None else NOTHING)
     return Datum(
-        _undecided(found.n, found.needed) if found.verdict == "undecided" else found.verdict, found.probability
+        claims.undecided(found.n, found.needed) if found.verdict == "undecided" else found.verdict, found.probability
     )
-
-
-def _undecided(n: int, needed: int | None) -> str:
-    return f"undecided, {n} of {count(needed)} pairs" if needed is not None else f"undecided, {n} pairs"
 
 
 def _search(row: Row) -> str:
@@ -189,6 +182,11 @@ def _notes(section: Section) -> list[str]:
         notes.append(f"published: {quote('; '.join(sources))}.")
     if section.parameters is None and any(row.deviation_percent is not None for row in rows):
         notes.append("off budget: from the task's published size, since published widths stand as they are.")
+    if sources and any(off_size(one.facts) for one in section.standings):
+        notes.append(
+            f"published values are of {count(section.task_parameters)} parameters and this budget is of "
+            f"{count(section.parameters)}: no verdict on their reproduction."
+        )
     if any(row.setting == "published" for row in rows):
         notes.append(
             "rank “published”: a published setting beside the search, chosen with the test set in view and not ranked."
@@ -215,11 +213,7 @@ def _success_rule(section: Section) -> str:
     over = "repetitions that have ended, with an exact 95 % interval"
     if section.floor is None:
         return f"success: repetitions with a test score, of {over}."
-    return f"success: repetitions better than the floor by more than {_margin(section.metric)}, of {over}."
-
-
-def _margin(metric: MetricFacts) -> str:
-    return f"a factor of {number(math.exp(metric.margin))}" if metric.scale == "log" else number(metric.margin)
+    return f"success: repetitions better than the floor by more than {claims.margin_of(section.metric)}, of {over}."
 
 
 def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
@@ -270,97 +264,6 @@ def _rejected(row: Row) -> list[str]:
         return []
     draws = "1 draw rejected" if row.rejections == 1 else f"{row.rejections} draws rejected, most often"
     return [f"{draws}: {quote(row.rejection)}"]
-
-
-def _pairs(section: Section) -> list[Block]:
-    if not section.pairs:
-        return []
-    log = section.metric.scale == "log"
-    header = ("pair", "wins", "P(first wins) [95 %]", f"{'ratio' if log else 'difference'} [95 %]", "decision")
-    notes = (
-        "A pair is one repetition of both models, on the same data, order and test set; a repetition without a score "
-        "loses. P: exact interval, ties half.",
-        f"{'ratio: of geometric means' if log else 'difference: of means'}, Student's t over pairs; equivalent: wholly "
-        f"within {_margin(section.metric)}, the task's margin.",
-        "better: P is above one half at 95 %, from 10 pairs on; not corrected for the number of pairs of models. "
-        f"{noether_pairs()} pairs: Noether's number to find P = {MEANINGFUL} at 5 % either way; the exact interval "
-        f"that is asked for here is stricter, and finds it with probability {power(noether_pairs()):.2f} then.",
-    )
-    rows = tuple(_pair(pair, log=log) for pair in section.pairs)
-    return [Heading("Which differences are sure", 3), Table(header, rows), Notes(notes)]
-
-
-def _pair(pair: Pair, *, log: bool) -> tuple[Datum, ...]:
-    found = pair.decision
-    words = {
-        "better": f"{pair.one} is better",
-        "worse": f"{pair.other} is better",
-        "equivalent": "equivalent",
-        "undecided": _undecided(found.n, found.needed),
-    }
-    return (
-        Datum(f"{pair.one} / {pair.other}"),
-        Datum(f"{found.wins} of {found.n}" + (f", {found.ties} ties" if found.ties else ""), found.wins),
-        Datum(share_interval(found.probability, found.interval), found.probability),
-        _difference(found.difference, log=log),
-        Datum(words[found.verdict]),
-    )
-
-
-def _difference(interval: Interval | None, *, log: bool) -> Datum:
-    if interval is None:
-        return Datum(NOTHING)
-    low, high = (math.exp(interval.low), math.exp(interval.high)) if log else (interval.low, interval.high)
-    middle = math.exp((interval.low + interval.high) / 2) if log else (low + high) / 2
-    return Datum(f"{number(middle)} [{number(low)}, {number(high)}]", middle)
-
-
-def _tuning(section: Section, sampler: str) -> list[Block]:
-    if not section.tuning:
-        return []
-    most = max(len(curve.expected) for curve in section.tuning.values())
-    shown = [k for k in dict.fromkeys((*(2**power for power in range(12)), most)) if k <= most]
-    rows = tuple(
-        (Datum(model), *(of_number(curve.expected[k - 1] if k <= len(curve.expected) else None) for k in shown))
-        for model, curve in section.tuning.items()
-    )
-    title = "What tuning buys" if sampler == "random" else "The course of tuning"
-    header = ("best validation of k trials", *(f"k = {k}" for k in shown))
-    return [Heading(title, 3), Table(header, rows), Notes(tuple(_tuning_notes(section, sampler)))]
-
-
-def _tuning_notes(section: Section, sampler: str) -> list[str]:
-    if sampler != "random":
-        return [f"The best score so far, one course: trials of the sampler {quote(sampler)} depend on those before."]
-    notes = [
-        "Expected best of k trials, unbiased over subsets of those that ran; a failed trial counts as the floor, or as "
-        "the worst score where that is worse."
-    ]
-    crossed = [f"up to {one.k} trials {one.before} leads, beyond it {one.after}" for one in section.crossings]
-    return [*notes, f"In expectation {'; '.join(crossed)}." if crossed else "No two leaders cross."]
-
-
-def _reproductions(section: Section, protocol: str) -> list[Block]:
-    if not section.reproductions:
-        return []
-    rows = tuple(
-        (
-            Datum(one.model),
-            of_number(one.published),
-            Datum(mean_interval(one.ours.mean, one.ours.interval), one.ours.mean),
-            Datum("last 3" if one.weights == "test-last3" else "best validation"),
-            Datum(str(one.ours.n), one.ours.n),
-            Datum(one.verdict),
-        )
-        for one in section.reproductions
-    )
-    header = ("model", "published", "ours: mean [95 %]", "weights", "n", "verdict")
-    note = (
-        f"Protocol {protocol}. Tolerance: {_margin(section.metric)}, the task's margin. reproduced: the whole interval "
-        "is at most so much worse; better: at least so much better; not reproduced: at least so much worse; "
-        "under-powered: the interval is too long to tell."
-    )
-    return [Heading("Against the published values", 3), Table(header, rows), Notes((note,))]
 
 
 def _overall(found: Overall | None, protocol: str, pictures: Sequence[Picture]) -> list[Block]:

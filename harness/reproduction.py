@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.records import MetricFacts
+from harness.records import CellFacts, MetricFacts
 from harness.results import Standing
 from harness.statistics import Interval, Summary
 
 Verdict = Literal["reproduced", "better", "not reproduced", "under-powered"]
+
+SIZE_TOLERANCE = 0.1
+"""Published sizes are rounded, and their models differ from them by some percent."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,10 @@ class Reproduction:
 
 
 def reproduction(one: Standing, protocol: str) -> Reproduction | None:
-    """None where nothing is published, or a repetition has no score."""
+    """None where nothing is published for this size, or a repetition has no score."""
     facts = one.facts
+    if off_size(facts):
+        return None
     weights = "test-last3" if protocol == "paper" else "test"
     ours = one.summary(weights)
     if facts.published is None or ours is None or one.state != "complete":
@@ -37,6 +42,13 @@ def reproduction(one: Standing, protocol: str) -> Reproduction | None:
     return Reproduction(
         facts.cell.model, facts.published, facts.published_source, weights, ours, facts.metric.margin, verdict
     )
+
+
+def off_size(facts: CellFacts) -> bool:
+    """Whether the study's budget is not the size that the published values stand for."""
+    if facts.parameters is None or facts.task_parameters is None:
+        return False
+    return abs(facts.parameters / facts.task_parameters - 1) > SIZE_TOLERANCE
 
 
 def judge(interval: Interval | None, published: float, metric: MetricFacts) -> Verdict:

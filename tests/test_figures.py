@@ -5,7 +5,8 @@ from itertools import combinations
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.figures import COLOURS, DASHES, MARKS, looks, varying
+from harness.drawing import COLOURS, DASHES, MARKS, looks
+from harness.overviews import varying
 from harness.records import TaskRef
 from harness.report import Report, build_report
 from tests.cells import cell_of, facts, stored
@@ -22,6 +23,7 @@ def test_model_looks_the_same_whatever_the_order_of_a_study() -> None:
 
 def test_models_beyond_the_palette_still_look_different() -> None:
     found = looks([report_of(*(f"m{i:02d}" for i in range(2 * len(COLOURS))))])
+    assert len({(one.colour, one.mark) for one in found.values()}) == 2 * len(COLOURS)
     assert len({(one.colour, str(one.dash)) for one in found.values()}) == 2 * len(COLOURS)
 
 

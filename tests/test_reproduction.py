@@ -65,6 +65,13 @@ def test_cell_without_a_published_value_or_with_a_lost_repetition_has_no_verdict
     assert reproduction(standing(one, searched(one.cell, [0.1])), "fair") is None
 
 
+def test_other_size_than_the_published_one_has_no_verdict() -> None:
+    one = facts("tcn").model_copy(update={"published": 0.02, "task_parameters": 6000})
+    text = to_markdown(build_report(stored([one], cell_of(one, [0.0199, 0.0201]))))
+    assert "Against the published values" not in text
+    assert "- published values are of 6,000 parameters and this budget is of 1,000: no verdict" in text
+
+
 def test_verdict_stands_in_the_report_with_its_protocol() -> None:
     one = facts("tcn").model_copy(update={"published": 0.02})
     text = to_markdown(build_report(stored([one], cell_of(one, [0.0199, 0.0201]))))
@@ -75,7 +82,8 @@ def test_verdict_stands_in_the_report_with_its_protocol() -> None:
         "2",
         "reproduced",
     )
-    assert "- Protocol fair. Tolerance: a factor of 1.649, the task's margin." in text
+    assert "- Protocol fair. Its trials and updates are the study's own, so a miss may be the budget's." in text
+    assert "Tolerance: a factor of 1.649, the task's margin." in text
 
 
 def test_store_that_is_behind_has_no_verdict() -> None:

@@ -1,0 +1,130 @@
+"""What all pictures share: how a model looks, axes with their labels, and SVG."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.comparison import Section
+from harness.records import MetricFacts
+from harness.report import Report
+from harness.statistics import Summary
+from harness.table import number
+
+# Okabe and Ito's palette without its yellow, which is lost on white paper; marks tell models apart without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (8, 2)), ":")
+GREY = "#666666"
+WIDTH, HEIGHT = 7.0, 3.4
+"""Inches."""
+NAMES_FIT = 60
+"""Characters below an axis."""
+PANELS = 4
+"""Beside each other."""
+
+STYLE: dict[Any, Any] = {  # Any: matplotlib types every one of its settings by name
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "seqharness",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    colour: str
+    mark: str
+    dash: Any
+    """Any: what matplotlib takes for a line's dashes, a name or a pattern."""
+
+
+def looks(reports: Iterable[Report]) -> dict[str, Look]:
+    """By model, in the order of the alphabet, so that reports of the same models look alike."""
+    models = sorted({row.model for report in reports for row in report.rows})
+    return {model: _look(*divmod(place, len(COLOURS))) for place, model in enumerate(models)}
+
+
+def _look(turn: int, place: int) -> Look:
+    """In every turn through the colours each meets another mark and other dashes."""
+    return Look(COLOURS[place], MARKS[(place + turn) % len(MARKS)], DASHES[(place + 2 * turn) % len(DASHES)])
+
+
+@contextmanager
+def axes_of(metric: MetricFacts | None = None, *, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_subplot()
+    yield figure, axes
+    if metric is not None and metric.scale == "log" and all_positive(axes):
+        axes.set_yscale("log")
+
+
+def all_positive(axes: Axes) -> bool:
+    values = [float(value) for line in axes.get_lines() for value in np.asarray(line.get_ydata(), dtype=np.float64)]
+    return all(value > 0 for value in values if not math.isnan(value))
+
+
+def to_svg(figure: Figure) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def label_of(metric: MetricFacts, where: str) -> str:
+    """An axis label: what, on which split, in which unit, and which way is better."""
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{where} {plain(metric.name)}{unit} ({'↓' if metric.better == 'lower' else '↑'} better)"
+
+
+def plain(text: str) -> str:
+    """A dollar would begin mathematics."""
+    return text.replace("$", r"\$")
+
+
+def add_legend(axes: Axes) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
+
+
+def add_floor(axes: Axes, metric: MetricFacts, floor: Sequence[tuple[float, float]], *, across: bool = True) -> None:
+    """The floor as a line, drawn after the data; only named where a linear axis would leave them less than a third.
+
+    floor: (x, floor) of each point.  across: from edge to edge, at the first floor.
+    """
+    if not floor:
+        return
+    low, high = axes.get_ylim()
+    outside = max(low - floor[0][1], floor[0][1] - high)
+    if metric.scale == "linear" and outside > 2 * (high - low):
+        axes.plot([], [], " ", label=f"floor {number(floor[0][1])}, off the axis")
+    elif across:
+        axes.axhline(floor[0][1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="floor")
+    else:
+        axes.plot(*zip(*floor, strict=True), color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="floor")
+
+
+def floors_of(section: Section) -> list[tuple[float, float]]:
+    return [(0.0, section.floor)] if section.floor is not None else []
+
+
+def add_interval(axes: Axes, x: float, summary: Summary, style: Look) -> None:
+    low, high = (
+        (summary.mean, summary.mean) if summary.interval is None else (summary.interval.low, summary.interval.high)
+    )
+    reach = [[max(0.0, summary.mean - low)], [max(0.0, high - summary.mean)]]
+    axes.errorbar(
+        [x], [summary.mean], reach, color=style.colour, marker=style.mark, capsize=3, markersize=5, linewidth=1.4
+    )
