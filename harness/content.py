@@ -259,7 +259,7 @@ def cell_content(standing: Standing, folder: Path, created: float) -> Content:
         "harness.winner": standing.winner.trial.key if standing.winner is not None else "",
         "harness.winner_params": to_json(dict(setting.params)) if setting is not None else "",
     }
-    samples = _cell_samples(standing, created)
+    samples = [*_cell_samples(standing, created), *_winners_curve(standing)]
     finished = standing.state in ("complete", "partial") and setting is not None
     files, missing = _first_weights(standing, folder) if finished else ({}, {})
     return Content(
@@ -292,6 +292,18 @@ def _cell_samples(standing: Standing, created: float) -> list[Sample]:
         **_summary_values("last3_", standing.summary("test-last3")),
     }
     return [Sample(name, float(value), when, step) for name, value in values.items() if value is not None]
+
+
+def _winners_curve(standing: Standing) -> list[Sample]:
+    """The learning curve of the winner, once the search is over, so that it can be seen on the cell's own page.
+
+    Named by the winner's number: another winner, after more trials, is another curve.
+    """
+    best, metric = standing.winner, standing.facts.metric.name
+    if best is None or standing.search_ended < standing.facts.trials:
+        return []
+    name = f"winner-{best.trial.number}/{validation_name(metric)}"
+    return [Sample(name, one.metrics[metric], milliseconds(one.time), one.update) for one in best.points]
 
 
 def _success_values(success: Proportion | None) -> dict[str, float | None]:

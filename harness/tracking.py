@@ -201,7 +201,7 @@ def read_store(uri: str, study: str, study_id: str | None = None, *, curves: boo
             raise UnknownNameError(f"{_public(uri)}: study {study!r} has no id {study_id!r}; it has: {known}")
         chosen = study_id or ids[0]
         held = _runs_of(client, experiment, chosen)
-        entries = [_entry(client, run) for run in held.values() if run.data.tags[content.KIND] == "trial"]
+        entries = [_entry(client, run) for run in held.values() if _is_trial_that_arrived(run)]
         manifest = _parsed(Manifest, _text(client, held[chosen], content.MANIFEST_FILE), chosen)
         return StoredStudy(
             manifest=manifest,
@@ -236,6 +236,11 @@ def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
     found = _search(client, experiment, f"tags.`{content.KIND}` = 'study'")
     created = {run.data.tags[content.STUDY_ID]: run.info.start_time for run in found}
     return sorted(created, key=lambda one: (created[one], one), reverse=True)
+
+
+def _is_trial_that_arrived(run: Run) -> bool:
+    """A run is made before it is filled, and its status is written last."""
+    return run.data.tags[content.KIND] == "trial" and content.STATUS in run.data.tags
 
 
 def _place(entry: Entry) -> tuple[str, bool, int]:

@@ -363,7 +363,7 @@ def test_report_of_a_store_broken_off_at_any_write_ranks_no_cell_that_is_behind(
     book: Book, make_uri: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = book.held
-    for fail_at in range(0, 60, 4):
+    for fail_at in (0, 1, 2, 5, 9, 14, 60):
         uri = make_uri(f"halfway-{fail_at}")
         book.held = whole[:1]
         Tracker(book, uri).pump()
@@ -372,8 +372,9 @@ def test_report_of_a_store_broken_off_at_any_write_ranks_no_cell_that_is_behind(
             writes = count_writes(patch, fail_at=fail_at)
             with contextlib.suppress(TrackingError):
                 Tracker(book, uri).pump()
-        (row,) = build_report(read_store(uri, STUDY)).rows
+        (row,) = build_report(read_store(uri, STUDY, curves=True)).rows
         arrived = len(writes) <= fail_at
+        assert arrived == (fail_at == 60)
         assert (row.rank, row.complete) == ((1, True) if arrived else (None, False))
         assert arrived or row.standing.startswith("incomplete")
 
@@ -526,6 +527,20 @@ def test_cell_run_carries_the_aggregates_of_its_finals(book: Book, uri: str, tmp
     assert artifact(uri, "s1/copy/tcn", "weights.pt", tmp_path / "got") == b"weights of tcn"
     winner = Trial.model_validate_json(artifact(uri, "s1/copy/tcn", "winner.json", tmp_path / "got"))
     assert winner == book.held[1].trial
+
+
+def test_cell_run_shows_the_winners_learning_curve_once_the_search_is_over(book: Book, uri: str) -> None:
+    whole, book.held = book.held, book.held[1:2]
+    tracker = Tracker(book, uri)
+    tracker.pump()
+    assert not [name for name in stored_runs(uri)["s1/copy/tcn"].data.metrics if name.startswith("winner")]
+    book.held = whole
+    tracker.pump()
+    assert history(uri, "s1/copy/tcn", "winner-1/validation/loss") == [(10, 2.0), (20, 1.0)]
+    better = Entry(trial(number=2), 1, points(3, loss=1.0), result(0.1))
+    book.manifest, book.held = manifest(facts(TCN, trials=3)), (*whole, better)
+    tracker.pump()
+    assert len(history(uri, "s1/copy/tcn", "winner-2/validation/loss")) == 3
 
 
 def test_cell_without_a_complete_trial_is_a_failed_run(book: Book, uri: str) -> None:
