@@ -68,6 +68,20 @@ class Registry:
             raise StudyError(f"task {name!r}: {text}") from error
 
 
+@contextlib.contextmanager
+def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
+    """PluginError in one line, with the plugins that may have raised it, for what is no error of ours."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:  # the plugin border: a stranger's class may raise anything
+        names = " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
+        raise PluginError(
+            f"{where}: {names} raised {cause(error)}; mend it, change its options, or leave it out of the study"
+        ) from error
+
+
 @lru_cache
 def source_digest(kind: type) -> str:
     """SHA-256 over the Python files of the package that a class comes from: what an editable plugin's version hides."""

@@ -115,7 +115,7 @@ def test_defaults_are_those_of_the_documentation(file: Path) -> None:
         (TASK + "[budget]\ntrails = 2", "unknown key 'budget.trails'; did you mean 'trials'? Known: repetitions,"),
         (TASK + "[training]\nupdate = 2", "unknown key 'training.update'; did you mean 'updates'?"),
         (TASK + "training = { update = 2 }", "unknown key 'tasks.0.training.update'; did you mean 'updates'?"),
-        (TASK + "resources = { cpus = 2 }", "unknown key 'tasks.0.resources.cpus'; did you mean 'cpu'? Known: cpu,"),
+        (TASK + "resources = { cpus = 2 }", "unknown key 'tasks.0.resources.cpus'; did you mean 'cpu'? Known: check"),
         (TASK + "[resources]\ngpus = 2", "unknown key 'resources.gpus'; did you mean 'gpu'?"),
         (TASK + "[search]\nsamler = 'tpe'", "unknown key 'search.samler'; did you mean 'sampler'?"),
         (TASK + "[training.schedule]\nknd = 'step'", "unknown key 'training.schedule.knd'; did you mean 'kind'?"),
