@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from harness.errors import StudyError, UnknownNameError, did_you_mean, fault_text
+from harness.errors import HarnessError, PluginError, StudyError, UnknownNameError, cause, did_you_mean, fault_text
 from harness.model import Model
 from harness.records import ParamValue, Plugin
 from harness.task import Task

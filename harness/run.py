@@ -22,6 +22,7 @@ from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest,
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
+from harness.registry import plugin_border
 from harness.search import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study import Study, study_toml
@@ -71,7 +72,8 @@ class Runner:
             return
         for plan in self.plan.cells:
             state = self._state(plan, study_id="unwritten")
-            _ = state.search_trial(0) if plan.setting is None else plan.published_size()
+            with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
+                _ = state.search_trial(0) if plan.setting is None else plan.published_size()
         verify_all([file for plan in self.plan.cells for file in plan.task.files()])
         self._checked = True
 

@@ -254,7 +254,9 @@ class ActiveTrial:
         outcome: Outcome = "out-of-memory" if _is_out_of_memory(error) else "failed"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._facts(self._run, outcome=outcome, reason=str(error) if isinstance(error, HarnessError) else cause(error))
+        return self._facts(
+            self._run, outcome=outcome, reason=str(error) if isinstance(error, HarnessError) else cause(error)
+        )
 
     def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
         """A result with what is known of how the trial ran."""

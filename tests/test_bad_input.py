@@ -265,11 +265,14 @@ def _toml(value: object) -> str:
         return str(value)
 
 
-ASSIGNMENTS = st.builds(
-    lambda path, equals, value: ".".join(path) + equals + value,
-    PATHS,
-    st.sampled_from(["=", " = ", "", "=="]),
-    st.one_of(st.text(max_size=20), VALUES.map(_toml)),
+ASSIGNMENTS = st.one_of(
+    st.builds(lambda path, value: f"{'.'.join(path)}={_toml(value)}", st.sampled_from(LEAVES), LIKELY),
+    st.builds(
+        lambda path, equals, value: ".".join(path) + equals + value,
+        PATHS,
+        st.sampled_from(["=", " = ", "", "=="]),
+        st.one_of(st.text(max_size=20), VALUES.map(_toml)),
+    ),
 )
 
 

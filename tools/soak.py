@@ -144,7 +144,9 @@ class Soak:
             return []
         for process in psutil.Process(self.driver.pid).children(recursive=True):
             try:
-                found += [process.pid] if process.name().startswith("ray::RayWorker") else []
+                found += (
+                    [process.pid] if process.name().startswith(("ray::ResourceTrainable", "ray::RayWorker")) else []
+                )
             except psutil.NoSuchProcess:
                 continue
         return found

@@ -191,7 +191,11 @@ class Place:
 
     def workers(self, driver: subprocess.Popen[str]) -> list[psutil.Process]:
         """The processes that train for a driver on this machine."""
-        return [process for process in children(driver.pid) if _name(process).startswith("ray::RayWorker")]
+        return [
+            process
+            for process in children(driver.pid)
+            if _name(process).startswith(("ray::ResourceTrainable", "ray::RayWorker"))
+        ]
 
     def end_all(self) -> None:
         """Nothing that was started here outlives its test."""
