@@ -56,7 +56,12 @@ class Machine:
         _do("ip", "link", "add", outside, "type", "veth", "peer", "name", inside)
         _do("ip", "link", "set", outside, "master", BRIDGE, "up")
         _do("ip", "link", "set", inside, "netns", self._space)
-        for command in (f"addr add {self.address}/24 dev {inside}", f"link set {inside} up", "link set lo up"):
+        for command in (
+            f"addr add {self.address}/24 dev {inside}",
+            f"link set {inside} up",
+            "link set lo up",
+            f"route add default via {NETWORK}.1",
+        ):
             _do("ip", "-n", self._space, *command.split())
         script = f"hostname {self.name} && mount -t tmpfs tmpfs /tmp/ray && echo up && exec sleep infinity"
         Path("/tmp/ray").mkdir(exist_ok=True)

@@ -46,7 +46,7 @@ def test_killed_at_random_and_continued_it_is_the_undisturbed_study(
 
 @pytest.mark.fault("kill -9 of the driver")
 def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place, landed: Callable[[], None]) -> None:
-    place.write(updates=1500, evaluations=30)
+    place.write(updates=400, evaluations=30)
     expected = place.undisturbed()
     for trials in (0, 3):
         process = place.start("run", "toys.toml")
@@ -69,7 +69,7 @@ def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place,
 
 @pytest.mark.fault("the same study started twice at once")
 def test_the_second_refuses_and_names_the_first(place: Place, landed: Callable[[], None]) -> None:
-    place.write(updates=3000, evaluations=30)
+    place.write(updates=600, evaluations=30)
     first = place.start("run", "toys.toml", "--serial")
     wait_until(lambda: any(entry.points for entry in place.entries()), first)
     code, _, err = place.run("run", "toys.toml", "--serial")
@@ -101,7 +101,7 @@ def test_both_finish_and_each_run_is_there_once(place: Place, landed: Callable[[
 
 @pytest.mark.fault("Ctrl-C once")
 def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Place, landed: Callable[[], None]) -> None:
-    place.write(updates=4000, evaluations=40, checkpoint_seconds=600)
+    place.write(updates=1200, evaluations=40, checkpoint_seconds=600)
     expected = place.undisturbed()
     process = place.start("run", "toys.toml")
     wait_until(lambda: sum(bool(entry.points) for entry in place.entries()) >= 2, process)
@@ -121,7 +121,7 @@ def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Pla
 
 @pytest.mark.fault("Ctrl-C twice")
 def test_it_ends_at_once_and_can_be_continued(place: Place, landed: Callable[[], None]) -> None:
-    place.write(updates=4000, evaluations=40)
+    place.write(updates=1200, evaluations=40)
     expected = place.undisturbed()
     process = place.start("run", "toys.toml")
     wait_until(lambda: any(entry.points for entry in place.entries()), process)

@@ -41,7 +41,7 @@ def running(place: Place) -> int:
 def test_the_study_completes_on_what_is_left_and_from_the_machine_that_is_new(
     place: Place, machines: Room, landed: Callable[[], None]
 ) -> None:
-    place.write(models='["toy-ema"]', trials=10, repetitions=2, updates=3000, evaluations=30)
+    place.write(models='["toy-ema"]', trials=10, repetitions=2, updates=600, evaluations=30)
     expected = place.undisturbed()
     head, second = machines.boot(), machines.boot()
     address = f"{head.address}:{PORT}"

@@ -22,7 +22,7 @@ def broken(name: str, before: str = "", space: str = "", build: str = "", forwar
         code = code.replace("        return Ema(signature", f"        {build}\n        return Ema(signature")
     if forward:
         code = code.replace("        return self.scan(x)[0]", f"        {forward}")
-        code = code.replace("def scan(", "def _scan(").replace("self.scan(x)", "self._scan(x)")
+        code = code.replace("def scan(", "def _scan(").replace("self.scan(", "self._scan(")
     return code + before
 
 

@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -68,7 +67,7 @@ def server(place: Place) -> Iterator[Server]:
 
 @pytest.mark.fault("the MLflow server stops for a while")
 def test_training_goes_on_and_all_is_there_in_the_end(place: Place, server: Server, landed: Callable[[], None]) -> None:
-    place.write(updates=1000, evaluations=10)
+    place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
     process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
@@ -89,7 +88,7 @@ def test_training_goes_on_and_all_is_there_in_the_end(place: Place, server: Serv
 def test_the_study_ends_the_exit_code_says_so_and_what_lacks_is_sent_later(
     place: Place, server: Server, landed: Callable[[], None], way_out: str
 ) -> None:
-    place.write(updates=1000, evaluations=10)
+    place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
     process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
@@ -110,19 +109,17 @@ def test_the_study_ends_the_exit_code_says_so_and_what_lacks_is_sent_later(
 
 @pytest.mark.fault("the SQLite store is locked by another process")
 def test_a_lock_longer_than_patience_delays_and_loses_nothing(place: Place, landed: Callable[[], None]) -> None:
-    """MLflow gives up after 20 s, its busy timeout; the lock is held for longer, by a transaction of another program."""
-    place.write(updates=1000, evaluations=10)
+    """MLflow gives up after its busy timeout of 20 s; another program holds the lock for longer."""
+    place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
     process = place.start("run", "toys.toml", "--serial")
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     other = sqlite3.connect(place.folder / "mlflow.db", check_same_thread=False, isolation_level=None, timeout=60)
     other.execute("BEGIN EXCLUSIVE")
     landed()
-    threading.Timer(30, lambda: (other.execute("ROLLBACK"), other.close())).start()
-    at = time.monotonic()
+    threading.Timer(30, other.close).start()
     code, _, err = ended(process)
     assert code == 0, err
-    assert time.monotonic() > at
     assert place.by_key() == expected
     assert place.stored().keys() == expected.keys()
 

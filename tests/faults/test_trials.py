@@ -57,7 +57,7 @@ def test_each_has_its_outcome_spends_its_budget_and_the_others_go_on(place: Plac
 def test_its_trial_goes_on_from_its_checkpoint_and_the_result_is_the_undisturbed_one(
     place: Place, landed: Callable[[], None]
 ) -> None:
-    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=6000, evaluations=60)
+    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
     process = place.start("run", "toys.toml")
     for death in range(3):
@@ -81,7 +81,7 @@ def test_its_trial_goes_on_from_its_checkpoint_and_the_result_is_the_undisturbed
 
 @pytest.mark.fault("corrupt checkpoint")
 def test_the_last_good_one_is_used_and_the_damaged_one_is_said(place: Place, landed: Callable[[], None]) -> None:
-    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=6000, evaluations=60)
+    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
     for attempt in (1, 2):
         process = place.start("run", "toys.toml", "--serial")
@@ -117,7 +117,7 @@ def test_the_journal_is_mended_and_what_was_dropped_is_said(place: Place, landed
 def test_a_full_disk_at_a_checkpoint_is_no_outcome_and_with_space_the_command_continues(
     place: Place, landed: Callable[[], None]
 ) -> None:
-    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=6000, evaluations=60)
+    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
     small = place.folder / "small"
     take_away = mount_of("60k", small)
