@@ -2,15 +2,18 @@
 
     python tools/soak.py [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
 
+On a machine where the study is over before the time is, give more --updates.
+
 A study of short trials runs on Ray on this machine and logs to an MLflow server.  Every few seconds a process is
 killed (SIGKILL): the driver, a worker or the server; the driver is started again by the same command, the server on
 the same store.  When the time is over the study may finish.  Then ledger, MLflow and table are compared by key with
-an undisturbed run of the same study in this process.  Exit code 1 where anything differs.
+an undisturbed run of the same study, one trial after another in one process.  Exit code 1 where anything differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import os
@@ -28,15 +31,10 @@ from pathlib import Path
 
 import psutil
 
-from harness.ledger import MANIFEST, Entry, Snapshot, read_study
-from harness.plugins import load_plugins
+from harness.ledger import MANIFEST, Entry, read_study
 from harness.report import build_report, to_csv
 from harness.results import Mark, StoredStudy
-from harness.run import Runner
-from harness.serial import run_serial
-from harness.study import read_study_file
 from harness.tracking import prepare_store, read_store
-from harness.trial import Worker
 
 NAME = "soak"
 STUDY = f"""
@@ -63,6 +61,7 @@ evaluations = 20
 checkpoint_seconds = 0.5
 """
 COSTS = {"study_id", "seconds", "peak_bytes"}
+RESTARTS_IN_PEACE = 5
 WEIGHTS = {"driver": 1, "worker": 3, "server": 2}
 """How often each is struck: a driver takes longest to start, and trains nothing while it does."""
 PAUSE_SECONDS = (2.0, 8.0)
@@ -92,7 +91,10 @@ class Soak:
         self.port = _free_port()
         self.log = (folder / "driver.log").open("w")
         prepare_store(self.uri)
+        self.undisturbed = self._start_undisturbed()
         self.server = self._start_server()
+        while not _answers(self.port):
+            time.sleep(1)
         self.driver = self._start_driver()
 
     def _start_server(self) -> subprocess.Popen[bytes]:
@@ -105,6 +107,12 @@ class Soak:
     def _start_driver(self) -> subprocess.Popen[bytes]:
         tracked = {**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.port}"}
         return subprocess.Popen(DRIVER, cwd=self.folder, stdout=self.log, stderr=self.log, env=tracked)
+
+    def _start_undisturbed(self) -> subprocess.Popen[bytes]:
+        apart = {**os.environ, "MLFLOW_TRACKING_URI": f"{self.uri}.undisturbed"}
+        log = (self.folder / "undisturbed.log").open("w")
+        command = [*DRIVER, "--serial", "--runs", "undisturbed"]
+        return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=apart)
 
     def entries(self) -> tuple[Entry, ...]:
         folder = self.folder / "runs" / NAME
@@ -135,33 +143,27 @@ class Soak:
         for pid in victims[what] if what == "server" else [self.rng.choice(victims[what])]:
             _kill(pid)
         self.tally.struck[what] += 1
-        self.tally.between += bool(finished and running)
+        self.tally.between += bool(finished and running and workers)
         print(f"{time.strftime('%X')}  {what:<7} {finished:>3} finished {running:>2} running", flush=True)
 
     def _workers(self) -> list[int]:
-        found = []
-        if self.driver.poll() is not None:
-            return []
-        for process in psutil.Process(self.driver.pid).children(recursive=True):
-            try:
-                found += (
-                    [process.pid] if process.name().startswith(("ray::ResourceTrainable", "ray::RayWorker")) else []
-                )
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        """Processes that train; Tune calls the class otherwise than we do."""
+        names = ("ray::ResourceTrainable", "ray::RayWorker")
+        return [pid for pid, name in _below(self.driver.pid) if name.startswith(names)]
 
     def _family(self, parent: subprocess.Popen[bytes]) -> list[int]:
-        return [parent.pid, *(child.pid for child in psutil.Process(parent.pid).children(recursive=True))]
+        return [parent.pid, *(pid for pid, _ in _below(parent.pid))]
 
     def end(self) -> None:
         """The study runs to its end in peace."""
-        while self.driver.poll() != 0:
+        for _ in range(RESTARTS_IN_PEACE):
             self.keep_going()
-            time.sleep(1)
+            if self.driver.wait() == 0:
+                return
+        raise RuntimeError(f"{self.folder}: in peace the study ends with exit code {self.driver.returncode}")
 
     def close(self) -> None:
-        for process in (self.driver, self.server):
+        for process in (self.driver, self.server, self.undisturbed):
             if process.poll() is None:
                 for pid in self._family(process):
                     _kill(pid)
@@ -183,12 +185,9 @@ def main() -> int:
         try:
             struck_for(soak, given.minutes * 60)
             soak.end()
+            return compare(soak)
         finally:
             soak.close()
-        tally = soak.tally
-        print(f"strikes: {dict(tally.struck)}, {tally.between} with trials both finished and running")
-        print(f"the command was started again {tally.resumes} times")
-        return compare(soak)
 
 
 def struck_for(soak: Soak, seconds: float) -> None:
@@ -197,12 +196,16 @@ def struck_for(soak: Soak, seconds: float) -> None:
         time.sleep(soak.rng.uniform(*PAUSE_SECONDS))
         soak.keep_going()
         soak.strike()
+    tally = soak.tally
     print(f"{sum(entry.result is not None for entry in soak.entries())} trials had ended when the strikes did")
+    print(f"strikes: {dict(tally.struck)}, {tally.between} with trials both finished and running")
+    print(f"the command was started again {tally.resumes} times", flush=True)
 
 
 def compare(soak: Soak) -> int:
     """Ledger, MLflow and table of the struck study beside those of an undisturbed one; how many of them differ."""
-    here = run_here(soak.folder)
+    assert soak.undisturbed.wait() == 0
+    here = read_study(soak.folder / "undisturbed" / NAME)
     expected, stored = by_key(here.entries()), read_store(soak.uri, NAME)
     curves = {entry.trial.key.partition("/")[2]: curve(entry) for entry in here.entries()}
     alike = {
@@ -240,11 +243,14 @@ def table(stored: StoredStudy) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name not in COSTS} for row in rows]
 
 
-def run_here(folder: Path) -> Snapshot:
-    loaded = load_plugins()
-    runner = Runner(read_study_file(folder / f"{NAME}.toml"), loaded, folder / "undisturbed")
-    runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
-    return read_study(runner.folder)
+def _below(pid: int) -> list[tuple[int, str]]:
+    """The processes that one has started, and those have, by id and name."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append((process.pid, process.name()))
+    return found
 
 
 def _free_port() -> int:

@@ -63,7 +63,7 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     finally:
         error = tracking.close()
         for message in runner.messages:
-            console.print(f"note: {message}", style="yellow", markup=False, highlight=False)
+            console.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if outcome is None:
         typer.echo("harness: interrupted; the same command continues", err=True)
         return 130
