@@ -80,9 +80,11 @@ def folder_of(study: Path, key: str) -> Path:
 
 
 def forget(folder: Path) -> None:
-    """Remove the checkpoints of every attempt, and what a kill left half written; the final weights stay."""
+    """Remove the files of every attempt, and what a kill left half written; the final weights stay."""
     for path in folder.glob("attempt-*"):
         path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or holds weights
+        folder.rmdir()
 
 
 def attempt_path(folder: Path, attempt: int) -> Path:

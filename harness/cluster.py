@@ -8,19 +8,15 @@ the harness's own: Tune's folder is temporary and never restored from.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
 import logging
 import os
-import signal
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 os.environ.update(
@@ -46,14 +42,15 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from harness.checkpoint import folder_of
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
+from harness.interrupt import interruptible
 from harness.placement import Node, all_slots, fits_beside
-from harness.records import Plugin, Point, Resources, Trial, TrialResult
+from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
+from harness.trace import Recorder, last_words, trace_path
 from harness.trial import ActiveTrial, Desk, Worker
 
 SLICE_SECONDS = 5.0
-HANG_SECONDS = 1800.0
-"""A slice that takes longer, loading and the scores of the test split included, is taken for hanging."""
 NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
 KNOCK_SECONDS = 10.0
@@ -68,7 +65,6 @@ class Cluster:
 
     address: str | None = None
     slice_seconds: float = SLICE_SECONDS
-    hang_seconds: float = HANG_SECONDS
     messages: list[str] = field(default_factory=list)
 
     def run(self, desk: Desk, folder: Path, plugins: Sequence[Plugin]) -> None:
@@ -77,20 +73,23 @@ class Cluster:
             nodes = Nodes()
             slots = all_slots(desk.classes(), nodes())
             if self.address is not None:
-                probe_storage(folder, nodes())
-            bridge = _Bridge(desk, nodes)
+                probe_nodes(folder, plugins)
+            bridge = _Bridge(desk, nodes, folder)
             config = {
                 "folder": str(folder),
                 "plugins": json.dumps([plugin.model_dump() for plugin in plugins]),
                 "slice_seconds": self.slice_seconds,
-                "hang_seconds": self.hang_seconds,
             }
-            with _interruptible(bridge, self.messages):
+            with interruptible(lambda: self._interrupted(bridge)):
                 _tuner(bridge, config, slots, scratch).fit()
         if bridge.error is not None:
             raise bridge.error
         if bridge.interrupted:
             raise KeyboardInterrupt
+
+    def _interrupted(self, bridge: _Bridge) -> None:
+        bridge.interrupted = True
+        self.messages.append("interrupted: trials in training wrote a checkpoint; the same command continues")
 
 
 def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
@@ -124,23 +123,26 @@ class RayWorker(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self._worker: Worker | None = None
         self._active: ActiveTrial | None = None
+        self._recorder: Recorder | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._config = new_config
         self._active = None
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = None
         return True
 
     def step(self) -> dict[str, Any]:
         """One slice: JSON of new points, and of the result where the trial has ended."""
-        faulthandler.dump_traceback_later(self._config["hang_seconds"], exit=True)
+        trial = Trial.model_validate_json(self._config["trial"])
         try:
-            active = self._active or self._begin()
-            progress = active.advance(self._config["slice_seconds"])
+            with self._recording(trial).watch(trial.resources.hang_seconds):
+                active = self._active or self._begin(trial)
+                progress = active.advance(self._config["slice_seconds"])
         except (PluginError, CheckpointError, ClusterError, DataError) as error:
             return {"fatal": str(error), "done": True}
-        finally:
-            faulthandler.cancel_dump_traceback_later()
         if progress.result is not None:
             self._active = None
         return {
@@ -148,15 +150,27 @@ class RayWorker(tune.Trainable):
             # Not pydantic's own JSON, which writes a number that is not finite as null.
             "result": json.dumps(self._with_place(progress.result).model_dump(mode="json")) if progress.result else "",
             "notes": json.dumps(progress.notes),
+            "node": ray.get_runtime_context().get_node_id(),
             "done": progress.result is not None,
         }
 
-    def _begin(self) -> ActiveTrial:
+    def _recording(self, trial: Trial) -> Recorder:
+        """Made before anything of the trial runs, so that a worker that dies without it died of something else."""
+        if self._recorder is None:
+            folder = folder_of(Path(self._config["folder"]), trial.key)
+            try:
+                self._recorder = Recorder(trace_path(folder, self._config["attempt"]))
+            except OSError as error:
+                raise CheckpointError(
+                    f"{folder}: cannot be written ({error.strerror}); make space and run again"
+                ) from error
+        return self._recorder
+
+    def _begin(self, trial: Trial) -> ActiveTrial:
         if self._worker is None:
             worker = Worker(Path(self._config["folder"]))
             worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(self._config["plugins"])))
             self._worker = worker
-        trial = Trial.model_validate_json(self._config["trial"])
         self._active = self._worker.start(trial, self._config["attempt"])
         return self._active
 
@@ -178,6 +192,16 @@ class RayWorker(tune.Trainable):
         """Tune demands it; the harness keeps its own."""
 
 
+@dataclass
+class _Dealt:
+    """A trial that Tune has."""
+
+    trial: Trial
+    attempt: int
+    node: str = ""
+    """Ray's id of the node that trains it, once that has told."""
+
+
 class _Bridge:
     """Between Tune's callbacks and the desk.
 
@@ -185,11 +209,12 @@ class _Bridge:
     is kept, ends the run, and is raised after it.
     """
 
-    def __init__(self, desk: Desk, nodes: Nodes) -> None:
+    def __init__(self, desk: Desk, nodes: Nodes, folder: Path) -> None:
         self.desk = desk
         self.nodes = nodes
-        self.running: dict[str, Trial] = {}
-        """Tune's trial id → trial."""
+        self.folder = folder
+        self.running: dict[str, _Dealt] = {}
+        """By Tune's trial id."""
         self.error: BaseException | None = None
         self.interrupted = False
 
@@ -208,8 +233,20 @@ class _Bridge:
         except BaseException as error:  # noqa: BLE001  # kept and raised after `fit`
             self.error = self.error or error
 
+    def death(self, dealt: _Dealt, text: str) -> tuple[Death, str]:
+        """How a trial's worker died, and why in a line.  text: what Ray says of it."""
+        if "OutOfMemoryError" in text:
+            return "memory", _why(text)
+        if "node has died" in text or dealt.node in {node["NodeID"] for node in _gone()}:
+            return "node", _why(text)
+        if "RayTaskError" in text:  # raised in the worker outside the trial
+            return "crash", _why(text)
+        path = trace_path(folder_of(self.folder, dealt.trial.key), dealt.attempt)
+        death, words = last_words(path, dealt.trial.resources.hang_seconds)
+        return death, words or _why(text)
+
     def fits(self, wanted: Resources) -> bool:
-        running = [trial.resources for trial in self.running.values()]
+        running = [dealt.trial.resources for dealt in self.running.values()]
         return fits_beside(running, wanted, self.nodes())
 
 
@@ -233,7 +270,7 @@ class _DeskSearcher(Searcher):
             if dealt is None:
                 return _FINISHED if bridge.desk.finished() else None
             trial, attempt = dealt
-            bridge.running[trial_id] = trial
+            bridge.running[trial_id] = _Dealt(trial, attempt)
             resources = trial.resources.model_dump_json()
             return {"trial": trial.model_dump_json(), "attempt": attempt, "resources": resources}
         return _FINISHED
@@ -259,7 +296,8 @@ class _DeskCallback(tune.Callback):
         with bridge.guard():
             if "fatal" in result:
                 raise ClusterError(result["fatal"])
-            ours = bridge.running[trial.trial_id]
+            dealt = bridge.running[trial.trial_id]
+            dealt.node, ours = result["node"], dealt.trial
             points = tuple(Point.model_validate(item) for item in json.loads(result.get("points") or "[]"))
             for note in json.loads(result.get("notes") or "[]"):
                 bridge.desk.note(ours, note)
@@ -271,10 +309,10 @@ class _DeskCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         bridge = self._bridge
         with bridge.guard():
-            ours = bridge.running.pop(trial.trial_id, None)
-            if ours is not None:
-                text = str(trial.get_error() or "its process is gone")
-                bridge.desk.lose(ours, _why(text), own_fault="OutOfMemoryError" in text)
+            dealt = bridge.running.pop(trial.trial_id, None)
+            if dealt is not None:
+                death, why = bridge.death(dealt, str(trial.get_error() or "its process is gone"))
+                bridge.desk.lose(dealt.trial, why, death=death)
 
 
 class _StudyStopper(tune.Stopper):
@@ -314,6 +352,11 @@ def _request(resources: Resources) -> tune.PlacementGroupFactory:
 def _living() -> list[dict[str, Any]]:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [facts for facts in nodes if facts["Alive"]]
+
+
+def _gone() -> list[dict[str, Any]]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [facts for facts in nodes if not facts["Alive"]]
 
 
 def _node(facts: dict[str, Any]) -> Node:
@@ -359,56 +402,47 @@ def _knock(address: str) -> None:
         ) from error
 
 
-def probe_storage(folder: Path, nodes: Sequence[Node]) -> None:
-    """ClusterError naming the nodes that do not see the study's folder: a token that every node reads back."""
+def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
+    """ClusterError or PluginError, before the first trial, naming the nodes that cannot serve this study.
+
+    Each must read back a token from the study's folder, and load the driver's plugins.
+    """
     token = f"{time.time_ns()}"
     path = folder / "token"
     path.write_text(token)
+    wanted = json.dumps([plugin.model_dump() for plugin in plugins])
     try:
-        blind = []
-        for facts in _living():
-            there = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
-            read = _read_token.options(scheduling_strategy=there, num_cpus=0).remote(str(path))
-            if ray.get(read) != token:
-                blind.append(facts["NodeName"])
+        answers = {facts["NodeName"]: ray.get(_asked(facts, path, wanted)) for facts in _living()}
     finally:
         path.unlink(missing_ok=True)
+    blind = [name for name, (read, _) in answers.items() if read != token]
     if blind:
         raise ClusterError(
-            f"{folder}: not shared with {', '.join(blind)} of {len(nodes)} nodes; give --storage a path that driver "
+            f"{folder}: not shared with {', '.join(blind)} of {len(answers)} nodes; give --storage a path that driver "
             "and workers share"
         )
+    for _, difference in answers.values():
+        if difference:
+            raise PluginError(difference)
+
+
+def _asked(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an ObjectRef, which Ray leaves untyped
+    there = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
+    return _answer.options(scheduling_strategy=there, num_cpus=0).remote(str(path), plugins)
 
 
 @ray.remote
-def _read_token(path: str) -> str:
+def _answer(path: str, plugins: str) -> tuple[str, str]:
+    """What a node reads at a path, and how its plugins differ from these."""
     try:
-        return Path(path).read_text()
+        read = Path(path).read_text()
     except OSError:
-        return ""
-
-
-@contextlib.contextmanager
-def _interruptible(bridge: _Bridge, messages: list[str]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) lets trials write checkpoints and ends the run; the second ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if bridge.interrupted:
-            raise KeyboardInterrupt
-        bridge.interrupted = True
-        messages.append("interrupted: trials in training wrote a checkpoint; the same command continues")
-
-    before: dict[int, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+        read = ""
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        Worker(Path(path).parent).check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(plugins)))
+    except PluginError as error:
+        return read, str(error)
+    return read, ""
 
 
 def _why(text: str) -> str:

@@ -16,8 +16,10 @@ HarnessError                a user's mistake or a state only the user can mend; 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 
 LONGEST_SHOWN = 60
 """Characters of a faulty value that a message repeats."""
@@ -91,6 +93,14 @@ class ClusterError(HarnessError):
 
 class TrackingError(HarnessError):
     pass
+
+
+def cause(error: BaseException) -> str:
+    """An error that is none of ours, and where it was raised, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    first = str(error).strip().splitlines()[:1]
+    return f"{type(error).__name__}: {first[0] if first else ''}{where}"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

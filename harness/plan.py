@@ -10,7 +10,7 @@ from string import ascii_lowercase, digits
 
 from harness.budget import Size, count_at, solve
 from harness.data import status
-from harness.errors import BudgetError, SpaceError, StudyError
+from harness.errors import BudgetError, PluginError, SpaceError, StudyError
 from harness.model import Model, Published
 from harness.network import offers_scan
 from harness.records import (
@@ -27,7 +27,7 @@ from harness.records import (
     Training,
     digest_of,
 )
-from harness.registry import Registry, source_digest
+from harness.registry import Registry, plugin_border, source_digest
 from harness.signature import Signature
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
@@ -60,7 +60,14 @@ class CellPlan:
         return self.facts.cell
 
     def size(self, build: Mapping[str, ParamValue]) -> Size:
-        """Widths for a configuration; BudgetError with the reason where it cannot serve."""
+        """Widths for a configuration; BudgetError with the reason where it cannot serve, be it that `build` raises."""
+        try:
+            with plugin_border(f"model {self.model.name!r}", self.plugins[-1]):
+                return self._size(build)
+        except PluginError as error:
+            raise BudgetError(str(error)) from error
+
+    def _size(self, build: Mapping[str, ParamValue]) -> Size:
         reason = self.model.unsupported(self.signature, **build)
         if reason is not None:
             raise BudgetError(reason)
@@ -128,7 +135,9 @@ def make_plan(study: Study, registry: Registry) -> Plan:
     for task_label, task_entry in tasks:
         for model_label, model_entry in models:
             cell = Cell(task=task_label, model=model_label)
-            planned = _plan_cell(study, registry, cell, task_entry, model_entry)
+            brought = (registry.task(task_entry.name).plugin, registry.model(model_entry.name).plugin)
+            with plugin_border(f"study {study.name!r}, {cell}", *brought):
+                planned = _plan_cell(study, registry, cell, task_entry, model_entry)
             if isinstance(planned, CellPlan):
                 cells.append(planned)
             else:

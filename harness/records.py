@@ -13,9 +13,14 @@ from harness.seeds import Seeds
 ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
+Death = Literal["memory", "crash", "silent", "early", "node"]
+"""How a worker died.  memory: Ray ended it, as its node ran out.  crash: with a trace, of a fatal signal, an error or
+a hang.  silent: without one, as by kill -9.  early: before its trial had begun.  node: with its whole machine."""
 
 LABEL = r"^[a-z0-9][a-z0-9.-]*$"
 LONGEST_LABEL = 100
+LONGEST_WAIT_SECONDS = 1e8
+"""Three years; timers of C count no further than 292."""
 Label = Annotated[str, Field(pattern=LABEL, max_length=LONGEST_LABEL)]
 
 
@@ -42,13 +47,17 @@ class Cell(Record):
 
 
 class Resources(Record):
-    """What one trial occupies on a node.  Two trials of equal resources are of one class."""
+    """What one trial occupies, and how its worker is watched.  Two trials of equal resources are of one class."""
 
     cpu: float = Field(default=1, gt=0, allow_inf_nan=False)
     gpu: float = Field(default=0, ge=0, allow_inf_nan=False)
     """A fraction packs several trials on one GPU."""
     memory_gib: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Memory set aside, in GiB; 0 sets none aside."""
+    hang_seconds: float = Field(default=1800, gt=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False)
+    """A worker that makes no progress for so long is ended: an update, an evaluation or the loading of data."""
+    checkpoint_seconds: float = Field(default=30, gt=0, allow_inf_nan=False)
+    """Training time between two checkpoints: what a kill can cost."""
 
 
 class Schedule(Record):

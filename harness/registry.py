@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from harness.errors import StudyError, UnknownNameError, did_you_mean, fault_text
+from harness.errors import HarnessError, PluginError, StudyError, UnknownNameError, cause, did_you_mean, fault_text
 from harness.model import Model
 from harness.records import ParamValue, Plugin
 from harness.task import Task
@@ -66,6 +67,20 @@ class Registry:
                 where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {})
             )
             raise StudyError(f"task {name!r}: {text}") from error
+
+
+@contextlib.contextmanager
+def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
+    """PluginError in one line, with the plugins that may have raised it, for what is no error of ours."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:  # the plugin border: a stranger's class may raise anything
+        names = " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
+        raise PluginError(
+            f"{where}: {names} raised {cause(error)}; mend it, change its options, or leave it out of the study"
+        ) from error
 
 
 @lru_cache

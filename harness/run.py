@@ -15,22 +15,19 @@ import torch
 
 from harness import checkpoint
 from harness.data import verify_all
+from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
 from harness.lease import Lease
 from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
-from harness.records import CellFacts, Manifest, Point, Resources, Trial, TrialResult
+from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
+from harness.registry import plugin_border
 from harness.results import OF_A_TASK
 from harness.search import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study import Study, study_toml
 from harness.trial import Desk, environment_versions
-
-DEATHS_WITHOUT_PROGRESS = 2
-"""A trial whose worker died so often with nothing new on its curve is taken to be the cause."""
-MOST_DEATHS = 10
-"""A trial whose worker died so often ends as failed, whatever the cause."""
 
 Execute = Callable[[Desk], None]
 
@@ -73,7 +70,8 @@ class Runner:
             return
         for plan in self.plan.cells:
             state = self._state(plan, study_id="unwritten")
-            _ = state.search_trial(0) if plan.setting is None else plan.published_size()
+            with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
+                _ = state.search_trial(0) if plan.setting is None else plan.published_size()
         verify_all([file for plan in self.plan.cells for file in plan.task.files()])
         self._checked = True
 
@@ -91,7 +89,9 @@ class Runner:
             try:
                 execute(desk)
             finally:
-                desk.tell("harness_study_finished", study=self.study, study_id=self.study_id, complete=desk.finished())
+                desk.tell(
+                    "harness_study_finished", study=self.study, study_id=self.study_id, complete=desk.dealer.finished()
+                )
             return self._outcome(desk)
         finally:
             for undo in unregister:
@@ -206,7 +206,7 @@ class Runner:
             )
 
     def _outcome(self, desk: Conductor) -> Outcome:
-        complete = desk.finished()
+        complete = desk.dealer.finished()
         failed = [text for state in desk.dealer.cells.values() if (text := _failure(state))] if complete else []
         return Outcome(self.study_id, self.folder, complete, tuple(failed), tuple(self.messages))
 
@@ -219,7 +219,7 @@ class Conductor:
         self.dealer = dealer
         self._loaded = loaded
         self._messages = messages
-        self._deaths: dict[str, list[int]] = {}
+        self._lost: dict[str, list[Lost]] = {}
         self._raised: set[tuple[str, str]] = set()
 
     def classes(self) -> tuple[Resources, ...]:
@@ -242,28 +242,34 @@ class Conductor:
         self._messages.append(f"{trial.key}: {text}")
 
     def end(self, trial: Trial, result: TrialResult) -> None:
+        if _for_want_of_room(trial, result):
+            self.note(trial, f"{result.reason}; dealt again with the GPU alone")
+            self.dealer.lost(trial, alone=True)
+            return
         self.ledger.finish(trial.key, result)
         checkpoint.forget(checkpoint.folder_of(self.ledger.folder, trial.key))  # not before its end is written
         self.dealer.ended(trial, result)
         self.tell("harness_trial_finished", trial=trial, result=result)
 
-    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
+    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
         """Deal it again, unless it is the likely cause: then its death is its outcome and spends budget."""
-        deaths = self._deaths.setdefault(trial.key, [])
-        deaths.append(len(self.ledger.entry(trial.key).points))
-        recent = deaths[-DEATHS_WITHOUT_PROGRESS:]
-        stuck = len(recent) == DEATHS_WITHOUT_PROGRESS and len(set(recent)) == 1
-        if own_fault:
-            self.end(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
-        elif stuck or len(deaths) >= MOST_DEATHS:
-            reason = f"its worker died {len(deaths)} times: {why}"
-            self.end(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
-        else:
-            self._messages.append(f"{trial.key}: its worker died ({why}); dealt again")
-            self.dealer.lost(trial)
+        history = self._lost.setdefault(trial.key, [])
+        history.append(Lost(death, len(self.ledger.entry(trial.key).points)))
+        match verdict(history):
+            case "again":
+                self.note(trial, f"its worker died ({why}); dealt again")
+                self.dealer.lost(trial)
+            case "aside":
+                self.note(trial, f"its worker died {MOST_DEATHS} times ({why}); the same command deals it again")
+                self.dealer.set_aside(trial)
+            case "out-of-memory":
+                self.end(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
+            case "failed":
+                reason = f"its worker died {len(history)} times: {why}"
+                self.end(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
 
     def finished(self) -> bool:
-        return self.dealer.finished()
+        return self.dealer.finished() or self.dealer.has_only_what_is_aside()
 
     def tell(self, hook: str, **facts: object) -> None:
         """Call a lifecycle hook; a listener that raises costs a message, not the study, nor what others hear."""
@@ -349,11 +355,18 @@ def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping
     )
 
 
+def _for_want_of_room(trial: Trial, result: TrialResult) -> bool:
+    """Whether others on its GPU may have taken the memory that a trial lacked.  On a host's memory, Ray has decided."""
+    on_gpu = result.device not in ("", "cpu")
+    return on_gpu and result.outcome == "out-of-memory" and 0 < trial.resources.gpu < 1
+
+
 def _failure(state: CellState) -> str | None:
-    """Why a cell has no full result, in one line."""
+    """Why a cell has no full result, in one line with the plugins that brought it."""
     finals = state.finals()
     reasons = [entry.result.reason for entry in (*state.searched, *finals) if entry.result and entry.result.reason]
-    reason = f": {reasons[-1]}" if reasons else ""
+    brought = ", ".join(f"{plugin.name} {plugin.version}" for plugin in state.plan.plugins)
+    reason = f": {reasons[-1]} (from {brought})" if reasons else f" (from {brought})"
     if state.plan.setting is None and state.winner() is None:
         return f"{state.plan.cell}: no search trial completed{reason}"
     complete = sum(entry.result is not None and entry.result.outcome == "complete" for entry in finals)

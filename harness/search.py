@@ -89,6 +89,8 @@ class CellState:
     entries: dict[str, Entry] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
     """Keys of trials that were dealt and neither run nor ended: they go first."""
+    alone: set[str] = field(default_factory=set)
+    """Keys of those that ran out of memory beside others on a GPU: they get it for themselves, once."""
     _sizes: dict[str, Size | str] = field(default_factory=dict)
     """Architecture → its size, or why it has none."""
 
@@ -119,14 +121,22 @@ class CellState:
 
     def next_trial(self) -> Trial | None:
         """The trial this cell would have next; None where it must wait or has all."""
-        due = next((key for key in self.again if self._is_due(self.entries[key].trial)), None)
+        due = self._due()
         if due is not None:
             # What a trial occupies may differ from when it was first dealt.
-            return self.entries[due].trial.model_copy(update={"resources": self.plan.resources})
+            return self.entries[due].trial.model_copy(update={"resources": self.wants()})
         if len(self.searched) < self.plan.facts.trials:
             return self.search_trial(len(self.searched))
         missing = self.missing_repetitions()
         return self.final_trial(missing[0]) if missing else None
+
+    def wants(self) -> Resources:
+        """What the next trial occupies."""
+        wanted = self.plan.resources
+        return wanted.model_copy(update={"gpu": 1.0}) if self._due() in self.alone else wanted
+
+    def _due(self) -> str | None:
+        return next((key for key in self.again if self._is_due(self.entries[key].trial)), None)
 
     def _is_due(self, trial: Trial) -> bool:
         """Whether an interrupted trial is still wanted: a final one only of a winner that stands."""
@@ -250,6 +260,7 @@ class Dealer:
         self._cells = {str(state.plan.cell): state for state in cells}
         self._turn = 0
         self._running: dict[str, Resources] = {}
+        self._aside = False
         self._idle: list[Resources] = []
         """Classes of workers that wait for a trial, the longest waiting first."""
 
@@ -265,8 +276,8 @@ class Dealer:
     def deal(self, fits: Callable[[Resources], bool]) -> Trial | None:
         """The next trial whose resources fit beside those running; None where none does or none is ready."""
         for state in self._in_turn():
-            # A cell's trials are of one class: asked first, since making a trial solves widths.
-            if not fits(state.plan.resources):
+            # Asked first, since making a trial solves widths.
+            if not fits(state.wants()):
                 continue
             trial = state.next_trial()
             if trial is None:
@@ -301,10 +312,22 @@ class Dealer:
         state.entries[trial.key] = Entry(trial, known.attempt, known.points, result)
         self._freed(trial)
 
-    def lost(self, trial: Trial) -> None:
-        """A trial did not end and is to be dealt again."""
-        self._cells[str(trial.cell)].again.append(trial.key)
+    def lost(self, trial: Trial, *, alone: bool = False) -> None:
+        """A trial did not end and is to be dealt again, with a GPU for itself where it shall be alone."""
+        state = self._cells[str(trial.cell)]
+        state.again.append(trial.key)
+        if alone:
+            state.alone.add(trial.key)
         self._freed(trial)
+
+    def set_aside(self, trial: Trial) -> None:
+        """A trial did not end and is not dealt again; its cell waits for it, the others go on."""
+        self._aside = True
+        self._freed(trial)
+
+    def has_only_what_is_aside(self) -> bool:
+        """Whether nothing runs and nothing can be dealt, though trials that were set aside have not ended."""
+        return self._aside and not self._running and all(state.next_trial() is None for state in self._cells.values())
 
     def _freed(self, trial: Trial) -> None:
         if self._running.pop(trial.key, None) is not None:

@@ -110,8 +110,8 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "budget": {"trials": 1, "repetitions": 1},
         "training": {"seconds": 20.0, "evaluation_limit": 256},
-        # One draw a cell, so not one that diverges by its rate: each optimiser's own.
-        "search": {"space": {"learning_rate_factor": 1.0}},
+        # One draw a cell, so one that a few updates take below the floor: RMSprop's first steps are ten times its rate.
+        "search": {"space": {"optimizer": "adam", "learning_rate_factor": 1.0}},
     }
 }
 """Name → what replaces a study's values (of any type, hence Any), its tasks' own included.
@@ -181,6 +181,8 @@ def _apply_profile(data: dict[str, Any], name: str) -> None:
     if name not in PROFILES:
         raise StudyError(f"--profile {name!r}:{did_you_mean(name, PROFILES)} Known: {', '.join(PROFILES)}")
     for section, values in PROFILES[name].items():
+        if section == "search" and _has_published_settings(data):
+            continue  # they have an optimiser and a rate of their own
         own = data.setdefault(section, {})
         if isinstance(own, dict):
             own |= {key: _under(own.get(key), value) for key, value in values.items()}
@@ -190,6 +192,12 @@ def _apply_profile(data: dict[str, Any], name: str) -> None:
             task["training"] = {k: v for k, v in task["training"].items() if k not in PROFILES[name]["training"]}
     if "name" in data:
         data["name"] = f"{data['name']}-{name}"
+
+
+def _has_published_settings(data: Mapping[str, Any]) -> bool:
+    models = data.get("models")
+    entries = [entry for entry in models if isinstance(entry, dict)] if isinstance(models, list) else []
+    return data.get("protocol") == "paper" or any(entry.get("setting", "searched") != "searched" for entry in entries)
 
 
 def _under(own: Any, value: Any) -> Any:

@@ -75,6 +75,10 @@ class DataFile:
     sha256: str
     url: str | None = None
     """Where it can be fetched from; None where no open address is known."""
+    archive: DataFile | None = None
+    """A zip or tar file that holds it, where it has no address of its own."""
+    member: str = ""
+    """Its path in the archive."""
     source: str = ""
     """Who made it."""
 

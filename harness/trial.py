@@ -7,7 +7,6 @@ import random
 import re
 import socket
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,20 +19,19 @@ import psutil
 import torch
 
 from harness import checkpoint
+from harness.contract import inspect_backbone
 from harness.data import locate
 from harness.dataset import Dataset, Split, first
-from harness.errors import CheckpointError, ClusterError, DataError, PluginError
+from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.model import Scan
 from harness.network import Network, build_network, receptive_field
 from harness.plugins import load_plugins
-from harness.records import Outcome, Plugin, Point, Resources, Trial, TrialResult
+from harness.records import Death, Outcome, Plugin, Point, Resources, Trial, TrialResult
 from harness.registry import Registry
 from harness.signature import Tokens
 from harness.task import Task
 from harness.training import TrainingRun, evaluate, evaluate_weights
 
-CHECKPOINT_SECONDS = 30.0
-"""Training time between two checkpoints: what a kill can cost."""
 DATASETS_KEPT = 8
 """Splits that a worker keeps between trials."""
 WEIGHTS = "weights.pt"
@@ -55,8 +53,8 @@ class Desk(Protocol):
 
     def end(self, trial: Trial, result: TrialResult) -> None: ...
 
-    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
-        """The worker died.  `own_fault`: by the trial's doing as far as can be told (memory), not its node's."""
+    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
+        """The worker died, in this way as far as can be told."""
 
     def finished(self) -> bool:
         """Nothing is left to deal or to wait for."""
@@ -72,7 +70,7 @@ class Progress:
     points: tuple[Point, ...]
     result: TrialResult | None
     notes: tuple[str, ...] = ()
-    """Checkpoints that were passed over, and why."""
+    """What the user should know: checkpoints that were passed over, random state that a model touches."""
 
 
 class Worker:
@@ -140,13 +138,14 @@ class ActiveTrial:
         self._peak = PeakMemory()
 
     def advance(self, seconds: float) -> Progress:
-        """Train for about `seconds`; the result is there once the trial has ended."""
+        """Train for about `seconds`, or to the next checkpoint; the result is there once the trial has ended."""
+        between = self.trial.resources.checkpoint_seconds
         try:
             run = self._run or self._begin()
-            run.advance(seconds)
+            run.advance(min(seconds, between))
             if run.outcome is not None:
                 return self._progress(self._result(run))
-            if run.seconds - self._saved_at >= CHECKPOINT_SECONDS:
+            if run.seconds - self._saved_at >= between:
                 self.save()
             return self._progress(None)
         except (CheckpointError, ClusterError, DataError):
@@ -190,7 +189,8 @@ class ActiveTrial:
             seeds=trial.seeds,
             device=device,
         )
-        state, self._notes = checkpoint.newest(self._folder, trial=trial.digest)
+        state, passed = checkpoint.newest(self._folder, trial=trial.digest)
+        self._notes += passed
         if state is not None:
             run.restore(state)
             self._saved_at = run.seconds
@@ -210,7 +210,20 @@ class ActiveTrial:
         network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
         self._field = receptive_field(network.backbone)
         self._state_bytes = _state_bytes(network, task)
+        self._inspect(network, task)
         return network
+
+    def _inspect(self, network: Network, task: Task) -> None:
+        """PluginError for a backbone that sees what it must predict."""
+        signature = task.signature().with_embedding(self.trial.embedding)
+        device = _device(self.trial.resources)
+        found = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
+        plugin = self._worker.registry.model(self.trial.model).plugin
+        model = f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+        if found.reads_future:
+            raise PluginError(f"{model} is not causal: its outputs change with inputs that come after them")
+        if found.touches:
+            self._notes.append(f"{model} moves the global random state of {', '.join(found.touches)} in forward")
 
     def _result(self, run: TrainingRun) -> TrialResult:
         """Scores, and for a final trial the test split, opened here and nowhere else."""
@@ -241,7 +254,9 @@ class ActiveTrial:
         outcome: Outcome = "out-of-memory" if _is_out_of_memory(error) else "failed"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._facts(self._run, outcome=outcome, reason=_reason(error))
+        return self._facts(
+            self._run, outcome=outcome, reason=str(error) if isinstance(error, HarnessError) else cause(error)
+        )
 
     def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
         """A result with what is known of how the trial ran."""
@@ -366,11 +381,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _reason(error: Exception) -> str:
-    """The error and where it was raised, in one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {first[0] if first else ''}{where}"

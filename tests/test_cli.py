@@ -234,6 +234,15 @@ def test_show_prints_floor_published_values_and_space(harness: Harness) -> None:
     assert "searches" in harness("show", "toy-ema")[1]
 
 
+def test_show_prints_a_published_setting_whole_at_the_options_given(harness: Harness) -> None:
+    line = next(line for line in harness("show", "toy-sum")[1].splitlines() if "toy-ema: " in line)
+    for text in ("widths 40", "bias=True", "adam", "clip 1", "cosine schedule", "batch 8, 4 epochs", "assumed: clip"):
+        assert text in line
+    longer = harness("show", "toy-sum", "length=9")[1]
+    assert "length=9" in longer
+    assert "toy-ema: none published" in longer
+
+
 BAD = {
     "unknown key": (["run", "toys.toml", "-s", "budget.trails=3"], "did you mean 'trials'?"),
     "unknown model": (["run", "toys.toml", "-s", 'models=["toy-emu"]'], "did you mean 'toy-ema'?"),
@@ -250,6 +259,10 @@ BAD = {
     "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),
     "show": (["show", "toy-sim"], "did you mean 'toy-sum'?"),
+    "show option": (["show", "toy-sum", "lenth=9"], "did you mean 'length'?"),
+    "show model": (["show", "toy-ema", "length=9"], "a model has no options, got 'length=9'"),
+    "tasks": (["run", "toys.toml", "--tasks", "toy-sun"], "has no task 'toy-sun'; did you mean 'toy-sum'?"),
+    "profile": (["run", "toys.toml", "--profile", "smok"], "did you mean 'smoke'?"),
     "train key": (["train", "toy-sum", "toy-ema", "update=3"], "did you mean 'updates'?"),
     "train space": (["train", "toy-sum", "toy-ema", "clip=77"], "outside its space"),
 }

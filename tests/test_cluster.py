@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cluster import Cluster
+from harness.deaths import SILENT_DEATHS
 from harness.errors import ClusterError, LedgerError
 from harness.ledger import Entry, read_study
 from harness.placement import Node, fits_beside, slots_for
 from harness.plugins import DISABLE, GROUP, Loaded, load_plugins
-from harness.records import Point, Resources, Trial, TrialResult
+from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.run import Outcome, Runner
 from harness.serial import run_serial
 from harness.study import Study, parse_study
@@ -211,8 +212,8 @@ class Passing:
     def end(self, trial: Trial, result: TrialResult) -> None:
         self.desk.end(trial, result)
 
-    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
-        self.desk.lose(trial, why, own_fault=own_fault)
+    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
+        self.desk.lose(trial, why, death=death)
 
     def finished(self) -> bool:
         return self.desk.finished()
@@ -304,13 +305,13 @@ def test_workers_are_reused(both: Both) -> None:
     assert {entry.attempt for entry in entries} == {1}
 
 
-def test_a_model_that_ends_its_worker_is_tried_twice_and_costs_the_others_nothing(both: Both) -> None:
+def test_a_model_that_ends_its_worker_without_a_trace_is_tried_again_and_costs_the_others_nothing(both: Both) -> None:
     assert both.ray.complete
     (failed,) = both.ray.failed
-    assert failed.startswith("toy-overflow/exits: no search trial completed: its worker died 2 times: ")
+    assert failed.startswith("toy-overflow/exits: no search trial completed: its worker died 4 times: ")
     exits = [entry for entry in by_key(both.ray.folder).values() if entry.trial.cell.model == "exits"]
-    assert [(entry.attempt, entry.result.outcome) for entry in exits if entry.result] == [(2, "failed")] * 2
-    assert len([message for message in both.ray.messages if "dealt again" in message]) == 2
+    assert [(entry.attempt, entry.result.outcome) for entry in exits if entry.result] == [(SILENT_DEATHS, "failed")] * 2
+    assert len([message for message in both.ray.messages if "dealt again" in message]) == 2 * (SILENT_DEATHS - 1)
 
 
 def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Loaded, tmp_path: Path) -> None:

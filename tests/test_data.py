@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from harness import data
-from harness.data import fetch, locate, status, verify_all
+from harness import data, download
+from harness.data import locate, status, verify_all
+from harness.download import fetch
 from harness.errors import DataError
 from harness.task import DataFile
 
 CONTENT = bytes(range(256)) * 400
-KEPT = 40_000 // data.BLOCK_BYTES * data.BLOCK_BYTES
+KEPT = 40_000 // download.BLOCK_BYTES * download.BLOCK_BYTES
 """Of the 40,000 bytes that a broken answer brings."""
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILE = DataFile(name="tunes/a.mat", bytes=len(CONTENT), sha256=SHA256)
@@ -59,6 +63,7 @@ class Server(ThreadingHTTPServer):
         self.requests = 0
         self.starts: list[int] = []
         """The first byte of each answer."""
+        self.archive = b""
         self.released = threading.Event()
 
     def url(self, path: str) -> str:
@@ -73,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         what = self.path.strip("/")
         if what == "absent":
             return self.send_error(404)
-        body = {"other": CONTENT[::-1], "longer": CONTENT * 100}.get(what, CONTENT)
+        body = {"other": CONTENT[::-1], "longer": CONTENT * 100, "archive": self.server.archive}.get(what, CONTENT)
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         start = int(asked[1]) if asked and what != "rangeless" else 0
         self.server.starts.append(start)
@@ -290,7 +295,7 @@ def test_fetch_begins_anew_where_the_server_knows_no_ranges(folders: Folders, se
 
 
 def test_fetch_takes_no_more_than_the_file_has(folders: Folders, server: Server) -> None:
-    with pytest.raises(DataError, match=r"sends has \d+,\d+ bytes"):
+    with pytest.raises(DataError, match=r"longer brings has \d+,\d+ bytes"):
         fetch(replace(FILE, url=server.url("longer")))
     assert [path for path in folders.cache.rglob("*") if path.is_file()] == []
 
@@ -334,7 +339,7 @@ def test_fetch_into_a_place_that_takes_no_folder_is_an_error(
 
 FULL_DISK = """
 import resource, sys
-from harness.data import fetch
+from harness.download import fetch
 from harness.errors import DataError
 from harness.task import DataFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the system refuses the 1,001st byte of a file
@@ -357,3 +362,77 @@ def test_fetch_that_the_disk_does_not_hold_is_an_error(folders: Folders, server:
     file = replace(FILE, name="a.mat", url=server.url("good"))
     assert fetch(file).read_bytes() == CONTENT
     assert server.starts == [0, 1000]
+
+
+# A file in an archive.
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tarred(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            facts = tarfile.TarInfo(name)
+            facts.size = len(content)
+            archive.addfile(facts, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def packed_file(server: Server, archive: bytes, member: str = "in/a.mat") -> DataFile:
+    server.archive = archive
+    whole = DataFile("set.zip", len(archive), hashlib.sha256(archive).hexdigest(), url=server.url("archive"))
+    return replace(FILE, archive=whole, member=member)
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+@pytest.mark.parametrize("member", ["in/a.mat", "../../a.mat"])
+def test_fetch_takes_a_file_out_of_its_archive_and_puts_it_in_its_own_place(
+    folders: Folders, server: Server, pack: Callable[[dict[str, bytes]], bytes], member: str
+) -> None:
+    file = packed_file(server, pack({"other": b"x", member: CONTENT}), member)
+    assert fetch(file) == folders.cache / FILE.name
+    assert (folders.cache / FILE.name).read_bytes() == CONTENT
+    assert sorted(path.name for path in folders.cache.rglob("*") if path.is_file()) == ["a.mat", "set.zip"]
+    assert sorted(path.name for path in folders.cache.parent.iterdir()) == ["cache", "data"]
+    assert fetch(file) == folders.cache / FILE.name
+    assert server.requests == 1
+
+
+def test_fetch_reads_an_archive_that_lies_in_the_data_folder(folders: Folders, server: Server) -> None:
+    file = packed_file(server, zipped({"in/a.mat": CONTENT}))
+    (folders.data / "set.zip").write_bytes(server.archive)
+    assert fetch(file).read_bytes() == CONTENT
+    assert server.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (zipped({"else": CONTENT}), "gives no in/a.mat .KeyError"),
+        (tarred({"else": CONTENT}), "gives no in/a.mat .KeyError"),
+        (tarred({"in/a.mat": CONTENT})[:-40], "gives no in/a.mat .EOFError"),
+        (b"no archive", "gives no in/a.mat .ReadError"),
+        (zipped({"in/a.mat": CONTENT[:-1]}), "set.zip under in/a.mat brings has 102,399 bytes"),
+        (zipped({"in/a.mat": CONTENT * 1000}), "set.zip under in/a.mat brings has 114,688 bytes"),
+    ],
+    ids=["zip-without", "tar-without", "cut", "other", "shorter", "bomb"],
+)
+def test_archive_that_does_not_hold_the_file_is_an_error_in_one_line(
+    folders: Folders, server: Server, archive: bytes, message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        fetch(packed_file(server, archive))
+    assert "\n" not in str(caught.value)
+    assert status(FILE).state == "missing"
+
+
+def test_missing_file_of_an_archive_says_where_to_take_it_from(folders: Folders, server: Server) -> None:
+    found = status(packed_file(server, b""))
+    assert found.detail.endswith(f", or take in/a.mat out of {server.url('archive')}, as `harness data fetch` does")

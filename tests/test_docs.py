@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -7,9 +8,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.cli.main import main
+from harness.ledger import read_study
+from harness.records import Resources
 from harness.study import parse_study
+from tests.faults.machines import Machine, room
+from tests.faults.place import wait_until
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +65,78 @@ def test_the_model_of_the_docs_installs_is_listed_and_trains(
     command = "train copy-memory running-mean length=5 sequences=64 parameters=500 updates=4 batch_size=8 evaluations=2"
     assert run(monkeypatch, *command.split()) == 0
     assert "best validation" in capsys.readouterr().out
+
+
+# ---- docs/cluster.md
+
+
+def test_the_resources_of_the_cluster_page_are_those_of_a_study() -> None:
+    (text,) = blocks("docs/cluster.md", "toml")
+    given = tomllib.loads(text)["resources"]
+    assert Resources.model_validate(given).model_dump() == given
+
+
+def test_the_manifest_of_the_cluster_page_keeps_the_ledger_on_a_volume_that_all_pods_have() -> None:
+    (text,) = blocks("docs/cluster.md", "yaml")
+    claim, job = yaml.safe_load_all(text)
+    assert (claim["kind"], job["kind"]) == ("PersistentVolumeClaim", "RayJob")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    cluster = job["spec"]["rayClusterSpec"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    for pod in pods:
+        (volume,) = pod["volumes"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+        (container,) = pod["containers"]
+        assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/runs"}]
+    assert "--storage /runs" in job["spec"]["entrypoint"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    pinned = (ROOT / "constraints.txt").read_text()
+    assert f"ray=={cluster['rayVersion']}" in pinned
+
+
+def test_the_slurm_script_of_the_cluster_page_is_bash() -> None:
+    (text,) = blocks("docs/cluster.md", "bash")
+    subprocess.run(["bash", "-n", "-c", text], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
+    """On two machines made of namespaces, with the quickstart made small."""
+    pytest.importorskip("harness_tasks", reason="the page runs the quickstart")
+    token, head_starts, other_starts, run_study, stop = blocks("docs/cluster.md", "sh")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": path, "MLFLOW_TRACKING_URI": uri}
+    with room(environment) as machines:
+        head, other = machines.boot(), machines.boot()
+
+        def do(machine: Machine, command: str) -> subprocess.CompletedProcess[str]:
+            text = command.replace("HEAD", head.address).replace("/shared", str(tmp_path))
+            script = f"export RAY_AUTH_MODE=token; {text}"
+            return subprocess.run(
+                [*machine.enter(), "bash", "-c", script],
+                env=environment,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+
+        do(head, token)
+        assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o077 == 0
+        do(head, head_starts)
+        do(other, other_starts)
+        small = "-s budget.trials=1 -s budget.repetitions=1 -s training.updates=10"
+        done = do(other, f"{run_study.strip()} {small}")
+        assert "| copy" in done.stdout
+        (folder,) = (tmp_path / "runs").iterdir()
+        entries = read_study(folder).entries()
+        assert all(entry.result and entry.result.outcome == "complete" for entry in entries)
+        assert len({entry.result.node for entry in entries if entry.result}) == 2
+        for machine in (head, other):
+            do(machine, stop)
+            ps = [*machine.enter(), "ps", "-e", "-o", "comm="]
+            wait_until(
+                lambda ps=ps: "raylet" not in subprocess.run(ps, capture_output=True, text=True, check=True).stdout
+            )  # type: ignore[misc]

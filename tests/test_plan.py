@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution
 
-from harness.errors import BudgetError, SpaceError, StudyError, UnknownNameError
+from harness.errors import BudgetError, PluginError, SpaceError, StudyError, UnknownNameError
 from harness.model import Model, Published
 from harness.plan import FAIR_BATCH_SIZE, CellPlan, Plan, make_plan, metric_facts
 from harness.records import Optimisation, Plugin, Resources, Schedule, Training
@@ -426,3 +426,53 @@ def test_second_published_setting_is_asked_for_by_name(plan_of: PlanOf) -> None:
         "toy-sum/toy-ema-published-second",
         "no published setting of toy-ema for toy-sum/second",
     )
+
+
+# What a plugin raises
+
+
+class Odd(ToyEma):
+    """Raises where it is told to."""
+
+    name = "odd"
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def space(self, signature: Any) -> Any:  # as its parent's, whose types this class does not import
+        self._raise_at("space")
+        return super().space(signature)
+
+    def unsupported(self, signature: Any, **params: Any) -> str | None:
+        self._raise_at("unsupported")
+        return None
+
+    def build(self, signature: Any, widths: tuple[int, ...], **params: Any) -> Any:
+        self._raise_at("build")
+        return super().build(signature, widths, **params)
+
+    def _raise_at(self, where: str) -> None:
+        if self.where == where:
+            raise KeyError("odd")
+
+
+def test_model_that_raises_in_its_space_is_one_line_with_its_plugin(
+    toy_registry: Registry, toy_study: MakeStudy
+) -> None:
+    with pytest.raises(PluginError, match=r"^study 'toys', toy-sum/odd: toys unknown raised KeyError: .*; mend it"):
+        make_plan(toy_study(models=["odd"]), _with_model(toy_registry, Odd("space")))
+
+
+@pytest.mark.parametrize("where", ["unsupported", "build"])
+def test_configuration_at_which_a_model_raises_cannot_serve(
+    toy_registry: Registry, toy_study: MakeStudy, where: str
+) -> None:
+    """Like any other that cannot, it is drawn anew, with the reason."""
+    cell = _one(make_plan(toy_study(models=["odd"]), _with_model(toy_registry, Odd(where))))
+    with pytest.raises(BudgetError, match=r"^model 'odd': toys unknown raised KeyError: 'odd' \(test_plan\.py:\d+\)"):
+        cell.size({"bias": True})
+
+
+def test_task_that_raises_while_it_is_planned_is_one_line_with_its_plugin(plan_of: PlanOf) -> None:
+    with pytest.raises(PluginError, match=r"toys unknown raised ZeroDivisionError: division by zero \(toys\.py:\d+\)"):
+        plan_of(tasks=[{"name": "toy-sum", "length": 0, "parameters": 161}])

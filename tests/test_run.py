@@ -15,16 +15,17 @@ from typing import Any
 
 import pytest
 
-from harness import checkpoint, serial, trial
+from harness import checkpoint, serial
+from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
 from harness.hookspecs import hookimpl
 from harness.lease import Lease
 from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
 from harness.plugins import Loaded
-from harness.records import Point, Resources, Trial, TrialResult
+from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.registry import Entry as Registered
 from harness.registry import Registry
-from harness.run import DEATHS_WITHOUT_PROGRESS, MOST_DEATHS, Conductor, Outcome, Runner
+from harness.run import Conductor, Outcome, Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
 from harness.study import Study, read_study_file
@@ -75,8 +76,8 @@ class Passing:
     def end(self, trial: Trial, result: TrialResult) -> None:
         self.desk.end(trial, result)
 
-    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
-        self.desk.lose(trial, why, own_fault=own_fault)
+    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
+        self.desk.lose(trial, why, death=death)
 
     def finished(self) -> bool:
         return self.desk.finished()
@@ -295,7 +296,7 @@ from harness import serial, trial
 from harness.plugins import load_plugins
 from harness.run import Runner
 from harness.study import read_study_file
-serial.SLICE_SECONDS = trial.CHECKPOINT_SECONDS = 0
+serial.SLICE_SECONDS = 0
 loaded = load_plugins([EntryPoint(name="toys", value="tests.toys", group="harness")])
 runner = Runner(read_study_file(Path(sys.argv[1])), loaded, Path(sys.argv[2]))
 runner.run(lambda desk: serial.run_serial(desk, trial.Worker(runner.folder, loaded.registry)))
@@ -305,7 +306,9 @@ runner.run(lambda desk: serial.run_serial(desk, trial.Worker(runner.folder, load
 def test_killed_in_training_and_continued_it_is_the_undisturbed_study(
     launch: Launch, toy_study: MakeStudy, tmp_path: Path, toy_loaded: Loaded
 ) -> None:
-    study = toy_study(training={"updates": 60, "batch_size": 8, "evaluations": 30})
+    study = toy_study(
+        training={"updates": 60, "batch_size": 8, "evaluations": 30}, resources={"checkpoint_seconds": 1e-9}
+    )
     expected = by_key(launch(study).folder)
     file, runs = tmp_path / "study.toml", tmp_path / "killed"
     file.write_text((tmp_path / "runs" / study.name / STUDY_FILE).read_text())
@@ -330,10 +333,10 @@ def test_killed_in_training_and_continued_it_is_the_undisturbed_study(
 
 @pytest.mark.parametrize("fault", ["none", "nan", "raise"])
 def test_checkpoints_stay_until_the_end_of_their_trial_is_written(
-    launch: Launch, toy_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    launch: Launch, toy_study: MakeStudy, tmp_path: Path, fault: str
 ) -> None:
-    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0)
-    study = toy_study(models=[{"name": "toy-ema", "space": {"fault": fault}}])
+    faulty = {"name": "toy-ema", "space": {"fault": fault}}
+    study = toy_study(models=[faulty], resources={"checkpoint_seconds": 1e-9})
     seen: list[str] = []
 
     class Looking(Passing):
@@ -687,7 +690,7 @@ def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None
 
     outcome = launch(toy_study(), Unlucky)
     assert outcome.complete
-    assert outcome.failed == ("toy-sum/toy-ema: 1 of 2 final trials completed: bad luck",)
+    assert outcome.failed == ("toy-sum/toy-ema: 1 of 2 final trials completed: bad luck (from toys unknown)",)
 
 
 # ---- workers that die
@@ -696,9 +699,12 @@ def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None
 @pytest.fixture
 def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> Conductor:
     """The desk of a study that nobody runs."""
+    return desk_of(toy_study(), toy_loaded, tmp_path)
+
+
+def desk_of(study: Study, loaded: Loaded, runs: Path) -> Conductor:
     desks: list[Desk] = []
-    runner = Runner(toy_study(), toy_loaded, tmp_path)
-    runner.run(desks.append)
+    Runner(study, loaded, runs).run(desks.append)
     (desk,) = desks
     assert isinstance(desk, Conductor)
     return desk
@@ -727,61 +733,117 @@ def result_of(desk: Conductor, trial: Trial) -> TrialResult | None:
     return desk.ledger.entry(trial.key).result
 
 
+def result_of_folder(folder: Path, trial: Trial) -> TrialResult:
+    (result,) = [entry.result for entry in read_study(folder).entries() if entry.trial.key == trial.key]
+    assert result is not None
+    return result
+
+
 def test_a_lost_trial_is_dealt_again_with_the_same_content(conductor: Conductor) -> None:
     trial, attempt = dealt(conductor)
-    conductor.lose(trial, "the node is gone", own_fault=False)
+    conductor.lose(trial, "the node is gone", death="node")
     again, second = dealt(conductor)
     assert (again, attempt, second) == (trial, 1, 2)
     assert result_of(conductor, trial) is None
 
 
-def test_two_deaths_without_progress_are_the_trial_s_outcome(conductor: Conductor) -> None:
+@pytest.mark.parametrize(("death", "times"), [("crash", CRASHES), ("silent", SILENT_DEATHS)])
+def test_deaths_without_progress_are_the_trial_s_outcome(conductor: Conductor, death: Death, times: int) -> None:
     trial, _ = dealt(conductor)
     conductor.report(trial, (point(4),))
-    for _ in range(DEATHS_WITHOUT_PROGRESS - 1):
-        conductor.lose(trial, "signal 9", own_fault=False)
+    for _ in range(times - 1):
+        conductor.lose(trial, "signal 11", death=death)
         assert dealt(conductor)[0] == trial
-    conductor.lose(trial, "signal 9", own_fault=False)
+        conductor.report(trial, (point(4),))  # told again, which is no progress
+    conductor.lose(trial, "signal 11", death=death)
     result = result_of(conductor, trial)
     assert result is not None
-    assert (result.outcome, result.reason) == ("failed", "its worker died 2 times: signal 9")
+    assert (result.outcome, result.reason) == ("failed", f"its worker died {times} times: signal 11")
     assert dealt(conductor)[0].number == 1
 
 
-def test_progress_between_deaths_is_the_infrastructure_s_fault_until_there_are_too_many(conductor: Conductor) -> None:
+@pytest.mark.parametrize("death", ["crash", "silent"])
+def test_a_trial_whose_workers_die_in_spite_of_progress_has_no_outcome_and_the_next_run_deals_it(
+    conductor: Conductor, toy_study: MakeStudy, toy_loaded: Loaded, death: Death
+) -> None:
     trial, _ = dealt(conductor)
-    for death in range(1, MOST_DEATHS):
-        conductor.report(trial, (point(death),))
-        conductor.lose(trial, "preempted", own_fault=False)
-        assert result_of(conductor, trial) is None
-        assert dealt(conductor) == (trial, death + 1)
+    for number in range(1, MOST_DEATHS):
+        conductor.report(trial, (point(number),))
+        conductor.lose(trial, "preempted", death=death)
+        assert dealt(conductor) == (trial, number + 1)
     conductor.report(trial, (point(MOST_DEATHS),))
-    conductor.lose(trial, "preempted", own_fault=False)
-    result = result_of(conductor, trial)
-    assert result is not None
-    assert result.outcome == "failed"
-    assert len(conductor.ledger.entry(trial.key).points) == MOST_DEATHS
+    conductor.lose(trial, "preempted", death=death)
+    other, _ = dealt(conductor)
+    assert other.number == 1, "the cell goes on with its other trials"
+    assert not conductor.finished()
+    conductor.end(other, TrialResult(outcome="complete", score=1.0))
+    assert conductor.deal(lambda _: True) is None
+    assert conductor.finished(), "an executor would wait for ever"
+    assert not conductor.dealer.finished()
+    assert result_of(conductor, trial) is None
+    folder = conductor.ledger.folder
+    outcome = Runner(toy_study(), toy_loaded, folder.parent).run(
+        lambda desk: run_serial(desk, Worker(folder, toy_loaded.registry))
+    )
+    assert outcome.complete
+    assert result_of_folder(folder, trial).outcome == "complete"
 
 
-def test_points_told_again_are_no_progress(conductor: Conductor) -> None:
+def test_a_machine_that_is_lost_again_and_again_says_nothing_of_the_trial(conductor: Conductor) -> None:
     trial, _ = dealt(conductor)
-    conductor.report(trial, (point(4),))
-    conductor.lose(trial, "signal 9", own_fault=False)
-    dealt(conductor)
-    conductor.report(trial, (point(4),))
-    conductor.lose(trial, "signal 9", own_fault=False)
-    result = result_of(conductor, trial)
-    assert result is not None
-    assert result.outcome == "failed"
+    for attempt in range(1, 3 * MOST_DEATHS):
+        conductor.lose(trial, "its node has died", death="node")
+        assert dealt(conductor) == (trial, attempt + 1)
 
 
-def test_a_death_by_the_trial_s_own_fault_is_out_of_memory_at_once(conductor: Conductor) -> None:
+def test_a_worker_that_dies_before_its_trial_begins_is_not_the_trial_s_doing(conductor: Conductor) -> None:
     trial, _ = dealt(conductor)
-    conductor.lose(trial, "OutOfMemoryError: 3 GiB", own_fault=True)
+    for _ in range(MOST_DEATHS - 1):
+        conductor.lose(trial, "signal 9", death="early")
+        assert dealt(conductor)[0] == trial
+    conductor.lose(trial, "signal 9", death="early")
+    assert result_of(conductor, trial) is None
+    assert dealt(conductor)[0].number == 1
+
+
+def test_a_death_for_want_of_memory_is_out_of_memory_at_once(conductor: Conductor) -> None:
+    trial, _ = dealt(conductor)
+    conductor.lose(trial, "OutOfMemoryError: 3 GiB", death="memory")
     result = result_of(conductor, trial)
     assert result is not None
     assert (result.outcome, result.reason) == ("out-of-memory", "OutOfMemoryError: 3 GiB")
     assert dealt(conductor)[0].number == 1
+
+
+FULL = TrialResult(outcome="out-of-memory", reason="OutOfMemoryError: CUDA out of memory", device="Toy GPU")
+
+
+def test_a_trial_that_fills_a_shared_gpu_is_tried_once_more_with_the_gpu_alone(
+    toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path
+) -> None:
+    desk = desk_of(toy_study(resources={"gpu": 0.25}), toy_loaded, tmp_path)
+    trial, _ = dealt(desk)
+    desk.end(trial, FULL)
+    assert result_of(desk, trial) is None
+    assert desk.deal(lambda wanted: wanted.gpu < 1) is None, "it was dealt beside others"
+    again, attempt = dealt(desk)
+    assert (again.key, again.resources.gpu, attempt) == (trial.key, 1, 2)
+    assert again.digest == trial.digest
+    desk.end(again, FULL)
+    result = result_of(desk, trial)
+    assert result is not None
+    assert result.outcome == "out-of-memory"
+    assert dealt(desk)[0].resources.gpu == 0.25, "the next trial of the cell shares again"
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(1, "Toy GPU"), (0, "cpu"), (0.25, "")])
+def test_out_of_memory_elsewhere_is_the_outcome_at_once(
+    toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, gpu: float, device: str
+) -> None:
+    desk = desk_of(toy_study(resources={"gpu": gpu}), toy_loaded, tmp_path)
+    trial, _ = dealt(desk)
+    desk.end(trial, FULL.model_copy(update={"device": device}))
+    assert result_of(desk, trial) is not None
 
 
 def test_a_note_names_its_trial(launch: Launch, toy_study: MakeStudy) -> None:

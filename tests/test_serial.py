@@ -11,7 +11,7 @@ import pytest
 
 from harness import serial
 from harness.plan import make_plan
-from harness.records import Point, Resources, Trial, TrialResult
+from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.registry import Registry
 from harness.search import CellState
 from harness.serial import run_serial
@@ -54,7 +54,7 @@ class Tray:
         self.told.append(f"end {trial.number}")
         self.results.append(result)
 
-    def lose(self, trial: Trial, why: str, *, own_fault: bool) -> None:
+    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
         raise AssertionError("no worker is lost in one process")
 
     def finished(self) -> bool:

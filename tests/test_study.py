@@ -115,7 +115,7 @@ def test_defaults_are_those_of_the_documentation(file: Path) -> None:
         (TASK + "[budget]\ntrails = 2", "unknown key 'budget.trails'; did you mean 'trials'? Known: repetitions,"),
         (TASK + "[training]\nupdate = 2", "unknown key 'training.update'; did you mean 'updates'?"),
         (TASK + "training = { update = 2 }", "unknown key 'tasks.0.training.update'; did you mean 'updates'?"),
-        (TASK + "resources = { cpus = 2 }", "unknown key 'tasks.0.resources.cpus'; did you mean 'cpu'? Known: cpu,"),
+        (TASK + "resources = { cpus = 2 }", "unknown key 'tasks.0.resources.cpus'; did you mean 'cpu'? Known: check"),
         (TASK + "[resources]\ngpus = 2", "unknown key 'resources.gpus'; did you mean 'gpu'?"),
         (TASK + "[search]\nsamler = 'tpe'", "unknown key 'search.samler'; did you mean 'sampler'?"),
         (TASK + "[training.schedule]\nknd = 'step'", "unknown key 'training.schedule.knd'; did you mean 'kind'?"),
@@ -405,7 +405,15 @@ def test_profile_replaces_the_values_of_a_study_and_of_its_tasks_and_names_itsel
     assert (study.budget.trials, study.budget.repetitions, study.budget.tolerance) == (2, 1, 0.02)
     training = study.training.overridden_by(study.tasks[0].training)
     assert (training.updates, training.seconds, training.evaluation_limit) == (50, 20.0, 256)
-    assert study.search.space == {"clip": 1.0, "learning_rate_factor": 1.0}
+    assert study.search.space == {"clip": 1.0, "learning_rate_factor": 1.0, "optimizer": "adam"}
+
+
+@pytest.mark.parametrize(
+    "changes", [('["tcn",', '[{ name = "tcn", setting = "published" },'), ('"s"', '"s"\nprotocol = "paper"')]
+)
+def test_profile_leaves_published_settings_their_optimiser(file: Path, changes: tuple[str, str]) -> None:
+    file.write_text(STUDY.replace(*changes, 1))
+    assert read_study_file(file, profile="smoke").search.space == {}
 
 
 def test_profile_leaves_a_faulty_study_to_be_told_as_one(file: Path) -> None:

@@ -18,7 +18,7 @@ from harness.errors import CheckpointError, DataError, PluginError
 from harness.model import Model
 from harness.network import build_network
 from harness.plan import make_plan
-from harness.records import Plugin, Point, Trial, TrialResult
+from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.seeds import Seeds
@@ -391,13 +391,11 @@ def test_a_state_broken_off_by_an_interrupt_is_not_saved(worker: Worker, search_
     assert path.read_bytes() == before
 
 
-def test_a_disk_that_fails_is_not_the_trial_s_outcome(
-    worker: Worker, search_trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0)
+def test_a_disk_that_fails_is_not_the_trial_s_outcome(worker: Worker, search_trial: Trial) -> None:
+    often = search_trial.model_copy(update={"resources": Resources(checkpoint_seconds=1e-9)})
     (worker.folder / "checkpoints").write_text("a file where a folder belongs")
     with pytest.raises(CheckpointError, match=r"cannot be (written|read)"):
-        finish(worker.start(search_trial, 1), 0)
+        finish(worker.start(often, 1), 0)
 
 
 # ---- workers

@@ -5,6 +5,7 @@ One self-contained file, so that it can be copied into a distribution of its own
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,10 +87,17 @@ def commit(fault: str) -> None:
         raise MemoryError("a toy that was told to run out of memory")
     if fault == "exit":
         os._exit(9)
+    if fault == "hang":
+        while True:
+            pass
+    if fault == "hang-in-c":
+        ctypes.PyDLL(None).sleep(600)  # keeps the interpreter's lock, as a loop in C does
+    if fault == "segfault":
+        ctypes.string_at(0)
 
 
 class ToyEma(Model):
-    """One level.  `fault` is no dimension: a study may set it to none, raise, nan, memory or exit."""
+    """One level.  `fault` is no dimension: a study may set it to none, nan, or one that `commit` knows."""
 
     name: ClassVar[str] = "toy-ema"
 

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.running import load_with_messages
-from harness.data import fetch
 from harness.data import status as status_of
+from harness.download import fetch
 from harness.errors import DataError
 from harness.registry import Registry
 from harness.task import DataFile

@@ -123,11 +123,17 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A task or a model, as `harness list` names it.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A task or a model, as `harness list` names it.")],
+    options: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[KEY=VALUE]...", help="Options of the task: length=500.", show_default=False),
+    ] = None,
+) -> None:
     """Show a task's size, floor, published values and data, or a model's search space and published settings."""
     from harness.cli import planning
 
-    planning.show(name)
+    planning.show(name, options or [])
 
 
 @app.command()

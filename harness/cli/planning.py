@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -13,17 +14,17 @@ from torch import nn
 
 from harness.budget import Size
 from harness.cli.running import load_with_messages
-from harness.cli.text import duration_text, params_text, widths_text
+from harness.cli.text import duration_text, params_text, value_text, widths_text
 from harness.data import status
-from harness.errors import UnknownNameError, did_you_mean
-from harness.model import Model
+from harness.errors import StudyError, UnknownNameError, did_you_mean
+from harness.model import Model, Published
 from harness.network import build_network
 from harness.plan import CellPlan, make_plan
 from harness.records import ParamValue
 from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.space import common_space, describe
-from harness.study import Study
+from harness.study import Study, parse_assignment
 from harness.task import Task
 
 FLOPS_PER_PARAMETER = 6
@@ -144,11 +145,14 @@ def _entries(kind: str, entries: Iterable[Entry[Model]] | Iterable[Entry[type[Ta
     return table
 
 
-def show(name: str) -> None:
+def show(name: str, options: Sequence[str]) -> None:
     registry = load_with_messages().registry
     if name in registry.tasks:
-        _show_task(registry.tasks[name].value(), registry)
+        given: dict[str, Any] = dict(map(parse_assignment, options))  # whatever was typed: the task validates it
+        _show_task(registry.make_task(name, given), registry)
     elif name in registry.models:
+        if options:
+            raise StudyError(f"show {name}: a model has no options, got {options[0]!r}; a task has")
         _show_model(registry.models[name].value, registry)
     else:
         known = [*registry.tasks, *registry.models]
@@ -173,11 +177,26 @@ def _show_task(task: Task, registry: Registry) -> None:
         lines += [f"  published   {size}; {results}", f"  source      {row.source}"]
         lines += [f"  note        {row.note}"] if row.note else []
     for model in sorted(registry.models):
-        setting = registry.models[model].value.published(task.row())
-        lines.append(f"  setting     {model}: {setting.source if setting else 'none published'}")
+        found = [registry.models[model].value.published(row) for row in (task.row(), f"{task.row()}/second")]
+        settings = [_setting_text(setting) for setting in found if setting is not None]
+        lines += [f"  setting     {model}: {text}" for text in settings or ["none published"]]
     for file in task.files():
         lines.append(f"  data        {file.name}: {status(file).state}, {file.bytes:,} bytes, {file.source}")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _setting_text(setting: Published) -> str:
+    optimisation = setting.optimisation
+    parts = [
+        f"widths {widths_text(setting.widths)}, {params_text(dict(setting.params))}",
+        *([f"embedding {setting.embedding}"] if setting.embedding is not None else []),
+        *([f"{'' if setting.tied else 'not '}tied"] if setting.tied is not None else []),
+        f"{optimisation.optimizer} {optimisation.learning_rate:g}, clip {value_text(optimisation.clip)}",
+        f"{optimisation.schedule.kind} schedule, {optimisation.reduction} of the batch",
+        f"batch {setting.batch_size}, {setting.epochs} epochs",
+    ]
+    assumed = f"; assumed: {', '.join(sorted(setting.assumed))}" if setting.assumed else ""
+    return f"{'; '.join(parts)} ({setting.source}{assumed})"
 
 
 def _show_model(model: Model, registry: Registry) -> None:

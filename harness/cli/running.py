@@ -13,7 +13,7 @@ from harness.cli.progress import progress
 from harness.errors import TrackingError
 from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.hookspecs import hookimpl
-from harness.ledger import Ledger
+from harness.ledger import Ledger, read_manifest
 from harness.plugins import Loaded, load_plugins
 from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
@@ -52,7 +52,7 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
     runner.check()
     uri = store_uri(Path.cwd())
-    prepare_store(uri)
+    _reach_store(uri, begun=not fresh and read_manifest(runner.folder) is not None)
     console = Console(stderr=True)
     tracking = _Tracking(uri)
     execute = _executor(runner, loaded, serial=serial, address=address)
@@ -63,8 +63,8 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
         outcome = None
     finally:
         error = tracking.close()
-    for message in runner.messages:
-        console.print(f"note: {message}", style="yellow", markup=False, highlight=False)
+        for message in runner.messages:
+            console.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if outcome is None:
         typer.echo("harness: interrupted; the same command continues", err=True)
         return 130
@@ -73,7 +73,19 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     _show_table(tracking, uri, study.name, outcome.study_id)
     for failure in outcome.failed:
         typer.echo(f"harness: FAILED {failure}", err=True)
+    if not outcome.complete:
+        typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
     return 1 if error is not None or outcome.failed or not outcome.complete else 0
+
+
+def _reach_store(uri: str, *, begun: bool) -> None:
+    """A store that is away delays no study that was begun; a new one is refused, lest a slip shows after days."""
+    try:
+        prepare_store(uri)
+    except TrackingError as error:
+        if not begun:
+            raise
+        typer.echo(f"harness: {error}; training goes on", err=True)
 
 
 class _Tracking:

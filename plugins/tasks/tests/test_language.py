@@ -33,7 +33,7 @@ from harness.training import TrainingRun, evaluate
 from harness_tasks import Lambada, PtbChar, PtbWord, Text8, WikiText2, WikiText103
 from harness_tasks.lambada import NOVELS, PASSAGES, UNKNOWN, VOCABULARY
 from harness_tasks.language import Language, Vocabulary
-from harness_tasks.penn_treebank import CHARACTER_FILES, WORD_FILES
+from harness_tasks.penn_treebank import FILES
 from harness_tasks.text8 import ALPHABET, PART, WHOLE
 from harness_tasks.wikitext import WIKITEXT_2, WIKITEXT_103
 
@@ -77,14 +77,14 @@ def written(folder: Path, texts: dict[str, str]) -> Files:
 
 def test_words_are_numbered_as_they_first_appear_with_an_end_after_each_line(tmp_path: Path) -> None:
     texts = {"train": " the cat <unk>\n the dog\n", "validation": "dog the\n", "test": "\ncat\n"}
-    files = written(tmp_path, {WORD_FILES[split].name: texts[split] for split in SPLITS})
+    files = written(tmp_path, {FILES[split].name: texts[split] for split in SPLITS})
     expected = {"train": [0, 1, 2, 3, 0, 4, 3], "validation": [4, 0, 3], "test": [3, 1, 3]}
     assert {split: stream(PtbWord(), split, files).tokens.tolist() for split in SPLITS} == expected
 
 
 def test_word_that_training_lacks_is_refused_in_the_other_splits(tmp_path: Path) -> None:
     texts = {"train": "the cat\n", "validation": "the cow\n", "test": "the\n"}
-    files = written(tmp_path, {WORD_FILES[split].name: texts[split] for split in SPLITS})
+    files = written(tmp_path, {FILES[split].name: texts[split] for split in SPLITS})
     with pytest.raises(DataError, match=r"ptb\.valid\.txt: the word 'cow' is not among those of the training text"):
         PtbWord().load("test", SEEDS, files)
 
@@ -95,18 +95,19 @@ def test_one_word_too_many_is_refused() -> None:
         Vocabulary(3).read(["a b", "c"], "here", new=True)
 
 
-def test_characters_of_the_mikolov_text_are_all_but_the_spaces(tmp_path: Path) -> None:
-    texts = {"train": " c a _ b \n a _ < u > \n", "validation": "a b \n", "test": "b\n"}
-    files = written(tmp_path, {CHARACTER_FILES[split].name: texts[split] for split in SPLITS})
+def test_characters_of_the_mikolov_text_have_a_line_for_a_space(tmp_path: Path) -> None:
+    texts = {"train": " ca b \n a <u> \n", "validation": "a b \n", "test": "b\n"}
+    files = written(tmp_path, {FILES[split].name: texts[split] for split in SPLITS})
     alphabet = sorted("\n<>_abcu")
+    expected = {"train": "ca_b\na_<u>\n", "validation": "a_b\n", "test": "b\n"}
     for split in SPLITS:
         read = "".join(alphabet[code] for code in stream(PtbChar(), split, files).tokens)
-        assert read == texts[split].replace(" ", "")
+        assert read == expected[split]
 
 
 def test_raw_text_has_five_characters_for_each_newline(tmp_path: Path) -> None:
     texts = {"train": " a cat\n soe\n", "validation": "tac\n", "test": "\n\n"}
-    files = written(tmp_path, {WORD_FILES[split].name: texts[split] for split in SPLITS})
+    files = written(tmp_path, {FILES[split].name: texts[split] for split in SPLITS})
     alphabet = sorted(" <>aceost")
     for split in SPLITS:
         read = "".join(alphabet[code] for code in stream(PtbChar(text="raw-eos"), split, files).tokens)
@@ -115,14 +116,14 @@ def test_raw_text_has_five_characters_for_each_newline(tmp_path: Path) -> None:
 
 def test_character_that_training_lacks_is_refused(tmp_path: Path) -> None:
     texts = {"train": "a b\n", "validation": "a x\n", "test": "a\n"}
-    files = written(tmp_path, {CHARACTER_FILES[split].name: texts[split] for split in SPLITS})
-    with pytest.raises(DataError, match=r"ptb\.char\.valid\.txt: has the character b'x', which is not in the alphabet"):
+    files = written(tmp_path, {FILES[split].name: texts[split] for split in SPLITS})
+    with pytest.raises(DataError, match=r"ptb\.valid\.txt: has the character b'x', which is not in the alphabet"):
         PtbChar().load("train", SEEDS, files)
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    files = written(tmp_path, {WORD_FILES[split].name: "a\n" for split in SPLITS})
-    files[WORD_FILES["train"].name].write_bytes(b"a\xff\n")
+    files = written(tmp_path, {FILES[split].name: "a\n" for split in SPLITS})
+    files[FILES["train"].name].write_bytes(b"a\xff\n")
     with pytest.raises(DataError, match=r"ptb\.train\.txt: is no UTF-8 text \(invalid start byte at byte 1\)"):
         PtbWord().load("train", SEEDS, files)
 
@@ -324,6 +325,27 @@ def test_lambada_trains_on_a_small_archive_and_is_scored_on_last_words(
             logits = net.eval()(torch.tensor([context]))[0, -1]
             nats -= torch.log_softmax(logits, -1)[target].item()
     assert run.points[-1].metrics["perplexity"] == pytest.approx(math.exp(nats / 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", ["tcn", "rnn"])
+def test_wikitext_103_trains_on_a_small_archive_in_the_official_layout(tmp_path: Path, model: str) -> None:
+    members = {f"wikitext-103/wiki.{name}.tokens": text.encode() for name, text in WIKI.items()}
+    files = {WIKITEXT_103.name: zipped(tmp_path / "wikitext-103-v1.zip", members)}
+    task = WikiText103(embedding=2, scored=3)
+    run = TrainingRun(
+        small_network(task, model),
+        task,
+        training=Training(updates=4, batch_size=2, evaluate_every=4),
+        optimisation=Optimisation(learning_rate=0.01),
+        train=task.load("train", SEEDS, files),
+        validation=task.load("validation", SEEDS, files),
+        seeds=SEEDS,
+        device=CPU,
+    )
+    run.advance(1e9)
+    assert run.outcome == "complete"
+    # Nearly untrained: about as many choices as there are words.
+    assert run.points[-1].metrics["perplexity"] == pytest.approx(task.vocabulary(), rel=0.5)
 
 
 class Unscanned(nn.Module):
@@ -570,6 +592,19 @@ def test_real_characters_can_be_read_back(cache: Path) -> None:
     text = "".join(alphabet[code] for code in data.tokens[:41])
     assert text == "no_it_was_n't_black_monday\nbut_while_the_"
     assert alphabet[data.before] == "\n"
+
+
+@needs_data
+def test_characters_made_of_the_words_are_those_of_the_distributed_character_files(cache: Path) -> None:
+    names = {"train": "train", "validation": "valid", "test": "test"}
+    folder = Path(os.environ[DATA]) / "ptb"
+    if not all((folder / f"ptb.char.{name}.txt").exists() for name in names.values()):
+        pytest.skip(f"reads ptb.char.*.txt in {folder}")
+    for split in SPLITS:
+        data = stream(PtbChar(), split, official(PtbChar()))
+        alphabet = largest(cache, "ptb-char-mikolov-*/alphabet").encode()
+        read = bytes(data.tokens.numpy()).translate(alphabet.ljust(256, b"?"))
+        assert read == (folder / f"ptb.char.{names[split]}.txt").read_bytes().replace(b" ", b"")
 
 
 @needs_data

@@ -31,22 +31,9 @@ VOCABULARY = DataFile(
     name="lambada/lambada_vocabulary_sorted.txt",
     bytes=788_353,
     sha256="05ffebd3388cc5272a23a3d93583231506ff6f91443904dd446fdfe4037e333c",
+    url="https://github.com/locuslab/TCN/raw/master/TCN/lambada_language/data/lambada_vocabulary_sorted.txt",
     source="the vocabulary used with Bai, Kolter & Koltun 2018 (locuslab/TCN)",
 )
-PASSAGES: dict[Split, DataFile] = {
-    "validation": DataFile(
-        name="lambada/lambada_development_plain_text.txt",
-        bytes=1_668_790,
-        sha256="f5b0f1e38fcdad6a1cd3a17bee4b6932a28cd9c5f463ada970c61de0f8679f2f",
-        source=SOURCE,
-    ),
-    "test": DataFile(
-        name="lambada/lambada_test_plain_text.txt",
-        bytes=1_755_107,
-        sha256="4ab6062b68422bf2e83653d367c9765d42404f7ec21b8b59b6518b45606aaef2",
-        source=SOURCE,
-    ),
-}
 NOVELS = DataFile(
     name="lambada/lambada-dataset.tar.gz",
     bytes=334_527_694,
@@ -54,6 +41,19 @@ NOVELS = DataFile(
     url="https://zenodo.org/record/2630551/files/lambada-dataset.tar.gz",
     source=f"{SOURCE}; holds the training novels",
 )
+
+
+def _passages(part: str, size: int, sha256: str) -> DataFile:
+    name = f"lambada_{part}_plain_text.txt"
+    return DataFile(f"lambada/{name}", size, sha256, source=SOURCE, archive=NOVELS, member=name)
+
+
+PASSAGES: dict[Split, DataFile] = {
+    "validation": _passages(
+        "development", 1_668_790, "f5b0f1e38fcdad6a1cd3a17bee4b6932a28cd9c5f463ada970c61de0f8679f2f"
+    ),
+    "test": _passages("test", 1_755_107, "4ab6062b68422bf2e83653d367c9765d42404f7ec21b8b59b6518b45606aaef2"),
+}
 
 SPELT: Mapping[str, str] = {"n't": "not", "'s": "is", "'re": "are", "'ve": "have", "wo": "will"}
 """What the released code reads some words as, because its vocabulary lacks them."""

@@ -26,19 +26,10 @@ def _word_file(split: str, size: int, sha256: str) -> DataFile:
     return DataFile(name=f"ptb/{name}", bytes=size, sha256=sha256, url=f"{FOLDER}/{name}", source=SOURCE)
 
 
-def _character_file(split: str, size: int, sha256: str) -> DataFile:
-    return DataFile(name=f"ptb/ptb.char.{split}.txt", bytes=size, sha256=sha256, source=SOURCE)
-
-
-WORD_FILES: dict[Split, DataFile] = {
+FILES: dict[Split, DataFile] = {
     "train": _word_file("train", 5_101_618, "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
     "validation": _word_file("valid", 399_782, "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
     "test": _word_file("test", 449_945, "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
-}
-CHARACTER_FILES: dict[Split, DataFile] = {
-    "train": _character_file("train", 10_034_964, "e313d91425e06c4f0a8fb6e881dcce0c291f2a0e9f4dda54833069b122f91da9"),
-    "validation": _character_file("valid", 786_084, "21661f63ec355085879458b6524644d4add5573541b4be14fb52ab2e2e995eb8"),
-    "test": _character_file("test", 884_846, "1ef5607ac3c463b16e38bfe7900dd3bfc91de5a96e0f21e7eab5188b465b8ebe"),
 }
 
 
@@ -63,10 +54,10 @@ class PtbWord(WordLanguage):
         return 929_589
 
     def files(self) -> tuple[DataFile, ...]:
-        return tuple(WORD_FILES.values())
+        return tuple(FILES.values())
 
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Stream:  # draws nothing
-        paths = {part: files[file.name] for part, file in WORD_FILES.items()}
+        paths = {part: files[file.name] for part, file in FILES.items()}
         parse = partial(_parse_words, paths, self.vocabulary())
         return self.stream(parsed_arrays("ptb-word", [*paths.values()], parse, version=PARSED)[split])
 
@@ -86,10 +77,11 @@ class PtbWord(WordLanguage):
 class PtbChar(CharacterLanguage):
     """Penn Treebank by characters, in one of two texts.
 
-    mikolov: the character files, in which `_` stands for a space and the newline is a character; 5,017,482, 393,042
-    and 442,423 characters, 50 different ones.  raw-eos: what the released code reads, the word files with each newline
-    turned into the five characters `<eos>`, 5,269,890, 413,262 and 464,989, 49 different ones; those five cost almost
-    no bits, so that the two are not comparable.  Characters are numbered in the order of their bytes.
+    mikolov: that of the distributed character files, the words of a line with `_` for the spaces between them and a
+    newline, which is a character; 5,017,482, 393,042 and 442,423 characters, 50 different ones.  raw-eos: what the
+    released code reads, each newline turned into the five characters `<eos>`, 5,269,890, 413,262 and 464,989, 49
+    different ones; those five cost almost no bits, so that the two are not comparable.  Both are made of the word
+    files.  Characters are numbered in the order of their bytes.
     """
 
     name: ClassVar[str] = "ptb-char"
@@ -106,14 +98,10 @@ class PtbChar(CharacterLanguage):
         return 5_017_482 if self.text == "mikolov" else 5_269_890
 
     def files(self) -> tuple[DataFile, ...]:
-        return tuple(self._files.values())
-
-    @property
-    def _files(self) -> dict[Split, DataFile]:
-        return CHARACTER_FILES if self.text == "mikolov" else WORD_FILES
+        return tuple(FILES.values())
 
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Stream:  # draws nothing
-        paths = {part: files[file.name] for part, file in self._files.items()}
+        paths = {part: files[file.name] for part, file in FILES.items()}
         parse = partial(_parse_characters, paths, self.text, self.vocabulary())
         stored = parsed_arrays(f"ptb-char-{self.text}", [*paths.values()], parse, version=PARSED)
         return self.stream(stored[split])
@@ -143,12 +131,17 @@ def _parse_characters(paths: Mapping[Split, Path], kind: str, most: int) -> Iter
     alphabet = b""
     for split, path in paths.items():
         text = path.read_bytes()
-        text = text.replace(b" ", b"") if kind == "mikolov" else text.replace(b"\n", b"<eos>")
+        text = _characters(text) if kind == "mikolov" else text.replace(b"\n", b"<eos>")
         alphabet = alphabet or bytes(sorted(set(text)))
         if len(alphabet) > most:
             raise DataError(f"{path}: {len(alphabet)} different characters; the text {kind} has {most}")
         yield split, encoded(text, alphabet, str(path))
     yield "alphabet", np.frombuffer(alphabet, dtype=np.uint8)
+
+
+def _characters(words: bytes) -> bytes:
+    """Lines of words as the lines of the distributed character files, without the spaces between those."""
+    return b"".join(line.strip().replace(b" ", b"_") + b"\n" for line in words.splitlines())
 
 
 def _text(path: Path) -> str:

@@ -25,24 +25,37 @@ PARSED = 1
 SPLITS: dict[Split, str] = {"train": "train", "validation": "valid", "test": "test"}
 """Split → its name in the files."""
 
+_ARCHIVE_2 = DataFile(
+    name="wikitext-2/wikitext-2-v1.zip",
+    bytes=4_475_746,
+    sha256="92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c",
+    url="https://wikitext.smerity.com/wikitext-2-v1.zip",
+    source=SOURCE,
+)
 WIKITEXT_2: dict[Split, DataFile] = {
     "train": DataFile(
         name="wikitext-2/wiki.train.tokens",
         bytes=10_797_148,
         sha256="9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f",
         source=SOURCE,
+        archive=_ARCHIVE_2,
+        member="wikitext-2/wiki.train.tokens",
     ),
     "validation": DataFile(
         name="wikitext-2/wiki.valid.tokens",
         bytes=1_121_681,
         sha256="f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
         source=SOURCE,
+        archive=_ARCHIVE_2,
+        member="wikitext-2/wiki.valid.tokens",
     ),
     "test": DataFile(
         name="wikitext-2/wiki.test.tokens",
         bytes=1_256_449,
         sha256="d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
         source=SOURCE,
+        archive=_ARCHIVE_2,
+        member="wikitext-2/wiki.test.tokens",
     ),
 }
 WIKITEXT_103 = DataFile(

@@ -1,0 +1,72 @@
+"""What a worker leaves when a fatal signal or a hang ends it: a trace of where it stood, in a file of its attempt.
+
+Python cannot run then, so `faulthandler` writes it from C; the driver, which hears only that a process is gone, reads
+it.  A file that is there and empty says that the trial had begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from harness.records import Death
+
+_FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)')
+_WATCHED = " in advance"
+"""A frame that the thread which trains always has."""
+
+
+def trace_path(folder: Path, attempt: int) -> Path:
+    """Beside the attempt's checkpoint, and forgotten with it."""
+    return folder / f"attempt-{attempt:04d}.trace"
+
+
+class Recorder:
+    """Keeps the trace file of one attempt open while its trial trains; fatal signals write to it."""
+
+    def __init__(self, path: Path) -> None:
+        """OSError where the file cannot be made."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] = path.open("w")
+        faulthandler.enable(self._file)
+
+    @contextlib.contextmanager
+    def watch(self, seconds: float) -> Iterator[None]:
+        """End this process where what is done inside takes longer, be it in C."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def close(self) -> None:
+        faulthandler.disable()
+        self._file.close()
+
+
+def last_words(path: Path, hang_seconds: float) -> tuple[Death, str]:
+    """How the worker of an attempt died, as far as its file tells, and in a line where it stood, or nothing."""
+    try:
+        text = path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return "early", ""
+    except OSError:
+        return "silent", ""
+    if not text:
+        return "silent", ""
+    first = text.splitlines()[0]
+    hung = first.startswith("Timeout")
+    what = f"no progress for {hang_seconds:g} s" if hung else first.removeprefix("Fatal Python error: ")
+    return "crash", f"{what}{_place(text)}"
+
+
+def _place(text: str) -> str:
+    """The innermost frame of the thread that trained."""
+    threads = text.split("\n\n")
+    thread = next((thread for thread in threads if _WATCHED in thread), threads[-1])
+    found = _FRAME.search(thread)
+    return f" ({Path(found['file']).name}:{found['line']} in {found['function']})" if found else ""

@@ -1,0 +1,129 @@
+"""Machines of one cluster on this one: each with its own name, address, processes and temporary files (namespaces).
+
+Killing a machine's first process ends all that runs on it at once, as pulling its plug would.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+BRIDGE = "seqharness0"
+NETWORK = "10.97.31"
+PORT = 6397
+RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--include-dashboard=false"]
+UNSHARE = ["unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
+MEMORY = "--object-store-memory=100000000"
+
+
+def _do(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs the right to make namespaces: {' '.join(command)}: {done.stderr.strip()}")
+
+
+@dataclass
+class Machine:
+    """One machine; `start` runs a command on it."""
+
+    number: int
+    environment: dict[str, str]
+    _init: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"machine-{self.number}"
+
+    @property
+    def address(self) -> str:
+        return f"{NETWORK}.{self.number}"
+
+    @property
+    def _space(self) -> str:
+        return f"seqharness{self.number}"
+
+    def boot(self) -> None:
+        """A machine that does nothing yet."""
+        inside, outside = f"shi{self.number}", f"sho{self.number}"
+        _do("ip", "netns", "add", self._space)
+        _do("ip", "link", "add", outside, "type", "veth", "peer", "name", inside)
+        _do("ip", "link", "set", outside, "master", BRIDGE, "up")
+        _do("ip", "link", "set", inside, "netns", self._space)
+        for command in (
+            f"addr add {self.address}/24 dev {inside}",
+            f"link set {inside} up",
+            "link set lo up",
+            f"route add default via {NETWORK}.1",
+        ):
+            _do("ip", "-n", self._space, *command.split())
+        script = f"hostname {self.name} && mount -t tmpfs tmpfs /tmp/ray && echo up && exec sleep infinity"
+        Path("/tmp/ray").mkdir(exist_ok=True)
+        self._init = subprocess.Popen(
+            ["ip", "netns", "exec", self._space, *UNSHARE, "sh", "-c", script],
+            stdout=subprocess.PIPE,
+        )
+        assert self._init.stdout is not None
+        assert self._init.stdout.readline() == b"up\n"
+
+    def enter(self) -> list[str]:
+        """What, before a command, runs it on this machine."""
+        return ["nsenter", f"--target={self._first()}", "--uts", "--pid", "--mount", "--net"]
+
+    def _first(self) -> int:
+        """Its process of number 1, as seen from here: the child of `unshare`."""
+        assert self._init is not None
+        below = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
+        return int(below[0])
+
+    def start_ray(self, head: Machine, log: Path) -> None:
+        where = ["--head", f"--port={PORT}"] if head is self else [f"--address={head.address}:{PORT}"]
+        own = [f"--node-ip-address={self.address}", f"--node-name={self.name}", MEMORY]
+        with log.open("w") as file:
+            subprocess.Popen(
+                [*self.enter(), *RAY, *where, *own], env=self.environment, stdout=file, stderr=file, cwd=log.parent
+            )
+
+    def pull_the_plug(self) -> None:
+        """Everything on it is gone, and so is its network."""
+        if self._init is not None:
+            os.kill(self._first(), 9)
+            self._init.wait()
+            self._init = None
+        subprocess.run(["ip", "link", "del", f"sho{self.number}"], capture_output=True, check=False)
+        subprocess.run(["ip", "netns", "del", self._space], capture_output=True, check=False)
+
+
+@dataclass
+class Room:
+    """Machines on one network."""
+
+    environment: dict[str, str]
+    machines: list[Machine] = field(default_factory=list)
+
+    def boot(self, **environment: str) -> Machine:
+        machine = Machine(len(self.machines) + 2, {**self.environment, **environment})
+        self.machines.append(machine)
+        machine.boot()
+        return machine
+
+
+@contextmanager
+def room(environment: dict[str, str]) -> Iterator[Room]:
+    """Skips where namespaces are not permitted."""
+    here = Room(environment)
+    _do("ip", "link", "add", BRIDGE, "type", "bridge")
+    try:
+        _do("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+        _do("ip", "link", "set", BRIDGE, "up")
+        yield here
+    finally:
+        for machine in here.machines:
+            machine.pull_the_plug()
+        subprocess.run(["ip", "link", "del", BRIDGE], check=False)

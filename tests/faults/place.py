@@ -1,0 +1,285 @@
+"""Where faults are injected: the real command in processes of its own, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PathDistribution
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from harness import content
+from harness.ledger import MANIFEST, Entry, read_study
+from harness.plugins import load_plugins
+from harness.run import Runner
+from harness.serial import run_serial
+from harness.study import read_study_file
+from harness.trial import Worker
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+COMMAND = [sys.executable, "-c", "from harness.cli.main import main; main()"]
+PATIENCE_SECONDS = 240.0
+
+STUDY = """
+name = "toys"
+models = {models}
+
+[[tasks]]
+name = "toy-sum"
+parameters = 161
+
+[budget]
+trials = {trials}
+repetitions = {repetitions}
+tolerance = 0.1
+
+[training]
+updates = {updates}
+batch_size = 8
+evaluations = {evaluations}
+
+[resources]
+checkpoint_seconds = {checkpoint_seconds}
+hang_seconds = {hang_seconds}
+"""
+
+KILLER = '''
+import os
+import signal
+from harness import hookimpl
+
+LEFT = [int(os.environ.get("KILL_AT", "-1"))]
+
+
+def event():
+    """The hooks run in the driver: at the event of this number, from 0, it is killed."""
+    if LEFT[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    LEFT[0] -= 1
+
+
+@hookimpl
+def harness_trial_started():
+    event()
+
+
+@hookimpl
+def harness_trial_reported():
+    event()
+
+
+@hookimpl
+def harness_trial_finished():
+    event()
+
+
+@hookimpl
+def harness_study_finished():
+    event()
+'''
+
+
+def install(site: Path, name: str, code: str, version: str = "0.3") -> Path:
+    """A folder that, on the path, makes this code an installed distribution with one entry point."""
+    module = name.replace("-", "_")
+    info = site / f"{module}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[harness]\n{name} = {module}\n")
+    (site / f"{module}.py").write_text(code)
+    return site
+
+
+def install_toys(site: Path) -> Path:
+    install(site, "seqharness-toys", (TESTS / "toys.py").read_text())
+    return install(site, "seqharness-killer", KILLER)
+
+
+def study_text(**changes: object) -> str:
+    usual = {
+        "models": '["toy-ema", "toy-stack"]',
+        "trials": 2,
+        "repetitions": 2,
+        "updates": 40,
+        "evaluations": 4,
+        "checkpoint_seconds": 0.2,
+        "hang_seconds": 1800,
+    }
+    return STUDY.format(**{**usual, **changes})
+
+
+@dataclass
+class Place:
+    """A folder with a study and a site of plugins."""
+
+    folder: Path
+    site: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, [str(self.site), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        disabled = "seqharness-models,seqharness-tasks"
+        return {
+            **os.environ,
+            "PYTHONPATH": path,
+            "HARNESS_DISABLE_PLUGINS": disabled,
+            "MLFLOW_TRACKING_URI": self.uri,
+        } | more
+
+    def write(self, name: str = "toys.toml", **changes: object) -> Path:
+        path = self.folder / name
+        path.write_text(study_text(**changes))
+        return path
+
+    def start(self, *arguments: str, before: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
+        """The command in a process of its own, its output in pipes."""
+        process = subprocess.Popen(
+            [*before, *COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of the command, after its end."""
+        return ended(self.start(*arguments, **environment))
+
+    def entries(self, name: str = "toys", runs: str = "runs") -> tuple[Entry, ...]:
+        folder = self.folder / runs / name
+        return read_study(folder).entries() if (folder / MANIFEST).exists() else ()
+
+    def by_key(self, name: str = "toys", runs: str = "runs") -> dict[str, object]:
+        """Trials by key, with all that must not depend on what happened to them."""
+        return {entry.trial.key.partition("/")[2]: lasting(entry) for entry in self.entries(name, runs)}
+
+    def undisturbed(self, study: str = "toys.toml") -> dict[str, object]:
+        """By key, what a run in this process gives to which nothing happens."""
+        loaded = load_plugins(PathDistribution(next(self.site.glob("*toys*-info"))).entry_points)
+        runner = Runner(read_study_file(self.folder / study), loaded, self.folder / "undisturbed")
+        runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+        return self.by_key(runs="undisturbed")
+
+    def stored(self, uri: str | None = None, name: str = "toys") -> dict[str, Any]:  # runs of MLflow, untyped
+        """MLflow's runs of trials by key, each once."""
+        client = MlflowClient(uri or self.uri)
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id], f"tags.`{content.KIND}` = 'trial'", max_results=1000)
+        keys = Counter(run.data.tags[content.KEY] for run in runs)
+        assert all(count == 1 for count in keys.values()), f"runs stored twice: {keys}"
+        return {run.data.tags[content.KEY].partition("/")[2]: run for run in runs}
+
+    def workers(self, driver: subprocess.Popen[str]) -> list[psutil.Process]:
+        """The processes that train for a driver on this machine."""
+        return [
+            process
+            for process in children(driver.pid)
+            if _name(process).startswith(("ray::ResourceTrainable", "ray::RayWorker"))
+        ]
+
+    def end_all(self) -> None:
+        """Nothing that was started here outlives its test."""
+        for process in self.processes:
+            for child in children(process.pid):
+                kill(child)
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def lasting(entry: Entry) -> object:
+    """What must not depend on interruptions: all but times, places, attempts and the study's random id."""
+    assert entry.result is not None, f"{entry.trial.key} has not ended"
+    trial = entry.trial.model_dump(mode="json", exclude={"study", "winner", "resources"})
+    winner = entry.trial.winner.partition("/")[2] if entry.trial.winner else None
+    result = entry.result
+    curve = [(point.update, point.train_loss, point.gradient_norm, point.metrics) for point in entry.points]
+    scores = (result.outcome, result.score, result.metrics, result.updates, result.best_update, result.test_opened)
+    return trial, winner, curve, scores
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+def wait_until(reached: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Until something is so; fails where the process ends before, or patience does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not reached():
+        assert time.monotonic() < deadline, "it never came"
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"ended with {process.returncode}: {process.communicate()[1]}")
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(process: psutil.Process, number: int = signal.SIGKILL) -> bool:
+    """Whether it was there to be killed."""
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def kill_driver(process: subprocess.Popen[str]) -> None:
+    """As a machine that is out of memory would: the driver alone, without a word; what it started sees to itself."""
+    process.kill()
+    process.wait()
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name() if process.status() != psutil.STATUS_ZOMBIE else ""
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def mount_of(size: str, folder: Path) -> Callable[[], None]:
+    """A disk of this size at a folder; returns what takes it away.  Skips where mounting is not permitted."""
+    folder.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+
+    def take_away() -> None:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+    return take_away
+
+
+def resize(folder: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)

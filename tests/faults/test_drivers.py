@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.place import Place, ended, kill_driver, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SEARCH = 4 * (1 + 4 + 1)
+"""Events of the search of two cells with two trials of four points: dealt, four points, ended."""
+FINALS = SEARCH
+MOMENTS = {
+    "in the search": (1, SEARCH - 1),
+    "between search and final": (SEARCH - 1, SEARCH),
+    "in the finals": (SEARCH + 1, SEARCH + FINALS - 1),
+    "while reporting": (SEARCH + FINALS, SEARCH + FINALS),
+}
+"""Numbers of the first and last event at which the driver may be killed."""
+
+
+@pytest.mark.fault("kill -9 of the driver")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_random_and_continued_it_is_the_undisturbed_study(
+    place: Place, landed: Callable[[], None], moment: str
+) -> None:
+    """By key: parameters, seeds, curves, scores; each run of MLflow once."""
+    place.write()
+    expected = place.undisturbed()
+    event = random.randint(*MOMENTS[moment])
+    code, out, _ = place.run("run", "toys.toml", "--serial", KILL_AT=str(event))
+    assert code == -signal.SIGKILL, f"event {event}"
+    assert "toy-sum" not in out, "the table was printed before the kill"
+    landed()
+    code, out, err = place.run("run", "toys.toml", "--serial")
+    assert code == 0, err
+    assert "toy-stack" in out
+    assert place.by_key() == expected, f"killed at event {event}"
+    assert place.stored().keys() == expected.keys()
+    assert sum(entry.attempt - 1 for entry in place.entries()) <= 1
+
+
+@pytest.mark.fault("kill -9 of the driver")
+def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place, landed: Callable[[], None]) -> None:
+    place.write(updates=400, evaluations=30)
+    expected = place.undisturbed()
+    for trials in (0, 3):
+        process = place.start("run", "toys.toml")
+
+        def going(trials: int = trials) -> bool:
+            entries = place.entries()
+            return sum(e.result is not None for e in entries) >= trials and any(
+                e.points and not e.result for e in entries
+            )
+
+        wait_until(going, process)
+        kill_driver(process)
+        landed()
+    code, _, err = place.run("run", "toys.toml")
+    assert code == 0, err
+    assert place.by_key() == expected
+    assert place.stored().keys() == expected.keys()
+    assert any(entry.attempt > 1 for entry in place.entries())
+
+
+@pytest.mark.fault("the same study started twice at once")
+def test_the_second_refuses_and_names_the_first(place: Place, landed: Callable[[], None]) -> None:
+    place.write(updates=600, evaluations=30)
+    first = place.start("run", "toys.toml", "--serial")
+    wait_until(lambda: any(entry.points for entry in place.entries()), first)
+    code, _, err = place.run("run", "toys.toml", "--serial")
+    landed()
+    assert code == 2
+    assert f"process {first.pid} on " in err
+    assert "is running this study; wait for it or stop it" in err
+    assert err.count("\n") == 1
+    first.send_signal(signal.SIGINT)
+    code, _, _ = ended(first)
+    assert code == 130
+
+
+@pytest.mark.fault("two studies at once on one store")
+def test_both_finish_and_each_run_is_there_once(place: Place, landed: Callable[[], None]) -> None:
+    place.write()
+    other = place.write("other.toml")
+    other.write_text(other.read_text().replace('name = "toys"', 'name = "other"', 1))
+    expected = place.undisturbed()
+    both = [place.start("run", name, "--serial") for name in ("toys.toml", "other.toml")]
+    landed()
+    for process in both:
+        code, _, err = ended(process)
+        assert code == 0, err
+    for name in ("toys", "other"):
+        assert place.by_key(name) == expected
+        assert place.stored(name=name).keys() == expected.keys()
+
+
+@pytest.mark.fault("Ctrl-C once")
+def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Place, landed: Callable[[], None]) -> None:
+    place.write(updates=1200, evaluations=40, checkpoint_seconds=600)
+    expected = place.undisturbed()
+    process = place.start("run", "toys.toml")
+    wait_until(lambda: sum(bool(entry.points) for entry in place.entries()) >= 2, process)
+    at = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    landed()
+    code, _, err = ended(process)
+    seconds = time.monotonic() - at
+    assert code == 130
+    assert "interrupted; the same command continues" in err
+    assert list((place.folder / "runs/toys").rglob("attempt-*.pt")), "no worker wrote a checkpoint"
+    assert seconds < 60, f"{seconds:.0f} s"
+    code, _, err = place.run("run", "toys.toml")
+    assert code == 0, err
+    assert place.by_key() == expected
+
+
+@pytest.mark.fault("Ctrl-C twice")
+def test_it_ends_at_once_and_can_be_continued(place: Place, landed: Callable[[], None]) -> None:
+    place.write(updates=1200, evaluations=40)
+    expected = place.undisturbed()
+    process = place.start("run", "toys.toml")
+    wait_until(lambda: any(entry.points for entry in place.entries()), process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    landed()
+    code, _, _ = ended(process)
+    assert code == 130
+    code, _, err = place.run("run", "toys.toml")
+    assert code == 0, err
+    assert place.by_key() == expected

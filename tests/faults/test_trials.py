@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from harness.ledger import JOURNAL
+from tests.faults.place import Place, ended, kill, kill_driver, mount_of, resize, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+FAULTS = {
+    "nan": ("diverged", r"loss nan at update \d+"),
+    "memory": ("out-of-memory", r"MemoryError: a toy that was told to run out of memory \(\w+\.py:\d+\)"),
+    "raise": ("failed", r"ValueError: a toy that was told to raise \(\w+\.py:\d+\)"),
+    "hang": ("failed", r"its worker died 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
+    "hang-in-c": ("failed", r"its worker died 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
+    "segfault": ("failed", r"its worker died 2 times: Segmentation fault \(__init__\.py:\d+ in string_at\)"),
+}
+TRAINS = '{ name = "toy-ema", as = "trains" }'
+
+
+@pytest.mark.fault("a trial that diverges, fills memory, raises, hangs (in C too), crashes")
+def test_each_has_its_outcome_spends_its_budget_and_the_others_go_on(place: Place, landed: Callable[[], None]) -> None:
+    models = [f'{{ name = "toy-ema", as = "{fault}", space = {{ fault = "{fault}" }} }}' for fault in FAULTS]
+    place.write(models=f"[{', '.join([*models, TRAINS])}]", trials=1, repetitions=1, hang_seconds=30)
+    code, out, err = place.run("run", "toys.toml")
+    assert code == 1
+    found = {entry.trial.cell.model: entry.result for entry in place.entries() if entry.trial.phase == "search"}
+    for fault, (outcome, reason) in FAULTS.items():
+        result = found[fault]
+        assert result is not None
+        landed()
+        assert (result.outcome, result.score) == (outcome, None), result.reason
+        assert re.fullmatch(reason, result.reason), result.reason
+        assert f"FAILED toy-sum/{fault}: no search trial completed: {result.reason} (from seqharness-toys 0.3)" in err
+        (row,) = [line for line in out.splitlines() if line.startswith("|") and f" {fault} " in line][:1]
+        assert "FAILED" in row
+    finals = [entry for entry in place.entries() if entry.trial.phase == "final"]
+    assert [(entry.trial.cell.model, entry.result.outcome) for entry in finals if entry.result] == [
+        ("trains", "complete")
+    ]
+    attempts = {entry.trial.cell.model: entry.attempt for entry in place.entries()}
+    assert attempts == {
+        **dict.fromkeys(["nan", "memory", "raise", "trains"], 1),
+        **dict.fromkeys(["hang", "hang-in-c", "segfault"], 2),
+    }
+    code, _, _ = place.run("run", "toys.toml")
+    assert code == 1
+    assert {entry.trial.cell.model: entry.attempt for entry in place.entries()} == attempts, (
+        "spent budget was spent again"
+    )
+
+
+@pytest.mark.fault("kill -9 of a worker, once and repeatedly")
+def test_its_trial_goes_on_from_its_checkpoint_and_the_result_is_the_undisturbed_one(
+    place: Place, landed: Callable[[], None]
+) -> None:
+    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
+    expected = place.undisturbed()
+    process = place.start("run", "toys.toml")
+    for death in range(3):
+        before = death * 8
+
+        def trains(before: int = before) -> bool:
+            """It has brought points since the death before."""
+            return any(len(entry.points) > before and entry.result is None for entry in place.entries())
+
+        wait_until(trains, process)
+        struck = [kill(worker) for worker in place.workers(process)]
+        assert struck
+        landed()
+    code, _, err = ended(process)
+    assert code == 0, err
+    assert place.by_key() == expected
+    assert max(entry.attempt for entry in place.entries()) > 1
+    assert "its worker died" in err
+    assert "dealt again" in err
+
+
+@pytest.mark.fault("corrupt checkpoint")
+def test_the_last_good_one_is_used_and_the_damaged_one_is_said(place: Place, landed: Callable[[], None]) -> None:
+    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
+    expected = place.undisturbed()
+    for attempt in (1, 2):
+        process = place.start("run", "toys.toml", "--serial")
+        file = f"attempt-{attempt:04d}.pt"
+        wait_until(lambda file=file: list((place.folder / "runs").rglob(file)), process)  # type: ignore[misc]
+        kill_driver(process)
+    (damaged,) = (place.folder / "runs").rglob("attempt-0002.pt")
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    landed()
+    code, _, err = place.run("run", "toys.toml", "--serial")
+    assert code == 0, err
+    assert "attempt-0002.pt: is damaged (its digest differs)" in err
+    assert place.by_key() == expected
+
+
+@pytest.mark.fault("corrupt journal tail (torn write)")
+@pytest.mark.parametrize("cut", [1, 7, 300])
+def test_the_journal_is_mended_and_what_was_dropped_is_said(place: Place, landed: Callable[[], None], cut: int) -> None:
+    place.write()
+    expected = place.undisturbed()
+    place.run("run", "toys.toml", "--serial", KILL_AT="20")
+    journal = place.folder / "runs/toys" / JOURNAL
+    content = journal.read_bytes()
+    journal.write_bytes(content[:-cut])
+    landed()
+    code, _, err = place.run("run", "toys.toml", "--serial")
+    assert code == 0, err
+    assert re.search(r"dropped a torn last record of \d+ bytes; the trial it belongs to is dealt again", err)
+    assert place.by_key() == expected
+
+
+@pytest.mark.fault("disk full at a checkpoint")
+def test_a_full_disk_at_a_checkpoint_is_no_outcome_and_with_space_the_command_continues(
+    place: Place, landed: Callable[[], None]
+) -> None:
+    place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
+    expected = place.undisturbed()
+    small = place.folder / "small"
+    take_away = mount_of("60k", small)
+    try:
+        (small / "filling").write_bytes(b"x" * 30_000)
+        code, _, err = place.run("run", "toys.toml", "--runs", "small")
+        landed()
+        assert code == 2, err
+        assert re.search(
+            r"cannot be written \(No space left on device\); make space and run again|the ledger cannot be "
+            r"written \(No space left on device\); mend that and run the same command again",
+            err,
+        ), err
+        assert all(entry.result is None for entry in place.entries(runs="small"))
+        (small / "filling").unlink()
+        resize(small, "10m")
+        code, _, err = place.run("run", "toys.toml", "--runs", "small")
+        assert code == 0, err
+        assert place.by_key(runs="small") == expected
+    finally:
+        take_away()
+
+
+@pytest.mark.fault("disk full at the journal")
+def test_a_full_disk_at_the_journal_ends_the_run_with_one_line_and_with_space_it_continues(
+    place: Place, landed: Callable[[], None]
+) -> None:
+    place.write(trials=9, checkpoint_seconds=600)  # the journal outgrows the disk before there are weights
+    expected = place.undisturbed()
+    small = place.folder / "small"
+    take_away = mount_of("32k", small)
+    try:
+        code, _, err = place.run("run", "toys.toml", "--runs", "small", "--serial")
+        landed()
+        assert code == 2, err
+        assert "the ledger cannot be written (No space left on device); mend that and run the same command again" in err
+        assert [text for text in err.splitlines() if "note:" not in text and "[" not in text][-1].startswith(
+            "harness: "
+        )
+        before = {entry.trial.key: entry.result for entry in place.entries(runs="small") if entry.result}
+        resize(small, "10m")
+        code, _, err = place.run("run", "toys.toml", "--runs", "small", "--serial")
+        assert code == 0, err
+        assert place.by_key(runs="small") == expected
+        after = {entry.trial.key: entry.result for entry in place.entries(runs="small")}
+        assert {key: after[key] for key in before} == before
+    finally:
+        take_away()
