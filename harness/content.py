@@ -302,7 +302,7 @@ def _winners_curve(standing: Standing) -> list[Sample]:
     best, metric = standing.winner, standing.facts.metric.name
     if best is None or standing.search_ended < standing.facts.trials:
         return []
-    name = f"winner-{best.trial.number}/{validation_name(metric)}"
+    name = f"curve-of-winner-{best.trial.number}/{validation_name(metric)}"
     return [Sample(name, one.metrics[metric], milliseconds(one.time), one.update) for one in best.points]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from harness.comparison import Section
 from harness.document import Picture
@@ -11,7 +13,7 @@ from harness.overall import Overall
 from harness.records import MetricFacts
 from harness.report import Report, over_tasks
 from harness.results import Standing
-from harness.statistics import Summary, summarise
+from harness.statistics import Interval, Summary, summarise
 
 
 def over_all(reports: Sequence[Report], look: Mapping[str, Look]) -> Iterator[Picture]:
@@ -110,7 +112,8 @@ def _retained(group: Sequence[Section], option: str, look: Mapping[str, Look]) -
             metric=group[0].metric if name == own else None,
             floor=[(x, floor) for x, floor in sorted(floors, key=lambda one: one[0]) if floor is not None],
         )
-        caption = f"{task}: test {name} against {option}, means over repetitions with 95 % intervals."
+        spread = "95 % intervals" if name == own else "their range"
+        caption = f"{task}: test {name} against {option}, means over repetitions with {spread}."
         yield Picture(f"retention-{task}-{name}", svg, caption)
 
 
@@ -145,13 +148,22 @@ def _points(group: Sequence[Section], place: Place, metric: str | None = None) -
     points: Points = {}
     for section in group:
         for one in section.standings:
-            values = [value for value in one.repeated("test", metric).values() if value == value]
+            values = [value for value in one.repeated("test", metric).values() if not math.isnan(value)]
             x = place(section, one)
             if values and x is not None:
                 own = metric is None or metric == section.metric.name
-                scale = section.metric.scale if own and all(value > 0 for value in values) else "linear"
-                points.setdefault(one.facts.cell.model, []).append((x, summarise(values, scale)))
+                points.setdefault(one.facts.cell.model, []).append(
+                    (x, _summary(values, section.metric if own else None))
+                )
     return {model: sorted(own, key=lambda point: point[0]) for model, own in points.items()}
+
+
+def _summary(values: Sequence[float], metric: MetricFacts | None) -> Summary:
+    """The range instead of an interval where the metric is not known: of accuracies near 0 or 100 % Student's leaves
+    what is possible."""
+    if metric is None:
+        return replace(summarise(values), interval=Interval(min(values), max(values), 1.0))
+    return summarise(values, metric.scale if min(values) > 0 else "linear")
 
 
 def _lines(

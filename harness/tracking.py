@@ -49,6 +49,8 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[RunTag]]
 Status = Literal["RUNNING", "FINISHED", "FAILED"]
+SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's pages that an experiment is of trainings, not of language models' traces."""
 METRICS_PER_BATCH = 800
 PARAMS_PER_BATCH = 50
 TAGS_PER_BATCH = 50
@@ -289,7 +291,7 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """Id of the study's experiment, made where there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, artifact_location=_artifact_location(uri, name))
+        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=SHOWN_AS)
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"{_public(uri)}: experiment {name!r} was deleted there; bring it back with "

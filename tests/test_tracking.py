@@ -265,6 +265,13 @@ def test_pump_makes_a_run_for_the_study_each_cell_and_each_trial(book: Book, uri
     assert (first.start_time, first.end_time) == (1000 * (CREATED + 1), 1000 * (CREATED + 9))
 
 
+def test_experiment_opens_at_its_runs_in_the_pages(book: Book, uri: str) -> None:
+    Tracker(book, uri).pump()
+    experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
+    assert experiment is not None
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 def test_pump_keeps_settings_curves_and_results_of_a_trial(book: Book, uri: str) -> None:
     Tracker(book, uri).pump()
     key = "s1/copy/tcn/final/1"
@@ -533,14 +540,14 @@ def test_cell_run_shows_the_winners_learning_curve_once_the_search_is_over(book:
     whole, book.held = book.held, book.held[1:2]
     tracker = Tracker(book, uri)
     tracker.pump()
-    assert not [name for name in stored_runs(uri)["s1/copy/tcn"].data.metrics if name.startswith("winner")]
+    assert not [name for name in stored_runs(uri)["s1/copy/tcn"].data.metrics if name.startswith("curve-of-winner")]
     book.held = whole
     tracker.pump()
-    assert history(uri, "s1/copy/tcn", "winner-1/validation/loss") == [(10, 2.0), (20, 1.0)]
+    assert history(uri, "s1/copy/tcn", "curve-of-winner-1/validation/loss") == [(10, 2.0), (20, 1.0)]
     better = Entry(trial(number=2), 1, points(3, loss=1.0), result(0.1))
     book.manifest, book.held = manifest(facts(TCN, trials=3)), (*whole, better)
     tracker.pump()
-    assert len(history(uri, "s1/copy/tcn", "winner-2/validation/loss")) == 3
+    assert len(history(uri, "s1/copy/tcn", "curve-of-winner-2/validation/loss")) == 3
 
 
 def test_cell_without_a_complete_trial_is_a_failed_run(book: Book, uri: str) -> None:
