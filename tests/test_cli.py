@@ -16,7 +16,7 @@ from harness.records import Trial, TrialResult
 from harness.replay import Tracker
 from harness.report import build_report
 from harness.run import Conductor
-from harness.tracking import read_store, store_uri
+from harness.tracking import read_store
 
 TOYS = Path(__file__).with_name("toys.py")
 STUDY = """
@@ -199,8 +199,9 @@ def test_report_of_a_study_that_runs_says_how_far_it_is(harness: Harness, monkey
     def end(self: Conductor, trial: Trial, result: TrialResult) -> None:
         whole(self, trial, result)
         if trial.phase == "final" and not seen:
-            Tracker(self.ledger, store_uri(Path.cwd())).pump()
-            seen.append(to_markdown(build_report(read_store(store_uri(Path.cwd()), "toys"))))
+            uri = f"sqlite:///{Path.cwd()}/meanwhile.db"  # the run's own store has one writer
+            Tracker(self.ledger, uri).pump()
+            seen.append(to_markdown(build_report(read_store(uri, "toys"))))
 
     monkeypatch.setattr(Conductor, "end", end)
     harness("run", "toys.toml", "--serial", "--models", "toy-ema")
