@@ -32,8 +32,8 @@ SIGNATURES = {
 }
 every_signature = pytest.mark.parametrize("signature", SIGNATURES.values(), ids=SIGNATURES.keys())
 BUDGETS = (5_000, 12_000, 70_000, 270_000, 1_000_000)
-COARSEST = 0.02
-"""Largest deviation seen of any configuration drawn here is half the step of a gated TCN of 5,000 parameters."""
+COARSEST_STEP = 0.06
+"""Of 4,000 parameters; a filter of the gated TCN costs the most."""
 
 
 def _draw(space: dict[str, BaseDistribution], rng: random.Random) -> dict[str, ParamValue]:
@@ -49,7 +49,7 @@ def test_drawn_configurations_meet_every_budget(model: Model, signature: Signatu
         params = next(params for params in drawn if model.unsupported(signature, **params) is None)
         size = solve(model, signature, params, budget=budget, tolerance=0.01)
         assert size.met
-        assert abs(size.deviation) <= COARSEST, (budget, params)
+        assert abs(size.deviation) <= COARSEST_STEP / 2, (budget, params)
 
 
 @every_model
@@ -59,8 +59,7 @@ def test_count_grows_with_every_step_of_the_width(model: Model, signature: Signa
     params = {name: at_unit(distribution, 0.4) for name, distribution in space.items()}
     counts = [count_at(model, signature, (width,), params).parameters for width in range(1, 250)]
     assert all(b > a for a, b in pairwise(counts))
-    # From 4,000 parameters on, a step is a few hundredths of them at most.
-    assert all((b - a) / a < 0.04 for a, b in pairwise(counts) if a > 4_000)
+    assert max((b - a) / a for a, b in pairwise(counts) if a > 4_000) < COARSEST_STEP
 
 
 def test_steps_of_the_width_are_those_of_the_example() -> None:
