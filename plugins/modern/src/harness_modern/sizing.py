@@ -27,6 +27,10 @@ Grows in both, linearly in the second.
 """
 
 
+NARROWEST = 2
+"""The smallest model width: of a single channel, normalisation leaves the sign alone."""
+
+
 def sizes(width: int, signature: Signature, count: Count) -> tuple[int, int]:
     """The model width, and the inner units beside those it brings; `width` is at least 1.
 
@@ -35,7 +39,7 @@ def sizes(width: int, signature: Signature, count: Count) -> tuple[int, int]:
     """
     left_out = signature.in_features if signature.tied else None
     left = width - 1
-    for model, wider in itertools.pairwise(size for size in itertools.count(1) if size != left_out):
+    for model, wider in itertools.pairwise(size for size in itertools.count(NARROWEST) if size != left_out):
         now = count(model, 0)
         steps = max(round((count(wider, 0) - now) / (count(model, 1) - now)), 1)
         if left < steps:
