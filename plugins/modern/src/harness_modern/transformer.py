@@ -20,6 +20,9 @@ from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
 ROTARY_BASE = 10_000.0
 """Su et al. 2021, section 3.2.2: pair i of d numbers turns by base**(-2i / d) a step."""
 
+SHORTEST_SPAN = 2
+"""Attention to one step would leave queries and keys without an effect."""
+
 Cache = tuple[Tensor, Tensor]
 """Keys, not yet rotated, and values of the latest steps: (batch, at most span - 1, heads · head size) each."""
 
@@ -136,7 +139,8 @@ class Transformer(Model):
         """Takes `layers`, `heads`, `expansion` and `dropout`."""
         keywords = read(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
-        layers, heads, span = keywords.layers, keywords.heads, signature.length
+        layers, heads = keywords.layers, keywords.heads
+        span = max(signature.length, SHORTEST_SPAN)
 
         def count(model: int, further: int) -> int:
             hidden = layers * keywords.expansion * model + further  # of all layers together
