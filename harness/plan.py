@@ -242,8 +242,10 @@ def _published_facts(task: Task, model: Model) -> dict[str, object]:
     row = task.published()
     if row is None:
         return {}
-    result = {"published": row.results[model.name], "published_source": row.source} if model.name in row.results else {}
-    return {"task_parameters": row.parameters, **result}
+    if model.name not in row.results:
+        return {"task_parameters": row.parameters}
+    source = row.sources.get(model.name, row.source)
+    return {"task_parameters": row.parameters, "published": row.results[model.name], "published_source": source}
 
 
 def _parameters(task: Task, entry: TaskEntry, study: Study) -> int:

@@ -93,6 +93,8 @@ class PublishedRow:
     results: Mapping[str, float] = field(default_factory=dict)
     """Model name → published value of the task's metric."""
     note: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Model name → where its result stands, if elsewhere than `source`."""
 
 
 class Task(BaseModel, ABC):

@@ -491,7 +491,8 @@ def test_published_row_is_the_papers_at_the_count_of_its_tcn(
 ) -> None:
     row = task.published()
     assert row is not None
-    assert (row.parameters, row.results) == (parameters, results)
+    table_1 = {name: value for name, value in row.results.items() if name != "gated-tcn"}
+    assert (row.parameters, table_1) == (parameters, results)
     assert "Table 1" in row.source
     model = load_plugins().registry.model("tcn").value
     setting = model.published(task.row())

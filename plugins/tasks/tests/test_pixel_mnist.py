@@ -249,6 +249,24 @@ def test_permuted_sequence_is_the_sequence_in_the_permuted_order(split: Split, m
     assert not torch.equal(permuted.inputs, plain.inputs)
 
 
+def test_a_study_keeps_the_permutation_that_its_trials_see() -> None:
+    assert PermutedMnist().fixed(SEEDS) == {"permutation": tuple(permutation(SEEDS).tolist())}
+    assert SequentialMnist().fixed(SEEDS) == {}
+
+
+@pytest.mark.parametrize("task", [SequentialMnist(images=300), PermutedMnist(images=300)], ids=lambda task: task.name)
+def test_fewer_images_are_the_first_of_training_and_leave_the_other_splits(task: Task, made: Files) -> None:
+    whole = type(task)()
+    assert numbers(load(task, "train", made)).tolist() == numbers(load(whole, "train", made))[:300].tolist()
+    assert torch.equal(load(task, "train", made).targets, load(whole, "train", made).targets[:300])
+    for split in ("validation", "test"):
+        assert torch.equal(load(task, split, made).inputs, load(whole, split, made).inputs)
+    published = task.published()
+    assert task.training_sequences() == 300
+    assert published is not None
+    assert published.results == {}
+
+
 def test_permutation_is_one_of_the_study() -> None:
     order = permutation(Seeds.of(7, 0))
     assert sorted(order) == list(range(784))

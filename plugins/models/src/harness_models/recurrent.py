@@ -10,12 +10,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.keywords import check_widths, read, require
 from harness.model import Model, Published
 from harness.records import Record
 from harness.signature import Signature
 from harness_models import published
 from harness_models.dropout import Dropout
-from harness_models.keywords import check_widths, read, require
 
 LayerState = Tensor | tuple[Tensor, Tensor]
 """h, or (h, c): each (batch, hidden)."""

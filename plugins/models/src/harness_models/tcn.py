@@ -11,13 +11,13 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
+from harness.keywords import check_widths, read, require
 from harness.model import Model, Published
 from harness.records import Record
 from harness.signature import Signature
 from harness_models import published
 from harness_models.convolution import NORMAL_STD, Convolution, Init
 from harness_models.dropout import Dropout, Kind
-from harness_models.keywords import check_widths, read, require
 from harness_models.pyramid import LevelPlan, plan
 
 SMALLEST_KERNEL, LARGEST_KERNEL = 2, 8

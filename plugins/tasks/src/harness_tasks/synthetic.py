@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from harness import PublishedRow, Seeds, Split, Task, derive
-from harness_tasks.paper import table
+from harness_tasks.paper import published_row
 
 
 class Synthetic(Task):
@@ -51,8 +51,9 @@ class Synthetic(Task):
         if self.length not in self.parameters:
             return None
         as_published = self.sequences == type(self).model_fields["sequences"].default
-        return PublishedRow(
-            source=table(1 if self.length in self.results else 2, f"{self.title} T={self.length}"),
+        return published_row(
+            1 if self.length in self.results else 2,
+            f"{self.title} T={self.length}",
             parameters=self.parameters[self.length],
             results=self.results.get(self.length, {}) if as_published else {},
             note=f"parameters: count of the published TCN at Table 2's setting; Table 1 says {self.size}",

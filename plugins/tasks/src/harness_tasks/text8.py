@@ -16,7 +16,7 @@ from harness import DataError, DataFile, PublishedRow, Seeds, Split, Stream
 from harness.data import status
 from harness.parsed import Array, parsed_arrays
 from harness_tasks.language import CharacterLanguage, encoded
-from harness_tasks.paper import table
+from harness_tasks.paper import published_row
 
 ALPHABET = f" {ascii_lowercase}".encode()
 """All characters of the text, in the order of their bytes."""
@@ -84,8 +84,9 @@ class Text8(CharacterLanguage):
         return self.stream(text[0 if split == "train" else stop - held_out : stop])
 
     def published(self) -> PublishedRow:
-        return PublishedRow(
-            source=table(1, "text8"),
+        return published_row(
+            1,
+            "text8",
             parameters=4_129_667,
             results={"lstm": 1.50, "gru": 1.53, "rnn": 1.69, "tcn": 1.45} if self.fraction is None else {},
             note="parameters: count of the published TCN at Table 2's setting; Table 1 says 5M",

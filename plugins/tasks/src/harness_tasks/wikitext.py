@@ -17,7 +17,7 @@ from pydantic import Field
 from harness import DataError, DataFile, Dataset, PublishedRow, Seeds, Split, Stream
 from harness.parsed import Array, parsed_arrays
 from harness_tasks.language import Vocabulary, WordLanguage, stored_words
-from harness_tasks.paper import table
+from harness_tasks.paper import published_row
 
 SOURCE = "S. Merity, C. Xiong, J. Bradbury and R. Socher (2016), arXiv:1609.07843"
 PARSED = 1
@@ -157,8 +157,9 @@ class WikiText103(_WikiText):
         return {}
 
     def published(self) -> PublishedRow:
-        return PublishedRow(
-            source=table(1, "WikiText-103"),
+        return published_row(
+            1,
+            "WikiText-103",
             parameters=132_060_735,
             results={"lstm": 48.4, "tcn": 45.19},
             note="parameters: count of the published TCN at Table 2's setting with its last level as wide as the "

@@ -1,0 +1,85 @@
+"""minGRU of Feng et al. 2024, "Were RNNs All We Needed?" (arXiv:2410.01201)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.keywords import check_widths, read
+from harness.model import Model
+from harness.records import Record
+from harness.signature import Signature
+from harness_modern.recurrence import linear_recurrence
+from harness_modern.sizing import outside, sizes, spread
+from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
+
+WINDOW = 4096
+"""Steps computed at once at most."""
+
+
+class Keywords(Record):
+    """What `MinGru.build` takes beside the widths."""
+
+    layers: int = Field(ge=1)
+    expansion: int = Field(default=1, ge=1)
+    """Units of the recurrence for each channel of the model width."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Of what each layer adds to the stream."""
+
+
+class MinGruBlock(Block):
+    """x + W(h), where on the normalised input n
+
+        z[t] = σ(W_z n[t]),  h[t] = (1 - z[t]) · h[t - 1] + z[t] · W_h n[t]
+
+    (section 3.1).  Neither gate nor candidate sees h, so h is a linear recurrence and all steps are computed at once.
+    """
+
+    def __init__(self, model: int, units: int, *, dropout: float) -> None:
+        super().__init__()
+        self.norm = norm(model)
+        self.gate = nn.Linear(model, units)
+        self.candidate = nn.Linear(model, units)
+        self.output = nn.Linear(units, model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, state: Tensor | None, steps: int, keep: bool) -> tuple[Tensor, Tensor | None]:
+        normed = self.norm(x)
+        gate = self.gate(normed)
+        # 1 - σ(g) = σ(-g), without the rounding of the difference.
+        hidden = linear_recurrence(torch.sigmoid(-gate), torch.sigmoid(gate) * self.candidate(normed), state)
+        y = x[:, -steps:] + self.dropout(self.output(hidden[:, -steps:]))
+        return y, tail(hidden, 1).squeeze(1) if keep else None
+
+
+class MinGru(Model):
+    """Layers of normalisation, minGRU and a projection down, with a residual; the width counts units of the recurrence.
+
+    The form of section 3.1, with candidates of any sign.  The paper trains a variant with positive ones in log space,
+    where its scan divides; the one here does not (see `recurrence`).
+    """
+
+    name: ClassVar[str] = "mingru"
+
+    def space(self, signature: Signature) -> dict[str, BaseDistribution]:  # the same for every task
+        return {"layers": IntDistribution(1, MOST_LAYERS), "expansion": CategoricalDistribution((1, 2))}
+
+    def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
+        """Takes `layers`, `expansion` and `dropout`."""
+        keywords = read(Keywords, self.name, params)
+        check_widths(widths, 1, self.name)
+        layers, expansion = keywords.layers, keywords.expansion
+
+        def count(model: int, further: int) -> int:
+            units = layers * expansion * model + further  # of all layers together
+            return units * (3 * model + 2) + model * (2 * layers + 1 + outside(signature))
+
+        model, further = sizes(widths[0], signature, count)
+        blocks = [
+            MinGruBlock(model, expansion * model + more, dropout=keywords.dropout) for more in spread(further, layers)
+        ]
+        return Stack(signature.in_features, model, blocks, window=WINDOW)

@@ -1,0 +1,157 @@
+"""A causal transformer with rotary positions: pre-normalised, without biases."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.keywords import check_widths, read
+from harness.model import Model
+from harness.records import Record
+from harness.signature import Signature
+from harness_modern.sizing import outside, sizes, spread
+from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
+
+ROTARY_BASE = 10_000.0
+"""Su et al. 2021, section 3.2.2: pair i of d numbers turns by base**(-2i / d) a step."""
+
+SHORTEST_SPAN = 2
+"""Attention to one step would leave queries and keys without an effect."""
+
+Cache = tuple[Tensor, Tensor]
+"""Keys, not yet rotated, and values of the latest steps: (batch, at most span - 1, heads · head size) each."""
+
+
+class Keywords(Record):
+    """What `Transformer.build` takes beside the widths."""
+
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    expansion: int = Field(default=4, ge=1)
+    """Hidden units of the feed-forward net for each channel of the model width; 4 in Vaswani et al. 2017."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Of what each sub-layer adds to the stream (Vaswani et al. 2017, section 5.4)."""
+
+
+class TransformerBlock(Block):
+    """x + attention(norm(x)), then x + feed-forward(norm(x)) (Xiong et al. 2020, Figure 1b).
+
+    Each step attends to the `span` latest steps, its own included.
+    """
+
+    def __init__(self, model: int, hidden: int, *, heads: int, span: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.span = span
+        width = attention_width(model, heads)
+        self.attention_norm = norm(model)
+        self.query = nn.Linear(model, width, bias=False)
+        self.key_value = nn.Linear(model, 2 * width, bias=False)
+        self.output = nn.Linear(width, model, bias=False)
+        self.feed_norm = norm(model)
+        self.widen = nn.Linear(model, hidden, bias=False)
+        self.narrow = nn.Linear(hidden, model, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, state: Cache | None, steps: int, keep: bool) -> tuple[Tensor, Cache | None]:
+        normed = self.attention_norm(x)
+        keys, values = self.key_value(normed).chunk(2, dim=-1)
+        if state is not None:
+            keys, values = torch.cat((state[0], keys), dim=1), torch.cat((state[1], values), dim=1)
+        attended = self._attend(self.query(normed[:, -steps:]), keys, values)
+        x = x[:, -steps:] + self.dropout(self.output(attended))
+        x = x + self.dropout(self.narrow(F.gelu(self.widen(self.feed_norm(x)))))
+        return x, (tail(keys, self.span - 1), tail(values, self.span - 1)) if keep else None
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The queries are those of the last steps of the keys.  (batch, steps, width) three times → that of queries.
+
+        Positions count from the first key.  Only their differences matter, so none is carried in the state, and no
+        angle grows with the length of a stream.
+        """
+        steps, time = queries.shape[1], keys.shape[1]
+        q = rotated(self._split(queries), first=time - steps)
+        k, v = rotated(self._split(keys), first=0), self._split(values)
+        whole = steps == time <= self.span
+        mask = None if whole else _band(steps, time, self.span, queries.device)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole)
+        return attended.transpose(1, 2).flatten(2)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(batch, time, heads · head size) → (batch, heads, time, head size)."""
+        return torch.unflatten(x, 2, (self.heads, -1)).transpose(1, 2)
+
+
+def attention_width(model: int, heads: int) -> int:
+    """heads · head size, nearest to the model width with an even head size: rotation takes numbers in pairs."""
+    return heads * 2 * max(round(model / (2 * heads)), 1)
+
+
+def rotated(x: Tensor, first: int) -> Tensor:
+    """Rotary position embedding (Su et al. 2021, equation 15) of (batch, heads, time, head size), head size even, at
+    positions first, first + 1, …  Number i is paired with number i + head size / 2, as in GPT-NeoX; the paper pairs
+    neighbours, which is the same up to the order of the weights' rows."""
+    half = x.shape[-1] // 2
+    place = torch.arange(first, first + x.shape[2], device=x.device, dtype=x.dtype)
+    speed = ROTARY_BASE ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
+    angle = torch.outer(place, speed)  # (time, head size / 2)
+    cos, sin = angle.cos(), angle.sin()
+    one, other = x.chunk(2, dim=-1)
+    return torch.cat((one * cos - other * sin, one * sin + other * cos), dim=-1)
+
+
+def _band(steps: int, time: int, span: int, device: torch.device) -> Tensor:
+    """(steps, time): whether each of the last `steps` of `time` positions attends to each position."""
+    place = torch.arange(time, device=device)
+    distance = place[time - steps :, None] - place
+    return (distance >= 0) & (distance < span)
+
+
+class Transformer(Model):
+    """Layers of attention and feed-forward.
+
+    Vaswani et al. 2017 (arXiv:1706.03762), the decoder without a memory, with the changes that later language models
+    agree on (as Touvron et al. 2023, arXiv:2302.13971, section 2.2): normalisation before each sub-layer, of the root
+    mean square, no biases, rotary positions.  The feed-forward net is the original one, with GELU.
+
+    Attention spans `signature.length` steps: all of a whole sequence, and in a stream as many as one training window,
+    so that what `scan` carries is bounded (a sliding window, Beltagy et al. 2020, arXiv:2004.05150, section 3.1).
+
+    The width counts hidden units of the feed-forward nets (see `sizing`).  The head size is free of the model width, so
+    that the latter need be no multiple of anything.
+    """
+
+    name: ClassVar[str] = "transformer"
+
+    def space(self, signature: Signature) -> dict[str, BaseDistribution]:  # the same for every task
+        return {
+            "layers": IntDistribution(1, MOST_LAYERS),
+            "heads": CategoricalDistribution((1, 2, 4, 8)),
+            "expansion": CategoricalDistribution((2, 4)),
+        }
+
+    def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
+        """Takes `layers`, `heads`, `expansion` and `dropout`."""
+        keywords = read(Keywords, self.name, params)
+        check_widths(widths, 1, self.name)
+        layers, heads = keywords.layers, keywords.heads
+        span = max(signature.length, SHORTEST_SPAN)
+
+        def count(model: int, further: int) -> int:
+            hidden = layers * keywords.expansion * model + further  # of all layers together
+            attention = layers * attention_width(model, heads)
+            return model * (4 * attention + 2 * hidden + 2 * layers + 1 + outside(signature))
+
+        model, further = sizes(widths[0], signature, count)
+        blocks = [
+            TransformerBlock(model, keywords.expansion * model + more, heads=heads, span=span, dropout=keywords.dropout)
+            for more in spread(further, layers)
+        ]
+        stack = Stack(signature.in_features, model, blocks, window=span)
+        stack.receptive_field = 1 + keywords.layers * (span - 1)
+        return stack
