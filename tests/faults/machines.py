@@ -18,7 +18,7 @@ import pytest
 BRIDGE = "seqharness0"
 NETWORK = "10.97.31"
 PORT = 6397
-RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--include-dashboard=false"]
+RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
 UNSHARE = ["unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
 MEMORY = "--object-store-memory=100000000"
 
@@ -83,7 +83,11 @@ class Machine:
         return int(below[0])
 
     def start_ray(self, head: Machine, log: Path) -> None:
-        where = ["--head", f"--port={PORT}"] if head is self else [f"--address={head.address}:{PORT}"]
+        where = (
+            ["--head", f"--port={PORT}", "--include-dashboard=false"]
+            if head is self
+            else [f"--address={head.address}:{PORT}"]
+        )
         own = [f"--node-ip-address={self.address}", f"--node-name={self.name}", MEMORY]
         with log.open("w") as file:
             subprocess.Popen(
