@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,9 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
         assert len({entry.result.node for entry in entries if entry.result}) == 2
         for machine in (head, other):
             do(machine, stop)
-            ps = [*machine.enter(), "ps", "-e", "-o", "comm="]
-            wait_until(
-                lambda ps=ps: "raylet" not in subprocess.run(ps, capture_output=True, text=True, check=True).stdout
-            )  # type: ignore[misc]
+            wait_until(partial(has_no_ray, machine))
+
+
+def has_no_ray(machine: Machine) -> bool:
+    ps = subprocess.run([*machine.enter(), "ps", "-e", "-o", "comm="], capture_output=True, text=True, check=True)
+    return "raylet" not in ps.stdout
