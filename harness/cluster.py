@@ -47,7 +47,7 @@ from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.interrupt import interruptible
 from harness.placement import Node, all_slots, fits_beside
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
-from harness.trace import Recorder, last_words, trace_path
+from harness.trace import Recorder, death_of, trace_path
 from harness.trial import ActiveTrial, Desk, Worker
 
 SLICE_SECONDS = 5.0
@@ -233,17 +233,11 @@ class _Bridge:
         except BaseException as error:  # noqa: BLE001  # kept and raised after `fit`
             self.error = self.error or error
 
-    def death(self, dealt: _Dealt, text: str) -> tuple[Death, str]:
-        """How a trial's worker died, and why in a line.  text: what Ray says of it."""
-        if "OutOfMemoryError" in text:
-            return "memory", _why(text)
-        if "node has died" in text or dealt.node in {node["NodeID"] for node in _gone()}:
-            return "node", _why(text)
-        if "RayTaskError" in text:  # raised in the worker outside the trial
-            return "crash", _why(text)
+    def death(self, dealt: _Dealt, told: str) -> tuple[Death, str]:
+        """How a trial's worker died, and why in a line.  told: what Ray says of it."""
         path = trace_path(folder_of(self.folder, dealt.trial.key), dealt.attempt)
-        death, words = last_words(path, dealt.trial.resources.hang_seconds)
-        return death, words or _why(text)
+        gone = dealt.node in {node["NodeID"] for node in _gone()}
+        return death_of(told, path, hang_seconds=dealt.trial.resources.hang_seconds, machine_gone=gone)
 
     def fits(self, wanted: Resources) -> bool:
         running = [dealt.trial.resources for dealt in self.running.values()]
@@ -443,9 +437,3 @@ def _answer(path: str, plugins: str) -> tuple[str, str]:
     except PluginError as error:
         return read, str(error)
     return read, ""
-
-
-def _why(text: str) -> str:
-    """The telling line of Ray's long error text."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "Error" in line or "died" in line), lines[-1])[:500]
