@@ -116,7 +116,7 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
             text = command.replace("HEAD", head.address).replace("/shared", str(tmp_path))
             script = f"export RAY_AUTH_MODE=token; {text}"
             return subprocess.run(
-                [*machine.enter(), "bash", "-c", script],
+                [*machine.enter(ROOT), "bash", "-c", script],
                 env=environment,
                 cwd=ROOT,
                 capture_output=True,

@@ -72,9 +72,9 @@ class Machine:
         assert self._init.stdout is not None
         assert self._init.stdout.readline() == b"up\n"
 
-    def enter(self) -> list[str]:
-        """What, before a command, runs it on this machine."""
-        return ["nsenter", f"--target={self._first()}", "--uts", "--pid", "--mount", "--net"]
+    def enter(self, folder: Path = Path("/")) -> list[str]:
+        """What, before a command, runs it on this machine, in a folder."""
+        return ["nsenter", f"--target={self._first()}", "--uts", "--pid", "--mount", "--net", f"--wdns={folder}"]
 
     def _first(self) -> int:
         """Its process of number 1, as seen from here: the child of `unshare`."""
