@@ -31,6 +31,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         """OSError where the file cannot be made."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._file: IO[str] = path.open("w")
         faulthandler.enable(self._file)
 

@@ -143,3 +143,9 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
 def has_no_ray(machine: Machine) -> bool:
     ps = subprocess.run([*machine.enter(), "ps", "-e", "-o", "comm="], capture_output=True, text=True, check=True)
     return "raylet" not in ps.stdout
+
+
+def test_the_options_of_the_gpu_page_are_those_of_a_study() -> None:
+    (text,) = blocks("docs/gpu.md", "toml")
+    study = parse_study({"name": "x", "models": ["m"], "tasks": [{"name": "t"}], **tomllib.loads(text)}, "docs/gpu.md")
+    assert (study.resources.stack, study.resources.graphs, study.training.precision) == (4, True, "bfloat16")
