@@ -70,6 +70,7 @@ class TrainingRun:
         self._validation = resident(validation, device)
         self._device = device
         self._optimizer = make_optimizer(network, optimisation)
+        self._scheduled = -1  # points there were when the learning rate was last set
         self._carried: Any = None  # the state after the last update, of a stream that carries one: a tree of tensors
         self._loss = torch.zeros(2, dtype=torch.float64, device=device)  # (sum, count) since the last point
         self._norm = torch.zeros((), device=device)
@@ -108,8 +109,9 @@ class TrainingRun:
 
     def _step(self) -> None:
         batch = self._batches.at(self.update)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+        if self._schedule_moves():
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
         output, self._carried = training_outputs(
             self.network, self._readout, batch, self._carried, self._training.precision
@@ -129,6 +131,12 @@ class TrainingRun:
             return float(self._norm)
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         return float(nn.utils.get_total_norm(gradients))
+
+    def _schedule_moves(self) -> bool:
+        """Whether the learning rate may differ from that of the update before: cosine's always, else after a point."""
+        moved = self._optimisation.schedule.kind == "cosine" or self._scheduled != len(self.points)
+        self._scheduled = len(self.points)
+        return moved
 
     def _learning_rate(self) -> float:
         factor = schedule_factor(
@@ -211,7 +219,7 @@ class TrainingRun:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.update, self.seconds = state["update"], state["seconds"]
+        self.update, self.seconds, self._scheduled = state["update"], state["seconds"], -1
         self.network.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._random = state["random"]
