@@ -2,7 +2,7 @@
 
     python benchmarks/curves.py fast --save benchmarks/results [--length 600] [--updates 15630]
     python benchmarks/curves.py plain --save benchmarks/results [--updates 1500]
-    python benchmarks/curves.py show benchmarks/results
+    python benchmarks/curves.py show --save benchmarks/results
 
 Both begin with the same weights and read the same batches in the same order.  `fast` is the harness's own training
 loop with the published setting; `plain` is the released code's structure (reference.py) on its batches.  Each appends
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reference import ReferenceStep, squared_error, tcn_like
 
 from harness.batches import training_batches
 from harness.dataset import Dataset
@@ -31,6 +30,7 @@ from harness.training import TrainingRun, evaluate
 from harness.trial import seed_everything
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding
+from reference import ReferenceStep, squared_error, tcn_like
 
 WIDTHS, KERNEL_SIZE = (24,) * 8, 8
 OPTIMISATION = Optimisation(optimizer="adam", learning_rate=2e-3)

@@ -20,6 +20,7 @@ LEAST_SECONDS = 0.1
 LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 
 Clock = Callable[[], float]
+Json = dict[str, Any]  # a stored row, as `Row` with its environment
 
 
 @dataclass(frozen=True)
@@ -142,31 +143,54 @@ def _commit() -> str:
     return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
 
 
-def publish(title: str, rows: Sequence[Row], facts: Mapping[str, str], *, as_json: bool, folder: Path | None) -> None:
-    """Print the rows as Markdown or JSON; where a folder is given, leave both forms there."""
-    document: dict[str, Any] = {"title": title, "environment": dict(facts), "rows": [asdict(row) for row in rows]}
-    texts = {"json": json.dumps(document, indent=1) + "\n", "md": _markdown(title, rows, facts)}
-    sys.stdout.write(texts["json" if as_json else "md"])
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending, text in texts.items():
-            (folder / f"{title}.{ending}").write_text(text)
+class Table:
+    """Rows of one command, each with the environment it was measured in.
+
+    In a folder it holds what was measured before too: a row takes the place of an older one of its work.
+    """
+
+    def __init__(self, title: str, facts: Mapping[str, str], folder: Path | None) -> None:
+        self._title = title
+        self._facts = dict(facts)
+        self._folder = folder
+        self._fresh: list[Json] = []
+
+    def add(self, row: Row) -> None:
+        print(f"{row.work}: {row.value}", file=sys.stderr, flush=True)
+        self._fresh.append({**asdict(row), "environment": self._facts})
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            rows = self._merged(self._folder / f"{self._title}.json")
+            (self._folder / f"{self._title}.json").write_text(json.dumps(rows, indent=1) + "\n")
+            (self._folder / f"{self._title}.md").write_text(markdown(rows))
+
+    def show(self, *, as_json: bool) -> None:
+        sys.stdout.write(json.dumps(self._fresh, indent=1) + "\n" if as_json else markdown(self._fresh))
+
+    def _merged(self, path: Path) -> list[Json]:
+        before: list[Json] = json.loads(path.read_text()) if path.exists() else []
+        rows = {row["work"]: row for row in [*before, *self._fresh]}
+        return list(rows.values())
 
 
-def _markdown(title: str, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
-    lines = [
-        f"# {title}",
+def markdown(rows: Sequence[Json]) -> str:
+    """A line for each environment, then a table whose rows name theirs by a number."""
+    environments = list(dict.fromkeys(_line(row["environment"]) for row in rows))
+    lines = [f"{number}. {text}" for number, text in enumerate(environments, start=1)]
+    lines += [
         "",
-        "; ".join(f"{name}: {value}" for name, value in facts.items()),
-        "",
-        "| work | median [quartiles] | must (aim) | holds | seconds | rounds | without, as a factor | note |",
-        "| :-- | --: | --: | :-- | :-- | --: | :-- | :-- |",
+        "| work | median [quartiles] | must (aim) | holds | seconds | rounds | without, as a factor | note | in |",
+        "| :-- | --: | --: | :-- | :-- | --: | :-- | :-- | --: |",
     ]
     for row in rows:
-        seconds = ", ".join(f"{side} {spent:.4g}" for side, spent in row.seconds.items())
-        parts = ", ".join(f"{part} {factor:.2f}" for part, factor in row.parts.items())
-        holds = "yes" if row.holds else "**no**"
-        lines.append(
-            f"| {row.work} | {row.value} | {row.bound} | {holds} | {seconds} | {row.rounds} | {parts} | {row.note} |"
-        )
+        seconds = ", ".join(f"{side} {spent:.4g}" for side, spent in row["seconds"].items())
+        parts = ", ".join(f"{part} {factor:.2f}" for part, factor in row["parts"].items())
+        cells = [row["work"], str(Spread(**row["value"])), row["bound"], "yes" if row["holds"] else "**no**"]
+        cells += [seconds, str(row["rounds"]), parts, row["note"]]
+        cells.append(str(environments.index(_line(row["environment"])) + 1))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _line(environment: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {value}" for name, value in environment.items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +58,7 @@ class Block(nn.Module):
 def _normalised(convolution: nn.Conv1d) -> nn.Conv1d:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # deprecated, and what the released code calls
-        return cast(nn.Conv1d, nn.utils.weight_norm(convolution))
+        return nn.utils.weight_norm(convolution)
 
 
 class ReferenceTcn(nn.Module):
@@ -83,7 +83,7 @@ class ReferenceNetwork(nn.Module):
 
     def __init__(self, like: Network, backbone: nn.Module, *, last: bool) -> None:
         super().__init__()
-        self.encoder = nn.Embedding.from_pretrained(like.decoder.weight.data) if _embeds(like) else nn.Identity()
+        self.encoder = nn.Embedding(*like.decoder.weight.shape) if _embeds(like) else nn.Identity()
         self.backbone = backbone
         self.decoder = nn.Linear(like.decoder.in_features, like.decoder.out_features)
         self.decoder.load_state_dict(like.decoder.state_dict())
@@ -126,8 +126,11 @@ def _copy_block(block: Block, like: ResidualBlock) -> None:
 
 def default_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
     """As the released scripts make it: by name, with the learning rate alone."""
-    kinds = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
-    return kinds[optimisation.optimizer](network.parameters(), lr=optimisation.learning_rate)
+    kinds: dict[str, type[Any]] = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
+    optimizer: torch.optim.Optimizer = kinds[optimisation.optimizer](
+        network.parameters(), lr=optimisation.learning_rate
+    )
+    return optimizer
 
 
 class ReferenceStep:

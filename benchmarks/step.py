@@ -12,15 +12,18 @@ problem, so the throughput that it gains stands in rows of its own, without a bo
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
+
 import works
-from measure import Rounds, Row, at_least, environment, publish, take_turns
+from harness.training import make_optimizer
+from harness_models.recurrent import RecurrentBackbone
+from measure import Rounds, Row, Table, at_least, environment, take_turns
 from reference import (
     Loss,
     ReferenceNetwork,
@@ -32,15 +35,11 @@ from reference import (
     squared_error,
     tcn_like,
 )
-from torch import Tensor, nn
 from works import HarnessStep, Work, over, ways
-
-from harness.training import make_optimizer
-from harness_models.recurrent import RecurrentBackbone
 
 SECONDS = 20.0
 NOTTINGHAM_EVERY = 11
-"""63 of 694 pieces are an epoch here."""
+"""One batch in so many of an epoch is timed."""
 
 
 def against_reference(make: Callable[[], Work], loss: Loss, must: float, aim: float, *, seconds: float) -> Row:
@@ -108,7 +107,8 @@ class BareStack(nn.Module):
 
 def throughput(name: Any, every: int, *, seconds: float) -> Row:
     """An epoch of the reference one piece at a time beside ours at batch 16: another optimisation problem."""
-    single, batched = works.music(name, 1, every), works.music(name, 16, every)
+    batched = works.music(name, 16, every)
+    single = works.one_by_one(batched)
     reference = ReferenceStep(tcn_like(single.network(), single.dropout, last=False), music_trace, single.optimisation)
     ours = HarnessStep(batched.network(), batched.task, batched.optimisation)
     rounds = take_turns(
@@ -197,13 +197,14 @@ def main() -> int:
     if unknown:
         parser.error(f"no work {', '.join(unknown)}; there are {', '.join(known)}")
     torch.set_num_threads(1)
-    rows: list[Row] = []
+    table = Table("step", environment("torch", "numpy"), arguments.save)
+    holds = True
     for name in arguments.works or known:
-        rows.append(known[name](seconds=arguments.seconds))
-        print(f"{name}: {rows[-1].value}", file=sys.stderr, flush=True)
-    facts = environment("torch", "numpy") | {"clock": "CPU seconds of one thread"}
-    publish("step", rows, facts, as_json=arguments.json, folder=arguments.save)
-    return int(not all(row.holds for row in rows))
+        row = known[name](seconds=arguments.seconds)
+        table.add(row)
+        holds &= row.holds
+    table.show(as_json=arguments.json)
+    return int(not holds)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
-from reference import default_optimizer
 from torch import Tensor, nn
 
 from harness.batches import TrainingBatches
 from harness.budget import solve
 from harness.data import locate
-from harness.dataset import Arrays, Batch, Ragged
+from harness.dataset import Arrays, Batch
 from harness.model import Model, Published
 from harness.network import Network, build_network
 from harness.records import Optimisation
@@ -31,6 +30,7 @@ from harness_tasks.copy_memory import CopyMemory
 from harness_tasks.music import JsbChorales, Nottingham
 from harness_tasks.penn_treebank import PtbChar, PtbWord
 from harness_tasks.pixel_mnist import SequentialMnist
+from reference import default_optimizer
 
 CPU = torch.device("cpu")
 SEEDS = Seeds.of(0, 0)
@@ -199,22 +199,25 @@ def copy_memory() -> Work:
 
 
 def music(name: Literal["jsb", "nottingham"], batch_size: int, every: int = 1) -> Work:
-    """An epoch over every so many-th piece of the training split."""
+    """Every so many-th batch of an epoch."""
     task = JsbChorales() if name == "jsb" else Nottingham()
     data = task.load("train", SEEDS, {file.name: locate(file) for file in task.files()})
-    batches = TrainingBatches(_thinned(data, every), batch_size=batch_size, order_seed=SEEDS.order, device=CPU)
-    label = f"{name}-{batch_size}"
-    return Work(label, task, [batches.at(update) for update in range(batches.per_epoch)], _setting(task))
+    batches = TrainingBatches(data, batch_size=batch_size, order_seed=SEEDS.order, device=CPU)
+    chosen = [batches.at(update) for update in range(0, batches.per_epoch, every)]
+    return Work(f"{name}-{batch_size}", task, chosen, _setting(task))
 
 
-def _thinned(data: Ragged, every: int) -> Ragged:
-    chosen = range(0, len(data), every)
-    spans = [slice(int(data.starts[i]), int(data.starts[i] + data.lengths[i])) for i in chosen]
-    return Ragged(
-        torch.cat([data.inputs[span] for span in spans]),
-        torch.cat([data.targets[span] for span in spans]),
-        data.lengths[::every],
-    )
+def one_by_one(work: Work) -> Work:
+    """The same pieces in batches of one."""
+    return replace(work, batches=[piece for batch in work.batches for piece in _pieces(batch)])
+
+
+def _pieces(batch: Batch) -> list[Batch]:
+    whole = batch.targets.shape[1]
+    lengths = [whole] * len(batch.targets) if batch.lengths is None else batch.lengths.tolist()
+    return [
+        Batch(batch.inputs[i : i + 1, :length], batch.targets[i : i + 1, :length]) for i, length in enumerate(lengths)
+    ]
 
 
 def word() -> Work:
