@@ -41,7 +41,7 @@ EXPECTED = {"toy-ragged": {"check_splits_disjoint": "three flips of two coins: c
     ToyEma(),
     ToyStack(),
     Flips(),
-    ToySum(),
+    ToySum(sequences=1000),
     ToyRagged(),
     expected_failed_checks=EXPECTED,
 )
