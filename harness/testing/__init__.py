@@ -42,20 +42,22 @@ from harness.testing.cases import SIGNATURES, Case, ModelSubject, each_case
 from harness.testing.checks import CheckError, CheckResult, NotApplicableError
 from harness.testing.floors import check_floor
 from harness.testing.marks import BoundCheck, parametrize_checks
+from harness.testing.splits import (
+    check_data_in_another_process,
+    check_global_random_state,
+    check_seed_axes,
+    check_splits_disjoint,
+    check_test_split_unopened,
+)
 from harness.testing.suites import MODEL_CHECKS, TASK_CHECKS, check_model, check_task
 from harness.testing.tasks import (
     TaskSubject,
     check_batch_size,
-    check_data_in_another_process,
     check_epoch,
-    check_global_random_state,
     check_loss,
     check_metric_direction,
     check_padding,
-    check_seed_axes,
     check_signature,
-    check_splits_disjoint,
-    check_test_split_unopened,
 )
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from harness.model import Model
 from harness.task import Task
-from harness.testing import backbones, builds, floors, tasks
+from harness.testing import backbones, builds, floors, splits, tasks
 from harness.testing.cases import ModelCheck, ModelSubject, subject_of
 from harness.testing.checks import CheckResult, run_checks
 from harness.testing.tasks import TaskCheck, TaskSubject, task_subject_of
@@ -44,11 +44,11 @@ TASK_CHECKS: tuple[TaskCheck, ...] = (
     tasks.check_batch_size,
     tasks.check_metric_direction,
     floors.check_floor,
-    tasks.check_splits_disjoint,
-    tasks.check_seed_axes,
-    tasks.check_global_random_state,
-    tasks.check_data_in_another_process,
-    tasks.check_test_split_unopened,
+    splits.check_splits_disjoint,
+    splits.check_seed_axes,
+    splits.check_global_random_state,
+    splits.check_data_in_another_process,
+    splits.check_test_split_unopened,
 )
 
 
