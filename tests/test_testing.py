@@ -71,13 +71,15 @@ def test_every_check_is_public_and_says_what_holds() -> None:
         assert (check.__doc__ or "").split("\n")[0].endswith((".", ":"))
 
 
-def test_all_is_sorted_and_resolves() -> None:
-    assert kit.__all__ == sorted(kit.__all__)
+def test_all_has_no_repetition_and_resolves() -> None:
+    assert len(kit.__all__) == len(set(kit.__all__))
     assert all(hasattr(kit, name) for name in kit.__all__)
 
 
 def test_check_raises_with_the_configuration_it_failed_at() -> None:
-    with pytest.raises(CheckError, match=r"depends on later input \[Real\(size=1\) to Real\(size=1\), widths"):
+    with pytest.raises(
+        CheckError, match=r"depends on later input: off by .* \[Real\(size=1\) to Real\(size=1\), widths"
+    ):
         check_causality(planted(LooksAhead))
 
 
