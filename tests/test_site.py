@@ -25,7 +25,7 @@ DOCS = ROOT / "docs"
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the core's wheel is tested without the documents")
 
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
-RUN_BY_TEST_DOCS = {"cluster.md", "read-the-results.md", "write-a-model.md"}
+RUN_BY_TEST_DOCS = {"cluster.md", "gpu.md", "read-the-results.md", "write-a-model.md"}
 """Pages whose blocks need an installation, a cluster or a study that has run."""
 SHOWN = {"", "text"}
 """Languages of what is no code: trees of folders, output."""
