@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.dataset import Arrays, Batch, Dataset, Ragged, Split, Stream
     from harness.errors import DataError, HarnessError, SpaceError
     from harness.hookspecs import hookimpl
-    from harness.model import Model, Published, Scan, Suffix
+    from harness.model import Model, Published, Scan, Stack, Suffix
     from harness.records import Optimisation, Schedule
     from harness.seeds import Seeds, derive
     from harness.signature import Bits, Classes, Real, Signature, Tokens
@@ -23,7 +23,7 @@ _HOMES = {
     "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split", "Stream"),
     "errors": ("DataError", "HarnessError", "SpaceError"),
     "hookspecs": ("hookimpl",),
-    "model": ("Model", "Published", "Scan", "Suffix"),
+    "model": ("Model", "Published", "Scan", "Stack", "Suffix"),
     "records": ("Optimisation", "Schedule"),
     "seeds": ("Seeds", "derive"),
     "signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
@@ -63,6 +63,7 @@ __all__ = [
     "Signature",
     "SpaceError",
     "Split",
+    "Stack",
     "Stream",
     "Suffix",
     "Task",

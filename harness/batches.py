@@ -182,10 +182,21 @@ class _Frames:
         self._last = data.last
         self._targets = data.targets.to(device) if data.last else _with_zero_frame(data.targets, device)
         self._lengths = data.lengths.to(device)
+        self._host_starts = data.starts.numpy()
         self._starts = data.starts.to(device)
         self._zero_frame = len(data.inputs)
 
     def take(self, members: Members, index: Tensor) -> Batch:
+        return self._one(int(members[0])) if len(members) == 1 else self._several(members, index)
+
+    def _one(self, member: int) -> Batch:
+        """Views of one sequence: nothing to pad, nothing copied."""
+        first = int(self._host_starts[member])
+        frames = slice(first, first + int(self._host_lengths[member]))
+        targets = self._targets[member, None] if self._last else self._targets[None, frames]
+        return Batch(self._inputs[None, frames], targets, last=self._last)
+
+    def _several(self, members: Members, index: Tensor) -> Batch:
         lengths = self._host_lengths[members]  # on the host: reading `longest` from a device would wait for it
         longest = int(lengths.max())
         steps = torch.arange(longest, device=index.device)

@@ -44,11 +44,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.checkpoint import folder_of
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
+from harness.group import ActiveGroup
 from harness.interrupt import interruptible
 from harness.placement import Node, all_slots, fits_beside
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
-from harness.trace import Recorder, last_words, trace_path
-from harness.trial import ActiveTrial, Desk, Worker
+from harness.trace import Recorder, death_of, trace_path
+from harness.trial import Desk, Progress, Worker
 
 SLICE_SECONDS = 5.0
 NODES_SECONDS = 1.0
@@ -122,57 +123,78 @@ class RayWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._worker: Worker | None = None
-        self._active: ActiveTrial | None = None
+        self._active: ActiveGroup | None = None
         self._recorder: Recorder | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._config = new_config
         self._active = None
-        if self._recorder is not None:
-            self._recorder.close()
-        self._recorder = None
+        self._left: list[tuple[Trial, int]] = []
+        self._stop_recording()
         return True
 
     def step(self) -> dict[str, Any]:
-        """One slice: JSON of new points, and of the result where the trial has ended."""
-        trial = Trial.model_validate_json(self._config["trial"])
+        """One slice: JSON of what it brought to each trial that is trained here."""
+        self._left = self._left or [
+            (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["dealt"])
+        ]
         try:
-            with self._recording(trial).watch(trial.resources.hang_seconds):
-                active = self._active or self._begin(trial)
-                progress = active.advance(self._config["slice_seconds"])
+            with self._recording().watch(self._left[0][0].resources.hang_seconds):
+                active = self._active or self._begin()
+                told = active.advance(self._config["slice_seconds"])
         except (PluginError, CheckpointError, ClusterError, DataError) as error:
             return {"fatal": str(error), "done": True}
-        if progress.result is not None:
+        ended = {trial.key for trial, progress in told if progress.result is not None}
+        self._left = [(trial, attempt) for trial, attempt in self._left if trial.key not in ended]
+        if not self._left:
             self._active = None
         return {
-            "points": json.dumps([point.model_dump(mode="json") for point in progress.points]),
-            # Not pydantic's own JSON, which writes a number that is not finite as null.
-            "result": json.dumps(self._with_place(progress.result).model_dump(mode="json")) if progress.result else "",
-            "notes": json.dumps(progress.notes),
+            "told": json.dumps([self._told(*each) for each in told]),
             "node": ray.get_runtime_context().get_node_id(),
-            "done": progress.result is not None,
+            "done": not self._left,
         }
 
-    def _recording(self, trial: Trial) -> Recorder:
-        """Made before anything of the trial runs, so that a worker that dies without it died of something else."""
-        if self._recorder is None:
-            folder = folder_of(Path(self._config["folder"]), trial.key)
+    def _recording(self) -> Recorder:
+        """Of the first trial that has not ended, for all; its end takes the file away, and the next one's follows.
+
+        Made before anything of the trial runs, so that a worker that dies without it died of something else.
+        """
+        trial, attempt = self._left[0]
+        folder = folder_of(Path(self._config["folder"]), trial.key)
+        if self._recorder is None or self._recorder.path != trace_path(folder, attempt):
+            self._stop_recording()
             try:
-                self._recorder = Recorder(trace_path(folder, self._config["attempt"]))
+                self._recorder = Recorder(trace_path(folder, attempt))
             except OSError as error:
                 raise CheckpointError(
                     f"{folder}: cannot be written ({error.strerror}); make space and run again"
                 ) from error
         return self._recorder
 
-    def _begin(self, trial: Trial) -> ActiveTrial:
+    def _stop_recording(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = None
+
+    def _begin(self) -> ActiveGroup:
         if self._worker is None:
             worker = Worker(Path(self._config["folder"]))
             worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(self._config["plugins"])))
             self._worker = worker
-        self._active = self._worker.start(trial, self._config["attempt"])
+        worker = self._worker
+        self._active = ActiveGroup([worker.start(trial, attempt) for trial, attempt in self._left])
         return self._active
+
+    def _told(self, trial: Trial, progress: Progress) -> dict[str, Any]:
+        """New points, notes, and the result where the trial has ended, as JSON has them."""
+        return {
+            "trial": trial.key,
+            "points": [point.model_dump(mode="json") for point in progress.points],
+            # Not pydantic's own JSON, which writes a number that is not finite as null.
+            "result": self._with_place(progress.result).model_dump(mode="json") if progress.result else None,
+            "notes": progress.notes,
+        }
 
     def _with_place(self, result: TrialResult) -> TrialResult:
         context = ray.get_runtime_context()
@@ -194,12 +216,12 @@ class RayWorker(tune.Trainable):
 
 @dataclass
 class _Dealt:
-    """A trial that Tune has."""
+    """The trials in one of Tune's places: one, or those of a stack."""
 
-    trial: Trial
-    attempt: int
+    left: list[tuple[Trial, int]]
+    """Those that have not ended, with their attempts."""
     node: str = ""
-    """Ray's id of the node that trains it, once that has told."""
+    """Ray's id of the node that trains them, once that has told."""
 
 
 class _Bridge:
@@ -233,20 +255,15 @@ class _Bridge:
         except BaseException as error:  # noqa: BLE001  # kept and raised after `fit`
             self.error = self.error or error
 
-    def death(self, dealt: _Dealt, text: str) -> tuple[Death, str]:
-        """How a trial's worker died, and why in a line.  text: what Ray says of it."""
-        if "OutOfMemoryError" in text:
-            return "memory", _why(text)
-        if "node has died" in text or dealt.node in {node["NodeID"] for node in _gone()}:
-            return "node", _why(text)
-        if "RayTaskError" in text:  # raised in the worker outside the trial
-            return "crash", _why(text)
-        path = trace_path(folder_of(self.folder, dealt.trial.key), dealt.attempt)
-        death, words = last_words(path, dealt.trial.resources.hang_seconds)
-        return death, words or _why(text)
+    def death(self, dealt: _Dealt, told: str) -> tuple[Death, str]:
+        """How a trial's worker died, and why in a line.  told: what Ray says of it."""
+        trial, attempt = dealt.left[0]
+        path = trace_path(folder_of(self.folder, trial.key), attempt)
+        gone = dealt.node in {node["NodeID"] for node in _gone()}
+        return death_of(told, path, hang_seconds=trial.resources.hang_seconds, machine_gone=gone)
 
     def fits(self, wanted: Resources) -> bool:
-        running = [dealt.trial.resources for dealt in self.running.values()]
+        running = [dealt.left[0][0].resources for dealt in self.running.values()]
         return fits_beside(running, wanted, self.nodes())
 
 
@@ -269,10 +286,12 @@ class _DeskSearcher(Searcher):
             dealt = bridge.desk.deal(bridge.fits)
             if dealt is None:
                 return _FINISHED if bridge.desk.finished() else None
-            trial, attempt = dealt
-            bridge.running[trial_id] = _Dealt(trial, attempt)
-            resources = trial.resources.model_dump_json()
-            return {"trial": trial.model_dump_json(), "attempt": attempt, "resources": resources}
+            group = [dealt, *bridge.desk.companions(dealt[0])]
+            bridge.running[trial_id] = _Dealt(list(group))
+            return {
+                "dealt": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
+                "resources": dealt[0].resources.model_dump_json(),
+            }
         return _FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -297,14 +316,21 @@ class _DeskCallback(tune.Callback):
             if "fatal" in result:
                 raise ClusterError(result["fatal"])
             dealt = bridge.running[trial.trial_id]
-            dealt.node, ours = result["node"], dealt.trial
-            points = tuple(Point.model_validate(item) for item in json.loads(result.get("points") or "[]"))
-            for note in json.loads(result.get("notes") or "[]"):
-                bridge.desk.note(ours, note)
-            bridge.desk.report(ours, points)
-            if result.get("result"):
-                del bridge.running[trial.trial_id]
-                bridge.desk.end(ours, TrialResult.model_validate(json.loads(result["result"])))
+            dealt.node = result["node"]
+            for told in json.loads(result["told"]):
+                self._hear(trial.trial_id, dealt, told)
+
+    def _hear(self, trial_id: str, dealt: _Dealt, told: dict[str, Any]) -> None:
+        bridge = self._bridge
+        ours, attempt = next(each for each in dealt.left if each[0].key == told["trial"])
+        for note in told["notes"]:
+            bridge.desk.note(ours, note)
+        bridge.desk.report(ours, tuple(Point.model_validate(item) for item in told["points"]))
+        if told["result"] is not None:
+            dealt.left.remove((ours, attempt))
+            if not dealt.left:
+                del bridge.running[trial_id]
+            bridge.desk.end(ours, TrialResult.model_validate(told["result"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         bridge = self._bridge
@@ -312,7 +338,8 @@ class _DeskCallback(tune.Callback):
             dealt = bridge.running.pop(trial.trial_id, None)
             if dealt is not None:
                 death, why = bridge.death(dealt, str(trial.get_error() or "its process is gone"))
-                bridge.desk.lose(dealt.trial, why, death=death)
+                for ours, _attempt in dealt.left:
+                    bridge.desk.lose(ours, why, death=death)
 
 
 class _StudyStopper(tune.Stopper):
@@ -443,9 +470,3 @@ def _answer(path: str, plugins: str) -> tuple[str, str]:
     except PluginError as error:
         return read, str(error)
     return read, ""
-
-
-def _why(text: str) -> str:
-    """The telling line of Ray's long error text."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "Error" in line or "died" in line), lines[-1])[:500]

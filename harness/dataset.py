@@ -102,6 +102,13 @@ class Stream:
 Dataset = Arrays | Ragged | Stream
 
 
+def resident(dataset: Dataset, device: torch.device) -> Dataset:
+    """The data in the memory of a device, where batches are cut from them; lengths stay on the host, which cuts."""
+    if isinstance(dataset, Stream):
+        return replace(dataset, tokens=dataset.tokens.to(device))
+    return replace(dataset, inputs=dataset.inputs.to(device), targets=dataset.targets.to(device))
+
+
 def first(dataset: Dataset, count: int) -> Dataset:
     """The first `count` sequences, or of a stream as many windows of its scored tokens; views, no copies."""
     match dataset:

@@ -10,6 +10,7 @@ HarnessError                a user's mistake or a state only the user can mend; 
 ├── LedgerError             a study's folder that cannot be written, read or continued
 │   └── LeaseError          another process is running the study
 ├── CheckpointError         a checkpoint that is corrupt or of another trial
+├── ScaffoldError           a package that cannot be written under this name or in this place
 ├── ClusterError            Ray cannot be reached or cannot hold the study
 └── TrackingError           the MLflow store cannot be reached or lacks what was asked for
 """
@@ -84,6 +85,10 @@ class LeaseError(LedgerError):
 
 
 class CheckpointError(HarnessError):
+    pass
+
+
+class ScaffoldError(HarnessError):
     pass
 
 

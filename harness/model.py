@@ -39,8 +39,8 @@ class Model(ABC):
 
     A backbone is an `nn.Module` with an int attribute `out_features`, whose `forward(x)` maps
     (batch, time, signature.in_features) to (batch, time, out_features) causally: y[:, :t] does not depend on x[:, t:].
-    It may also offer `suffix` and `scan` (see `Suffix`, `Scan`) and state its `receptive_field`: the steps of input,
-    the present one included, that an output can depend on; None where the past is unlimited.
+    It may also offer `suffix`, `scan` and `stack` (see `Suffix`, `Scan`, `Stack`) and state its `receptive_field`: the
+    steps of input, the present one included, that an output can depend on; None where the past is unlimited.
     """
 
     name: ClassVar[str]
@@ -96,4 +96,18 @@ class Scan(Protocol):
         Over consecutive windows, the outputs joined along time equal `forward` over the windows joined.  The state
         is a tree (tuples, lists, dicts) of tensors with the batch first, hence Any; it is neither detached nor
         changed in place.  Never fed padding.
+        """
+
+
+@runtime_checkable
+class Stack(Protocol):
+    """A backbone of which several can be computed as one."""
+
+    def stack(self, count: int) -> nn.Module:
+        """`count` backbones of this shape as one module, of this one's mode, device and precision, with any weights.
+
+        Its parameters and buffers have the names of this one's, with one more axis in front, of length `count`; so
+        have the input and output of its `forward`, (count, batch, time, features), and of its `suffix` and `scan`,
+        states included, which it offers where this one does.  Slice i of the weights gives for slice i of the input
+        what this backbone would, gradients included; dropout draws for each of the `count` by itself.
         """

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.model import Model, Scan, Suffix
+from harness.model import Model, Scan, Stack, Suffix
 from harness.records import ParamValue
 from harness.signature import Signature, Tokens
 
@@ -18,6 +18,8 @@ class Network(nn.Module):
 
     The encoder is an embedding where the input is tokens, else nothing.  The decoder is linear; where the task ties
     it, its weight is the embedding's too, behind a projection only where the backbone's width differs from it.
+
+    Nothing but its parts counts axes from the front, so that of stacked parts it is a network too (`stacked`).
     """
 
     def __init__(self, signature: Signature, backbone: nn.Module) -> None:
@@ -33,6 +35,11 @@ class Network(nn.Module):
             # With a decoder's initial values: those of an embedding, N(0, 1), begin at 300 nats a word on 600 features.
             self.encoder.weight = self.decoder.weight
 
+    @property
+    def tied(self) -> bool:
+        """Whether the decoder's weight is the encoder's too."""
+        return getattr(self.encoder, "weight", None) is self.decoder.weight
+
     def decode(self, hidden: Tensor) -> Tensor:
         """(..., out_features of the backbone) → (..., out_features of the task)."""
         return cast(Tensor, self.decoder(self.projection(hidden)))
@@ -46,14 +53,15 @@ class Network(nn.Module):
         x = self.encoder(inputs)
         if isinstance(self.backbone, Suffix):
             return self.decode(self.backbone.suffix(x, steps))
-        return self.decode(self.backbone(x)[:, -steps:])
+        return self.decode(self.backbone(x)[..., -steps:, :])
 
     def last(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Outputs at the last real step of each sequence: (batch, n)."""
         if lengths is None:
-            return self.suffix(inputs, 1)[:, 0]
+            return self.suffix(inputs, 1)[..., 0, :]
         hidden = self.backbone(self.encoder(inputs))  # (batch, time, features)
-        return self.decode(hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1])
+        ends = hidden.take_along_dim((lengths - 1)[..., None, None], dim=-2)  # (batch, 1, features)
+        return self.decode(ends[..., 0, :])
 
     def scan(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Outputs at every step and the state to continue from (a tree of tensors, hence Any)."""
@@ -70,6 +78,12 @@ def offers_scan(model: Model, signature: Signature, params: Mapping[str, ParamVa
     """Whether the backbone of a configuration offers `scan`; built on the meta device at width 1, without memory."""
     with torch.device("meta"):
         return isinstance(model.build(signature, (1,) * model.levels(**params), **params), Scan)
+
+
+def offers_stack(model: Model, signature: Signature, params: Mapping[str, ParamValue]) -> bool:
+    """Whether the backbone of a configuration offers `stack`; built as in `offers_scan`."""
+    with torch.device("meta"):
+        return isinstance(model.build(signature, (1,) * model.levels(**params), **params), Stack)
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:

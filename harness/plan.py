@@ -12,7 +12,7 @@ from harness.budget import Size, count_at, solve
 from harness.data import status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
 from harness.model import Model, Published
-from harness.network import offers_scan
+from harness.network import offers_scan, offers_stack
 from harness.records import (
     LONGEST_LABEL,
     Cell,
@@ -171,6 +171,9 @@ def _plan_cell(
         return LeftOut(cell=cell, reason=f"{task.name} carries a state between windows, and {model.name} has no scan")
     section = study.training.overridden_by(task_entry.training)
     training, schedule = _training(study, task, section, setting, cell)
+    resources = _resources(study, task_entry, training, cell)
+    if resources.stack > 1 and not offers_stack(model, signature, setting.params if setting else _example(space)):
+        resources = resources.model_copy(update={"stack": 1})  # its trials are trained one by one
     plugins = tuple(dict.fromkeys((task_source.plugin, model_source.plugin)))
     data = {file.name: file.sha256 for file in task.files()}
     plan = CellPlan(
@@ -181,7 +184,7 @@ def _plan_cell(
         space=space,
         training=training,
         schedule=schedule,
-        resources=task_entry.resources or study.resources,
+        resources=resources,
         tolerance=study.budget.tolerance,
         setting=setting,
         data=data,
@@ -282,9 +285,20 @@ def _training(
         minimum_updates=section.minimum_updates,
         seconds=section.seconds,
         evaluation_limit=section.evaluation_limit,
+        precision=section.precision,
     )
     published_schedule = setting.optimisation.schedule if setting and as_published else Schedule()
     return training, section.schedule or published_schedule
+
+
+def _resources(study: Study, entry: TaskEntry, training: Training, cell: Cell) -> Resources:
+    resources = entry.resources or study.resources
+    if resources.stack > 1 and training.seconds is not None:
+        raise StudyError(
+            f"study {study.name!r}, {cell}: training.seconds bounds a trial by its own time, which it shares under "
+            f"resources.stack = {resources.stack}; drop one of them"
+        )
+    return resources
 
 
 def _check_published(cell: Cell, setting: Published, space: CellSpace, entry: ModelEntry, study: Study) -> None:

@@ -12,6 +12,7 @@ from harness.seeds import Seeds
 
 ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
+Precision = Literal["float32", "bfloat16"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
 Death = Literal["memory", "crash", "silent", "early", "node"]
 """How a worker died.  memory: Ray ended it, as its node ran out.  crash: with a trace, of a fatal signal, an error or
@@ -54,6 +55,11 @@ class Resources(Record):
     """A fraction packs several trials on one GPU."""
     memory_gib: float = Field(default=0, ge=0, allow_inf_nan=False)
     """Memory set aside, in GiB; 0 sets none aside."""
+    stack: int = Field(default=1, ge=1)
+    """How many final trials of a cell are trained together in the place of one, where their model offers `stack`.  It
+    fills a GPU that one small network leaves idle; on CPU it was measured to gain nothing."""
+    graphs: bool = False
+    """Whether the updates of a stack are recorded as CUDA graphs, one for each shape of batch; no carried states."""
     hang_seconds: float = Field(default=1800, gt=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False)
     """A worker that makes no progress for so long is ended: an update, an evaluation or the loading of data."""
     checkpoint_seconds: float = Field(default=30, gt=0, allow_inf_nan=False)
@@ -101,6 +107,8 @@ class Training(Record):
     """Updates before patience may act."""
     seconds: float | None = Field(default=None, gt=0)
     """Training ends after this many seconds, whatever the updates; None: no bound."""
+    precision: Precision = "float32"
+    """Of the products of training.  bfloat16: PyTorch's autocast, over weights, losses and evaluations in float32."""
     evaluation_limit: int | None = Field(default=None, ge=1)
     """Sequences, or windows of a stream, of validation and of test that are scored, the first ones; None: all.
     A score over a part is for trying a set-up, and is marked so."""

@@ -167,6 +167,7 @@ class Replay(threading.Thread):
         self._interval = interval_seconds
         self._news = threading.Event()
         self._closing = threading.Event()
+        self._deadline = 0.0
         self._drained = False
         self._error: str | None = None
 
@@ -176,7 +177,14 @@ class Replay(threading.Thread):
             self._closing.wait(self._interval / 4)  # news in a burst are sent together
             self._news.wait(self._interval)
             self._news.clear()
+        self._drain()
+
+    def _drain(self) -> None:
+        """Send the last of it, again and again while the store fails and there is time."""
         self._pump()
+        while self._error is not None and time.monotonic() + self._interval < self._deadline:
+            time.sleep(self._interval)
+            self._pump()
         self._drained = True
 
     def wake(self) -> None:
@@ -184,7 +192,8 @@ class Replay(threading.Thread):
         self._news.set()
 
     def close(self, timeout: float) -> str | None:
-        """Send what is left, for at most `timeout` seconds; what went wrong, or None."""
+        """Send what is left, for at most `timeout` seconds, to a store that may come back; what went wrong, or None."""
+        self._deadline = time.monotonic() + timeout
         self._closing.set()
         self._news.set()
         self.join(timeout)

@@ -227,8 +227,12 @@ class Conductor:
 
     def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         trial = self.dealer.deal(fits)
-        if trial is None:
-            return None
+        return None if trial is None else self._begun(trial)
+
+    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
+        return tuple(self._begun(beside) for beside in self.dealer.companions(trial))
+
+    def _begun(self, trial: Trial) -> tuple[Trial, int]:
         attempt = self.ledger.begin(trial)
         self.tell("harness_trial_started", trial=trial, attempt=attempt)
         return trial, attempt

@@ -260,6 +260,10 @@ class Dealer:
         self._cells = {str(state.plan.cell): state for state in cells}
         self._turn = 0
         self._running: dict[str, Resources] = {}
+        self._died: set[str] = set()
+        """Keys of trials whose worker died, or that lacked room."""
+        self._places: dict[str, str] = {}
+        """Key of each of them → key of the trial whose worker it has: its own, unless it is a companion."""
         self._aside = False
         self._idle: list[Resources] = []
         """Classes of workers that wait for a trial, the longest waiting first."""
@@ -287,6 +291,21 @@ class Dealer:
             return trial
         return None
 
+    def companions(self, trial: Trial) -> tuple[Trial, ...]:
+        """Further final trials of its cell that are trained beside this one, in its place.
+
+        One whose worker died has none and is none: the next death tells of it alone.
+        """
+        state = self._cells[str(trial.cell)]
+        found: list[Trial] = []
+        while trial.phase == "final" and trial.key not in self._died and 1 + len(found) < trial.resources.stack:
+            beside = state.next_trial()
+            if beside is None or beside.resources != trial.resources or beside.key in self._died:
+                break
+            self._started(state, beside, place=trial.key)
+            found.append(beside)
+        return tuple(found)
+
     def _in_turn(self) -> list[CellState]:
         """The cells after the last one served, those first whose class has an idle worker.
 
@@ -296,13 +315,14 @@ class Dealer:
         turned = [*states[self._turn :], *states[: self._turn]]
         return sorted(turned, key=lambda state: state.plan.resources not in self._idle)
 
-    def _started(self, state: CellState, trial: Trial) -> None:
+    def _started(self, state: CellState, trial: Trial, place: str | None = None) -> None:
         if trial.key in state.again:
             state.again.remove(trial.key)
         else:
             state.remember(trial)
         self._running[trial.key] = trial.resources
-        if self._idle:  # its own worker, or the one that makes room
+        self._places[trial.key] = place or trial.key
+        if self._idle and place is None:  # its own worker, or the one that makes room
             self._idle.remove(trial.resources if trial.resources in self._idle else self._idle[0])
 
     def ended(self, trial: Trial, result: TrialResult) -> None:
@@ -316,6 +336,7 @@ class Dealer:
         """A trial did not end and is to be dealt again, with a GPU for itself where it shall be alone."""
         state = self._cells[str(trial.cell)]
         state.again.append(trial.key)
+        self._died.add(trial.key)
         if alone:
             state.alone.add(trial.key)
         self._freed(trial)
@@ -331,7 +352,9 @@ class Dealer:
 
     def _freed(self, trial: Trial) -> None:
         if self._running.pop(trial.key, None) is not None:
-            self._idle.append(trial.resources)
+            place = self._places.pop(trial.key)
+            if place not in self._places.values():
+                self._idle.append(trial.resources)
 
     def finished(self) -> bool:
         return all(state.finished() for state in self._cells.values())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from harness.group import ActiveGroup
 from harness.interrupt import interruptible
-from harness.records import Resources, Trial
-from harness.trial import ActiveTrial, Desk, Worker
+from harness.records import Resources
+from harness.trial import Desk, Worker
 
 SLICE_SECONDS = 5.0
 
@@ -17,28 +18,24 @@ def run_serial(desk: Desk, worker: Worker) -> None:
     """
     with interruptible() as interrupted:
         while (dealt := desk.deal(_always_fits)) is not None:
-            trial, attempt = dealt
-            active = worker.start(trial, attempt)
+            group = ActiveGroup([worker.start(*each) for each in (dealt, *desk.companions(dealt[0]))])
             try:
-                while not _slice(desk, trial, active):
+                while not group.ended:
+                    _slice(desk, group)
                     if interrupted():
                         raise KeyboardInterrupt
             except KeyboardInterrupt:
-                active.save()
+                group.save()
                 raise
-            if interrupted():
-                raise KeyboardInterrupt
 
 
-def _slice(desk: Desk, trial: Trial, active: ActiveTrial) -> bool:
-    """Whether the trial has ended."""
-    progress = active.advance(SLICE_SECONDS)
-    for note in progress.notes:
-        desk.note(trial, note)
-    desk.report(trial, progress.points)
-    if progress.result is not None:
-        desk.end(trial, progress.result)
-    return progress.result is not None
+def _slice(desk: Desk, group: ActiveGroup) -> None:
+    for trial, progress in group.advance(SLICE_SECONDS):
+        for note in progress.notes:
+            desk.note(trial, note)
+        desk.report(trial, progress.points)
+        if progress.result is not None:
+            desk.end(trial, progress.result)
 
 
 def _always_fits(_: Resources) -> bool:

@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from harness.errors import StudyError, did_you_mean, fault_text, shown
-from harness.records import Label, ParamValue, Record, Resources, Schedule
+from harness.records import Label, ParamValue, Precision, Record, Resources, Schedule
 
 SpaceOverride = dict[str, ParamValue | Annotated[list[ParamValue], Field(min_length=1)]]
 """Dimension → the one value, or the values it may take; "none" stands for None, which TOML lacks."""
@@ -33,6 +33,9 @@ class TrainingSection(Record):
     evaluation_limit: int | None = Field(default=None, ge=1)
     """Sequences, or windows of a stream, of validation and of test that are scored; all unless given."""
     schedule: Schedule | None = None
+    precision: Precision = "float32"
+    """bfloat16: products of training in 8 bits of mantissa, which a GPU with tensor cores does several times faster;
+    weights, losses and evaluations stay float32.  A CPU without such instructions is slower for it."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingSection:

@@ -31,6 +31,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         """OSError where the file cannot be made."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._file: IO[str] = path.open("w")
         faulthandler.enable(self._file)
 
@@ -46,6 +47,21 @@ class Recorder:
     def close(self) -> None:
         faulthandler.disable()
         self._file.close()
+
+
+def death_of(told: str, path: Path, *, hang_seconds: float, machine_gone: bool) -> tuple[Death, str]:
+    """How the worker of an attempt died, and why in a line.
+
+    told: what Ray says of it.  path: the attempt's trace.  machine_gone: Ray counts its node no more.
+    """
+    if "OutOfMemoryError" in told:
+        return "memory", _telling_line(told)
+    if machine_gone or "node has died" in told:
+        return "node", _telling_line(told)
+    if "RayTaskError" in told:  # raised in the worker outside the trial
+        return "crash", _telling_line(told)
+    death, words = last_words(path, hang_seconds)
+    return death, words or _telling_line(told)
 
 
 def last_words(path: Path, hang_seconds: float) -> tuple[Death, str]:
@@ -70,3 +86,9 @@ def _place(text: str) -> str:
     thread = next((thread for thread in threads if _WATCHED in thread), threads[-1])
     found = _FRAME.search(thread)
     return f" ({Path(found['file']).name}:{found['line']} in {found['function']})" if found else ""
+
+
+def _telling_line(text: str) -> str:
+    """Of Ray's long error text."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "Error" in line or "died" in line), lines[-1])[:500]

@@ -42,8 +42,8 @@ from harness.ledger import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
 from harness.results import Curve, Curves, Mark, StoredStudy
 
-for _name in ("mlflow.store.db", "alembic"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it prints the trace of what we tell in a line
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.batches import StreamBatches, evaluation_batches, training_batches
-from harness.dataset import Batch, Dataset, Stream
+from harness.dataset import Batch, Dataset, Stream, resident
 from harness.model import Scan
 from harness.network import Network, map_state, receptive_field
-from harness.records import Optimisation, Outcome, Point, Schedule, Training
+from harness.records import Optimisation, Outcome, Point, Precision, Schedule, Training
 from harness.seeds import Seeds
 from harness.task import Sums, Task, Total
 
@@ -67,13 +67,15 @@ class TrainingRun:
         self._training = training
         self._optimisation = optimisation
         self._batches = training_batches(train, batch_size=training.batch_size, order_seed=seeds.order, device=device)
-        self._validation = validation
+        self._validation = resident(validation, device)
         self._device = device
         self._optimizer = make_optimizer(network, optimisation)
+        self._scheduled = -1  # points there were when the learning rate was last set
         self._carried: Any = None  # the state after the last update, of a stream that carries one: a tree of tensors
         self._loss = torch.zeros(2, dtype=torch.float64, device=device)  # (sum, count) since the last point
         self._norm = torch.zeros((), device=device)
-        self._random = _seeded_random_state(seeds.noise, device)
+        self._noise = seeds.noise
+        self._random = seeded_random_state(seeds.noise, device)
 
     @property
     def epochs(self) -> float:
@@ -107,14 +109,15 @@ class TrainingRun:
 
     def _step(self) -> None:
         batch = self._batches.at(self.update)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+        if self._schedule_moves():
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        output, self._carried = outputs(self.network, self._readout, batch, self._carried)
+        output, self._carried = training_outputs(
+            self.network, self._readout, batch, self._carried, self._training.precision
+        )
         primary = first_total(self._task.loss(output, batch))
-        mean = self._optimisation.reduction == "mean"
-        loss = primary.sum / primary.count if mean else primary.sum
-        loss.backward()  # type: ignore[no-untyped-call]
+        objective(primary, self._optimisation).backward()  # type: ignore[no-untyped-call]
         if self._optimisation.clip is not None:
             self._norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._optimisation.clip)
         self._optimizer.step()
@@ -128,6 +131,12 @@ class TrainingRun:
             return float(self._norm)
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         return float(nn.utils.get_total_norm(gradients))
+
+    def _schedule_moves(self) -> bool:
+        """Whether the learning rate may differ from that of the update before: cosine's always, else after a point."""
+        moved = self._optimisation.schedule.kind == "cosine" or self._scheduled != len(self.points)
+        self._scheduled = len(self.points)
+        return moved
 
     def _learning_rate(self) -> float:
         factor = schedule_factor(
@@ -210,7 +219,7 @@ class TrainingRun:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.update, self.seconds = state["update"], state["seconds"]
+        self.update, self.seconds, self._scheduled = state["update"], state["seconds"], -1
         self.network.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._random = state["random"]
@@ -233,6 +242,22 @@ def outputs(network: Network, readout: str, batch: Batch, state: Any = None) -> 
     if readout == "last" or batch.last:
         return network.last(batch.inputs, batch.lengths), None
     return (network(batch.inputs) if batch.scored is None else network.suffix(batch.inputs, batch.scored)), None
+
+
+def training_outputs(
+    network: Network, readout: str, batch: Batch, state: Any, precision: Precision
+) -> tuple[Tensor, Any]:
+    """`outputs` in the precision of training; the loss is in float32 whatever it is, and so is evaluation."""
+    if precision == "float32":
+        return outputs(network, readout, batch, state)
+    with torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16):
+        output, after = outputs(network, readout, batch, state)
+    return output.float(), after
+
+
+def objective(primary: Total, optimisation: Optimisation) -> Tensor:
+    """What is back-propagated."""
+    return primary.sum / primary.count if optimisation.reduction == "mean" else primary.sum
 
 
 def first_total(totals: Mapping[str, Total]) -> Total:
@@ -325,7 +350,7 @@ def _plateaus(losses: list[float], start: int, window: int) -> int:
     )
 
 
-def _seeded_random_state(seed: int, device: torch.device) -> dict[str, Tensor]:
+def seeded_random_state(seed: int, device: torch.device) -> dict[str, Tensor]:
     """The default generators' states as `torch.manual_seed` would leave them."""
     state = {"cpu": torch.Generator().manual_seed(seed).get_state()}
     if device.type == "cuda":
@@ -333,11 +358,16 @@ def _seeded_random_state(seed: int, device: torch.device) -> dict[str, Tensor]:
     return state
 
 
+def fork_random_state(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """The process's random state is put back after."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 @contextlib.contextmanager
 def _random_state(run: TrainingRun) -> Iterator[None]:
     """The run's own random state as the default one; the process's is put back."""
-    cuda = [run._device] if run._device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    cuda = run._device.type == "cuda"
+    with fork_random_state(run._device):
         torch.set_rng_state(run._random["cpu"])
         if cuda:
             torch.cuda.set_rng_state(run._random["cuda"], run._device)

@@ -46,6 +46,9 @@ class Desk(Protocol):
     def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         """A trial whose resources fit and its attempt; None where there is none now."""
 
+    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
+        """Trials, with their attempts, that are dealt together with this one, to be trained beside it in its place."""
+
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None: ...
 
     def note(self, trial: Trial, text: str) -> None:
@@ -137,15 +140,23 @@ class ActiveTrial:
         self._state_bytes: int | None = None
         self._peak = PeakMemory()
 
+    @property
+    def run(self) -> TrainingRun | None:
+        """None before it has begun."""
+        return self._run
+
     def advance(self, seconds: float) -> Progress:
         """Train for about `seconds`, or to the next checkpoint; the result is there once the trial has ended."""
-        between = self.trial.resources.checkpoint_seconds
+        return self.follow(lambda run: run.advance(min(seconds, self.trial.resources.checkpoint_seconds)))
+
+    def follow(self, train: Callable[[TrainingRun], None]) -> Progress:
+        """What became of the trial by `train`, begun before where it was not."""
         try:
             run = self._run or self._begin()
-            run.advance(min(seconds, between))
+            train(run)
             if run.outcome is not None:
                 return self._progress(self._result(run))
-            if run.seconds - self._saved_at >= between:
+            if run.seconds - self._saved_at >= self.trial.resources.checkpoint_seconds:
                 self.save()
             return self._progress(None)
         except (CheckpointError, ClusterError, DataError):

@@ -203,6 +203,9 @@ class Passing:
     def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         return self.desk.deal(fits)
 
+    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
+        return self.desk.companions(trial)
+
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
         self.desk.report(trial, points)
 
@@ -288,6 +291,50 @@ def test_ray_gives_the_trials_and_scores_of_one_process(both: Both) -> None:
     found = {key: lasting(entry) for key, entry in by_key(both.ray.folder).items() if "/exits/" not in key}
     assert found == expected
     assert len(found) == 8
+
+
+def test_a_stack_on_ray_gives_the_trials_and_scores_of_one_here(installed: Loaded, tmp_path: Path) -> None:
+    study = make_study(resources={"stack": 2}, budget={"trials": 2, "repetitions": 3, "tolerance": 0.1})
+    here, on_ray = (by_key(run(study, installed, tmp_path / run.__name__).folder) for run in (run_here, run_on_ray))
+    assert {key: lasting(entry) for key, entry in on_ray.items()} == {key: lasting(e) for key, e in here.items()}
+    first, second = (on_ray[f"toy-overflow/toy-ema/final/{number}"].result for number in (0, 1))
+    assert first is not None
+    assert second is not None
+    assert first.worker == second.worker
+    assert max(first.started, second.started) < min(first.ended, second.ended), "one after the other"
+
+
+def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(installed: Loaded, tmp_path: Path) -> None:
+    study = make_study(
+        models=["toy-ema"],
+        resources={"stack": 3},
+        budget={"trials": 1, "repetitions": 3},
+        training={"updates": 1200, "batch_size": 8, "evaluations": 100},
+        search={"space": {"dropout": 0.0}},
+    )
+    expected = by_key(run_here(study, installed, tmp_path / "here").folder)
+
+    class Killing(Passing):
+        killed = False
+
+        def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
+            super().report(trial, points)
+            if points and trial.phase == "final" and not self.killed:
+                self.killed = True
+                for process in psutil.Process().children(recursive=True):
+                    if process.name().startswith("ray::RayWorker"):
+                        process.kill()
+
+    outcome = run_on_ray(study, installed, tmp_path / "ray", Killing, slice_seconds=0.05)
+    assert outcome.complete
+    assert len([message for message in outcome.messages if "dealt again" in message]) == 3
+    found = by_key(outcome.folder)
+    for number in range(3):
+        mine, its = (entries[f"toy-overflow/toy-ema/final/{number}"] for entries in (found, expected))
+        assert mine.attempt == 2
+        assert mine.result is not None
+        assert its.result is not None
+        assert mine.result.score == pytest.approx(its.result.score, rel=1e-3)
 
 
 def test_numbers_that_are_not_finite_arrive(both: Both) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
 from harness.batches import evaluation_batches, training_batches
-from harness.dataset import first
+from harness.dataset import first, resident
 from harness.network import build_network
 from harness.records import Training
 from harness.training import TrainingRun, evaluate
@@ -113,3 +113,23 @@ def test_first_of_a_stream_is_as_many_windows_of_scored_tokens() -> None:
     assert isinstance(part, Stream)
     assert part.tokens.tolist() == list(range(30))
     assert (part.rows, part.before, part.scored) == (30, 0, 10)
+
+
+def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:
+    meta = torch.device("meta")
+    arrays = resident(Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1)), meta)
+    ragged = resident(Ragged(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([1, 2])), meta)
+    stream = resident(Stream(torch.zeros(3, dtype=torch.int64), before=0, scored=1, history=None), meta)
+    assert isinstance(arrays, Arrays)
+    assert isinstance(ragged, Ragged)
+    assert isinstance(stream, Stream)
+    on_device = [arrays.inputs, arrays.targets, ragged.inputs, ragged.targets, stream.tokens]
+    assert {tensor.device.type for tensor in on_device} == {"meta"}
+    assert ragged.lengths.device.type == "cpu"
+
+
+def test_data_on_the_cpu_stay_where_they_are() -> None:
+    data = Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1))
+    kept = resident(data, CPU)
+    assert isinstance(kept, Arrays)
+    assert kept.inputs is data.inputs

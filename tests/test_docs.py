@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
             text = command.replace("HEAD", head.address).replace("/shared", str(tmp_path))
             script = f"export RAY_AUTH_MODE=token; {text}"
             return subprocess.run(
-                [*machine.enter(), "bash", "-c", script],
+                [*machine.enter(ROOT), "bash", "-c", script],
                 env=environment,
                 cwd=ROOT,
                 capture_output=True,
@@ -136,7 +137,15 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
         assert len({entry.result.node for entry in entries if entry.result}) == 2
         for machine in (head, other):
             do(machine, stop)
-            ps = [*machine.enter(), "ps", "-e", "-o", "comm="]
-            wait_until(
-                lambda ps=ps: "raylet" not in subprocess.run(ps, capture_output=True, text=True, check=True).stdout
-            )  # type: ignore[misc]
+            wait_until(partial(has_no_ray, machine))
+
+
+def has_no_ray(machine: Machine) -> bool:
+    ps = subprocess.run([*machine.enter(), "ps", "-e", "-o", "comm="], capture_output=True, text=True, check=True)
+    return "raylet" not in ps.stdout
+
+
+def test_the_options_of_the_gpu_page_are_those_of_a_study() -> None:
+    (text,) = blocks("docs/gpu.md", "toml")
+    study = parse_study({"name": "x", "models": ["m"], "tasks": [{"name": "t"}], **tomllib.loads(text)}, "docs/gpu.md")
+    assert (study.resources.stack, study.resources.graphs, study.training.precision) == (4, True, "bfloat16")

@@ -428,6 +428,30 @@ def test_second_published_setting_is_asked_for_by_name(plan_of: PlanOf) -> None:
     )
 
 
+def test_a_stack_is_kept_where_the_model_offers_it(plan_of: PlanOf) -> None:
+    plan = plan_of(models=["toy-ema", "toy-stack"], resources={"cpu": 2, "stack": 4})
+    assert {cell.model.name: cell.resources for cell in plan.cells} == {
+        "toy-ema": Resources(cpu=2, stack=4),
+        "toy-stack": Resources(cpu=2),
+    }
+
+
+def test_a_stack_and_a_bound_in_seconds_exclude_each_other(plan_of: PlanOf) -> None:
+    with pytest.raises(StudyError, match=r"toy-sum/toy-ema: training\.seconds bounds a trial.*drop one of them"):
+        plan_of(resources={"stack": 2}, training={"updates": 8, "seconds": 3.0})
+
+
+def test_precision_is_part_of_a_trial_and_of_its_cell(plan_of: PlanOf) -> None:
+    plain, reduced = (plan_of(training={"updates": 8, **given}).cells[0] for given in ({}, {"precision": "bfloat16"}))
+    assert (plain.training.precision, reduced.training.precision) == ("float32", "bfloat16")
+    assert plain.facts.fingerprint["training"] != reduced.facts.fingerprint["training"]
+
+
+def test_a_stack_alters_no_cell_and_no_trial(plan_of: PlanOf) -> None:
+    alone, stacked = (plan_of(resources=given).cells[0] for given in ({}, {"stack": 4, "graphs": True}))
+    assert alone.facts.fingerprint == stacked.facts.fingerprint
+
+
 # What a plugin raises
 
 

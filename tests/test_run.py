@@ -67,6 +67,9 @@ class Passing:
     def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         return self.desk.deal(fits)
 
+    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
+        return self.desk.companions(trial)
+
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
         self.desk.report(trial, points)
 
@@ -854,3 +857,38 @@ def test_a_note_names_its_trial(launch: Launch, toy_study: MakeStudy) -> None:
 
     outcome = launch(toy_study(), Noting)
     assert [text.endswith(": was lucky") for text in outcome.messages] == [True] * 4
+
+
+def test_a_stacked_study_holds_the_trials_and_scores_of_one_that_trains_them_apart(
+    launch: Launch, toy_study: MakeStudy
+) -> None:
+    given = {
+        "models": ["toy-ema", "toy-stack"],
+        "tasks": [{"name": "toy-sum", "parameters": 161}, {"name": "toy-ragged", "parameters": 161}],
+        "budget": {"trials": 2, "repetitions": 5, "tolerance": 0.2},
+        "training": {"updates": 24, "batch_size": 8, "evaluations": 4},
+        "search": {"space": {"dropout": 0.0}},
+    }
+    apart = launch(toy_study(**given), runs="apart")
+    stacked = launch(toy_study(**given, resources={"stack": 3}), runs="stacked")
+    assert stacked.complete
+    assert stacked.messages == apart.messages
+    found, expected = (
+        {e.trial.key.partition("/")[2]: e for e in read_study(outcome.folder).entries()} for outcome in (stacked, apart)
+    )
+    assert found.keys() == expected.keys()
+    for key, entry in expected.items():
+        assert found[key].trial.digest == entry.trial.digest
+        assert found[key].attempt == 1
+        mine, its = found[key].result, entry.result
+        assert mine is not None
+        assert its is not None
+        assert mine.score == pytest.approx(its.score, rel=1e-4)
+        assert [p.update for p in found[key].points] == [p.update for p in entry.points]
+
+
+def test_a_stack_may_be_turned_on_in_a_study_that_was_begun_without(launch: Launch, toy_study: MakeStudy) -> None:
+    first = launch(toy_study())
+    again = launch(toy_study(resources={"stack": 3}, budget={"trials": 2, "repetitions": 5}))
+    assert again.study_id == first.study_id
+    assert again.complete

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -629,3 +630,88 @@ def test_cells_of_a_study_draw_independently(states_of: MakeStates) -> None:
     models = [{"name": "toy-ema", "as": label} for label in "abcde"]
     trials = _run(Dealer(states_of(models=models)), at_once=5, stop_after=5)
     assert len({json.dumps(trial.params) for trial in trials}) == 5
+
+
+def test_final_trials_of_a_cell_are_dealt_together(states_of: MakeStates) -> None:
+    (state,) = states_of(resources={"stack": 3}, budget={"trials": 2, "repetitions": 5})
+    dealer = Dealer([state])
+    for _ in range(2):
+        search = dealer.deal(_any)
+        assert search is not None
+        assert dealer.companions(search) == ()
+        dealer.ended(search, _complete(1.0))
+    groups = []
+    while (first := dealer.deal(_any)) is not None:
+        groups.append([first, *dealer.companions(first)])
+    assert [[trial.repetition for trial in group] for group in groups] == [[0, 1, 2], [3, 4]]
+    assert len({trial.key for group in groups for trial in group}) == 5
+    assert len({(trial.widths, str(trial.build)) for group in groups for trial in group}) == 1
+    assert not dealer.finished()
+    for trial in itertools.chain(*groups):
+        dealer.ended(trial, _complete(1.0))
+    assert dealer.finished()
+
+
+def test_without_a_stack_every_trial_has_its_own_place(states_of: MakeStates) -> None:
+    (state,) = states_of(budget={"trials": 1, "repetitions": 2})
+    dealer = Dealer([state])
+    dealt = [dealer.deal(_any)]
+    assert dealt[0] is not None
+    dealer.ended(dealt[0], _complete(1.0))
+    final = dealer.deal(_any)
+    assert final is not None
+    assert dealer.companions(final) == ()
+
+
+def test_interrupted_final_trials_are_dealt_together_again(states_of: MakeStates) -> None:
+    (state,) = states_of(resources={"stack": 4}, budget={"trials": 1, "repetitions": 3})
+    dealer = Dealer([state])
+    search = dealer.deal(_any)
+    assert search is not None
+    dealer.ended(search, _complete(1.0))
+    first = dealer.deal(_any)
+    assert first is not None
+    before = [first, *dealer.companions(first)]
+    dealer.ended(before[1], _complete(1.0))
+    rebuilt = _rebuilt(dealer.cells.values())
+    again = rebuilt.deal(_any)
+    assert again is not None
+    assert [again, *rebuilt.companions(again)] == [before[0], before[2]]
+
+
+def test_trials_whose_worker_died_are_dealt_one_by_one(states_of: MakeStates) -> None:
+    (state,) = states_of(resources={"stack": 2}, budget={"trials": 1, "repetitions": 4})
+    dealer = Dealer([state])
+    search = dealer.deal(_any)
+    assert search is not None
+    dealer.ended(search, _complete(1.0))
+    first = dealer.deal(_any)
+    assert first is not None
+    together = [first, *dealer.companions(first)]
+    for trial in together:
+        dealer.lost(trial)
+    groups = []
+    while (dealt := dealer.deal(_any)) is not None:
+        groups.append([dealt, *dealer.companions(dealt)])
+    assert [[trial.repetition for trial in group] for group in groups] == [[0], [1], [2, 3]]
+
+
+def test_the_place_of_a_group_is_free_once_its_last_trial_has_ended(states_of: MakeStates) -> None:
+    """Another class that waits is served when a worker is idle, not when one of a group has ended."""
+    tasks = [
+        {"name": "toy-sum", "parameters": 161, "as": "a", "resources": {"stack": 2}},
+        {"name": "toy-sum", "parameters": 161, "as": "b", "resources": {"cpu": 2}},
+    ]
+    dealer = Dealer(states_of(tasks=tasks, budget={"trials": 1, "repetitions": 2}))
+    searched = [dealer.deal(_any), dealer.deal(_any)]
+    for trial in searched:
+        assert trial is not None
+        dealer.ended(trial, _complete(1.0))
+    first = dealer.deal(_any)
+    assert first is not None
+    (second,) = dealer.companions(first)
+    idle = list(dealer._idle)
+    dealer.ended(first, _complete(1.0))
+    assert dealer._idle == idle
+    dealer.ended(second, _complete(1.0))
+    assert dealer._idle == [*idle, first.resources]

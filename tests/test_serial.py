@@ -28,6 +28,8 @@ class Tray:
     trials: list[Trial]
     at_point: Callable[[], None] = lambda: None
     attempt: int = 1
+    together: int = 1
+    """How many trials are dealt together."""
     told: list[str] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     results: list[TrialResult] = field(default_factory=list)
@@ -40,6 +42,11 @@ class Tray:
         trial = self.trials.pop(0)
         self.told.append(f"deal {trial.number}")
         return trial, self.attempt
+
+    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
+        beside = [self.trials.pop(0) for _ in range(min(self.together - 1, len(self.trials)))]
+        self.told += [f"beside {other.number}" for other in beside]
+        return tuple((other, self.attempt) for other in beside)
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
         self.points += points

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.trace import last_words, trace_path
+from harness.records import Death
+from harness.trace import death_of, last_words, trace_path
 
 WORKER = """
 import ctypes, os, sys, time
@@ -70,3 +71,31 @@ def test_a_worker_that_goes_without_a_word_had_begun(tmp_path: Path, what: str, 
 
 def test_a_worker_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     assert last_words(trace_path(tmp_path, 1), 1800) == ("early", "")
+
+
+DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
+
+
+@pytest.mark.parametrize(
+    ("told", "machine_gone", "death"),
+    [
+        (f"{DIED}\nThe worker was killed: ray.exceptions.OutOfMemoryError: 95 %", False, "memory"),
+        (f"{DIED}\nThe actor died because its node has died. Node Id: ff", False, "node"),
+        (DIED, True, "node"),
+        ("ray.exceptions.RayTaskError(KeyError): ray::RayWorker.train()\nKeyError: 'x'", False, "crash"),
+        (DIED, False, "early"),
+    ],
+)
+def test_what_ray_says_of_a_death_is_read(tmp_path: Path, told: str, machine_gone: bool, death: Death) -> None:
+    found, why = death_of(told, trace_path(tmp_path, 1), hang_seconds=9, machine_gone=machine_gone)
+    assert found == death
+    assert why
+    assert "\n" not in why
+
+
+def test_a_trace_says_more_than_ray(tmp_path: Path) -> None:
+    trace_path(tmp_path, 1).write_text(
+        'Timeout (0:00:09)!\nThread 0x1 (most recent call first):\n  File "/a/b.py", line 7 in f\n'
+    )
+    found = death_of(DIED, trace_path(tmp_path, 1), hang_seconds=9, machine_gone=False)
+    assert found == ("crash", "no progress for 9 s (b.py:7 in f)")

@@ -686,9 +686,27 @@ def test_replay_follows_a_ledger_and_drains_at_the_end(tmp_path: Path, uri: str)
 def test_replay_tells_at_the_end_that_the_store_failed(book: Book, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database " * 100)
     replay = start_replay(Tracker(book, f"sqlite:///{tmp_path}/mlflow.db"), interval_seconds=0.05)
-    message = replay.close(timeout=30)
+    message = replay.close(timeout=1)
     assert message is not None
     assert "the MLflow store failed" in message
+
+
+def test_replay_waits_at_the_end_for_a_store_that_comes_back(
+    book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    pump = Tracker.pump
+
+    def away(self: Tracker) -> None:
+        asked.append(self.uri)
+        if len(asked) < 4:
+            raise TrackingError("the store is away")
+        pump(self)
+
+    monkeypatch.setattr(Tracker, "pump", away)
+    replay = start_replay(Tracker(book, uri), interval_seconds=0.05)
+    assert replay.close(timeout=60) is None
+    assert len(stored_runs(uri)) == 6
 
 
 def test_replay_sends_what_failed_once_the_store_is_back(book: Book, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from harness import (
     derive,
     hookimpl,
 )
+from harness.stacked import StackedLinear
 from harness.task import mean_of, percent_of
 
 NOTES = 2
@@ -68,15 +69,33 @@ class Ema(nn.Module):
         """state: (batch, width), the last y."""
         if self.fault != "none" and self.training:
             commit(self.fault)
-        decay = torch.sigmoid(self.decay)
+        decay = self.decays()
         driven = torch.tanh(self.linear(self.dropout(x)))  # (batch, time, width)
-        y = torch.zeros_like(driven[:, 0]) if state is None else state
+        y = torch.zeros_like(driven[..., 0, :]) if state is None else state
         ys = []
-        for t in range(x.shape[1]):
-            y = decay * y + (1 - decay) * driven[:, t]
+        for drive in driven.unbind(-2):
+            y = decay * y + (1 - decay) * drive
             ys.append(y)
-        out = torch.stack(ys, dim=1)  # (batch, time, width)
+        out = torch.stack(ys, dim=-2)  # (batch, time, width)
         return (out * torch.nan if self.fault == "nan" else out), y
+
+    def decays(self) -> Tensor:
+        return torch.sigmoid(self.decay)
+
+    def stack(self, count: int) -> nn.Module:
+        return StackedEma(self, count)
+
+
+class StackedEma(Ema):
+    """Several, with their axis in front: (members, batch, time, width)."""
+
+    def __init__(self, single: Ema, count: int) -> None:
+        super().__init__(1, single.out_features, bias=True, dropout=single.dropout.p, fault=single.fault)
+        self.linear = StackedLinear(count, single.linear)  # type: ignore[assignment]  # in the place of one
+        self.decay = nn.Parameter(single.decay.new_empty(count, single.out_features))
+
+    def decays(self) -> Tensor:
+        return super().decays()[:, None]
 
 
 def commit(fault: str) -> None:

@@ -135,9 +135,10 @@ class Soak:
         victims = {
             "driver": [self.driver.pid] if workers else [],
             "worker": workers,
-            "server": self._family(self.server) if _answers(self.port) else [],
+            "server": self._family(self.server) if entries and _answers(self.port) else [],
         }
-        there = [what for what in WEIGHTS if victims[what]]  # what is still starting is not struck
+        # What is still starting is not struck, nor the server before the study has begun: that would be refused.
+        there = [what for what in WEIGHTS if victims[what]]
         if not there:
             return
         (what,) = self.rng.choices(there, [WEIGHTS[what] for what in there])

@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The data files that tasks read: what is here, fetch, verify.")
 app.add_typer(data_app, name="data")
+new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own with a model or a task to begin from.")
+app.add_typer(new_app, name="new")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
 Set = Annotated[
@@ -54,6 +56,8 @@ TaskNames = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Argument(metavar="[TASK]...", help="Tasks; all that need data where none is named.", show_default=False),
 ]
+NewName = Annotated[str, typer.Argument(help="Its name in studies: a-z, 0-9 and '-', as my-model.")]
+NewFolder = Annotated[Path, typer.Option("--folder", help="Where the package's own folder is made.")]
 RUNS = Path("runs")
 
 
@@ -134,6 +138,47 @@ def show(
     from harness.cli import planning
 
     planning.show(name, options or [])
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A model, a task or a package, as `harness list` names them.")],
+    assignments: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Options of the task, or keywords of the model's build to hold at a value.",
+            show_default=False,
+        ),
+    ] = None,
+    expect: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--expect", metavar="CHECK=REASON", help="A check that must fail, and why. Repeatable."),
+    ] = None,
+) -> None:
+    """Check that a model or a task keeps what the harness relies on: harness check tcn, harness check my-package.
+
+    Exit code 0: every check passed, did not apply or failed as expected; 1: one is to be mended.
+    """
+    from harness.cli import checking
+
+    raise typer.Exit(checking.check(name, assignments or [], expect or []))
+
+
+@new_app.command(name="model")
+def new_model(name: NewName, folder: NewFolder = Path()) -> None:
+    """Write a package with the smallest good model: it installs, passes its checks and trains as it stands."""
+    from harness.cli import making
+
+    making.make("model", name, folder)
+
+
+@new_app.command(name="task")
+def new_task(name: NewName, folder: NewFolder = Path()) -> None:
+    """Write a package with the smallest good task: it installs, passes its checks and trains as it stands."""
+    from harness.cli import making
+
+    making.make("task", name, folder)
 
 
 @app.command()

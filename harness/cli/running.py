@@ -25,6 +25,8 @@ from harness.trial import Worker
 
 DRAIN_SECONDS = 60.0
 """How long the end of a run waits for MLflow."""
+INTERRUPTED_SECONDS = 5.0
+"""The same after Ctrl-C."""
 
 
 def read(
@@ -55,14 +57,15 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     _reach_store(uri, begun=not fresh and read_manifest(runner.folder) is not None)
     console = Console(stderr=True)
     tracking = _Tracking(uri)
+    patience = DRAIN_SECONDS
     execute = _executor(runner, loaded, serial=serial, address=address)
     try:
         with progress(console, runner.plan) as shown:
             outcome = runner.run(execute, lambda ledger: [tracking.begin(ledger), shown.begin(ledger.entries())])
     except KeyboardInterrupt:
-        outcome = None
+        outcome, patience = None, INTERRUPTED_SECONDS
     finally:
-        error = tracking.close()
+        error = tracking.close(patience)
         for message in runner.messages:
             console.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if outcome is None:
@@ -121,9 +124,9 @@ class _Tracking:
         if self._replay is not None:
             self._replay.wake()
 
-    def close(self) -> str | None:
+    def close(self, patience: float) -> str | None:
         """What could not be sent, in words, or None."""
-        return self._replay.close(DRAIN_SECONDS) if self._replay is not None else None
+        return self._replay.close(patience) if self._replay is not None else None
 
 
 def _executor(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Execute:

@@ -18,7 +18,7 @@ import pytest
 BRIDGE = "seqharness0"
 NETWORK = "10.97.31"
 PORT = 6397
-RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--include-dashboard=false"]
+RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
 UNSHARE = ["unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
 MEMORY = "--object-store-memory=100000000"
 
@@ -72,9 +72,9 @@ class Machine:
         assert self._init.stdout is not None
         assert self._init.stdout.readline() == b"up\n"
 
-    def enter(self) -> list[str]:
-        """What, before a command, runs it on this machine."""
-        return ["nsenter", f"--target={self._first()}", "--uts", "--pid", "--mount", "--net"]
+    def enter(self, folder: Path = Path("/")) -> list[str]:
+        """What, before a command, runs it on this machine, in a folder."""
+        return ["nsenter", f"--target={self._first()}", "--uts", "--pid", "--mount", "--net", f"--wdns={folder}"]
 
     def _first(self) -> int:
         """Its process of number 1, as seen from here: the child of `unshare`."""
@@ -83,7 +83,11 @@ class Machine:
         return int(below[0])
 
     def start_ray(self, head: Machine, log: Path) -> None:
-        where = ["--head", f"--port={PORT}"] if head is self else [f"--address={head.address}:{PORT}"]
+        where = (
+            ["--head", f"--port={PORT}", "--include-dashboard=false"]
+            if head is self
+            else [f"--address={head.address}:{PORT}"]
+        )
         own = [f"--node-ip-address={self.address}", f"--node-name={self.name}", MEMORY]
         with log.open("w") as file:
             subprocess.Popen(

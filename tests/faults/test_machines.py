@@ -26,7 +26,7 @@ def start(place: Place, on: Machine, address: str) -> subprocess.Popen[str]:
     secret = {name: on.environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
     shared = str(place.folder / "shared")
     arguments = ["run", "toys.toml", "--address", address, "--storage", shared]
-    return place.start(*arguments, before=on.enter(), **secret)
+    return place.start(*arguments, before=on.enter(place.folder), **secret)
 
 
 def nodes_that_ended(place: Place) -> set[str]:

@@ -23,7 +23,9 @@ SHAPES = [
     (600, 2, 8, (6,) * 8),  # receptive field 3571, far above
     (100, 4, 3, (4, 4)),  # 13, far below, in == out
     (61, 4, 3, (4, 4, 4, 4)),  # 61, equal
-    (37, 3, 5, (6, 5, 4)),  # not a multiple of a dilation
+    # Dilations are powers of two, so that each divides the next; what need not divide is the time: the grids hang at
+    # the last step, and a level's first position is not the sequence's.
+    (37, 3, 5, (6, 5, 4)),
     (64, 1, 2, (1, 1, 1, 1)),
     (33, 3, 1, (5, 5, 5)),  # kernel of one step
     (29, 3, 4, (5,)),  # one level

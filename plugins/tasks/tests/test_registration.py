@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
-
-import numpy as np
 import pytest
 import torch
 from optuna.distributions import FloatDistribution
@@ -169,26 +164,6 @@ def test_training_sequences_are_the_papers() -> None:
     assert [task.training_sequences() for task in TASKS] == [50_000, 10_000, 229, 694, 55_000, 55_000]
 
 
-IN_ANOTHER_PROCESS = """
-import hashlib
-from harness import Seeds
-from harness_tasks import Adding, CopyMemory
-for task in (Adding(length=20, sequences=50), CopyMemory(length=5, sequences=50)):
-    for split in ("train", "validation", "test"):
-        data = task.load(split, Seeds.of(7, 2), {})
-        print(hashlib.sha256(data.inputs.numpy().tobytes() + data.targets.numpy().tobytes()).hexdigest())
-"""
-
-
-def test_same_seeds_give_the_same_data_in_other_processes() -> None:
-    outputs = [
-        subprocess.run([sys.executable, "-c", IN_ANOTHER_PROCESS], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert outputs[0] == outputs[1]
-    assert len(set(outputs[0].split())) == 6
-
-
 @pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
 def test_test_split_follows_from_the_fixed_seed_alone(task: Adding | CopyMemory) -> None:
     one, other = Seeds.of(7, 0), Seeds.of(7, 3)
@@ -198,27 +173,6 @@ def test_test_split_follows_from_the_fixed_seed_alone(task: Adding | CopyMemory)
         assert not torch.equal(task.load(split, one, {}).inputs, task.load(split, other, {}).inputs)
         same_data = other.model_copy(update={"data": one.data, "fixed": 5})
         assert torch.equal(task.load(split, one, {}).inputs, task.load(split, same_data, {}).inputs)
-
-
-@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
-def test_splits_share_no_sequence(task: Adding | CopyMemory) -> None:
-    # Equal seeds on both axes: what keeps the splits apart is their names.
-    seeds = Seeds(fixed=1, data=1, order=1, init=1, noise=1)
-    sets = [
-        {tuple(sequence.flatten().tolist()) for sequence in task.load(split, seeds, {}).inputs}
-        for split in ("train", "validation", "test")
-    ]
-    assert [len(sequences) for sequences in sets] == [50, 1000, 1000]
-    assert len(set.union(*sets)) == 2050
-
-
-@pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
-def test_loading_leaves_global_random_state_untouched(task: Task) -> None:
-    before = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
-    task.load("train", Seeds.of(0, 0), {})
-    assert torch.equal(before[0], torch.get_rng_state())
-    np.testing.assert_equal(np.random.get_state(legacy=False), before[1])
-    assert random.getstate() == before[2]
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)

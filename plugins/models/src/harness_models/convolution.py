@@ -35,7 +35,12 @@ class Convolution(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, init: Init) -> None:
-        """Draw v and the bias from the default random state; g = ||v||, so the effective weight is v."""
+        """Draw v and the bias from the default random state; g = ||v||, so the effective weight is v.
+
+        On the meta device there is nothing to draw, and a norm takes PyTorch milliseconds: a plan solves thousands.
+        """
+        if self.v.is_meta:
+            return
         bound = 1 / math.sqrt(self.v.shape[1] * self.v.shape[2])
         if init == "normal":
             self.v.normal_(0, NORMAL_STD)

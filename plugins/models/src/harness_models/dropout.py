@@ -50,8 +50,7 @@ def _drop_channels(x: Tensor, probability: float) -> Tensor:
 
 
 def _drop_elements_on_cpu(x: Tensor, probability: float) -> Tensor:
-    """`F.dropout` with four 16-bit decisions a 64-bit draw: forward and backward in 3.6 ms against 12.6 ms at
-    1.25 million elements on one core.
+    """`F.dropout` with four 16-bit decisions a 64-bit draw, compared straight into numbers of x's type.
 
     The scale belongs to the quantised probability, so the mean is exact; the probability is off by at most 2**-17.
     """
@@ -61,5 +60,6 @@ def _drop_elements_on_cpu(x: Tensor, probability: float) -> Tensor:
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64)
     draws.random_(_INT64_MIN, None)  # without bounds the sign bit would stay 0, and with it the top one of each four
     lanes = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in [-2**15, 2**15)
-    kept = lanes >= round(dropped * _LEVELS) - _LEVELS // 2
-    return x * kept.to(x.dtype).mul_(1 / (1 - dropped))
+    kept = torch.empty(x.shape, dtype=x.dtype)
+    torch.ge(lanes, round(dropped * _LEVELS) - _LEVELS // 2, out=kept)
+    return x * kept.mul_(1 / (1 - dropped))

@@ -16,6 +16,7 @@ from harness.records import Record
 from harness.signature import Signature
 from harness_models import published
 from harness_models.dropout import Dropout
+from harness_models.stacked_recurrent import StackedRecurrent
 
 LayerState = Tensor | tuple[Tensor, Tensor]
 """h, or (h, c): each (batch, hidden)."""
@@ -71,6 +72,13 @@ class RecurrentBackbone(nn.Module):
             x, end = layer(self.dropout(x) if index else x, _unpacked(entry))
             after.append(_packed(end))
         return x, tuple(after)
+
+    def stack(self, count: int) -> StackedRecurrent:
+        """`count` such backbones as one; see `harness.Stack`."""
+        layers = cast(list[nn.RNNBase], list(self.layers))
+        widths = tuple(layer.hidden_size for layer in layers)
+        stacked = StackedRecurrent(count, layers[0].input_size, widths, type(layers[0]), self.dropout.probability)
+        return stacked.to(cast(Tensor, layers[0].weight_ih_l0)).train(self.training)
 
 
 def _unpacked(state: LayerState | None) -> LayerState | None:

@@ -19,6 +19,7 @@ from harness_models import published
 from harness_models.convolution import NORMAL_STD, Convolution, Init
 from harness_models.dropout import Dropout, Kind
 from harness_models.pyramid import LevelPlan, plan
+from harness_models.stacked_tcn import StackedTcn
 
 SMALLEST_KERNEL, LARGEST_KERNEL = 2, 8
 """The kernel sizes of the paper: Table 2 and the ablation of Figure 6."""
@@ -127,6 +128,15 @@ class TcnBackbone(nn.Module):
             x, first, second = cast(ResidualBlock, block).scan(x, 1 << level, first, second)
             after += [first, second]
         return x, tuple(after)
+
+    def stack(self, count: int) -> StackedTcn:
+        """`count` such backbones as one; see `harness.Stack`."""
+        first = cast(ResidualBlock, self.blocks[0])
+        widths = tuple(len(cast(ResidualBlock, block).first.v) for block in self.blocks)
+        dropout = first.dropout
+        in_features = first.first.v.shape[1]
+        stacked = StackedTcn(count, in_features, widths, self.kernel_size, dropout.probability, dropout.kind)
+        return stacked.to(first.first.v).train(self.training)
 
     def _silence(self, x: Tensor) -> tuple[Tensor, ...]:
         """The state before a sequence: zeros at the inputs of the convolutions."""

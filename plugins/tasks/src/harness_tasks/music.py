@@ -133,10 +133,13 @@ class Nottingham(_Music):
 def _nats(logits: Tensor, keys: Tensor) -> Tensor:
     """(batch, time, 88) twice → (batch, time) float64.  From logits, so finite at any size of them.
 
-    In float64: a model at the floor predicts the same for every frame, so that float32's rounding errors add up
-    (1e-6 nats a frame) instead of cancelling.
+    Scores are in float64: a model at the floor predicts the same for every frame, so that float32's rounding errors
+    add up (1e-6 nats a frame) instead of cancelling.  What is back-propagated need not be.
     """
-    return F.binary_cross_entropy_with_logits(logits.double(), keys.double(), reduction="none").sum(-1)
+    if not logits.requires_grad:
+        logits, keys = logits.double(), keys.double()
+    nats = F.binary_cross_entropy_with_logits(logits, keys, reduction="none")
+    return nats.sum(-1, dtype=torch.float64)
 
 
 def _read(path: Path, variable: str) -> list[Roll]:

@@ -1,0 +1,196 @@
+"""Ratios that hold on a shared machine: sides that take turns in one process, in CPU time, on one thread."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+LEAST_SECONDS = 0.1
+"""Of one measurement: a side shorter than this is repeated within a round."""
+LEAST_ROUNDS, MOST_ROUNDS = 5, 41
+
+Clock = Callable[[], float]
+Json = dict[str, Any]  # a stored row, as `Row` with its environment
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of two values at least."""
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Seconds of each side, round by round."""
+
+    seconds: Mapping[str, Sequence[float]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.seconds.values())))
+
+    def of(self, side: str) -> Spread:
+        return Spread.of(self.seconds[side])
+
+    def ratio(self, slow: str, fast: str) -> Spread:
+        """How often `fast` is done while `slow` is done once: a ratio a round, then its spread."""
+        return Spread.of([a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)])
+
+
+def take_turns(
+    sides: Mapping[str, Callable[[], object]], *, seconds: float, clock: Clock = time.process_time
+) -> Rounds:
+    """Every side once a round, in an order that rotates from round to round, for about `seconds` of `clock`.
+
+    A first round is not counted; it says how often a short side is repeated within a round.
+    """
+    first = {name: _timed(side, 1, clock) for name, side in sides.items()}
+    repeats = {name: max(1, round(LEAST_SECONDS / max(spent, 1e-6))) for name, spent in first.items()}
+    names = list(sides)
+    measured: dict[str, list[float]] = {name: [] for name in names}
+    begun = clock()
+    for number in range(MOST_ROUNDS):
+        if number >= LEAST_ROUNDS and clock() - begun > seconds:
+            break
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            measured[name].append(_timed(sides[name], repeats[name], clock))
+    return Rounds(measured)
+
+
+def _timed(side: Callable[[], object], repeats: int, clock: Clock) -> float:
+    begun = clock()
+    for _ in range(repeats):
+        side()
+    return (clock() - begun) / repeats
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a benchmark prints of one work."""
+
+    work: str
+    value: Spread
+    """A ratio of times, or seconds."""
+    bound: str
+    """What must be reached, and what is aimed at: `>= 8 (11)`."""
+    holds: bool
+    seconds: Mapping[str, float]
+    """Median of each side."""
+    rounds: int
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What is lost where one of our ways is replaced by the released one, as a factor."""
+    note: str = ""
+
+
+def at_least(value: float, must: float, aim: float) -> tuple[str, bool]:
+    return f">= {must:g} ({aim:g})", value >= must
+
+
+def at_most(value: float, must: float, aim: float) -> tuple[str, bool]:
+    return f"<= {must:g} ({aim:g})", value <= must
+
+
+def environment(*packages: str) -> dict[str, str]:
+    """Machine, versions and commit."""
+    found = {"machine": f"{_processor()}, {_cores()} cores, {platform.system()}", "python": platform.python_version()}
+    found |= {name: version(name) for name in packages}
+    return found | {"commit": _commit(), "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _cores() -> int:
+    import psutil
+
+    return len(psutil.Process().cpu_affinity())
+
+
+def _commit() -> str:
+    """Of this checkout; `+` where tracked files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(("git", "-C", str(ROOT), *arguments), capture_output=True, text=True, check=False).stdout
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/results").strip()
+    return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
+
+
+class Table:
+    """Rows of one command, each with the environment it was measured in.
+
+    In a folder it holds what was measured before too: a row takes the place of an older one of its work.
+    """
+
+    def __init__(self, title: str, facts: Mapping[str, str], folder: Path | None) -> None:
+        self._title = title
+        self._facts = dict(facts)
+        self._folder = folder
+        self._fresh: list[Json] = []
+
+    def add(self, row: Row) -> None:
+        print(f"{row.work}: {row.value}", file=sys.stderr, flush=True)
+        self._fresh.append({**asdict(row), "environment": self._facts})
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            rows = self._merged(self._folder / f"{self._title}.json")
+            (self._folder / f"{self._title}.json").write_text(json.dumps(rows, indent=1) + "\n")
+            (self._folder / f"{self._title}.md").write_text(markdown(rows))
+
+    def show(self, *, as_json: bool) -> None:
+        sys.stdout.write(json.dumps(self._fresh, indent=1) + "\n" if as_json else markdown(self._fresh))
+
+    def _merged(self, path: Path) -> list[Json]:
+        before: list[Json] = json.loads(path.read_text()) if path.exists() else []
+        rows = {row["work"]: row for row in [*before, *self._fresh]}
+        return list(rows.values())
+
+
+def markdown(rows: Sequence[Json]) -> str:
+    """A line for each environment, then a table whose rows name theirs by a number."""
+    environments = list(dict.fromkeys(_line(row["environment"]) for row in rows))
+    lines = [f"{number}. {text}" for number, text in enumerate(environments, start=1)]
+    lines += [
+        "",
+        "| work | median [quartiles] | must (aim) | holds | seconds | rounds | without, as a factor | note | in |",
+        "| :-- | --: | --: | :-- | :-- | --: | :-- | :-- | --: |",
+    ]
+    for row in rows:
+        seconds = ", ".join(f"{side} {spent:.4g}" for side, spent in row["seconds"].items())
+        parts = ", ".join(f"{part} {factor:.2f}" for part, factor in row["parts"].items())
+        cells = [row["work"], str(Spread(**row["value"])), row["bound"], "yes" if row["holds"] else "**no**"]
+        cells += [seconds, str(row["rounds"]), parts, row["note"]]
+        cells.append(str(environments.index(_line(row["environment"])) + 1))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _line(environment: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {value}" for name, value in environment.items())

@@ -1,0 +1,156 @@
+"""Updates a second of stacked trainings: 1, 4, 16 and 64 models as one, plain and as CUDA graphs, beside one alone.
+
+    python benchmarks/stacked.py [MODEL ...] [--members 1,4,16,64] [--length 600] [--seconds 5] [--device cuda] [--json]
+
+The adding problem at the sizes of the paper's Table 2 and 3 (70K parameters), batch 32, Adam, no clipping.  `alone` is
+the ordinary loop, which on a GPU runs cuDNN's recurrent kernels.  A row's gain is its updates a second, counted for
+every model, over those of `alone`.  Wall clock, the device waited for at both ends; the first updates are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from harness.lockstep import Lockstep
+from harness.network import build_network
+from harness.plugins import load_plugins
+from harness.records import Optimisation, ParamValue, Training
+from harness.registry import Registry
+from harness.run import machine
+from harness.seeds import Seeds
+from harness.training import TrainingRun
+from harness.trial import environment_versions
+
+WORKS: dict[str, tuple[tuple[int, ...], dict[str, ParamValue]]] = {
+    "tcn": ((24,) * 8, {"kernel_size": 8, "levels": 8}),
+    "lstm": ((130,), {"layers": 1}),
+    "gru": ((150,), {"layers": 1}),
+    "rnn": ((262,), {"layers": 1}),
+}
+"""Widths and parameters, about 70,000 weights each."""
+WARM_UPS = 10
+"""Updates before the clock starts: libraries choose their kernels, graphs are recorded."""
+NEVER = 1 << 40
+
+
+@dataclass(frozen=True)
+class Row:
+    model: str
+    members: int
+    way: str
+    """alone, stacked or graphs."""
+    updates_per_second: float
+    gain: float
+    """Updates a second of all members, over those of one alone."""
+    peak_gib: float | None
+    """Allocated on the GPU."""
+
+
+def make_run(registry: Registry, model: str, length: int, repetition: int, device: torch.device) -> TrainingRun:
+    """A training of the adding problem that is never evaluated."""
+    task = registry.make_task("adding", {"length": length})
+    seeds = Seeds.of(0, repetition + 1)
+    torch.manual_seed(seeds.init)
+    widths, params = WORKS[model]
+    data = task.load("validation", seeds, {})
+    return TrainingRun(
+        build_network(registry.model(model).value, task.signature(), widths, dict(params)),
+        task,
+        training=Training(updates=NEVER, batch_size=32, evaluate_every=NEVER),
+        optimisation=Optimisation(learning_rate=2e-3),
+        train=data,
+        validation=data,
+        seeds=seeds,
+        device=device,
+    )
+
+
+def updates_per_second(run: TrainingRun, advance: Callable[[float], None], seconds: float) -> float:
+    for _ in range(WARM_UPS):
+        advance(0)
+    before = run.update
+    begun = _now(run)
+    advance(seconds)
+    return (run.update - before) / (_now(run) - begun)
+
+
+def _now(run: TrainingRun) -> float:
+    """After all that the device was given."""
+    if next(run.network.parameters()).is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def rows(
+    registry: Registry, model: str, members: Sequence[int], *, length: int, seconds: float, device: torch.device
+) -> Iterator[Row]:
+    first = make_run(registry, model, length, 0, device)
+    _forget_peak(device)
+    alone = updates_per_second(first, first.advance, seconds)
+    yield Row(model, 1, "alone", alone, 1.0, _peak_gib(device))
+    for count in members:
+        for way in ("stacked", "graphs") if device.type == "cuda" else ("stacked",):
+            runs = [make_run(registry, model, length, repetition, device) for repetition in range(count)]
+            _forget_peak(device)
+            stack = Lockstep(runs, graphs=way == "graphs")
+            rate = updates_per_second(runs[0], stack.advance, seconds)
+            yield Row(model, count, way, rate, count * rate / alone, _peak_gib(device))
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_gib(device: torch.device) -> float | None:
+    return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+
+
+def main() -> None:
+    options = _options()
+    torch.set_num_threads(1)
+    registry = load_plugins().registry
+    found = [
+        row
+        for model in options.models or WORKS
+        for row in rows(
+            registry,
+            model,
+            [int(count) for count in options.members.split(",")],
+            length=options.length,
+            seconds=options.seconds,
+            device=torch.device(options.device),
+        )
+    ]
+    facts = {**machine(), **environment_versions(), "length": str(options.length), "device": options.device}
+    if options.json:
+        json.dump({"environment": facts, "rows": [asdict(row) for row in found]}, sys.stdout, indent=1)
+        return
+    print("; ".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
+    print("| model | members | way | updates a second | gain | peak GiB |\n| :-- | --: | :-- | --: | --: | --: |")
+    for row in found:
+        peak = "" if row.peak_gib is None else f"{row.peak_gib:.2f}"
+        print(f"| {row.model} | {row.members} | {row.way} | {row.updates_per_second:.3g} | {row.gain:.2f} | {peak} |")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(WORKS)}; all unless given")
+    parser.add_argument("--members", default="1,4,16,64", help="how many models a stack has")
+    parser.add_argument("--length", type=int, default=600, help="steps of a sequence")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each row")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Training steps against the released code's structure (reference.py), and RNN steps against nn.* in a bare loop.
+
+    python benchmarks/step.py [WORK ...] [--seconds 20] [--json] [--save benchmarks/results]
+
+Both sides of a ratio do the same optimisation: the same initial weights, batches and updates, the published setting,
+element dropout.  One process, one thread, CPU time, sides in turns, a ratio a round; median and quartiles over rounds.
+"without, as a factor": our step with one of its ways replaced by the released one, over our step; `decoding` also
+computes all positions, and counts against the row's `positions`.  Batching ragged data is another optimisation
+problem, so the throughput that it gains stands in rows of its own, without a bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+import works
+from harness.training import make_optimizer
+from harness_models.recurrent import RecurrentBackbone
+from measure import Rounds, Row, Table, at_least, environment, take_turns
+from reference import (
+    Loss,
+    ReferenceNetwork,
+    ReferenceStep,
+    cross_entropy,
+    music_masked,
+    music_trace,
+    negative_log_likelihood,
+    squared_error,
+    tcn_like,
+)
+from works import HarnessStep, Work, over, ways
+
+SECONDS = 20.0
+NOTTINGHAM_EVERY = 11
+"""One batch in so many of an epoch is timed."""
+
+
+def against_reference(make: Callable[[], Work], loss: Loss, must: float, aim: float, *, seconds: float) -> Row:
+    """A TCN's step, or epoch, beside the reference's from the same weights on the same batches."""
+    work = make()
+    reference = ReferenceStep(tcn_like(work.network(), work.dropout, last=work.last), loss, work.optimisation)
+    steps: dict[str, Callable[..., object]] = {"reference": reference, **ways(work)}
+    rounds = take_turns({name: over(step, work.batches) for name, step in steps.items()}, seconds=seconds)
+    ratio = rounds.ratio("reference", "ours")
+    bound, holds = at_least(ratio.median, must, aim)
+    return Row(work.name, ratio, bound, holds, _medians(rounds, "reference", "ours"), len(rounds), _parts(rounds))
+
+
+def _medians(rounds: Rounds, *sides: str) -> dict[str, float]:
+    return {side: rounds.of(side).median for side in sides}
+
+
+def _parts(rounds: Rounds) -> dict[str, float]:
+    """Each way's factor, in a step that has all the others."""
+    against = {"optimiser": "ours", "dropout": "ours", "positions": "ours", "decoding": "positions"}
+    return {part: rounds.ratio(part, other).median for part, other in against.items() if part in rounds.seconds}
+
+
+def against_torch(make: Callable[[], Work], kind: str, *, seconds: float) -> Row:
+    """An RNN's step beside PyTorch's own module of these sizes, both with the same optimiser."""
+    work = make()
+    network = work.network(kind)
+    backbone = cast(RecurrentBackbone, network.backbone)
+    bare = ReferenceNetwork(network, BareStack(backbone), last=work.last)
+    optimisation = work.optimisation
+    steps: dict[str, Callable[..., object]] = {
+        "nn": ReferenceStep(bare, LOSSES[work.name], optimisation, make_optimizer(cast(Any, bare), optimisation)),
+        "ours": HarnessStep(network, work.task, optimisation),
+    }
+    rounds = take_turns({name: over(step, work.batches) for name, step in steps.items()}, seconds=seconds)
+    ratio = rounds.ratio("nn", "ours")
+    bound, holds = at_least(ratio.median, 0.97, 1)
+    sizes = " x ".join(str(cast(nn.RNNBase, layer).hidden_size) for layer in backbone.layers)
+    return Row(
+        f"{kind}-{work.name}", ratio, bound, holds, _medians(rounds, "nn", "ours"), len(rounds), note=f"widths {sizes}"
+    )
+
+
+class BareStack(nn.Module):
+    """`nn.LSTM`, `nn.GRU` or `nn.RNN` of the widths of a stack, one module where they are equal; (batch, channels,
+    time) both ways, as the reference's decoder reads it."""
+
+    def __init__(self, like: RecurrentBackbone) -> None:
+        super().__init__()
+        layers = [cast(nn.RNNBase, layer) for layer in like.layers]
+        widths = {layer.hidden_size for layer in layers}
+        kind = cast(Any, type(layers[0]))
+        if len(widths) == 1:
+            stacks = [kind(layers[0].input_size, layers[0].hidden_size, num_layers=len(layers), batch_first=True)]
+        else:
+            stacks = [kind(layer.input_size, layer.hidden_size, batch_first=True) for layer in layers]
+        self.stacks = nn.ModuleList(stacks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.transpose(1, 2)
+        for stack in self.stacks:
+            y, _ = stack(y)
+        return y.transpose(1, 2)
+
+
+def throughput(name: Any, every: int, *, seconds: float) -> Row:
+    """An epoch of the reference one piece at a time beside ours at batch 16: another optimisation problem."""
+    batched = works.music(name, 16, every)
+    single = works.one_by_one(batched)
+    reference = ReferenceStep(tcn_like(single.network(), single.dropout, last=False), music_trace, single.optimisation)
+    ours = HarnessStep(batched.network(), batched.task, batched.optimisation)
+    rounds = take_turns(
+        {"reference": over(reference, single.batches), "ours": over(ours, batched.batches)}, seconds=seconds
+    )
+    return Row(
+        f"{name}-throughput",
+        rounds.ratio("reference", "ours"),
+        "none",
+        True,
+        _medians(rounds, "reference", "ours"),
+        len(rounds),
+        note=f"{len(single.batches)} updates against {len(batched.batches)}; frames padded {_padding(batched):.3f}",
+    )
+
+
+def _padding(work: Work) -> float:
+    """Padded over real frames."""
+    padded = sum(batch.targets.shape[0] * batch.targets.shape[1] for batch in work.batches)
+    real = sum(
+        batch.targets.shape[0] * batch.targets.shape[1] if batch.lengths is None else int(batch.lengths.sum())
+        for batch in work.batches
+    )
+    return padded / real
+
+
+JSB, JSB_16 = partial(works.music, "jsb", 1), partial(works.music, "jsb", 16)
+NOTTINGHAM = partial(works.music, "nottingham", 1, NOTTINGHAM_EVERY)
+NOTTINGHAM_16 = partial(works.music, "nottingham", 16, NOTTINGHAM_EVERY)
+LOSSES: Mapping[str, Loss] = {
+    "adding": squared_error,
+    "mnist": negative_log_likelihood,
+    "copy": cross_entropy,
+    "jsb-1": music_trace,
+    "jsb-16": music_masked,
+    "nottingham-1": music_trace,
+    "nottingham-16": music_masked,
+    "word": cross_entropy,
+    "char": cross_entropy,
+}
+TCN: Mapping[str, tuple[Callable[[], Work], float, float]] = {
+    "adding": (works.adding, 8, 11),
+    "mnist": (works.mnist, 8, 11),
+    "copy": (works.copy_memory, 1.8, 2.3),
+    "jsb-1": (JSB, 1.2, 1.4),
+    "nottingham-1": (NOTTINGHAM, 1.05, 1.2),
+    "jsb-16": (JSB_16, 1.2, 1.8),
+    "nottingham-16": (NOTTINGHAM_16, 1.2, 1.8),
+    "word": (works.word, 1.3, 1.5),
+    "char": (works.char, 1.4, 1.6),
+}
+"""Work → how it is made, the least ratio to the reference, and the one aimed at."""
+RNN: Mapping[str, Callable[[], Work]] = {
+    "adding": works.adding,
+    "mnist": works.mnist,
+    "copy": works.copy_memory,
+    "jsb-16": JSB_16,
+    "nottingham-16": NOTTINGHAM_16,
+    "word": works.word,
+    "char": works.char,
+}
+
+
+def benchmarks() -> dict[str, Callable[..., Row]]:
+    """Every row by its name; each takes `seconds`."""
+    found: dict[str, Callable[..., Row]] = {}
+    for name, (make, must, aim) in TCN.items():
+        found[name] = partial(against_reference, make, LOSSES[name], must, aim)
+    found["jsb-throughput"] = partial(throughput, "jsb", 1)
+    found["nottingham-throughput"] = partial(throughput, "nottingham", NOTTINGHAM_EVERY)
+    for kind in ("lstm", "gru", "rnn"):
+        for name, make in RNN.items():
+            found[f"{kind}-{name}"] = partial(against_torch, make, kind)
+    return found
+
+
+def main() -> int:
+    known = benchmarks()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(known)}; all where none is named")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="CPU seconds a row, about")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="leave step.json and step.md there too")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.works) - set(known))
+    if unknown:
+        parser.error(f"no work {', '.join(unknown)}; there are {', '.join(known)}")
+    torch.set_num_threads(1)
+    table = Table("step", environment("torch", "numpy"), arguments.save)
+    holds = True
+    for name in arguments.works or known:
+        row = known[name](seconds=arguments.seconds)
+        table.add(row)
+        holds &= row.holds
+    table.show(as_json=arguments.json)
+    return int(not holds)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,245 @@
+"""The works that are timed: each task's published setting, its batches, and one update by the harness's own parts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.batches import TrainingBatches
+from harness.budget import solve
+from harness.data import locate
+from harness.dataset import Arrays, Batch
+from harness.model import Model, Published
+from harness.network import Network, build_network
+from harness.records import Optimisation
+from harness.seeds import Seeds
+from harness.signature import Signature
+from harness.task import Task
+from harness.training import first_total, make_optimizer, outputs
+from harness.trial import seed_everything
+from harness_models.dropout import Dropout
+from harness_models.recurrent import Gru, Lstm, Rnn
+from harness_models.tcn import Tcn
+from harness_tasks.adding import Adding
+from harness_tasks.copy_memory import CopyMemory
+from harness_tasks.music import JsbChorales, Nottingham
+from harness_tasks.penn_treebank import PtbChar, PtbWord
+from harness_tasks.pixel_mnist import SequentialMnist
+from reference import default_optimizer
+
+CPU = torch.device("cpu")
+SEEDS = Seeds.of(0, 0)
+MODELS: Mapping[str, Model] = {model.name: model for model in (Tcn(), Lstm(), Gru(), Rnn())}
+TOLERANCE = 0.05
+"""Of solved widths: speed at about the published size is what is asked for."""
+
+Read = Callable[[Network, Task, Batch], Tensor]
+"""How outputs are computed: (batch, n) or (batch, time, n)."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A task at its published setting, and the batches of one round."""
+
+    name: str
+    task: Task
+    batches: Sequence[Batch]
+    setting: Published
+    """The TCN's: optimisation and size."""
+
+    @property
+    def last(self) -> bool:
+        return self.task.signature().readout == "last"
+
+    @property
+    def signature(self) -> Signature:
+        return self.task.signature().with_embedding(self.setting.embedding)
+
+    @property
+    def dropout(self) -> float:
+        return cast(float, self.setting.params["dropout"])
+
+    @property
+    def optimisation(self) -> Optimisation:
+        return self.setting.optimisation
+
+    def network(self, model: str = "tcn") -> Network:
+        """With initial weights of its own seed; element dropout, as in the released code."""
+        seed_everything(SEEDS.init)
+        if model == "tcn":
+            params = {**self.setting.params, "dropout_kind": "element"}
+            return build_network(MODELS[model], self.signature, self.setting.widths, params)
+        layers = self._published_layers()
+        params = {"layers": layers, "dropout": 0.0}
+        budget = cast(int, cast(Any, self.task.published()).parameters)
+        size = solve(MODELS[model], self.signature, params, budget=budget, tolerance=TOLERANCE)
+        return build_network(MODELS[model], self.signature, size.widths, params)
+
+    def _published_layers(self) -> int:
+        lstm = MODELS["lstm"].published(self.task.row())
+        return 1 if lstm is None else len(lstm.widths)
+
+
+class HarnessStep:
+    """An update by the harness's own parts, without the loop around them."""
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        optimisation: Optimisation,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        read: Read | None = None,
+    ) -> None:
+        self.network = network.train()
+        self._task = task
+        self._readout = task.signature().readout
+        self._optimisation = optimisation
+        self._optimizer = optimizer or make_optimizer(network, optimisation)
+        self._read = read
+
+    def __call__(self, batch: Batch) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._read is None:
+            output, _ = outputs(self.network, self._readout, batch)
+        else:
+            output = self._read(self.network, self._task, batch)
+        primary = first_total(self._task.loss(output, batch))
+        loss = primary.sum if self._optimisation.reduction == "sum" else primary.sum / primary.count
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._optimisation.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._optimisation.clip)
+        self._optimizer.step()
+
+
+def over(step: Callable[[Batch], object], batches: Sequence[Batch]) -> Callable[[], None]:
+    """One round: a step on each batch."""
+
+    def run() -> None:
+        for batch in batches:
+            step(batch)
+
+    return run
+
+
+def computing_all(network: Network, task: Task, batch: Batch) -> Tensor:
+    """Every position of the backbone, and only what is scored decoded."""
+    hidden = network.backbone(network.encoder(batch.inputs))
+    return network.decode(_scored(hidden, task, batch))
+
+
+def decoding_all(network: Network, task: Task, batch: Batch) -> Tensor:
+    """Every position of the backbone, all decoded."""
+    return _scored(network(batch.inputs), task, batch)
+
+
+def _scored(steps: Tensor, task: Task, batch: Batch) -> Tensor:
+    if task.signature().readout == "last":
+        return steps[:, -1]
+    return steps if batch.scored is None else steps[:, -batch.scored :]
+
+
+def ways(work: Work) -> dict[str, HarnessStep]:
+    """The harness's step, and the same with one of its ways replaced by the released one, by the way's name.
+
+    `decoding` also computes all positions, so it counts against `positions`.
+    """
+    task, optimisation = work.task, work.optimisation
+    sides = {"ours": HarnessStep(work.network(), task, optimisation)}
+    network = work.network()
+    sides["optimiser"] = HarnessStep(network, task, optimisation, optimizer=default_optimizer(network, optimisation))
+    if work.dropout > 0:
+        sides["dropout"] = HarnessStep(with_plain_dropout(work.network()), task, optimisation)
+    if work.last or work.batches[0].scored is not None:
+        sides["positions"] = HarnessStep(work.network(), task, optimisation, read=computing_all)
+        sides["decoding"] = HarnessStep(work.network(), task, optimisation, read=decoding_all)
+    return sides
+
+
+def with_plain_dropout(network: Network) -> Network:
+    """`nn.Dropout` in place of ours."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Dropout):
+                setattr(module, name, nn.Dropout(child.probability))
+    return network
+
+
+def _setting(task: Task) -> Published:
+    setting = MODELS["tcn"].published(task.row())
+    assert setting is not None
+    return setting
+
+
+def adding() -> Work:
+    task = Adding(length=600, sequences=32)
+    return Work("adding", task, _first(task), _setting(Adding(length=600)))
+
+
+def mnist() -> Work:
+    """Random pixels; dropout 0.05, the released code's default, where Table 2 has none."""
+    task = SequentialMnist()
+    setting = _setting(task)
+    setting = Published(**{**vars(setting), "params": {**setting.params, "dropout": 0.05}})
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(setting.batch_size, 784, 1, generator=generator)
+    return Work("mnist", task, [Batch(pixels, torch.randint(10, (setting.batch_size,), generator=generator))], setting)
+
+
+def copy_memory() -> Work:
+    task = CopyMemory(length=1000, sequences=32)
+    return Work("copy", task, _first(task), _setting(CopyMemory(length=1000)))
+
+
+def music(name: Literal["jsb", "nottingham"], batch_size: int, every: int = 1) -> Work:
+    """Every so many-th batch of an epoch."""
+    task = JsbChorales() if name == "jsb" else Nottingham()
+    data = task.load("train", SEEDS, {file.name: locate(file) for file in task.files()})
+    batches = TrainingBatches(data, batch_size=batch_size, order_seed=SEEDS.order, device=CPU)
+    chosen = [batches.at(update) for update in range(0, batches.per_epoch, every)]
+    return Work(f"{name}-{batch_size}", task, chosen, _setting(task))
+
+
+def one_by_one(work: Work) -> Work:
+    """The same pieces in batches of one."""
+    return replace(work, batches=[piece for batch in work.batches for piece in _pieces(batch)])
+
+
+def _pieces(batch: Batch) -> list[Batch]:
+    whole = batch.targets.shape[1]
+    lengths = [whole] * len(batch.targets) if batch.lengths is None else batch.lengths.tolist()
+    return [
+        Batch(batch.inputs[i : i + 1, :length], batch.targets[i : i + 1, :length]) for i, length in enumerate(lengths)
+    ]
+
+
+def word() -> Work:
+    """Random words in windows of 80, of which 40 are scored."""
+    return _language("word", PtbWord(reading="window", scored=40, history=40))
+
+
+def char() -> Work:
+    """Random characters in windows of 400, of which 320 are scored."""
+    return _language("char", PtbChar(reading="window", scored=320, history=80))
+
+
+def _language(name: str, task: PtbWord | PtbChar) -> Work:
+    setting = _setting(task)
+    generator = torch.Generator().manual_seed(0)
+    shape = (setting.batch_size, task.history + task.scored + 1)
+    tokens = torch.randint(task.vocabulary(), shape, generator=generator)
+    batch = Batch(tokens[:, :-1], tokens[:, 1 + task.history :], scored=task.scored)
+    return Work(name, task, [batch], setting)
+
+
+def _first(task: Adding | CopyMemory) -> list[Batch]:
+    data = task.load("train", SEEDS, {})
+    assert isinstance(data, Arrays)
+    return [Batch(data.inputs, data.targets)]

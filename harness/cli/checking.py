@@ -1,0 +1,106 @@
+"""`harness check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from harness.cli.running import load_with_messages
+from harness.errors import StudyError, UnknownNameError, did_you_mean
+from harness.records import ParamValue
+from harness.registry import Registry
+from harness.study import parse_assignment
+from harness.testing import MODEL_CHECKS, TASK_CHECKS, CheckResult, ModelSubject, TaskSubject
+from harness.testing.checks import refuse_unknown, run_checks
+
+MARKS = {
+    "passed": "[green]passed[/]",
+    "failed": "[red]FAILED[/]",
+    "not applicable": "[dim]not applicable[/]",
+    "failed as expected": "[yellow]failed as expected[/]",
+    "passed unexpectedly": "[red]PASSED UNEXPECTEDLY[/]",
+}
+
+
+def check(name: str, assignments: Sequence[str], expected: Sequence[str]) -> int:
+    """Prints a line a check; 1 where one failed, or passed although it was expected to fail."""
+    registry = load_with_messages().registry
+    subjects = list(_subjects(registry, name, assignments))
+    reasons = _reasons(expected)
+    refuse_unknown(reasons, (*MODEL_CHECKS, *TASK_CHECKS))
+    results = [result for subject in subjects for result in _results(subject, reasons)]
+    Console(width=None if Console().is_terminal else 160).print(_table(results))
+    faults = sum(not result.good for result in results)
+    typer.echo(f"{len(results)} checks of {', '.join(subject.name for subject in subjects)}: {_verdict(faults)}")
+    return 1 if faults else 0
+
+
+def _verdict(faults: int) -> str:
+    return f"{faults} to mend" if faults else "none to mend"
+
+
+def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iterator[ModelSubject | TaskSubject]:
+    """What bears a name, or what a distribution brings."""
+    models = [entry for entry in registry.models.values() if name in (entry.name, entry.plugin.name)]
+    tasks = [entry for entry in registry.tasks.values() if name in (entry.name, entry.plugin.name)]
+    if not models and not tasks:
+        known = {*registry.models, *registry.tasks, *(plugin.name for plugin in registry.plugins)}
+        installed = ", ".join(sorted(known)) or "nothing"
+        raise UnknownNameError(
+            f"no model, task or package {name!r} is installed;{did_you_mean(name, known)} Installed: {installed}"
+        )
+    given = dict(_assignment(text) for text in assignments)
+    if given and len(models) + len(tasks) > 1:
+        raise StudyError(f"check: {name!r} is more than one model or task; give {min(given)!r} with the name of one")
+    for model in models:
+        yield ModelSubject(model.value, given)
+    for task in tasks:
+        yield TaskSubject(registry.make_task(task.name, given))
+
+
+def _assignment(text: str) -> tuple[str, ParamValue]:
+    key, value = parse_assignment(text)
+    if isinstance(value, list):
+        raise StudyError(f"check: {key!r} takes one value, got a list")
+    return key, None if value == "none" else value
+
+
+def _reasons(expected: Sequence[str]) -> dict[str, str]:
+    reasons = {}
+    for text in expected:
+        check_name, separator, reason = text.partition("=")
+        if not separator or not reason:
+            raise StudyError(f"--expect {text!r}: give the check and why it may fail: --expect check_name='reason'")
+        reasons[check_name] = reason
+    return reasons
+
+
+def _results(subject: ModelSubject | TaskSubject, reasons: dict[str, str]) -> list[CheckResult]:
+    """One by one, with the present check shown where a terminal can."""
+    checks = MODEL_CHECKS if isinstance(subject, ModelSubject) else TASK_CHECKS
+    console = Console(stderr=True)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
+        shown = progress.add_task(subject.name)
+        found: list[CheckResult] = []
+        for one in checks:
+            progress.update(shown, description=escape(f"{subject.name}: {one.__name__}"))
+            expected = {key: reason for key, reason in reasons.items() if key == one.__name__}
+            found += run_checks(subject, subject.name, (one,), expected)  # type: ignore[arg-type]
+    return found
+
+
+def _table(results: Sequence[CheckResult]) -> Table:
+    table = Table()
+    for heading in ("subject", "check", "result", "seconds", "what was found"):
+        table.add_column(heading, justify="right" if heading == "seconds" else "left", overflow="fold")
+    before = ""
+    for result in results:
+        subject = escape(result.subject) if result.subject != before else ""
+        table.add_row(subject, result.check, MARKS[result.status], f"{result.seconds:.1f}", escape(result.reason))
+        before = result.subject
+    return table

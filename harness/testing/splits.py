@@ -1,0 +1,126 @@
+"""The laws of a task's splits: apart, decided by their seeds, and the test split opened by a final trial alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from harness.batches import training_batches
+from harness.dataset import SPLITS, Dataset, Split
+from harness.model import Model
+from harness.records import Cell, Optimisation, Phase, Plugin, TaskRef, Training, Trial, TrialResult
+from harness.registry import Entry, Registry
+from harness.seeds import Seeds
+from harness.task import Task
+from harness.testing import contents, elsewhere
+from harness.testing.checks import moved_generators, random_states, require
+from harness.testing.probe import WIDTH, Probe, head
+from harness.testing.tasks import CPU, SEEDS, SEQUENCES, TOKENS, TaskSubject, paths_of, task_check
+from harness.trial import Worker
+
+
+@task_check
+def check_splits_disjoint(subject: TaskSubject) -> None:
+    """No sequence is in two splits, whatever the seeds are: not even where those of all axes are equal."""
+    alike = Seeds(fixed=1, data=1, order=1, init=1, noise=1)
+    loads = [subject.split] if subject.task.files() else [subject.split, lambda split: subject.load(split, alike)]
+    for load in loads:
+        shared = contents.shared_sequences({split: load(split) for split in SPLITS})
+        for (one, other), (count, total) in shared.items():
+            require(count == 0, f"{count:,} of {total:,} sequences of {one} are in {other} too")
+
+
+@task_check
+def check_seed_axes(subject: TaskSubject) -> None:
+    """A split follows from the seeds `fixed` and `data`, and the test split from `fixed` alone."""
+    others = SEEDS.model_copy(update={"order": 1, "init": 2, "noise": 3})
+    for split in SPLITS:
+        seeds = others if split != "test" else others.model_copy(update={"data": 4})
+        axes = "order, init or noise" if split != "test" else "another axis than fixed"
+        same = contents.digest(subject.load(split, seeds)) == contents.digest(subject.split(split))
+        require(same, f"{split} depends on a seed of {axes}")
+
+
+@task_check
+def check_global_random_state(subject: TaskSubject) -> None:
+    """load leaves the global random states of Python, numpy and torch alone."""
+    for split in SPLITS:
+        before, state = random_states(), torch.get_rng_state()
+        subject.load(split, SEEDS)
+        moved = moved_generators(before) + ([] if torch.equal(torch.get_rng_state(), state) else ["torch"])
+        require(not moved, f"load({split!r}) draws from the global generator of {' and '.join(moved)}")
+
+
+@task_check
+def check_data_in_another_process(subject: TaskSubject) -> None:
+    """The same seeds give the same splits and batches in another process."""
+    paths_of(subject.task)
+    here = digests(subject.task)
+    there = elsewhere.ask(digests, subject.task)
+    for split in SPLITS:
+        require(here[split] == there[split], f"one seed gives another {split} split in another process")
+
+
+def digests(task: Task) -> dict[Split, str]:
+    """Of every split, as a whole and in its first batches."""
+    return {split: _digest(task.load(split, SEEDS, paths_of(task))) for split in SPLITS}
+
+
+def _digest(dataset: Dataset) -> str:
+    batches = training_batches(dataset, batch_size=min(4, len(dataset)), order_seed=SEEDS.order, device=CPU)
+    return contents.digest(dataset, *(batches.at(update).inputs for update in range(min(3, batches.per_epoch))))
+
+
+@task_check
+def check_test_split_unopened(subject: TaskSubject) -> None:
+    """A search trial never loads the test split, not even within another one; a final trial does once."""
+    opened: list[Split] = []
+    registry = _spying_registry(subject, opened)
+    with tempfile.TemporaryDirectory(prefix="seqharness-") as folder:
+        for phase in ("search", "final"):
+            opened.clear()
+            result = _run_trial(Worker(Path(folder), registry), subject.task, phase)
+            require(result.outcome == "complete", f"a {phase} trial ends {result.outcome}: {result.reason}")
+            times, allowed = opened.count("test"), 0 if phase == "search" else 1
+            require(times == allowed, f"a {phase} trial loads the test split {times} times, not {allowed}")
+
+
+def _spying_registry(subject: TaskSubject, opened: list[Split]) -> Registry:
+    """The task under its name, each `load` of it noted and cut short."""
+    kind = type(subject.task)
+
+    class Spied(kind):  # type: ignore[misc, valid-type]  # a class that is known only here
+        def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
+            opened.append(split)
+            return head(kind.load(self, split, seeds, files), SEQUENCES, TOKENS)
+
+    plugin = Plugin(name="harness.testing", version="0")
+    models: dict[str, Entry[Model]] = {Probe.name: Entry(Probe.name, Probe(), plugin, "")}
+    return Registry(models, {subject.task.name: Entry(subject.task.name, Spied, plugin, "")})
+
+
+def _run_trial(worker: Worker, task: Task, phase: Phase) -> TrialResult:
+    """Two updates of a memoryless network, as a worker runs them."""
+    paths_of(task)
+    trial = Trial(
+        study="conformance",
+        cell=Cell(task=task.name, model=Probe.name),
+        phase=phase,
+        number=0,
+        task=TaskRef(name=task.name, options=task.model_dump()),
+        model=Probe.name,
+        params={},
+        build={"dropout": 0.0},
+        widths=(WIDTH,),
+        parameters=0,
+        optimisation=Optimisation(learning_rate=1e-3),
+        training=Training(updates=2, batch_size=2, evaluate_every=2),
+        seeds=SEEDS,
+    )
+    active = worker.start(trial, 1)
+    while (progress := active.advance(1.0)).result is None:
+        pass
+    return progress.result

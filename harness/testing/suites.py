@@ -1,0 +1,74 @@
+"""All checks of a model and of a task, in the order of a table, and the two that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.model import Model
+from harness.task import Task
+from harness.testing import backbones, builds, floors, splits, tasks
+from harness.testing.cases import ModelCheck, ModelSubject, subject_of
+from harness.testing.checks import CheckResult, run_checks
+from harness.testing.tasks import TaskCheck, TaskSubject, task_subject_of
+
+MODEL_CHECKS: tuple[ModelCheck, ...] = (
+    backbones.check_output_shape,
+    backbones.check_causality,
+    backbones.check_present_input,
+    backbones.check_suffix,
+    backbones.check_scan,
+    backbones.check_scan_state,
+    backbones.check_scan_gradient,
+    backbones.check_receptive_field,
+    backbones.check_batch_independence,
+    backbones.check_no_state,
+    backbones.check_memory_layout,
+    builds.check_meta_build,
+    builds.check_count_grows,
+    builds.check_budget,
+    builds.check_unknown_parameter,
+    builds.check_seed,
+    builds.check_random_state,
+    builds.check_gradients,
+    builds.check_dtype,
+    builds.check_device,
+    builds.check_copies,
+    builds.check_other_process,
+)
+
+TASK_CHECKS: tuple[TaskCheck, ...] = (
+    tasks.check_signature,
+    tasks.check_epoch,
+    tasks.check_loss,
+    tasks.check_padding,
+    tasks.check_batch_size,
+    tasks.check_metric_direction,
+    floors.check_floor,
+    splits.check_splits_disjoint,
+    splits.check_seed_axes,
+    splits.check_global_random_state,
+    splits.check_data_in_another_process,
+    splits.check_test_split_unopened,
+)
+
+
+def check_model(
+    model: Model | ModelSubject, *, expected_failed_checks: Mapping[str, str] | None = None
+) -> list[CheckResult]:
+    """Every check of a model; nothing is raised, what failed says so.
+
+    expected_failed_checks: name of a check → why it may fail.
+    """
+    subject = subject_of(model)
+    return run_checks(subject, subject.name, MODEL_CHECKS, expected_failed_checks)
+
+
+def check_task(
+    task: Task | TaskSubject, *, expected_failed_checks: Mapping[str, str] | None = None
+) -> list[CheckResult]:
+    """Every check of a task at its options; nothing is raised, what failed says so.
+
+    expected_failed_checks: name of a check → why it may fail.
+    """
+    subject = task_subject_of(task)
+    return run_checks(subject, subject.name, TASK_CHECKS, expected_failed_checks)
