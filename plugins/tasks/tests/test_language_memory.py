@@ -91,7 +91,8 @@ def test_two_workers_hold_the_texts_once_and_little_beside(tmp_path: Path, monke
     held = [_answer(worker, ask=True) for worker in workers]
     for worker in workers:
         worker.communicate("\n", timeout=60)
-    assert all(RAW_BYTES < growth < 1.5 * RAW_BYTES for growth in growths), growths
+    # From below too, so that it is seen to measure the data; an allocator's own peak differs by a megabyte.
+    assert all(0.8 * RAW_BYTES < growth < 1.5 * RAW_BYTES for growth in growths), growths
     assert RAW_BYTES < sum(held) < RAW_BYTES + PAGE_SLACK
 
 
