@@ -159,7 +159,7 @@ def read_study(folder: Path) -> Snapshot:
 def read_manifest(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise LedgerError(f"{folder / MANIFEST}: cannot be read ({error.strerror})") from error

@@ -274,7 +274,8 @@ def _training(
     if updates is None:
         if epochs is None:
             raise StudyError(f"study {study.name!r}, {cell}: training has no length; give updates or epochs")
-        updates = math.ceil(round(epochs * per_epoch, 6))  # 1.1 * 10 is a little over 11
+        # 1.1 * 10 is a little over 11; and less than half a millionth of an update is one too.
+        updates = max(math.ceil(round(epochs * per_epoch, 6)), 1)
     spaced = math.ceil(updates / section.evaluations)
     training = Training(
         updates=updates,

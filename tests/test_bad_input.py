@@ -346,7 +346,7 @@ def test_any_command_line_ends_with_an_exit_code_and_never_a_traceback(
 ) -> None:  # fmt: skip
     """Nothing here can train: there is no study file, and `fetch`, `ui` and `--version` are not among the words."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks")
+    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(sys, "argv", ["harness", *words])
     with pytest.raises(SystemExit) as exit_:

@@ -59,7 +59,7 @@ def harness(
 ) -> Harness:
     """Run a command line in an empty folder, in this process, with the toys installed and nothing else."""
     monkeypatch.syspath_prepend(installed_toys)
-    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks")
+    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     work = tmp_path / "work"
     work.mkdir()
@@ -84,7 +84,9 @@ def test_list_shows_names_plugin_version_and_origin(harness: Harness) -> None:
 
 
 def test_list_says_what_to_install_where_nothing_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks,seqharness-toys")
+    monkeypatch.setenv(
+        "HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks,seqharness-toys"
+    )
     code, out, _ = harness("list")
     assert code == 0
     assert "seqharness-models" in out

@@ -187,6 +187,7 @@ def test_size_gives_the_models_own_reason(plan_of: PlanOf) -> None:
         ({"epochs": 5}, {}, Training(updates=20, batch_size=16, evaluate_every=1)),
         ({"epochs": 5, "batch_size": 10}, {}, Training(updates=35, batch_size=10, evaluate_every=2)),
         ({"epochs": 0.3}, {}, Training(updates=2, batch_size=16, evaluate_every=1)),
+        ({"epochs": 1e-9}, {}, Training(updates=1, batch_size=16, evaluate_every=1)),
         ({"epochs": 1.1, "batch_size": 7}, {}, Training(updates=11, batch_size=7, evaluate_every=1)),
         ({"updates": 100}, {"updates": 40}, Training(updates=40, batch_size=16, evaluate_every=2)),
         ({"updates": 100}, {"epochs": 2}, Training(updates=8, batch_size=16, evaluate_every=1)),

@@ -133,7 +133,7 @@ class Place:
 
     def environment(self, **more: str) -> dict[str, str]:
         path = os.pathsep.join(filter(None, [str(self.site), str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        disabled = "seqharness-models,seqharness-tasks"
+        disabled = "seqharness-models,seqharness-modern,seqharness-tasks"
         return {
             **os.environ,
             "PYTHONPATH": path,
