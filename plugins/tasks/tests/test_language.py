@@ -307,18 +307,7 @@ def test_lambada_trains_on_a_small_archive_and_is_scored_on_last_words(
     files = lambada_files(tmp_path)
     task = Lambada.model_validate({"embedding": 2, "scored": 3, "history": 2, "reading": reading})
     net = small_network(task, model)
-    run = TrainingRun(
-        net,
-        task,
-        training=Training(updates=4, batch_size=2, evaluate_every=4),
-        optimisation=Optimisation(learning_rate=0.01),
-        train=task.load("train", SEEDS, files),
-        validation=task.load("validation", SEEDS, files),
-        seeds=SEEDS,
-        device=CPU,
-    )
-    run.advance(1e9)
-    assert run.outcome == "complete"
+    run = trained(net, task, files)
     nats = 0.0
     with torch.no_grad():
         for context, target in (([8, 6, 9], 7), ([9, 7, 10], 5)):
@@ -332,8 +321,15 @@ def test_wikitext_103_trains_on_a_small_archive_in_the_official_layout(tmp_path:
     members = {f"wikitext-103/wiki.{name}.tokens": text.encode() for name, text in WIKI.items()}
     files = {WIKITEXT_103.name: zipped(tmp_path / "wikitext-103-v1.zip", members)}
     task = WikiText103(embedding=2, scored=3)
+    run = trained(small_network(task, model), task, files)
+    # Nearly untrained: about as many choices as there are words.
+    assert run.points[-1].metrics["perplexity"] == pytest.approx(task.vocabulary(), rel=0.5)
+
+
+def trained(net: Network, task: Task, files: Files) -> TrainingRun:
+    """Four updates, to the end."""
     run = TrainingRun(
-        small_network(task, model),
+        net,
         task,
         training=Training(updates=4, batch_size=2, evaluate_every=4),
         optimisation=Optimisation(learning_rate=0.01),
@@ -344,8 +340,7 @@ def test_wikitext_103_trains_on_a_small_archive_in_the_official_layout(tmp_path:
     )
     run.advance(1e9)
     assert run.outcome == "complete"
-    # Nearly untrained: about as many choices as there are words.
-    assert run.points[-1].metrics["perplexity"] == pytest.approx(task.vocabulary(), rel=0.5)
+    return run
 
 
 class Unscanned(nn.Module):
