@@ -7,6 +7,7 @@ back after each update.  Embedding dropout is left out: the harness has none.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from typing import Any, cast
@@ -76,7 +77,8 @@ class ReferenceTcn(nn.Module):
 
 
 class ReferenceNetwork(nn.Module):
-    """Embedding or nothing → backbone → linear decoder, of the sizes and initial weights of one of the harness.
+    """Embedding or nothing → backbone → projection or nothing → linear decoder, of the sizes and initial weights of
+    one of the harness.
 
     backbone: `ReferenceTcn`, or any module on (batch, channels, time).  last: only the last step is decoded.
     """
@@ -85,6 +87,7 @@ class ReferenceNetwork(nn.Module):
         super().__init__()
         self.encoder = nn.Embedding(*like.decoder.weight.shape) if _embeds(like) else nn.Identity()
         self.backbone = backbone
+        self.projection = copy.deepcopy(like.projection)  # where widths were solved, they seldom are the embedding's
         self.decoder = nn.Linear(like.decoder.in_features, like.decoder.out_features)
         self.decoder.load_state_dict(like.decoder.state_dict())
         self._last = last
@@ -94,7 +97,7 @@ class ReferenceNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = self.backbone(self.encoder(inputs).transpose(1, 2))  # (batch, features, time)
-        return cast(Tensor, self.decoder(hidden[:, :, -1] if self._last else hidden.transpose(1, 2)))
+        return cast(Tensor, self.decoder(self.projection(hidden[:, :, -1] if self._last else hidden.transpose(1, 2))))
 
 
 def _embeds(network: Network) -> bool:

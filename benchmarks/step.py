@@ -12,6 +12,7 @@ problem, so the throughput that it gains stands in rows of its own, without a bo
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import works
+from harness.errors import DataError
 from harness.training import make_optimizer
 from harness_models.recurrent import RecurrentBackbone
 from measure import Rounds, Row, Table, at_least, environment, take_turns
@@ -200,7 +202,11 @@ def main() -> int:
     table = Table("step", environment("torch", "numpy"), arguments.save)
     holds = True
     for name in arguments.works or known:
-        row = known[name](seconds=arguments.seconds)
+        try:
+            row = known[name](seconds=arguments.seconds)
+        except DataError as error:
+            print(f"{name}: left out: {error}", file=sys.stderr)
+            continue
         table.add(row)
         holds &= row.holds
     table.show(as_json=arguments.json)

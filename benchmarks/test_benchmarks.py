@@ -100,9 +100,12 @@ def test_reference_has_the_outputs_of_the_harness(time: int, widths: tuple[int, 
     torch.testing.assert_close(tcn_like(network, 0.0, last=False).double()(x), network(x), rtol=1e-12, atol=1e-12)
 
 
-def test_reference_ties_its_decoder() -> None:
-    network = _network(Signature(Tokens(11, 4), Classes(11), length=9, readout="each", tied=True))
+@pytest.mark.parametrize("width", [4, 6])
+def test_reference_ties_its_decoder_behind_a_projection_where_widths_differ(width: int) -> None:
+    network = _network(Signature(Tokens(11, 4), Classes(11), length=9, readout="each", tied=True), (width,))
     reference = tcn_like(network, 0.0, last=False)
+    tokens = torch.randint(11, (2, 9))
+    torch.testing.assert_close(reference(tokens), network(tokens))
     assert reference.encoder.weight is reference.decoder.weight
     assert reference.decoder.weight is not network.decoder.weight
 
