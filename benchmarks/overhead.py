@@ -57,7 +57,7 @@ repetitions = 3
 updates = 1_000_000
 seconds = 5
 batch_size = 32
-evaluate_every = 1_000_000
+evaluations = 1
 """
 STUDY_TRIALS = 40
 
