@@ -32,7 +32,7 @@ NAMES_FIT = 60
 NAMES_SLANT = 12
 """Names below an axis that can stand aslant; more stand upright."""
 NAME_LIMIT = 24
-LABEL_LIMIT = 32
+LABEL_LIMIT = 20
 """Characters of a metric's name beside an axis."""
 PANELS = 4
 """Beside each other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
 
@@ -14,7 +14,7 @@ _SPECIAL = {
     "→": r"$\to$", "×": r"$\times$", "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "−": "$-$", "µ": r"$\mu$",
     "\u00a0": "~",
 }  # fmt: skip
-LINE = 82
+LINE = 88
 """Characters that fit beside each other on a page of A4, in footnotesize."""
 COLUMN_LIMIT = 40
 """Characters of a column that is not broken into lines."""
@@ -58,16 +58,23 @@ def _block(block: Heading | Paragraph | Table | Notes) -> str:
             return "\n\n".join(_table(block, columns) for columns in _parts(block))
 
 
-def _parts(table: Table) -> Iterator[list[int]]:
-    """The columns of tables that fit on a page, each with the first."""
+def _parts(table: Table) -> list[list[int]]:
+    """The columns of as few tables as fit on a page, each with the first, and none much wider than another."""
     lengths = [_length(table, column) for column in range(len(table.header))]
-    columns, used = [0], lengths[0]
+    fewest = len(_cut(lengths, LINE))
+    return next(parts for limit in range(LINE + 1) if len(parts := _cut(lengths, limit)) == fewest)
+
+
+def _cut(lengths: Sequence[int], limit: int) -> list[list[int]]:
+    """Columns in order, the first in every part, as many in each as stay within the limit, but at least one."""
+    parts, used = [[0]], lengths[0]
     for column, length in enumerate(lengths[1:], start=1):
-        if len(columns) > 1 and used + length > LINE:
-            yield columns
-            columns, used = [0], lengths[0]
-        columns, used = [*columns, column], used + length
-    yield columns
+        if len(parts[-1]) > 1 and used + length > limit:
+            parts.append([0])
+            used = lengths[0]
+        parts[-1].append(column)
+        used += length
+    return parts
 
 
 def _length(table: Table, column: int) -> int:
