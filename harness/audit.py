@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.records import Cell, Plugin
-from harness.results import OF_A_TASK, Standing, capped, outcomes_of
+from harness.results import OF_A_TASK, Standing, capped, on_one_scale, outcomes_of
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def level(standings: Sequence[Standing], protocol: str) -> Level:
     kept = {cell: one for cell, one in levelled.items() if one.finals or one.state == "failed"}
     of_cell = {one.facts.cell: one for one in standings}
     return Level(
-        tuple(kept.get(one.facts.cell, one) for one in standings),
+        on_one_scale(kept.get(one.facts.cell, one) for one in standings),
         capped={cell: _capped(of_cell[cell], trials, repetitions) for cell in kept},
         refused={
             cell: f"granted {of_cell[cell].facts.trials} search trials where another was granted {trials}, and the "

@@ -108,6 +108,6 @@ def reproductions(section: Section, protocol: str) -> list[Block]:
     note = (
         f"Protocol {protocol}.{own} Tolerance: {margin_of(section.metric)}, the task's margin. reproduced: the whole "
         "interval is at most so much worse; better: at least so much better; not reproduced: at least so much worse; "
-        "under-powered: the interval is too long to tell."
+        "under-powered: the interval is too long to tell, or there is none."
     )
     return [Heading("Against the published values", 3), Table(header, rows), Notes((note,))]

@@ -61,6 +61,8 @@ class Row:
     best_validation: float | None
     test: Summary | None
     """Best-validation weights, over the present winner's repetitions."""
+    successes: Summary | None
+    """Of `test`, those that succeed, where some do not."""
     success: Proportion | None
     """Repetitions that are better than the floor by more than the margin, or have a score where there is no floor."""
     last3: Summary | None
@@ -142,6 +144,11 @@ class Section:
     threshold: float | None
     """Of validation, for `trade_offs`: halfway from the floor to the best."""
 
+    @property
+    def scale(self) -> Scale:
+        """On which test scores are averaged."""
+        return self.standings[0].scale
+
 
 def compare(stored: StoredStudy) -> tuple[Section, ...]:
     """A section for each task, in the order of the study."""
@@ -209,7 +216,7 @@ def _decide(one: Standing, other: Standing) -> Decision:
         [others[repetition] for repetition in shared],
         better=metric.better,
         margin=metric.margin,
-        scale=metric.scale,
+        scale=None if one.mixed or other.mixed else metric.scale,
     )
 
 
@@ -273,6 +280,7 @@ def _row(one: Standing, lacking: int | None) -> Row:
         lacking=lacking,
         best_validation=one.best_validation,
         test=one.summary("test"),
+        successes=one.successes,
         success=one.success,
         last3=one.summary("test-last3"),
         published=facts.published,

@@ -316,13 +316,15 @@ def _success_values(success: Proportion | None) -> dict[str, float | None]:
 def _summary_values(prefix: str, summary: Summary | None) -> dict[str, float | None]:
     if summary is None:
         return {}
-    interval = summary.interval
+    middle, interval = summary.median_interval, summary.interval
     return {
         f"{prefix}mean": summary.mean,
         f"{prefix}median": summary.median,
         f"{prefix}std": summary.std,
         f"{prefix}interval_low": interval.low if interval is not None else None,
         f"{prefix}interval_high": interval.high if interval is not None else None,
+        f"{prefix}median_low": middle.low if middle is not None else None,
+        f"{prefix}median_high": middle.high if middle is not None else None,
     }
 
 

@@ -34,7 +34,7 @@ class Decision:
     """Of the probability of winning a pair, ties counted half; 95 %, exact."""
     difference: Interval | None
     """Of the mean of one score less the other on the metric's scale, 95 %; None where a score is missing or has no
-    logarithm, or there is one pair."""
+    logarithm, a mean stands for nothing, or there is one pair."""
     needed: int | None
     """Pairs that would decide, where undecided: see `needed_pairs`."""
 
@@ -63,12 +63,13 @@ def decide(
     *,
     better: Literal["lower", "higher"],
     margin: float = 0.0,
-    scale: Scale = "linear",
+    scale: Scale | None = "linear",
 ) -> Decision:
     """Better: the probability of winning is above a half.  Equivalent: the mean difference is within the margin.
 
-    one, other: scores by repetition, NaN where a repetition has none.  margin: on `scale`.  Both claims are made at
-    95 % and from `MINIMUM_PAIRS` pairs on; a difference that is sure and within the margin is equivalent.
+    one, other: scores by repetition, NaN where a repetition has none.  margin: on `scale`.  scale: on which means
+    differ; None where a mean of these scores stands for nothing.  Both claims are made at 95 % and from
+    `MINIMUM_PAIRS` pairs on; a difference that is sure and within the margin is equivalent.
     """
     if len(one) != len(other) or not one:
         raise ValueError(f"{len(one)} and {len(other)} scores are no pairs")
@@ -90,9 +91,9 @@ def _gains(one: Sequence[float], other: Sequence[float], better: str) -> NDArray
     return np.sign(np.greater(mine, others).astype(np.float64) - np.less(mine, others))
 
 
-def _difference(one: Sequence[float], other: Sequence[float], scale: Scale) -> Interval | None:
+def _difference(one: Sequence[float], other: Sequence[float], scale: Scale | None) -> Interval | None:
     values = np.asarray([one, other], dtype=np.float64)
-    if not np.isfinite(values).all() or (scale == "log" and (values <= 0).any()):
+    if scale is None or not np.isfinite(values).all() or (scale == "log" and (values <= 0).any()):
         return None
     mine, others = np.log(values) if scale == "log" else values
     return mean_interval((mine - others).tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ WIDTH, HEIGHT = 7.0, 3.4
 """Inches."""
 NAMES_FIT = 60
 """Characters below an axis."""
+NAMES_SLANT = 12
+"""Names below an axis that can stand aslant; more stand upright."""
+NAME_LIMIT = 24
+LABEL_LIMIT = 20
+"""Characters of a metric's name beside an axis."""
 PANELS = 4
 """Beside each other."""
 
@@ -47,6 +53,8 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib types every one of its settings by 
 
 @dataclass(frozen=True)
 class Look:
+    label: str
+    """The model's name, shortened where it would take the room of the picture."""
     colour: str
     mark: str
     dash: Any
@@ -56,12 +64,26 @@ class Look:
 def looks(reports: Iterable[Report]) -> dict[str, Look]:
     """By model, in the order of the alphabet, so that reports of the same models look alike."""
     models = sorted({row.model for report in reports for row in report.rows})
-    return {model: _look(*divmod(place, len(COLOURS))) for place, model in enumerate(models)}
+    labels = _labels(models)
+    return {model: _look(labels[model], *divmod(place, len(COLOURS))) for place, model in enumerate(models)}
 
 
-def _look(turn: int, place: int) -> Look:
+def _labels(models: Sequence[str]) -> dict[str, str]:
+    """By model, no two alike."""
+    shown = {model: short(model, NAME_LIMIT) for model in models}
+    often = Counter(shown.values())
+    return {model: f"{text} #{place}" if often[text] > 1 else text for place, (model, text) in enumerate(shown.items())}
+
+
+def short(text: str, limit: int) -> str:
+    """Without its middle where it is longer."""
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
+
+
+def _look(label: str, turn: int, place: int) -> Look:
     """In every turn through the colours each meets another mark and other dashes."""
-    return Look(COLOURS[place], MARKS[(place + turn) % len(MARKS)], DASHES[(place + 2 * turn) % len(DASHES)])
+    return Look(label, COLOURS[place], MARKS[(place + turn) % len(MARKS)], DASHES[(place + 2 * turn) % len(DASHES)])
 
 
 @contextmanager
@@ -86,8 +108,8 @@ def to_svg(figure: Figure) -> str:
 
 def label_of(metric: MetricFacts, where: str) -> str:
     """An axis label: what, on which split, in which unit, and which way is better."""
-    unit = f", {metric.unit}" if metric.unit else ""
-    return f"{where} {plain(metric.name)}{unit} ({'↓' if metric.better == 'lower' else '↑'} better)"
+    unit = f", {plain(short(metric.unit, NAME_LIMIT // 2))}" if metric.unit else ""
+    return f"{where} {plain(short(metric.name, LABEL_LIMIT))}{unit} ({'↓' if metric.better == 'lower' else '↑'} better)"
 
 
 def plain(text: str) -> str:

@@ -16,6 +16,7 @@ from harness.drawing import (
     GREY,
     HEIGHT,
     NAMES_FIT,
+    NAMES_SLANT,
     PANELS,
     STYLE,
     WIDTH,
@@ -71,9 +72,7 @@ def scores(section: Section, look: Mapping[str, Look]) -> Picture | None:
         if any(row.published is not None for row, _ in shown):
             axes.plot([], [], ":", color="black", linewidth=1.2, label="published")
         add_floor(axes, section.metric, floors_of(section))
-        names = [row.model for row, _ in shown]
-        crowded = len(names) * max(map(len, names)) > NAMES_FIT
-        axes.set_xticks(range(len(shown)), names, rotation=30 if crowded else 0, ha="right" if crowded else "center")
+        _names(axes, [look[row.model].label for row, _ in shown])
         axes.set_xlim(-0.6, len(shown) - 0.4)
         axes.set_ylabel(label_of(section.metric, "test"))
         axes.grid(visible=False, axis="x")
@@ -81,6 +80,15 @@ def scores(section: Section, look: Mapping[str, Look]) -> Picture | None:
             add_legend(axes)
     caption = f"{section.task}: test scores of all repetitions, their mean and its 95 % interval."
     return Picture(f"scores-{section.task}", to_svg(figure), caption)
+
+
+def _names(axes: Axes, names: Sequence[str]) -> None:
+    """Below the axis, as they find room."""
+    axes.set_xticks(range(len(names)), names)
+    if len(names) > NAMES_SLANT:
+        axes.tick_params(axis="x", labelrotation=90, labelsize=7)
+    elif len(names) * max(map(len, names)) > NAMES_FIT:
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
 
 
 def learning(section: Section, curves: Curves, look: Mapping[str, Look]) -> Picture | None:
@@ -100,8 +108,9 @@ def learning(section: Section, curves: Curves, look: Mapping[str, Look]) -> Pict
             if own:
                 middle = _median_curve(own)
                 axes.plot(
-                    *zip(*middle, strict=True), color=style.colour, linewidth=2, label=f"{model}, {len(own)} seeds",
-                    linestyle=style.dash, marker=style.mark, markersize=4, markevery=max(1, len(middle) // 6),
+                    *zip(*middle, strict=True), label=f"{style.label}, {len(own)} seeds", color=style.colour,
+                    linewidth=2, linestyle=style.dash, marker=style.mark, markersize=4,
+                    markevery=max(1, len(middle) // 6),
                 )  # fmt: skip
         add_floor(axes, section.metric, floors_of(section))
         _published(axes, section, look)
@@ -174,5 +183,6 @@ def _tuned(axes: Axes, section: Section, model: str, look: Mapping[str, Look], *
         axes.axvline(one.k + 0.5, color=GREY, linewidth=0.8, linestyle=":")
     if section.floor is not None:
         axes.axhline(section.floor, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_title(model, fontsize=9 if len(model) < 14 else 7, color=look[model].colour, fontweight="bold")
+    title = look[model].label
+    axes.set_title(title, fontsize=9 if len(title) < 14 else 7, color=look[model].colour, fontweight="bold")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

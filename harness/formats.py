@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Container, Sequence
 
 from harness import html, latex, markdown
 from harness.page import Pictures, summary, whole
@@ -31,11 +33,23 @@ def to_html(*reports: Report) -> str:
 
 
 def pictures(reports: Sequence[Report]) -> dict[str, str]:
-    """Name of a file, without its ending → SVG."""
-    drawn = _draw(reports)
-    several = len(reports) > 1
-    names = {report.study_id: f"{report.study}-" if several else "" for report in reports}
-    return {f"{names.get(study, '')}{one.name}": one.svg for (study, *_), each in drawn.items() for one in each}
+    """Name of a file, without its ending → SVG; no two of one name, and none in a folder of its own."""
+    of_study = {report.study_id: report.study for report in reports} if len(reports) > 1 else {}
+    protocols = {report.protocol for report in reports}
+    named: dict[str, str] = {}
+    for (study, place, part), each in _draw(reports).items():
+        of_protocol = place if part == "overall" and len(protocols) > 1 else ""
+        for one in each:
+            words = (of_study.get(study, ""), of_protocol, one.name)
+            named[_free("-".join(filter(None, words)), named)] = one.svg
+    return named
+
+
+def _free(wanted: str, taken: Container[str]) -> str:
+    """A name of a file that is not taken, in characters that every file system has."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted)
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name], numbered) if one not in taken)
 
 
 def _draw(reports: Sequence[Report]) -> Pictures:

@@ -12,6 +12,8 @@ from itertools import groupby
 from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
 
 NO_BREAK = "\u00a0"
+WORD_LIMIT = 24
+"""Characters of a word in a table that is not broken."""
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #555; --rule: #ccc; --shade: #f6f6f4; --mark: #0072B2; }
 * { box-sizing: border-box; }
@@ -27,6 +29,7 @@ table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tab
 caption { text-align: left; color: var(--soft); }
 th, td { padding: 0.3rem 0.45rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule); }
 td { max-width: 22rem; } td.short { white-space: nowrap; }
+td.long { overflow-wrap: anywhere; min-width: 10rem; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
@@ -140,8 +143,13 @@ def _table(table: Table) -> str:
 def _datum(one: Datum) -> str:
     value = f' data-value="{one.value!r}"' if one.value is not None else ""
     text = _unbroken(escape(one.text))
-    short = "" if " " in one.text else ' class="short"'
-    return f"<td{short}{value}>{f'<strong>{text}</strong>' if one.strong else text}</td>"
+    kind = ' class="long"' if _is_long(one.text) else "" if " " in one.text else ' class="short"'
+    return f"<td{kind}{value}>{f'<strong>{text}</strong>' if one.strong else text}</td>"
+
+
+def _is_long(text: str) -> bool:
+    """Whether a word is too long for its column."""
+    return max(map(len, text.split()), default=0) > WORD_LIMIT
 
 
 def _unbroken(text: str) -> str:

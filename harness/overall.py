@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from harness.aggregate import critical_difference, indistinct, interquartile_interval, interquartile_mean, mean_ranks
 from harness.comparison import Section
-from harness.records import MetricFacts
 from harness.results import Standing
 from harness.statistics import Interval
 
@@ -26,7 +25,7 @@ class Overall:
     """Model → mean of the middle half of its normalised scores: 0 at a task's floor, 1 at the mean of its best model,
     on the metric's scale."""
     intervals: Mapping[str, Interval | None]
-    """Of `interquartile`, 95 %, bootstrap over repetitions within each task."""
+    """Of `interquartile`, 95 %, over the repetitions within each task."""
     ranks: Mapping[str, float]
     """Model → mean rank by mean score."""
     difference: float
@@ -37,9 +36,8 @@ class Overall:
 
 def overall(sections: Sequence[Section]) -> Overall | None:
     """None where there are fewer than two models or two tasks to count."""
-    models = tuple(dict.fromkeys(row.model for one in sections for row in one.rows if row.setting == "searched"))
-    verdicts = [(section, _excluded(section, models)) for section in sections]
-    counted = [section for section, why in verdicts if not why]
+    models = _models(sections)
+    counted = [section for section in sections if not _excluded(section, models)]
     if len(models) < 2 or len(counted) < 2:
         return None
     scores = {model: [_normalised(section, model) for section in counted] for model in models}
@@ -48,7 +46,7 @@ def overall(sections: Sequence[Section]) -> Overall | None:
     difference = critical_difference(len(models), len(counted))
     return Overall(
         tasks=tuple(section.task for section in counted),
-        left_out=tuple((section.task, why) for section, why in verdicts if why),
+        left_out=uncounted(sections),
         repetitions=min(len(task) for each in scores.values() for task in each),
         interquartile={model: interquartile_mean(each) for model, each in scores.items()},
         intervals={model: interquartile_interval(each) for model, each in scores.items()},
@@ -56,6 +54,16 @@ def overall(sections: Sequence[Section]) -> Overall | None:
         difference=difference,
         groups=indistinct(ranks, difference),
     )
+
+
+def uncounted(sections: Sequence[Section]) -> tuple[tuple[str, str], ...]:
+    """Task, and why it does not count."""
+    models = _models(sections)
+    return tuple((section.task, why) for section in sections if (why := _excluded(section, models)))
+
+
+def _models(sections: Sequence[Section]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row.model for one in sections for row in one.rows if row.setting == "searched"))
 
 
 def _excluded(section: Section, models: Sequence[str]) -> str:
@@ -81,14 +89,10 @@ def _best(section: Section) -> float:
 def _gain(section: Section, score: float) -> float:
     """By how much a score is better than the floor, on the metric's scale."""
     assert section.floor is not None  # excluded else
-    return _distance(score, section.floor, section.metric)
-
-
-def _distance(score: float, floor: float, metric: MetricFacts) -> float:
-    sign = 1 if metric.better == "lower" else -1
-    if metric.scale == "log" and min(score, floor) > 0:
-        return sign * (math.log(floor) - math.log(score))
-    return sign * (floor - score)
+    sign = 1 if section.metric.better == "lower" else -1
+    if section.scale == "log" and section.floor > 0:
+        return sign * (math.log(section.floor) - math.log(score))
+    return sign * (section.floor - score)
 
 
 def _normalised(section: Section, model: str) -> list[float]:

@@ -8,7 +8,19 @@ from dataclasses import replace
 
 from harness.comparison import Section
 from harness.document import Picture
-from harness.drawing import GREY, Look, add_floor, add_interval, add_legend, axes_of, label_of, plain, to_svg
+from harness.drawing import (
+    GREY,
+    LABEL_LIMIT,
+    Look,
+    add_floor,
+    add_interval,
+    add_legend,
+    axes_of,
+    label_of,
+    plain,
+    short,
+    to_svg,
+)
 from harness.overall import Overall
 from harness.records import MetricFacts
 from harness.report import Report, over_tasks
@@ -38,7 +50,8 @@ def rank_picture(found: Overall, look: Mapping[str, Look]) -> Picture:
         axes.plot([1, len(order)], [0, 0], color="black", linewidth=1)
         for rank in range(1, len(order) + 1):
             axes.plot([rank, rank], [0, 0.18], color="black", linewidth=1)
-            axes.text(rank, 0.3, str(rank), ha="center", va="bottom")
+            if rank == 1 or rank % (1 + len(order) // 16) == 0:
+                axes.text(rank, 0.3, str(rank), ha="center", va="bottom")
         for place, group in enumerate(found.groups):
             ranks = [found.ranks[model] for model in group]
             y = -0.25 - 0.28 * place
@@ -49,7 +62,8 @@ def rank_picture(found: Overall, look: Mapping[str, Look]) -> Picture:
             end = 0.95 if left else len(order) + 0.05
             axes.plot([found.ranks[model], found.ranks[model], end], [0, y, y], color=look[model].colour, linewidth=1.4)
             axes.plot([found.ranks[model]], [0], look[model].mark, color=look[model].colour, markersize=6)
-            label = f"{model}  {found.ranks[model]:.2f}" if left else f"{found.ranks[model]:.2f}  {model}"
+            shown = look[model].label
+            label = f"{shown}  {found.ranks[model]:.2f}" if left else f"{found.ranks[model]:.2f}  {shown}"
             axes.text(end - 0.03 if left else end + 0.03, y, label, ha="right" if left else "left", va="center")
         if found.difference < len(order) - 1:
             axes.plot([1, 1 + found.difference], [1.2, 1.2], color="black", linewidth=1.4, marker="|")
@@ -108,7 +122,7 @@ def _retained(group: Sequence[Section], option: str, look: Mapping[str, Look]) -
             points,
             look,
             x=plain(option),
-            y=label_of(group[0].metric, "test") if name == own else f"test {plain(name)}",
+            y=label_of(group[0].metric, "test") if name == own else f"test {plain(short(name, LABEL_LIMIT))}",
             metric=group[0].metric if name == own else None,
             floor=[(x, floor) for x, floor in sorted(floors, key=lambda one: one[0]) if floor is not None],
         )
@@ -191,7 +205,7 @@ def _lines(
                 linestyle=style.dash,
                 marker=style.mark,
                 markersize=5,
-                label=model,
+                label=style.label,
             )
             for at, (_, one) in zip(places, own, strict=True):
                 add_interval(axes, at, one, style)

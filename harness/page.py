@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import claims, costs
+from harness.aggregate import RELIABLE_REPETITIONS
 from harness.comparison import Row, Section
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
 from harness.overall import Overall
-from harness.records import LeftOut, MetricFacts, ParamValue, digest_of
-from harness.report import Report, by_protocol, over_tasks
+from harness.records import LeftOut, ParamValue, digest_of
+from harness.report import Report, by_protocol, not_over_tasks, over_tasks
 from harness.reproduction import off_size
+from harness.statistics import Summary
 from harness.table import (
     count,
     mean_interval,
@@ -23,6 +25,8 @@ from harness.table import (
 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
 """What the spread of a mean is over."""
+SKEWED_BELOW = 2
+"""A mean below so many standard deviations, of scores that cannot be negative, is of a skewed distribution."""
 FIXED_SHOWN = 8
 """Numbers of a drawn order that a note begins with."""
 Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
@@ -49,7 +53,7 @@ def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[B
             blocks += [*costs.trade_offs(section), *costs.audit(section)]
         blocks += [*_left_out(report.left_out), *costs.provenance(report)]
     for protocol, of_protocol in by_protocol(reports).items():
-        blocks += _overall(over_tasks(of_protocol), protocol, drawn.get(("", protocol, "overall"), ()))
+        blocks += _overall(of_protocol, protocol, drawn.get(("", protocol, "overall"), ()))
     return blocks
 
 
@@ -78,8 +82,8 @@ def _left_out(left_out: Sequence[LeftOut]) -> list[Block]:
 
 
 _HEADER = (
-    "model", "rank", "test: mean [95 %]", "median", "std", "success", "against the best", "last 3", "best validation",
-    "parameters", "off budget", "search trials", "updates", "published",
+    "model", "rank", "test: mean [95 %]", "median [95 %]", "std", "success", "against the best", "last 3",
+    "best validation", "parameters", "off budget", "search trials", "updates", "published",
 )  # fmt: skip
 
 
@@ -105,7 +109,7 @@ def _cells(row: Row) -> tuple[Datum, ...]:
         Datum(row.model),
         Datum(_rank(row), row.rank),
         _test(row),
-        of_number(row.test.median if row.test is not None else None),
+        _median(row),
         of_number(row.test.std if row.test is not None else None),
         _success(row),
         _against(row),
@@ -131,6 +135,12 @@ def _test(row: Row) -> Datum:
     if row.test is None:
         return Datum(NOTHING)
     return Datum(mean_interval(row.test.mean, row.test.interval), row.test.mean, row.rank == 1)
+
+
+def _median(row: Row) -> Datum:
+    if row.test is None:
+        return Datum(NOTHING)
+    return Datum(mean_interval(row.test.median, row.test.median_interval), row.test.median)
 
 
 def _success(row: Row) -> Datum:
@@ -170,8 +180,8 @@ def _lost(outcomes: Mapping[str, int]) -> str:
 
 
 def _notes(section: Section) -> list[str]:
-    rows, metric = section.rows, section.metric
-    notes = [_spread(metric), _success_rule(section)]
+    rows = section.rows
+    notes = [*_spread(section), _success_rule(section)]
     if any(row.last3 is not None for row in rows):
         notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
     notes += [_fixed(name, values) for name, values in section.fixed.items()]
@@ -191,7 +201,7 @@ def _notes(section: Section) -> list[str]:
         notes.append(
             "rank “published”: a published setting beside the search, chosen with the test set in view and not ranked."
         )
-    return [*notes, *(f"{row.model}: {note}" for row in rows for note in _row_notes(row, metric))]
+    return [*notes, *(f"{row.model}: {note}" for row in rows for note in _row_notes(row))]
 
 
 def _fixed(name: str, values: Sequence[int]) -> str:
@@ -202,11 +212,16 @@ def _fixed(name: str, values: Sequence[int]) -> str:
     )
 
 
-def _spread(metric: MetricFacts) -> str:
+def _spread(section: Section) -> list[str]:
     how = "mean, std and Student's t interval are over"
-    if metric.scale == "log":
+    if section.scale == "log":
         how = "mean (geometric), std (of natural logarithms) and Student's t interval (on a log scale) are over"
-    return f"test: {how} {VARIES}; the weights of the best validation are scored."
+    notes = [f"test: {how} {VARIES}; the weights of the best validation are scored."]
+    if any(row.test is not None and row.test.median_interval is not None for row in section.rows):
+        notes.append("median: exact interval, whatever the distribution; of five repetitions their range, 93.75 %.")
+    if section.scale != section.metric.scale:
+        notes.append("a score is not positive, so every mean, std and interval of this task is on a linear scale.")
+    return notes
 
 
 def _success_rule(section: Section) -> str:
@@ -216,18 +231,18 @@ def _success_rule(section: Section) -> str:
     return f"success: repetitions better than the floor by more than {claims.margin_of(section.metric)}, of {over}."
 
 
-def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
+def _row_notes(row: Row) -> list[str]:
     measured = [*_dimensions(row), *_cost(row), *_rejected(row)]
     notes = [f"{'; '.join(measured)}."] if measured else []
     notes += [f"not comparable: {row.refused}."] if row.refused else []
     notes += [f"{row.capped}."] if row.capped else []
     if row.reason and row.state != "failed":
         notes.append(f"{quote(row.reason)}.")
-    if row.test is not None and row.test.scale != metric.scale:
-        notes.append("a score is not positive, so its mean, std and interval are on a linear scale.")
-    if row.success is not None and 0 < row.success.happened < row.success.n:
+    notes += [_given_success(row.successes)] if row.successes is not None else []
+    if row.test is not None and row.test.interval is not None and _is_skewed(row.test):
         notes.append(
-            "some repetitions succeed and some do not: its mean stands for neither, and its interval is short."
+            "its std is more than half its mean: on a linear scale Student's interval is then short (88 % at 5 "
+            "repetitions of exponential scores); read the median's, or score it on a log scale."
         )
     if row.superseded:
         notes.append(
@@ -237,6 +252,18 @@ def _row_notes(row: Row, metric: MetricFacts) -> list[str]:
     if row.assumed:
         notes.append(f"assumed, since its source does not state them: {quote(', '.join(row.assumed))}.")
     return notes
+
+
+def _given_success(found: Summary) -> str:
+    """How a cell is to be read of which some repetitions succeed and some do not."""
+    return (
+        "some repetitions succeed and some do not: its mean is of neither and has no interval. Of those that succeed "
+        f"({found.n}), and given that a run does: mean {mean_interval(found.mean, found.interval)}."
+    )
+
+
+def _is_skewed(found: Summary) -> bool:
+    return found.scale == "linear" and found.std is not None and 0 < found.mean < SKEWED_BELOW * found.std
 
 
 def _dimensions(row: Row) -> list[str]:
@@ -266,10 +293,11 @@ def _rejected(row: Row) -> list[str]:
     return [f"{draws}: {quote(row.rejection)}"]
 
 
-def _overall(found: Overall | None, protocol: str, pictures: Sequence[Picture]) -> list[Block]:
-    title = Heading(f"Over tasks, protocol {protocol}", 1)
+def _overall(reports: Sequence[Report], protocol: str, pictures: Sequence[Picture]) -> list[Block]:
+    title, found = Heading(f"Over tasks, protocol {protocol}", 1), over_tasks(reports)
     if found is None:
-        return [title, *pictures] if pictures else []
+        told = _why_not(reports)
+        return [title, *told, *pictures] if told or pictures else []
     rows = tuple(
         (
             Datum(model),
@@ -286,13 +314,23 @@ def _overall(found: Overall | None, protocol: str, pictures: Sequence[Picture]) 
     ]
 
 
+def _why_not(reports: Sequence[Report]) -> list[Block]:
+    models = {row.model for report in reports for row in report.rows if row.setting == "searched"}
+    if len(models) < 2 or sum(len(report.sections) for report in reports) < 2:
+        return []
+    reasons = tuple(f"{quote(task)} does not count: {why}." for task, why in not_over_tasks(reports))
+    return [Notes(("No model is ranked over tasks, since fewer than two count.", *reasons))]
+
+
 def _overall_notes(found: Overall) -> tuple[str, ...]:
-    approximate = "" if found.repetitions >= 20 else f" Approximate: {found.repetitions} repetitions, below 20."
+    few = found.repetitions < RELIABLE_REPETITIONS
+    approximate = f" Approximate: {found.repetitions} repetitions, below {RELIABLE_REPETITIONS}." if few else ""
     told = "; ".join(", ".join(group) for group in found.groups)
     return (
         f"Tasks: {', '.join(found.tasks)}.",
         "interquartile mean: of the middle half of all scores, each 0 at its task's floor and 1 at the mean of its "
-        f"best model on the metric's scale; bootstrap over repetitions within each task.{approximate}",
+        "best model on the metric's scale, both taken as they are; Student's t with winsorised variances, over "
+        f"repetitions within each task.{approximate}",
         f"mean rank: by mean score on each of {len(found.tasks)} tasks; Nemenyi's critical difference is "
         f"{number(found.difference)}. A description, no decision: tasks are few and were not drawn at random."
         + (f" Not told apart: {told}." if told else ""),

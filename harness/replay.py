@@ -13,7 +13,7 @@ from harness import content
 from harness.errors import HarnessError
 from harness.ledger import Entry
 from harness.records import Cell, Manifest
-from harness.results import Mark, Standing, State, standing
+from harness.results import Mark, Standing, State, stand
 from harness.tracking import Status, Store, as_tracking_error
 
 
@@ -133,11 +133,8 @@ class _Reached:
 
 def _stand(manifest: Manifest, entries: Sequence[Entry], known: Iterable[Standing]) -> tuple[Standing, ...]:
     """The standing of each cell; of cells without news the very object that is known."""
-    by_cell: dict[Cell, list[Entry]] = {facts.cell: [] for facts in manifest.cells}
-    for entry in entries:
-        by_cell[entry.trial.cell].append(entry)
     of_cell = {one.facts.cell: one for one in known}
-    new = (standing(facts, by_cell[facts.cell]) for facts in manifest.cells)
+    new = stand(manifest.cells, entries)
     return tuple(old if (old := of_cell.get(one.facts.cell)) == one else one for one in new)
 
 

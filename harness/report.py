@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from harness.comparison import Row, Section, compare
-from harness.overall import Overall, overall
+from harness.overall import Overall, overall, uncounted
 from harness.records import LeftOut, Plugin
 from harness.results import Curves, StoredStudy
 
@@ -79,4 +80,19 @@ def by_protocol(reports: Sequence[Report]) -> dict[str, list[Report]]:
 
 def over_tasks(reports: Sequence[Report]) -> Overall | None:
     """Over all tasks of studies of one protocol."""
-    return overall([section for report in reports for section in report.sections])
+    return overall(_told_apart(reports))
+
+
+def not_over_tasks(reports: Sequence[Report]) -> tuple[tuple[str, str], ...]:
+    """Task, and why it does not count."""
+    return uncounted(_told_apart(reports))
+
+
+def _told_apart(reports: Sequence[Report]) -> list[Section]:
+    """A task that is in several studies is named with each."""
+    labels = Counter(section.task for report in reports for section in report.sections)
+    return [
+        replace(section, task=f"{report.study}: {section.task}") if labels[section.task] > 1 else section
+        for report in reports
+        for section in report.sections
+    ]

@@ -54,7 +54,7 @@ def off_size(facts: CellFacts) -> bool:
 def judge(interval: Interval | None, published: float, metric: MetricFacts) -> Verdict:
     """By where the whole interval of our mean lies: beyond the tolerance on the good side, beyond it on the bad side,
     or not worse than the tolerance; under-powered where it straddles the bound that would tell."""
-    if interval is None:
+    if interval is None or (metric.scale == "log" and published <= 0):
         return "under-powered"
     worst, best = _worse(interval, published, metric)
     if worst <= metric.margin:
@@ -63,9 +63,12 @@ def judge(interval: Interval | None, published: float, metric: MetricFacts) -> V
 
 
 def _worse(interval: Interval, published: float, metric: MetricFacts) -> tuple[float, float]:
-    """By how much the ends of the interval are worse than the published value, on the metric's scale."""
-    if metric.scale == "log" and min(interval.low, published) > 0:
-        low, high = math.log(interval.low) - math.log(published), math.log(interval.high) - math.log(published)
-    else:
-        low, high = interval.low - published, interval.high - published
-    return (high, low) if metric.better == "lower" else (-low, -high)
+    """By how much the ends of the interval are worse than the published value, on the metric's scale, on which what
+    is not positive lies below everything."""
+    ends = (interval.low, interval.high, published)
+    low, high, at = (_log(end) for end in ends) if metric.scale == "log" else ends
+    return (high - at, low - at) if metric.better == "lower" else (at - low, at - high)
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -85,6 +85,8 @@ class Standing:
     """Finals of an earlier winner: shown, never averaged."""
     winner: Entry | None
     """The best complete search trial; None under protocol `paper`."""
+    scale: Scale
+    """On which its scores are averaged: the metric's, or linear where a test score of its task is not positive."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -200,12 +202,24 @@ class Standing:
             bound = floor + (-metric.margin if metric.better == "lower" else metric.margin)
         return score < bound if metric.better == "lower" else score > bound
 
+    @property
+    def mixed(self) -> bool:
+        """Whether some repetitions succeed and some do not: a mean of both is of neither, and from how few of either
+        there are no interval of it can be told."""
+        success = self.success
+        return success is not None and 0 < success.happened < success.n
+
     def summary(self, weights: str) -> Summary | None:
-        """Over repetitions; on the metric's scale, or on a linear one where a score is not positive."""
+        """Over the repetitions with a score; its mean without an interval where they are mixed."""
         scores = self.scores(weights)
-        positive = all(score > 0 for score in scores)
-        scale: Scale = self.facts.metric.scale if positive else "linear"
-        return summarise(scores, scale) if scores else None
+        found = summarise(scores, self.scale) if scores else None
+        return replace(found, interval=None) if found is not None and self.mixed else found
+
+    @property
+    def successes(self) -> Summary | None:
+        """Over the test scores of repetitions that succeed, where some do not: given that a run succeeds."""
+        scores = [score for score in self.scores("test") if self._succeeds(score)]
+        return summarise(scores, self.scale) if self.mixed else None
 
 
 def outcomes_of(entries: Iterable[Entry]) -> Counter[Outcome]:
@@ -223,21 +237,39 @@ def _lost(entries: Sequence[Entry]) -> str:
     return ": ".join([", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common()), *said[:1]])
 
 
+def stand(cells: Iterable[CellFacts], entries: Iterable[Entry]) -> tuple[Standing, ...]:
+    """How cells stand, given the trials of any."""
+    own: dict[Cell, list[Entry]] = {}
+    for entry in entries:
+        own.setdefault(entry.trial.cell, []).append(entry)
+    return on_one_scale([standing(facts, own.get(facts.cell, ())) for facts in cells])
+
+
+def on_one_scale(standings: Iterable[Standing]) -> tuple[Standing, ...]:
+    """A mean of logarithms is not compared with another: where one cell of a task has none, none of them does."""
+    found = tuple(standings)
+    linear = {one.facts.cell.task for one in found if one.scale == "linear"}
+    return tuple(replace(one, scale="linear") if one.facts.cell.task in linear else one for one in found)
+
+
 def standing(facts: CellFacts, entries: Iterable[Entry]) -> Standing:
-    """How a cell stands, given the trials of any number of cells."""
+    """How a cell stands, given the trials of any number of cells; on a scale of its own: see `stand`."""
     own = [entry for entry in entries if entry.trial.cell == facts.cell]
     search = tuple(entry for entry in own if entry.trial.phase == "search")
     best = winner(search, facts.metric.better)
     key = best.trial.key if best is not None else None
     finals = [entry for entry in own if entry.trial.phase == "final"]
     present = [entry for entry in finals if entry.trial.winner == key]
-    return Standing(
+    alone = Standing(
         facts=facts,
         search=search,
         finals=tuple(sorted(present, key=lambda entry: (entry.trial.repetition or 0, entry.trial.number))),
         superseded=tuple(entry for entry in finals if entry.trial.winner != key),
         winner=best,
+        scale=facts.metric.scale,
     )
+    positive = all(score > 0 for weights in ("test", "test-last3") for score in alone.scores(weights))
+    return alone if positive else replace(alone, scale="linear")
 
 
 def capped(one: Standing, trials: int, repetitions: int) -> Standing:
@@ -278,7 +310,7 @@ class StoredStudy:
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
-        return tuple(standing(facts, self.entries) for facts in self.cells)
+        return stand(self.cells, self.entries)
 
     @cached_property
     def trials(self) -> pd.DataFrame:

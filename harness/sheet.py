@@ -12,7 +12,7 @@ import pandas as pd
 from harness.comparison import Row, Section
 from harness.records import Outcome
 from harness.report import Report
-from harness.statistics import Summary
+from harness.statistics import Interval, Summary
 
 _OF_ROW = (
     "model", "setting", "state", "rank", "reason", "refused", "capped", "parameters", "deviation_percent",
@@ -20,7 +20,7 @@ _OF_ROW = (
     "published", "published_source", "superseded", "test_opened", "seconds", "peak_bytes", "rejections",
     "evaluation_limit",
 )  # fmt: skip
-_OF_SUMMARY = ("n", "mean", "median", "std", "low", "high", "scale")
+_OF_SUMMARY = ("n", "mean", "median", "std", "low", "high", "scale", "median_low", "median_high")
 _OF_DECISION = ("verdict", "wins", "ties", "n", "probability", "needed")
 _OF_SUCCESS = ("happened", "n", "share")
 _OF_TRADE_OFFS = (
@@ -31,7 +31,7 @@ COLUMNS = (
     "study", "study_id", "protocol", "task", "metric", "unit", "better", "floor", "budget", "task_parameters",
     *_OF_ROW, "assumed",
     *(f"{phase}_{outcome}" for phase in ("search", "repetitions") for outcome in _OUTCOMES),
-    *(f"{part}_{name}" for part in ("test", "last3") for name in _OF_SUMMARY),
+    *(f"{part}_{name}" for part in ("test", "last3", "successes") for name in _OF_SUMMARY),
     *(f"success_{name}" for name in (*_OF_SUCCESS, "low", "high")),
     *(f"against_best_{name}" for name in (*_OF_DECISION, "low", "high")),
     "reproduction", "updates_granted", "updates_done", "fewest_updates", "most_updates", *_OF_TRADE_OFFS,
@@ -88,6 +88,7 @@ def _line(section: Section, place: int) -> dict[str, object]:
         **{f"repetitions_{outcome}": row.repetition_outcomes.get(outcome, 0) for outcome in _OUTCOMES},
         **_summary("test", row.test),
         **_summary("last3", row.last3),
+        **_summary("successes", row.successes),
         **_claims(row),
         "reproduction": verdicts.get(row.model),
         "updates_granted": spent.updates_granted,
@@ -101,10 +102,15 @@ def _line(section: Section, place: int) -> dict[str, object]:
 def _summary(part: str, summary: Summary | None) -> dict[str, object]:
     if summary is None:
         return {}
-    interval = summary.interval
-    low, high = (interval.low, interval.high) if interval is not None else (None, None)
-    values = (summary.n, summary.mean, summary.median, summary.std, low, high, summary.scale)
+    values = (
+        summary.n, summary.mean, summary.median, summary.std, *_ends(summary.interval), summary.scale,
+        *_ends(summary.median_interval),
+    )  # fmt: skip
     return {f"{part}_{name}": value for name, value in zip(_OF_SUMMARY, values, strict=True)}
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (interval.low, interval.high) if interval is not None else (None, None)
 
 
 def _claims(row: Row) -> dict[str, object]:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Scale = Literal["linear", "log"]
+FEWEST_FOR_A_MEDIAN = 5
+"""The range of four values holds the median with 87.5 %."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a mean lies with confidence `level`, in (0, 1)."""
+    """Where something lies with confidence `level`, in (0, 1)."""
 
     low: float
     high: float
@@ -33,8 +35,10 @@ class Summary:
     std: float | None
     """With n - 1, of the values on a linear scale, of their natural logarithms on a log scale; None where n = 1."""
     interval: Interval | None
-    """Of the mean, 95 %; None where n = 1."""
+    """Of the mean, 95 %; None where n = 1, or where a mean stands for nothing: see `Standing.summary`."""
     scale: Scale
+    median_interval: Interval | None = None
+    """See `median_interval`."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,21 @@ def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "
     return Interval(_off_scale(mean - reach, scale), _off_scale(mean + reach, scale), level)
 
 
+def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
+    """Of the median of independent values of any continuous distribution: exact, between two of the sorted values.
+
+    The r-th from either end miss it with probability 2 P(Binomial(n, 1/2) < r); r is the largest for which that is
+    at most 1 - level.  Of five values even the range holds 93.75 %, which is its level then; None of fewer.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    if n < FEWEST_FOR_A_MEDIAN:
+        return None
+    rank = max(1, int(stats.binom.ppf((1 - level) / 2, n, 0.5)))
+    held = 1 - 2 * float(stats.binom.cdf(rank - 1, n, 0.5))
+    return Interval(float(ordered[rank - 1]), float(ordered[n - rank]), held)
+
+
 def summarise(values: Sequence[float], scale: Scale = "linear") -> Summary:
     """ValueError where there is no value, one is not finite, or one is not positive on a log scale."""
     scaled = _on_scale(values, scale)
@@ -93,6 +112,7 @@ def summarise(values: Sequence[float], scale: Scale = "linear") -> Summary:
         std=float(scaled.std(ddof=1)) if len(scaled) > 1 else None,
         interval=mean_interval(values, scale=scale),
         scale=scale,
+        median_interval=median_interval(values),
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from harness.aggregate import (
     critical_difference,
@@ -17,33 +18,48 @@ def test_interquartile_mean_is_that_of_the_middle_half() -> None:
 
 
 def test_interval_of_constant_tasks_is_their_mean() -> None:
-    found = interquartile_interval([[0.2, 0.2], [0.6, 0.6]])
+    found = interquartile_interval([[0.2, 0.2, 0.2], [0.6, 0.6, 0.6]])
     assert found is not None
     assert (found.low, found.high) == pytest.approx((0.4, 0.4))
 
 
-def test_resampling_stays_within_a_task() -> None:
-    # Were all runs drawn together, a resample could hold the far task alone.
-    found = interquartile_interval([[0.0, 0.1, 0.0, 0.1], [1.0, 1.1, 1.0, 1.1]])
+@pytest.mark.parametrize("n", [8, 12, 40])
+def test_interval_of_one_task_is_that_of_yuens_test(n: int) -> None:
+    # Against a constant, whose winsorised variance is 0, the test is of one trimmed mean.
+    values = np.random.default_rng(n).standard_t(4, size=n)
+    known = stats.ttest_ind(values, np.zeros(n), trim=0.25, equal_var=False).confidence_interval(0.95)
+    found = interquartile_interval([values.tolist()])
     assert found is not None
-    assert (found.low, found.high) == pytest.approx((0.5, 0.6))
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
 
 
-def test_interval_is_the_same_every_time_and_agrees_with_a_plain_bootstrap() -> None:
-    random = np.random.default_rng(2)
-    tasks = [random.normal(centre, 0.2, size=12).tolist() for centre in (0.3, 0.5, 0.9)]
-    found = interquartile_interval(tasks)
+def test_tasks_are_fixed_so_that_their_distance_is_no_spread() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, size=(4, 12))
+    near, far = (
+        interquartile_interval((noise + distance * np.arange(4)[:, None]).tolist()) for distance in (0.1, 10.0)
+    )
+    assert near is not None
+    assert far is not None
+    assert far.high - far.low == pytest.approx(near.high - near.low)
+
+
+def test_interval_shifts_and_scales_with_the_scores() -> None:
+    scores = np.random.default_rng(1).normal(size=(3, 7))
+    one, other = interquartile_interval(scores.tolist()), interquartile_interval((2 + 3 * scores).tolist())
+    assert one is not None
+    assert other is not None
+    assert (other.low, other.high) == pytest.approx((2 + 3 * one.low, 2 + 3 * one.high))
+
+
+def test_tasks_of_unequal_repetitions_count_by_those() -> None:
+    found = interquartile_interval([[0.0] * 4 + [1.0] * 4, [1.0] * 40])
     assert found is not None
-    assert found == interquartile_interval(tasks)
-    resampled = [
-        interquartile_mean([random.choice(task, size=len(task)).tolist() for task in tasks]) for _ in range(2000)
-    ]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    assert (found.low + found.high) / 2 == interquartile_mean([[0.0] * 4 + [1.0] * 4, [1.0] * 40]) == 1.0
 
 
-def test_one_repetition_has_no_interval() -> None:
-    assert interquartile_interval([[0.1], [0.2, 0.3]]) is None
+@pytest.mark.parametrize("tasks", [[[0.1], [0.2, 0.3]], [[0.1, 0.2], [0.2, 0.3]]])
+def test_too_few_repetitions_have_no_interval(tasks: list[list[float]]) -> None:
+    assert interquartile_interval(tasks) is None
 
 
 def test_mean_ranks_share_ties() -> None:

@@ -162,7 +162,11 @@ def test_report_of_several_studies_holds_each(harness: Harness) -> None:
     harness("run", "toys.toml", "--serial", "-s", 'name="other"', "-s", "tasks.0.length=9")
     code, out, _ = harness("report", "toys", "other", "toys")
     assert code == 0
-    assert [line for line in out.splitlines() if line.startswith("# ")] == ["# toys", "# other"]
+    assert [line for line in out.splitlines() if line.startswith("# ")] == [
+        "# toys",
+        "# other",
+        "# Over tasks, protocol fair",
+    ]
     code, _, err = harness("report", "toys", "other", "--id", "0123")
     assert code == 2
     assert "--id 0123 names one of several studies of a name" in err

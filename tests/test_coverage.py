@@ -6,27 +6,59 @@ import pytest
 
 pytest.importorskip("tools.coverage", reason="the core's wheel is tested without the tools")
 
-from tools.coverage import POPULATIONS, Population, interquartile_coverage, mean_coverage, pair_coverage
+from tools.coverage import (
+    BENCHMARKS,
+    EXPONENTIAL,
+    MEANT,
+    POPULATIONS,
+    Benchmark,
+    Population,
+    bootstrap_coverage,
+    conditional_coverage,
+    interquartile_coverage,
+    mean_coverage,
+    median_coverage,
+    pair_coverage,
+)
 
-MEANT = [population for population in POPULATIONS if population.meant]
+# The share of 2000 samples that covers has a standard error of 0.5 %, of 1000 samples of 0.8 %: where the truth is near
+# 93 %, the bound lies below.
+FAILING = next(one for one in POPULATIONS if one.name == "one run in five fails")
 
 
 @pytest.mark.parametrize("n", [5, 10, 30])
-@pytest.mark.parametrize("population", MEANT, ids=lambda population: population.name)
+@pytest.mark.parametrize("population", MEANT, ids=lambda one: f"{one.name}, {one.scale}")
 def test_interval_of_a_mean_covers_at_least_93_percent(population: Population, n: int) -> None:
     assert mean_coverage(population, n, samples=2000, seed=0) >= 0.93
 
 
-def test_mean_of_runs_of_which_some_fail_is_not_covered() -> None:
-    # Why a success rate stands beside the mean.
-    (population,) = [one for one in POPULATIONS if one.name == "one run in five fails"]
-    assert mean_coverage(population, 5, samples=1000, seed=1) < 0.8
+@pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda one: str(one.name))
+def test_interval_of_a_mean_that_is_not_trusted_covers_less(population: Population) -> None:
+    # Why a report warns of the one and does not show the other.
+    assert mean_coverage(population, 5, samples=1000, seed=1) < 0.9
 
 
 @pytest.mark.parametrize("n", [5, 10, 30])
-def test_interval_of_a_probability_of_winning_covers_at_least_93_percent(n: int) -> None:
-    assert pair_coverage(0.5, n, samples=200, seed=1) >= 0.93
+def test_interval_of_runs_that_succeed_covers_their_mean(n: int) -> None:
+    assert conditional_coverage(n, samples=2000, seed=0) >= 0.93
 
 
-def test_bootstrap_of_few_repetitions_is_approximate() -> None:
-    assert 0.8 <= interquartile_coverage(5, samples=100, seed=1) <= 0.95
+@pytest.mark.parametrize("n", [5, 10])
+@pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda one: str(one.name))
+def test_interval_of_a_median_covers_whatever_the_scores(population: Population, n: int) -> None:
+    assert median_coverage(population, n, samples=2000, seed=0) >= 0.925
+
+
+@pytest.mark.parametrize("n", [5, 10, 30])
+def test_intervals_of_pairs_cover_at_least_93_percent(n: int) -> None:
+    assert min(pair_coverage(0.5, n, samples=500, seed=1)) >= 0.93
+
+
+@pytest.mark.parametrize("n", [5, 10])
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda one: str(one.name))
+def test_interval_of_an_interquartile_mean_covers_its_truth(benchmark: Benchmark, n: int) -> None:
+    assert interquartile_coverage(benchmark, n, samples=1000, seed=0) >= 0.92
+
+
+def test_bootstrap_of_few_repetitions_covers_less() -> None:
+    assert bootstrap_coverage(BENCHMARKS[0], 5, samples=300, seed=1) < 0.92

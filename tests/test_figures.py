@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import warnings
 from itertools import combinations
 
 import pytest
 from matplotlib.colors import to_rgb
 
 from harness.drawing import COLOURS, DASHES, MARKS, looks
+from harness.figures import draw
 from harness.overviews import varying
 from harness.records import TaskRef
 from harness.report import Report, build_report
@@ -25,6 +27,21 @@ def test_models_beyond_the_palette_still_look_different() -> None:
     found = looks([report_of(*(f"m{i:02d}" for i in range(2 * len(COLOURS))))])
     assert len({(one.colour, one.mark) for one in found.values()}) == 2 * len(COLOURS)
     assert len({(one.colour, str(one.dash)) for one in found.values()}) == 2 * len(COLOURS)
+
+
+def test_long_names_are_shortened_and_still_differ() -> None:
+    names = [f"{'a' * 20}-x-{'b' * 20}", f"{'a' * 20}-y-{'b' * 20}", "tcn"]
+    labels = [one.label for one in looks([report_of(*names)]).values()]
+    assert labels == ["aaaaaaaaaaaa…bbbbbbbbbbb #0", "aaaaaaaaaaaa…bbbbbbbbbbb #1", "tcn"]
+
+
+def test_pictures_of_long_names_have_room() -> None:
+    # matplotlib warns where labels leave no room for what they label.
+    report = report_of(*(f"a-model-with-a-very-long-name-of-sixty-characters-{place:02d}" for place in range(13)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = draw([report])
+    assert [one.name for each in drawn.values() for one in each] == ["scores-copy", "best-of-k-copy"]
 
 
 # Machado, Oliveira and Fernandes 2009: how a colour looks without one kind of cone.

@@ -5,9 +5,12 @@ import csv
 import hashlib
 import io
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -15,6 +18,7 @@ import pytest
 
 from harness import latex, markdown
 from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
+from harness.figures import draw
 from harness.formats import ENDINGS, FORMATS, pictures, to_html, to_latex, to_markdown, to_summary
 from harness.html import render
 from harness.records import TaskRef
@@ -129,6 +133,22 @@ def test_several_studies_stand_one_after_the_other(report: Report) -> None:
     assert [line["study"] for line in lines] == ["copying"] * 4 + ["other"] * 4
 
 
+def test_pictures_of_two_protocols_and_of_names_with_slashes_each_have_a_file(report: Report) -> None:
+    strange = report.sections[0]
+    strange = replace(strange, task="../copy a/b", standings=strange.standings)
+    paper = replace(report, study="other", study_id="s2", protocol="paper", sections=(strange, report.sections[1]))
+    named = pictures([report, paper])
+    assert {"fair-ranks", "paper-ranks", "other-scores-..-copy-a-b"} <= named.keys()
+    drawn = [one for each in draw([report, paper]).values() for one in each]
+    assert len(named) == len(drawn)
+    assert not any("/" in name for name in named)
+
+
+def test_pictures_of_one_name_are_numbered(report: Report) -> None:
+    again = replace(report, study_id="s2")
+    assert {"copying-scores-copy", "copying-scores-copy-2"} <= pictures([report, again]).keys()
+
+
 def test_parquet_holds_what_the_csv_holds(report: Report) -> None:
     frame = pd.read_parquet(io.BytesIO(to_parquet(report)))
     assert list(frame.columns) == list(COLUMNS)
@@ -150,8 +170,8 @@ def test_strings_of_others_are_shown_and_not_obeyed() -> None:
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 8
     tex = latex.render(blocks)
     for command in (r"100\%", r"\#1", r"\$x\_1\$", r"\textbackslash{}end\{tabular\}", r"{[}b{]}"):
-        assert tex.count(command) == 6
-    assert tex.count(r"\end{tabular}") == 1
+        assert tex.count(command) == 7  # a header comes again on a second page
+    assert tex.count(r"\end{tabular}") == 0
     text = markdown.render(blocks)
     assert "<script>" not in text
     assert "](" not in text.replace("\\](", "")
@@ -160,10 +180,35 @@ def test_strings_of_others_are_shown_and_not_obeyed() -> None:
 def test_table_in_latex_has_booktabs_rules_and_a_row_a_line() -> None:
     table = Table(("model", "score"), ((Datum("tcn"), Datum("0.5 [0.4, 0.6]", 0.5, strong=True)),), "copy")
     lines = [line.strip() for line in latex.render([table]).splitlines()]
-    assert lines[0] == r"% \usepackage{booktabs,graphicx}"
-    assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert lines[0] == r"% \usepackage{booktabs,longtable}"
+    assert [line for line in lines if line.endswith("rule")] == [
+        r"\toprule",
+        r"\midrule",
+        r"\midrule",
+        r"\bottomrule",
+    ]
     assert r"tcn & \textbf{0.5 {[}0.4, 0.6{]}} \\" in lines
-    assert r"\begin{tabular}{lr}" in lines
+    assert r"{\footnotesize\begin{longtable}{lr}" in lines
+
+
+def test_wide_table_in_latex_is_several_that_each_name_their_rows() -> None:
+    header = ("model", *(f"a column of numbers {n}" for n in range(9)))
+    table = Table(header, (tuple(Datum(f"{n}") for n in range(10)),))
+    tex = latex.render([table])
+    assert tex.count(r"\begin{longtable}") == 3
+    assert tex.count("  model & ") == 6
+    assert all(tex.count(f" & a column of numbers {n}") == 2 for n in range(9))
+
+
+def test_long_text_in_latex_is_broken_into_lines() -> None:
+    tex = latex.render([Table(("model", "test"), ((Datum("tcn"), Datum("FAILED: " + "no memory " * 20)),))])
+    assert r"\begin{longtable}{lp{20.0em}}" in tex
+
+
+def test_long_word_in_a_page_is_broken_and_a_short_one_is_not() -> None:
+    page = render([Heading("t", 1), Table(("model",), ((Datum("x" * 60),), (Datum("tcn"),)))], title="t")
+    assert f'<td class="long">{"x" * 60}</td>' in page
+    assert '<td class="short">tcn</td>' in page
 
 
 def test_picture_is_shown_only_where_a_page_can_hold_one() -> None:
@@ -206,3 +251,22 @@ def test_size_is_drawn_for_a_task_at_more_than_one_size() -> None:
     ]
     drawn = pictures([build_report(stored(cells, entries))])
     assert [name for name in drawn if name.startswith("size")] == ["size-small"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_whatever_others_call_their_things(report: Report, tmp_path: Path) -> None:
+    evil = LOSS.model_copy(update={"name": f"{EVIL} é ł 中 → \u00a0", "unit": "µs/±"})
+    named = facts("tcn", evil)
+    texts = (to_latex(report), to_latex(build_report(stored([named], cell_of(named, [0.01, 0.04])))))
+    begin, end = "\\documentclass{article}\n\\usepackage{booktabs,longtable}\n\\begin{document}\n", "\\end{document}\n"
+    (tmp_path / "page.tex").write_text(begin + "\n".join(texts) + end, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout.replace("Overfull \\vbox", "")
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("text", "shown"), [("é", "é"), ("中", "{[}U+4E2D{]}"), ("a_b", r"a\_b"), ("≥", r"$\geq$")])
+def test_latex_shows_what_its_fonts_lack_as_a_code(text: str, shown: str) -> None:
+    assert latex.escape(text) == shown

@@ -20,10 +20,13 @@ SCORES = {
 FLOORS = {"digits": 11.0, "copy": 1.0}
 
 
-def study(without: str = "", floors: dict[str, float | None] | None = None) -> StoredStudy:
+def study(
+    without: str = "", floors: dict[str, float | None] | None = None, copied: list[float] | None = None
+) -> StoredStudy:
+    """copied: test scores of `tcn` on `copy`."""
     cells: list[CellFacts] = []
     entries: list[Entry] = []
-    for (task, model), scores in SCORES.items():
+    for (task, model), scores in (SCORES | ({("copy", "tcn"): copied} if copied else {})).items():
         metric = ACCURACY if task == "digits" else LOSS
         one = facts(model, metric, task=task).model_copy(update={"floor": {**FLOORS, **(floors or {})}[task]})
         cells.append(one)
@@ -48,23 +51,32 @@ def test_overall_is_told_as_a_description() -> None:
     text = to_markdown(build_report(study()))
     line = lines_of(text, "Over tasks, protocol fair")["gru"]
     assert line["mean rank"] == "2.000"
-    assert line["interquartile mean [95 %]"].startswith("0.6813 [")
+    assert line["interquartile mean [95 %]"] == "0.6813"
     assert "Approximate: 2 repetitions, below 20." in text
     assert "A description, no decision: tasks are few and were not drawn at random. Not told apart: tcn, gru." in text
 
 
 def test_one_task_that_counts_is_not_enough() -> None:
-    assert over_tasks([build_report(study(without="copy/gru"))]) is None
+    report = build_report(study(without="copy/gru"))
+    assert over_tasks([report]) is None
+    assert (
+        "# Over tasks, protocol fair\n\n- No model is ranked over tasks, since fewer than two count.\n"
+        "- copy does not count: gru is not ranked on it.\n"
+    ) in to_markdown(report)
 
 
 def test_tasks_that_do_not_count_say_why() -> None:
     several = [build_report(study()), build_report(study(without="copy/gru"))]
     found = over_tasks(several)
     assert found is not None
-    assert found.left_out == (("copy", "gru is not ranked on it"),)
+    assert found.left_out == (("copying: copy", "gru is not ranked on it"),)
+    assert found.tasks == ("copying: digits", "copying: copy", "copying: digits")
     found = over_tasks([build_report(study()), build_report(study(floors={"digits": 99.0, "copy": None}))])
     assert found is not None
-    assert found.left_out == (("digits", "no model is better than the floor"), ("copy", "no floor is known"))
+    assert found.left_out == (
+        ("copying: digits", "no model is better than the floor"),
+        ("copying: copy", "no floor is known"),
+    )
 
 
 def test_protocols_are_not_averaged_together() -> None:
@@ -75,3 +87,11 @@ def test_protocols_are_not_averaged_together() -> None:
     text = to_markdown(build_report(fair), build_report(paper))
     assert text.count("# Over tasks, protocol fair\n") == 1
     assert text.count("# Over tasks, protocol paper\n") == 1
+
+
+def test_score_that_is_not_positive_is_normalised_on_a_linear_scale_like_the_others() -> None:
+    report = build_report(study(copied=[0.0, 0.2]))
+    found = over_tasks([report])
+    assert found is not None
+    # copy, floor 1, best mean 0.1: (1 - 0.1) / 0.9 twice for gru; digits: 69 / 80 and 71 / 80.
+    assert found.interquartile["gru"] == pytest.approx((1 + 71 / 80) / 2)

@@ -28,6 +28,7 @@ from harness.registry import Registry
 from harness.report import build_report, build_table
 from harness.results import Mark, standing
 from harness.sheet import COLUMNS, to_csv
+from harness.statistics import summarise
 from harness.table import number
 from tests.cells import (
     ACCURACY,
@@ -55,7 +56,7 @@ def test_complete_cells_are_ranked_by_mean_with_the_best_in_bold() -> None:
     text = to_markdown(build_report(study))
     best = line_of(text, "tcn")
     assert best["test: mean [95 %]"].startswith("**0.02000 [")
-    wanted = {"rank": "1", "median": "0.02500", "success": "2/2 [0.16, 1.00]", "against the best": "best mean"}
+    wanted = {"rank": "1", "median [95 %]": "0.02500", "success": "2/2 [0.16, 1.00]", "against the best": "best mean"}
     wanted |= {"last 3": "0.04000", "best validation": "0.1000", "parameters": "1,010", "off budget": "+1.00 %"}
     wanted |= {"search trials": "2/2", "updates": "7 to 8", "published": "3.500e-05"}
     assert wanted.items() <= best.items()
@@ -354,12 +355,63 @@ def test_superseded_repetitions_are_counted_not_averaged() -> None:
 
 
 def test_score_of_zero_on_a_log_scale_is_averaged_on_a_linear_one_and_said() -> None:
-    one = facts("tcn")
-    study = stored([one], cell_of(one, [0.0, 0.04]))
+    # The geometric mean of the other, 0.02, would beat the arithmetic mean of the better one.
+    one, other = facts("tcn"), facts("gru")
+    study = stored([one, other], [*cell_of(one, [0.0, 0.042]), *cell_of(other, [0.01, 0.04])])
+    tests = {model: row.test for model, row in rows(study).items()}
+    assert {model: test and (test.scale, test.mean) for model, test in tests.items()} == {
+        "tcn": ("linear", 0.021),
+        "gru": ("linear", 0.025),
+    }
+    assert rows(study)["tcn"].rank == 1
+    text = to_markdown(build_report(study))
+    assert "every mean, std and interval of this task is on a linear scale" in text
+    assert "mean (geometric)" not in text
+
+
+def test_cell_of_which_some_repetitions_fail_has_an_interval_of_those_that_succeed_alone() -> None:
+    one = facts("tcn", ACCURACY, repetitions=5).model_copy(update={"floor": 10.0})
+    study = stored([one], cell_of(one, [90.0, 92.0, 91.0, 10.0, 89.0]))
     row = rows(study)["tcn"]
     assert row.test is not None
-    assert (row.test.scale, row.test.mean) == ("linear", 0.02)
-    assert "so its mean, std and interval are on a linear scale" in to_markdown(build_report(study))
+    assert row.successes is not None
+    assert (row.test.mean, row.test.interval) == (74.4, None)
+    assert row.successes == summarise([90.0, 92.0, 91.0, 89.0])
+    report = build_report(study)
+    text = to_markdown(report)
+    line = line_of(text, "tcn")
+    assert (line["test: mean [95 %]"], line["success"]) == ("**74.40**", "4/5 [0.28, 0.99]")
+    assert "Of those that succeed (4), and given that a run does: mean 90.50 [88.45, 92.55]." in text
+    assert [one.verdict for section in report.sections for one in section.reproductions] == ["under-powered"]
+    (sheet,) = csv.DictReader(io.StringIO(to_csv(report)))
+    assert (sheet["test_low"], sheet["successes_mean"], sheet["successes_n"]) == ("", "90.5", "4")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_difference_of_means_is_none_where_a_mean_stands_for_nothing(fails: bool) -> None:
+    cells = [facts(model, ACCURACY, repetitions=10).model_copy(update={"floor": 10.0}) for model in ("a", "b")]
+    base = [90.0 + 0.1 * i for i in range(10)]
+    failing = [10.0, *base[1:]] if fails else base
+    study = stored(cells, [*cell_of(cells[0], failing), *cell_of(cells[1], failing)])
+    ((pair,),) = [section.pairs for section in build_report(study).sections]
+    assert (pair.decision.difference is None) is fails
+    assert pair.decision.verdict == ("undecided" if fails else "equivalent")
+
+
+@pytest.mark.parametrize(("scores", "skewed"), [([0.1, 0.2, 3.0], True), ([3.0, 3.1, 3.3], False)])
+def test_interval_of_skewed_scores_on_a_linear_scale_is_said_to_be_short(scores: list[float], skewed: bool) -> None:
+    metric = LOSS.model_copy(update={"scale": "linear", "margin": 0.0})
+    one = facts("tcn", metric, repetitions=3).model_copy(update={"floor": 9.0})
+    text = to_markdown(build_report(stored([one], cell_of(one, scores))))
+    assert ("its std is more than half its mean" in text) is skewed
+
+
+def test_median_has_its_interval_from_five_repetitions_on() -> None:
+    for n, shown in ((4, "0.02500"), (5, "0.03000 [0.01000, 0.05000]")):
+        one = facts("tcn", repetitions=n)
+        text = to_markdown(build_report(stored([one], cell_of(one, [0.01 * (1 + i) for i in range(n)]))))
+        assert line_of(text, "tcn")["median [95 %]"] == shown
+        assert ("median: exact interval, whatever the distribution" in text) is (n == 5)
 
 
 def test_repetition_whose_test_score_is_not_finite_counts_as_lost() -> None:

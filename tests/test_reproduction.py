@@ -38,6 +38,8 @@ def test_verdict_is_where_the_whole_interval_lies(low: float, high: float, verdi
         (1e-6, 0.4e-4, "better"),
         (2.1e-4, 5e-3, "not reproduced"),
         (1e-4, 3e-4, "under-powered"),
+        (-1e-4, 2.1e-4, "under-powered"),  # a linear interval, since a score is 0
+        (-1e-4, 1.9e-4, "reproduced"),
     ],
 )
 def test_tolerance_on_a_log_scale_is_a_factor(low: float, high: float, verdict: Verdict) -> None:
@@ -46,6 +48,10 @@ def test_tolerance_on_a_log_scale_is_a_factor(low: float, high: float, verdict: 
 
 def test_one_repetition_is_under_powered() -> None:
     assert judge(None, 1.0, LOSS) == "under-powered"
+
+
+def test_published_value_without_a_logarithm_is_under_powered_on_a_log_scale() -> None:
+    assert judge(Interval(1e-5, 1e-4, 0.95), 0.0, LOSS) == "under-powered"
 
 
 @pytest.mark.parametrize(("protocol", "weights", "mean"), [("paper", "test-last3", 0.04), ("fair", "test", 0.02)])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.statistics import Scale, mean_interval, proportion, summarise
+from harness.statistics import Scale, mean_interval, median_interval, proportion, summarise
 
 
 def test_mean_interval_of_two_values_is_the_closed_form() -> None:
@@ -133,3 +133,30 @@ def test_proportion_interval_covers_every_probability(n: int) -> None:
 def test_what_is_no_proportion_is_refused(happened: int, n: int) -> None:
     with pytest.raises(ValueError, match="is no proportion"):
         proportion(happened, n)
+
+
+@pytest.mark.parametrize("n", [6, 10, 11, 30, 101])
+def test_interval_of_a_median_agrees_with_scipy(n: int) -> None:
+    values = np.random.default_rng(n).exponential(size=n).tolist()
+    known = np.asarray(stats.quantile_test(values, q=0, p=0.5).confidence_interval(0.95)).tolist()
+    found = median_interval(values)
+    assert found is not None
+    assert [found.low, found.high] == known
+    assert found.level >= 0.95
+
+
+def test_interval_of_a_median_of_five_values_is_their_range_and_says_what_it_holds() -> None:
+    # All five on one side of the median: twice a half to the fifth.
+    found = median_interval([3.0, 1.0, 9.0, 2.0, 4.0])
+    assert found is not None
+    assert (found.low, found.high, found.level) == pytest.approx((1.0, 9.0, 1 - 2 * 0.5**5))
+    assert median_interval([1.0, 2.0, 3.0, 4.0]) is None
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=5, max_size=40))
+def test_interval_of_a_median_holds_that_of_the_sample_and_follows_any_rising_map(values: list[float]) -> None:
+    found, mapped = median_interval(values), median_interval([math.log(value) for value in values])
+    assert found is not None
+    assert mapped is not None
+    assert found.low <= np.median(values) <= found.high
+    assert (mapped.low, mapped.high) == (math.log(found.low), math.log(found.high))

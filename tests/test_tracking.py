@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from harness import content
 from harness.errors import TrackingError, UnknownNameError
@@ -393,6 +395,38 @@ def test_curves_of_finals_are_read_back_where_they_are_asked_for(book: Book, uri
     finals = [entry.trial.key for entry in book.held if entry.trial.phase == "final"]
     curve = {"loss": ((10, 2.0), (20, 1.0)), "gradient_norm": ((10, 0.5), (20, 0.5))}
     assert stored.curves == dict.fromkeys(finals, curve)
+
+
+def test_curves_are_asked_for_several_at_a_time_and_each_once(
+    book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tracker(book, uri).pump()
+    expected = read_store(uri, STUDY, curves=True).curves
+    asked: list[tuple[str, str]] = []
+    other = threading.Barrier(2, timeout=60)  # breaks where no second request comes while the first is under way
+    history = MlflowClient.get_metric_history
+
+    def meet(client: MlflowClient, run_id: str, key: str) -> object:
+        asked.append((run_id, key))
+        other.wait()
+        return history(client, run_id, key)
+
+    monkeypatch.setattr(MlflowClient, "get_metric_history", meet)
+    assert read_store(uri, STUDY, curves=True).curves == expected
+    assert len(asked) == len(set(asked)) == 2 * len(expected) == 4
+
+
+def test_curve_that_cannot_be_read_is_an_error_of_the_store(
+    book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tracker(book, uri).pump()
+
+    def gone(*_: object) -> object:
+        raise MlflowException("the network is gone")
+
+    monkeypatch.setattr(MlflowClient, "get_metric_history", gone)
+    with pytest.raises(TrackingError, match="the network is gone"):
+        read_store(uri, STUDY, curves=True)
 
 
 def test_curve_of_a_metric_with_a_strange_name_is_read_back(book: Book, uri: str) -> None:
