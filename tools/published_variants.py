@@ -5,26 +5,36 @@
 The released code (github.com/locuslab/TCN) departs from the paper's text: its clipping stands before `backward` and
 does nothing, its dropout is element-wise since 2018-04-16, its music script trains at 1e-3.  Each variant is
 trained by the `paper` protocol, in this process; the same command continues.  Printed are test scores by seed, of the
-best-validation weights and, behind the slash, the mean over the last three evaluations.
+best-validation weights and, behind the slash, the mean over the last three evaluations; of sequences of different
+lengths also what the loss would be had each sequence, and not each frame, the same weight.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna.distributions import BaseDistribution
 from torch import nn
 
+from harness import checkpoint
+from harness.batches import evaluation_batches
+from harness.data import locate
+from harness.dataset import Ragged
 from harness.ledger import Ledger, read_manifest
 from harness.model import Model, Published
+from harness.network import build_network
+from harness.plan import CellPlan
 from harness.plugins import Loaded, load_plugins
 from harness.records import TrialResult
 from harness.registry import Registry
 from harness.run import Runner
+from harness.seeds import Seeds
 from harness.serial import run_serial
 from harness.signature import Signature
 from harness.study import Study
@@ -108,7 +118,8 @@ def _show(runner: Runner) -> None:
         entries = [entry for entry in Ledger(runner.folder, manifest).entries() if entry.trial.cell == plan.cell]
         results = [entry.result for entry in entries if entry.result is not None]
         metric = plan.facts.metric.name
-        print(f"{plan.cell.model:16} {metric}: " + ", ".join(_scores(result, metric) for result in results))
+        scores = [_scores(result, metric) + _by_sequence(runner, plan, result) for result in results]
+        print(f"{plan.cell.model:16} {metric}: " + ", ".join(scores))
 
 
 def _scores(result: TrialResult, metric: str) -> str:
@@ -116,6 +127,26 @@ def _scores(result: TrialResult, metric: str) -> str:
         return result.outcome
     best, last = (result.metrics[weights][metric] for weights in ("test", "test-last3"))
     return f"{best:.4f} / {last:.4f} ({result.updates:,} updates, {result.train_seconds:.0f} s)"
+
+
+@torch.inference_mode()
+def _by_sequence(runner: Runner, plan: CellPlan, result: TrialResult) -> str:
+    """The mean over validation and test sequences of each one's own mean loss, with the best-validation weights."""
+    task, setting = plan.task, plan.setting
+    if result.weights is None or setting is None:
+        return ""
+    network = build_network(plan.model, task.signature(), setting.widths, dict(setting.params)).eval()
+    network.load_state_dict(checkpoint.load(runner.folder / result.weights))
+    files = {file.name: locate(file) for file in task.files()}
+    means: list[str] = []
+    for split in ("validation", "test"):
+        data = task.load(split, Seeds.of(0, 0), files)
+        if not isinstance(data, Ragged):
+            return ""
+        batches = evaluation_batches(data, batch_size=1, device=torch.device("cpu"))
+        totals = [next(iter(task.loss(network(batch.inputs), batch).values())) for batch in batches]
+        means.append(f"{split} {statistics.fmean(float(total.sum) / float(total.count) for total in totals):.4f}")
+    return f" [by sequence: {', '.join(means)}]"
 
 
 if __name__ == "__main__":
