@@ -129,7 +129,9 @@ def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
         else:
             value = start * (stop / start) ** unit if distribution.log else start + (stop - start) * unit
         return min(max(value, start), stop)  # rounding may step over an end
-    raise SpaceError(f"{distribution!r}: only float, int and categorical dimensions can be searched")
+    raise SpaceError(
+        f"{distribution!r}: a dimension is one of Optuna's, as IntDistribution(1, 3) or CategoricalDistribution((1, 2, 4))"
+    )
 
 
 def describe(distribution: BaseDistribution) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, cast
 
 import torch
@@ -50,8 +50,14 @@ def check_output_shape(case: Case) -> None:
     features = getattr(backbone, "out_features", None)
     require(isinstance(features, int), f"out_features is {features!r}, and it must be an int")
     for time in case.times():
-        shape = tuple(backbone(case.hidden(time)).shape)
-        require(shape == (2, time, features), f"forward gives {shape} for 2 sequences of {time} steps")
+        y = backbone(case.hidden(time))
+        kind = type(y).__name__
+        require(
+            isinstance(y, Tensor), f"forward gives a {kind}, not a tensor: outputs alone; a state is for scan to give"
+        )
+        right, shape = (2, time, features), tuple(y.shape)
+        what = f"forward gives {shape} for 2 sequences of {time} steps, not (batch, time, out_features) = {right}"
+        require(shape == right, what)
 
 
 @each_case()
@@ -71,6 +77,9 @@ def _later_input_changes_nothing(case: Case, network: nn.Module, time: int, now:
     inputs = case.inputs(time, batch=3)
     changed = torch.cat([inputs[:, : now + 1], _altered(case, inputs)[:, now + 1 :]], dim=1)
     before, after = (_drawn_alike(case, network, each)[:, : now + 1] for each in (inputs, changed))
+    # What differs from call to call would look like a leak from the future.
+    again = _drawn_alike(case, network, inputs)[:, : now + 1]
+    require_close(again, before, f"{mode}, the same input gives another output when it is given again")
     require_close(after, before, f"{mode}, the output at step {now} of {time} or before depends on later input")
 
 
@@ -143,13 +152,15 @@ def check_memory_layout(case: Case) -> None:
 def check_no_state(case: Case) -> None:
     """A call leaves nothing behind: the same input gives the same output after any other call, in training too."""
     backbone = case.backbone()
-    x, other = case.hidden(case.signature.length + 1), case.hidden(case.signature.length + 2, batch=3, stream=1)
+    x = case.hidden(case.signature.length + 1)
+    # A state that is kept may be dropped where the next batch has another size, so there is one of the same size too.
+    others = [case.hidden(case.signature.length + 2, batch=batch, stream=1) for batch in (3, len(x))]
     expected = backbone(x)
     calls: list[Callable[[Tensor], object]] = [backbone, *([backbone.scan] if isinstance(backbone, Scan) else [])]
-    for call in calls:
+    for call, other in product(calls, others):
         call(other)
         require_close(backbone(x), expected, "the output depends on an earlier call")
-    backbone.train()(other)
+    backbone.train()(others[0])
     require_close(backbone.eval()(x), expected, "the output in eval() depends on a call in training")
 
 
@@ -193,7 +204,8 @@ def check_scan_state(case: Case) -> None:
     _, state = scan(case.hidden(case.signature.length + 8, batch=batch, stream=1))
     for leaf in leaves_of(state):
         require(isinstance(leaf, Tensor), f"the state holds a {type(leaf).__name__}, not tensors alone")
-        require(leaf.ndim > 0 and len(leaf) == batch, f"the state holds {tuple(leaf.shape)} for a batch of {batch}")
+        right, shape = leaf.ndim > 0 and len(leaf) == batch, tuple(leaf.shape)
+        require(right, f"the state holds {shape} for a batch of {batch}, and the batch comes first in it")
         stored, held = leaf.untyped_storage().nbytes(), leaf.numel() * leaf.element_size()
         require(stored == held, f"a state of {held} bytes keeps {stored} alive; clone what it is cut from")
     kept, given = map_state(torch.clone, state), x.clone()
