@@ -130,7 +130,8 @@ def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
             value = start * (stop / start) ** unit if distribution.log else start + (stop - start) * unit
         return min(max(value, start), stop)  # rounding may step over an end
     raise SpaceError(
-        f"{distribution!r}: a dimension is one of Optuna's, as IntDistribution(1, 3) or CategoricalDistribution((1, 2, 4))"
+        f"{distribution!r}: a dimension is one of Optuna's: an IntDistribution, FloatDistribution or "
+        "CategoricalDistribution"
     )
 
 

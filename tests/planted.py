@@ -177,7 +177,8 @@ class FieldTooShort(Taps):
 
 class OneBias(StackedLinear):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + (self.bias[:1] - self.bias)[:, None, None]  # type: ignore[index]  # it has one
+        own = self.bias if self.bias is not None else x.new_zeros(len(x), 1)
+        return super().forward(x) + (own[:1] - own)[:, None, None]
 
 
 class StackSharesBias(Stackable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, cast
 
 import torch
@@ -98,7 +99,7 @@ def _same_scan(together: nn.Module, members: Sequence[nn.Module], x: Tensor) -> 
     for index, member in enumerate(members):
         expected, after = _scanned(member, x[index], first)
         require_close(y[index], expected, "a slice of a stack scans otherwise than the backbone")
-        own = map_state(lambda leaf, index=index: leaf[index], state)
+        own = map_state(itemgetter(index), state)
         for found, right in zip(leaves_of(own), leaves_of(after), strict=True):
             require_close(found, right, "a slice of a stack has another state than the backbone")
 

@@ -43,15 +43,13 @@ class MinGruBlock(Block):
     (section 3.1).  Neither gate nor candidate sees h, so h is a linear recurrence and all steps are computed at once.
     """
 
-    def __init__(self, model: int, units: int, *, dropout: float, timescale: float | None = None) -> None:
+    def __init__(self, model: int, units: int, *, dropout: float) -> None:
         super().__init__()
         self.norm = norm(model)
         self.gate = nn.Linear(model, units)
         self.candidate = nn.Linear(model, units)
         self.output = nn.Linear(units, model)
         self.dropout = nn.Dropout(dropout)
-        if timescale is not None:
-            spread_timescales(self.gate.bias, timescale)
 
     def forward(self, x: Tensor, state: Tensor | None, steps: int, keep: bool) -> tuple[Tensor, Tensor | None]:
         normed = self.norm(x)
@@ -98,7 +96,10 @@ class MinGru(Model):
 
         model, further = sizes(widths[0], signature, count)
         blocks = [
-            MinGruBlock(model, expansion * model + more, dropout=keywords.dropout, timescale=keywords.timescale)
-            for more in spread(further, layers)
+            MinGruBlock(model, expansion * model + more, dropout=keywords.dropout) for more in spread(further, layers)
         ]
-        return Stack(signature.in_features, model, blocks, window=WINDOW)
+        stack = Stack(signature.in_features, model, blocks, window=WINDOW)
+        if keywords.timescale is not None:  # drawn last, so that it changes no other weight
+            for block in blocks:
+                spread_timescales(block.gate.bias, keywords.timescale)
+        return stack
