@@ -17,13 +17,17 @@ HarnessError                a user's mistake or a state only the user can mend; 
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 
 LONGEST_SHOWN = 60
 """Characters of a faulty value that a message repeats."""
+LIBRARIES = frozenset({"harness", "torch", "numpy", "optuna", *sys.stdlib_module_names})
+"""Packages whose lines tell the author of a plugin nothing."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -102,10 +106,26 @@ class TrackingError(HarnessError):
 
 def cause(error: BaseException) -> str:
     """An error that is none of ours, and where it was raised, in one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    where = raised_in(error)
     first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {first[0] if first else ''}{where}"
+    return f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}"
+
+
+def raised_in(error: BaseException) -> str:
+    """File and line of an error: the author's, not the line of PyTorch or of the harness that their code led to.
+
+    The last one of all where no line is an author's; empty for an error that was never raised.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    theirs = [(frame, line) for frame, line in frames if _package(frame) not in LIBRARIES]
+    if not frames:
+        return ""
+    frame, line = (theirs or frames)[-1]
+    return f"{Path(frame.f_code.co_filename).name}:{line}"
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pluggy
 
 from harness import hookspecs
-from harness.errors import PluginError
+from harness.errors import PluginError, did_you_mean
 from harness.hookspecs import PROJECT
 from harness.model import Model
 from harness.records import LABEL, Plugin
@@ -45,19 +45,28 @@ class _Registrar:
     def model(self, model: Model) -> None:
         if not isinstance(model, Model):
             raise PluginError(f"register takes an instance of harness.Model, got {model!r}")
-        self._add(self.models, model.name, model, type(model))
+        self._add(self.models, _name_of(type(model)), model, type(model))
 
     def task(self, task: type[Task]) -> None:
         if not (isinstance(task, type) and issubclass(task, Task)):
             raise PluginError(f"register takes a subclass of harness.Task, not an instance, got {task!r}")
-        self._add(self.tasks, task.name, task, task)
+        self._add(self.tasks, _name_of(task), task, task)
 
     def _add(self, entries: dict[str, Entry[T]], name: str, value: T, kind: type) -> None:
         if re.fullmatch(LABEL, name) is None:
-            raise PluginError(f"{kind.__qualname__}.name is {name!r}; a name has only a-z, 0-9, '.' and '-'")
+            near = re.sub(r"[^a-z0-9.]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
+            hint = f"; did you mean {near!r}?" if re.fullmatch(LABEL, near) else ""
+            raise PluginError(f"{kind.__qualname__}.name is {name!r}; a name has only a-z, 0-9, '.' and '-'{hint}")
         if name in entries:
             raise PluginError(f"{name!r} is registered twice")
         entries[name] = Entry(name, value, self.plugin, f"{kind.__module__}:{kind.__qualname__}")
+
+
+def _name_of(kind: type) -> str:
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str):
+        raise PluginError(f"{kind.__qualname__} has no name; give the class one, as name = 'my-name'")
+    return name
 
 
 def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
@@ -93,12 +102,27 @@ def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) 
     module = point.load()
     alone = _manager()
     alone.register(module, name=plugin.name)
-    alone.check_pending()
+    _check_hooks(alone, module, point)
     registrar = _Registrar(plugin)
     alone.hook.harness_register_models(register=registrar.model)
     alone.hook.harness_register_tasks(register=registrar.task)
     manager.register(module, name=plugin.name)
     return registrar
+
+
+def _check_hooks(manager: pluggy.PluginManager, module: object, point: EntryPoint) -> None:
+    """PluginError where a plugin has a hook that there is not, or none at all, which would go unnoticed."""
+    callers = manager.get_hookcallers(module) or []
+    if not callers:
+        raise PluginError(
+            f"{point.value!r}, which the entry point {point.name!r} names, has no function marked @harness.hookimpl; "
+            "name the module that has them, or mark harness_register_models or harness_register_tasks there"
+        )
+    for caller in callers:
+        if caller.spec is None and not all(hook.optionalhook for hook in caller.get_hookimpls()):
+            known = sorted(name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_"))
+            hint = did_you_mean(caller.name, known)
+            raise PluginError(f"there is no hook {caller.name!r};{hint} Hooks: {', '.join(known)}")
 
 
 def _manager() -> pluggy.PluginManager:

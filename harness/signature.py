@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
+
+from harness.errors import PluginError
+
+Readout = Literal["last", "each"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,21 @@ class Signature:
     output: Real | Classes | Bits
     length: int
     """Time steps of the longest sequence, or of a training window."""
-    readout: Literal["last", "each"]
+    readout: Readout
     """Whether the loss reads the output at the last step only, or at each step."""
     dependency: int | None = None
     """Steps of input, the present one included, that the solution needs; None where unknown."""
     tied: bool = False
     """Whether the decoder shares its weight with the embedding (tokens in, classes out)."""
+
+    def __post_init__(self) -> None:
+        """PluginError where a field is what no task can mean: a misspelt readout would be taken for `each`."""
+        if self.readout not in get_args(Readout):
+            raise PluginError(f"a signature's readout is 'last' or 'each', got {self.readout!r}")
+        if self.length < 1:
+            raise PluginError(f"a signature's length is 1 step or more, got {self.length!r}")
+        if self.tied and not (isinstance(self.input, Tokens) and isinstance(self.output, Classes)):
+            raise PluginError(f"a tied decoder needs tokens in and classes out, got {self.input} and {self.output}")
 
     @property
     def in_features(self) -> int:

@@ -129,7 +129,10 @@ def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
         else:
             value = start * (stop / start) ** unit if distribution.log else start + (stop - start) * unit
         return min(max(value, start), stop)  # rounding may step over an end
-    raise SpaceError(f"{distribution!r}: only float, int and categorical dimensions can be searched")
+    raise SpaceError(
+        f"{distribution!r}: a dimension is one of Optuna's: an IntDistribution, FloatDistribution or "
+        "CategoricalDistribution"
+    )
 
 
 def describe(distribution: BaseDistribution) -> str:

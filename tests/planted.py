@@ -6,6 +6,7 @@ to the sound one, hence Any.
 
 from __future__ import annotations
 
+import copy
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from harness import (
     derive,
     mean_of,
 )
+from harness.stacked import StackedLinear
 from harness.testing import (
     MODEL_CHECKS,
     SIGNATURES,
@@ -69,26 +71,37 @@ class Taps(nn.Module):
 
     def read(self, x: Tensor) -> Tensor:
         """Outputs at all steps of x, (batch, reach + steps, in_features), but the first `reach`."""
-        steps = x.shape[1] - self.reach
-        delayed = [x[:, self.reach - delay : self.reach - delay + steps] for delay in self.delays]
+        steps = x.shape[-2] - self.reach
+        delayed = [x[..., self.reach - delay : self.reach - delay + steps, :] for delay in self.delays]
         y: Tensor = self.dropout(torch.tanh(self.scale * self.linear(torch.cat(delayed, dim=-1))))
         return y
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        return self.read(F.pad(x, (0, 0, self.reach, 0))[:, -(steps + self.reach) :])
+        return self.read(F.pad(x, (0, 0, self.reach, 0))[..., -(steps + self.reach) :, :])
 
     def scan(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """state: the last `reach` inputs, (batch, reach, in_features)."""
-        before = x.new_zeros(len(x), self.reach, x.shape[2]) if state is None else state
-        joined = torch.cat([before, x], dim=1)
-        return self.read(joined), joined[:, joined.shape[1] - self.reach :].clone()
+        before = x.new_zeros(*x.shape[:-2], self.reach, x.shape[-1]) if state is None else state
+        joined = torch.cat([before, x], dim=-2)
+        return self.read(joined), joined[..., joined.shape[-2] - self.reach :, :].clone()
+
+
+class Stackable(Taps):
+    """Several as one too: x has an axis of members in front then."""
+
+    stacked: ClassVar[type[StackedLinear]] = StackedLinear
+
+    def stack(self, count: int) -> nn.Module:
+        together = copy.deepcopy(self)
+        together.linear = self.stacked(count, self.linear)  # type: ignore[assignment]  # in the place of one
+        return together
 
 
 class Sound(Model):
     """Nothing is wrong with it."""
 
     name: ClassVar[str] = "planted"
-    backbone: ClassVar[type[nn.Module]] = Taps
+    backbone: ClassVar[type[nn.Module]] = Stackable
 
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
         return {"scale": FloatDistribution(0.5, 1.5)}
@@ -160,6 +173,28 @@ class FieldTooShort(Taps):
     def __init__(self, *given: Any, **params: Any) -> None:
         super().__init__(*given, **params)
         self.receptive_field = self.reach
+
+
+class OneBias(StackedLinear):
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.bias if self.bias is not None else x.new_zeros(len(x), 1)
+        return super().forward(x) + (own[:1] - own)[:, None, None]
+
+
+class StackSharesBias(Stackable):
+    stacked = OneBias
+
+
+class OneMask(nn.Dropout):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(torch.ones_like(x[:1]))
+
+
+class StackSharesDropout(Stackable):
+    def stack(self, count: int) -> nn.Module:
+        together = super().stack(count)
+        together.dropout = OneMask(self.dropout.p)
+        return together
 
 
 class CentredOverBatch(Taps):
@@ -286,6 +321,8 @@ BACKBONES: tuple[type[nn.Module], ...] = (
     StateIsAView,
     StateIsDetached,
     FieldTooShort,
+    StackSharesBias,
+    StackSharesDropout,
     CentredOverBatch,
     LearnsInForward,
     NeedsContiguousInput,
@@ -461,6 +498,8 @@ MODEL_DEFECTS: tuple[Defect, ...] = (
     _model(StateIsAView, "check_scan_state", "the state is a view of the window"),
     _model(StateIsDetached, "check_scan_gradient", "scan detaches its state"),
     _model(FieldTooShort, "check_receptive_field", "the stated receptive field is one short"),
+    _model(StackSharesBias, "check_stack", "all of a stack have the bias of its first"),
+    _model(StackSharesDropout, "check_stack", "all of a stack drop the same"),
     _model(CentredOverBatch, "check_batch_independence", "outputs are centred over the batch"),
     _model(LearnsInForward, "check_no_state", "training calls leave a running mean that eval() adds"),
     _model(NeedsContiguousInput, "check_memory_layout", "view on an input that need not be contiguous"),
@@ -542,5 +581,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from tests import planted as importable  # under the name by which another process finds what is planted here
+
     torch.set_num_threads(1)
-    main()
+    importable.main()

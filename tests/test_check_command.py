@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import nn
 
-from harness.cli import checking
+from harness import Signature
+from harness.cli import checking, making
 from harness.cli.main import main
 from harness.plugins import load_plugins
+from harness.testing import check_causality, check_no_state, check_output_shape
+from tests.toys import ToyEma
 
 
 @pytest.fixture(autouse=True)
@@ -67,11 +73,42 @@ def test_mistake_is_one_line_and_exit_code_2(
     assert len(shown.strip().splitlines()) == 1
 
 
+def test_one_cause_of_several_failures_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Raises(ToyEma):
+        def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
+            raise ZeroDivisionError("a planted raise")
+
+    loaded = load_plugins([EntryPoint(name="toys", value="tests.toys", group="harness")])
+    ema = loaded.registry.models["toy-ema"]
+    raises = replace(loaded.registry, models={"toy-ema": replace(ema, value=Raises())})
+    monkeypatch.setattr(checking, "load_with_messages", lambda: replace(loaded, registry=raises))
+    monkeypatch.setattr(checking, "MODEL_CHECKS", (check_output_shape, check_causality, check_no_state))
+    assert harness(monkeypatch, "check", "toy-ema") == 1
+    shown = capsys.readouterr().out
+    assert shown.count("a planted raise (test_check_command.py:") == 1
+    assert shown.count("the same as check_output_shape") == 2
+    assert "3 to mend; begin with check_output_shape, the others may follow from it" in shown
+
+
 def test_new_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert harness(monkeypatch, "new", "model", "my-net") == 0
     shown = capsys.readouterr().out
     assert "pip install -e my-net" in shown
     assert "harness check my-net" in shown
+    assert "harness run my-net/study.toml" in shown
     assert Path("my-net", "src", "my_net", "model.py").exists()
     assert harness(monkeypatch, "new", "model", "my-net") == 2
     assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["toy-ema", "toy-sum"])
+def test_new_under_the_name_of_an_installed_model_or_task_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    points = [EntryPoint(name="toys", value="tests.toys", group="harness")]
+    monkeypatch.setattr(making, "load_plugins", lambda: load_plugins(points))
+    assert harness(monkeypatch, "new", "model", name) == 2
+    assert f"'{name}' is taken: toys brings it (tests.toys:Toy" in capsys.readouterr().err
+    assert not Path(name).exists()

@@ -7,16 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from harness.cli.main import main
+from harness.cli.planning import headline
 from harness.formats import to_markdown
 from harness.records import Trial, TrialResult
 from harness.replay import Tracker
 from harness.report import build_report
 from harness.run import Conductor
 from harness.tracking import read_store
+from tests.toys import ToyEma
 
 TOYS = Path(__file__).with_name("toys.py")
 STUDY = """
@@ -239,6 +242,15 @@ def test_show_prints_floor_published_values_and_space(harness: Harness) -> None:
     assert "floor" in out
     assert "published" in out
     assert "searches" in harness("show", "toy-ema")[1]
+
+
+class Undescribed(ToyEma):
+    name: ClassVar[str] = "undescribed"
+
+
+def test_headline_of_a_class_without_a_docstring_is_its_name() -> None:
+    assert headline(ToyEma()).startswith("toy-ema: One level.")
+    assert headline(Undescribed()) == "undescribed"
 
 
 def test_show_prints_a_published_setting_whole_at_the_options_given(harness: Harness) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Callable
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import errors
-from harness.errors import HarnessError, did_you_mean, fault_text, shown
+from harness.errors import HarnessError, cause, did_you_mean, fault_text, raised_in, shown
 
 
 def _kinds() -> list[type[HarnessError]]:
@@ -77,3 +80,33 @@ def test_fault_text_of_an_unforeseen_kind_keeps_its_message() -> None:
 def test_fault_text_of_a_validator_is_its_own_message() -> None:
     assert fault_text("", {}, kind="value_error", message="Value error, too odd", limits={}) == "too odd"
     assert fault_text("a", {}, kind="value_error", message="Value error, too odd", limits={}) == "'a': too odd"
+
+
+def _raised(call: Callable[[], object]) -> Exception:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001
+        return error
+    raise AssertionError("it did not raise")
+
+
+def test_line_of_an_error_is_the_authors_not_that_of_pytorch() -> None:
+    layer = torch.nn.Linear(2, 3)
+    error = _raised(lambda: layer(torch.zeros(1, 5)))
+    assert re.fullmatch(r"RuntimeError: mat1 and mat2 shapes cannot be .* \(test_errors\.py:\d+\)", cause(error))
+
+
+def test_line_of_an_error_that_no_author_wrote_is_the_last_one() -> None:
+    error = _raised_in_torch()
+    assert re.fullmatch(r"linear\.py:\d+", raised_in(error))
+    assert raised_in(ValueError("never raised")) == ""
+    assert cause(ValueError("never raised")) == "ValueError: never raised"
+
+
+def _raised_in_torch() -> Exception:
+    """With the frames of this file cut off."""
+    error = _raised(lambda: torch.nn.Linear(2, 3)(torch.zeros(1, 5)))
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals["__name__"] == __name__:
+        trace = trace.tb_next
+    return error.with_traceback(trace)

@@ -108,16 +108,24 @@ BROKEN = {
     "twice": (REGISTERS + "    register(One())\n", r"PluginError: 'x-bad' is registered twice"),
     "name": (
         REGISTERS.replace("NAME", "X Bad/.."),
-        r"PluginError: One\.name is 'X Bad/\.\.'; a name has only a-z, 0-9, '\.' and '-'",
+        r"PluginError: One\.name is 'X Bad/\.\.'; a name has only a-z, 0-9, '\.' and '-'; did you mean 'x-bad-\.\.'\?",
     ),
-    "no name": (REGISTERS.replace('name = "NAME"', ""), r"AttributeError: .*'name'"),
+    "name of a class": (REGISTERS.replace("NAME", "MyNet_2"), r"PluginError: .*; did you mean 'my-net-2'\?"),
+    "no name": (
+        REGISTERS.replace('name = "NAME"', ""),
+        r"PluginError: One has no name; give the class one, as name = 'my-name'",
+    ),
+    "hooks that are not marked": (
+        REGISTERS.replace("@hookimpl\n", ""),
+        r"PluginError: 'strange_\w+', which the entry point 'any' names, has no function marked @harness\.hookimpl",
+    ),
     "abstract": (
         REGISTERS.replace("def build", "def biuld"),
         r"TypeError: Can't instantiate abstract class One with abstract method build",
     ),
     "misspelt hook": (
         REGISTERS + "\n@hookimpl\ndef harness_trial_strated(trial):\n    pass\n",
-        r"PluginValidationError: unknown hook 'harness_trial_strated'",
+        r"PluginError: there is no hook 'harness_trial_strated'; did you mean 'harness_trial_started'\?",
     ),
     "argument of a hook": (
         REGISTERS + "\n@hookimpl\ndef harness_trial_started(trail):\n    pass\n",

@@ -72,6 +72,7 @@ def test_new_packages_in_a_fresh_environment(tmp_path: Path) -> None:
     assert "my-net" in listed
     assert "my-coins" in listed
     for package in packages:
+        assert package.name in run(command, "plan", str(package / "study.toml"), path="", cwd=tmp_path)
         run(command, "check", package.name, path="", cwd=tmp_path)
         run(python, "-m", "pytest", "-q", path="", cwd=package)
     short = ("-s", "budget.trials=1", "-s", "budget.repetitions=1", "-s", "training.updates=10")
@@ -87,7 +88,7 @@ def test_templates_leave_nothing_open(kind: Kind, tmp_path: Path) -> None:
     package = write_package(kind, "my-thing", tmp_path)
     files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
     assert f"src/my_thing/{kind}.py" in files
-    assert {"pyproject.toml", "README.md", "tests/test_contract.py", "src/my_thing/py.typed"} < set(files)
+    assert {"pyproject.toml", "README.md", "study.toml", "tests/test_contract.py", "src/my_thing/py.typed"} < set(files)
     for file in files:
         assert "$" not in (package / file).read_text()
         if file.endswith(".py"):

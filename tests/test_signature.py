@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from harness import Bits, Classes, Real, Signature, Tokens
+from harness.errors import PluginError
 
 NUMBERS = Signature(input=Real(3), output=Bits(88), length=20, readout="each")
 WORDS = Signature(input=Tokens(1000, 32), output=Classes(1000), length=40, readout="each", tied=True)
@@ -43,3 +44,12 @@ def test_a_setting_may_tie_or_untie_the_decoder() -> None:
     assert (untied.tied, untied.input) == (False, WORDS.input)
     assert WORDS.with_embedding(600, tied=None).tied
     assert NUMBERS.with_embedding(None, tied=True) is NUMBERS
+
+
+def test_signature_that_no_task_can_mean_is_refused_with_what_was_given() -> None:
+    with pytest.raises(PluginError, match="readout is 'last' or 'each', got 'every'"):
+        Signature(Real(1), Real(1), length=5, readout="every")  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="length is 1 step or more, got 0"):
+        Signature(Real(1), Real(1), length=0, readout="each")
+    with pytest.raises(PluginError, match=r"needs tokens in and classes out, got Tokens\(.*\) and Bits\(size=3\)"):
+        Signature(Tokens(3, 2), Bits(3), length=5, readout="each", tied=True)

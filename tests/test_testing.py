@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import harness.testing as kit
-from harness import Signature
+from harness import Batch, Signature, Total
 from harness.errors import UnknownNameError
 from harness.testing import (
     MODEL_CHECKS,
@@ -26,10 +27,11 @@ from harness.testing import (
     check_causality,
     check_model,
     check_other_process,
+    check_stack,
     check_task,
     parametrize_checks,
 )
-from tests.planted import DEFECTS, FEW, Defect, Flips, LooksAhead, Sound, caught_by, planted, results_of
+from tests.planted import DEFECTS, FEW, Defect, Flips, LooksAhead, Sound, Stackable, caught_by, planted, results_of
 from tests.toys import ToyEma, ToyRagged, ToyStack, ToySum
 
 every_defect = pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
@@ -91,6 +93,7 @@ def test_check_of_a_verb_that_is_not_offered_does_not_apply() -> None:
         "check_scan_state",
         "check_scan_gradient",
         "check_receptive_field",
+        "check_stack",
     }
 
 
@@ -167,3 +170,99 @@ def test_importing_the_kit_needs_neither_pytest_nor_ray_nor_mlflow() -> None:
     script = "import sys, harness.testing; print(*(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"pytest", "ray", "mlflow", "hypothesis"} & set(done.stdout.split())
+
+
+class Recurrent(nn.GRU):
+    """A GRU as an author may write it first, with one mistake."""
+
+    kept: Tensor | None = None
+
+    def __init__(self, in_features: int, width: int, **_: Any) -> None:
+        super().__init__(in_features, width, batch_first=True)
+        self.out_features = width
+
+
+class KeepsItsState(Recurrent):
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        fits = self.kept is not None and self.kept.shape[1] == len(x)
+        y, after = super().forward(x, self.kept if fits else None)
+        self.kept = after.detach()
+        return y
+
+
+class GivesItsState(Recurrent):
+    def forward(self, x: Tensor) -> Any:  # type: ignore[override]
+        return super().forward(x)
+
+
+class TimeLast(Recurrent):
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x)[0].transpose(1, 2)
+
+
+def found(backbone: type[nn.Module]) -> dict[str, str]:
+    """What failed of a sound model with this backbone, and why."""
+    model = type("Planted", (Sound,), {"backbone": backbone})()
+    return {result.check: result.reason for result in results_of(model, wanted=set()) if result.status == "failed"}
+
+
+def test_state_that_is_kept_between_calls_is_not_called_a_look_ahead() -> None:
+    reasons = found(KeepsItsState)
+    assert reasons["check_causality"].startswith(
+        "in eval(), the same input gives another output when it is given again"
+    )
+    assert reasons["check_no_state"].startswith("the output depends on an earlier call: off by")
+
+
+def test_output_that_is_no_tensor_or_of_another_shape_is_told_with_what_is_right() -> None:
+    reason = found(GivesItsState)["check_output_shape"]
+    assert reason.startswith("forward gives a tuple, not a tensor: outputs alone; a state is for scan to give")
+    reason = found(TimeLast)["check_output_shape"]
+    assert re.match(r"forward gives \(2, (\d+), 1\) for 2 sequences of 1 steps, not .* = \(2, 1, \1\) ", reason)
+
+
+class PlainList(nn.Module):
+    def __init__(self, in_features: int, width: int, **_: Any) -> None:
+        super().__init__()
+        self.out_features = width
+        self.layers = [nn.Linear(in_features, width)]
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layers[0](x)
+
+
+def test_layers_that_are_not_registered_are_told_of() -> None:
+    assert found(PlainList)["check_seed"].startswith("the backbone has no parameters; layers in a plain list count as")
+
+
+class SumsToFloat(Flips):
+    def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
+        return {name: Total(total.sum.item(), total.count) for name, total in super().loss(output, batch).items()}  # type: ignore[arg-type]
+
+
+def test_total_that_is_no_tensor_is_told_of_with_the_way_out() -> None:
+    (result,) = [result for result in check_task(SumsToFloat()) if result.check == "check_loss"]
+    assert result.reason == "total 'nats' sums to a float, not a tensor: leave .item() out"
+
+
+class StackOfOtherNames(Stackable):
+    def stack(self, count: int) -> nn.Module:
+        return nn.Sequential(super().stack(count)).train(self.training)
+
+
+class StackInTraining(Stackable):
+    def stack(self, count: int) -> nn.Module:
+        return super().stack(count).train()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        (StackOfOtherNames, "the weights of a stack are not a backbone's with one more axis in front: .*linear"),
+        (StackInTraining, "stack gives a module of another mode than its backbone's"),
+    ],
+)
+def test_stack_that_is_no_stack_is_told_of(backbone: type[nn.Module], message: str) -> None:
+    model = type("Planted", (Sound,), {"backbone": backbone})()
+    with pytest.raises(CheckError, match=message):
+        check_stack(model)

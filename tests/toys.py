@@ -83,7 +83,7 @@ class Ema(nn.Module):
         return torch.sigmoid(self.decay)
 
     def stack(self, count: int) -> nn.Module:
-        return StackedEma(self, count)
+        return StackedEma(self, count).train(self.training)
 
 
 class StackedEma(Ema):

@@ -35,13 +35,15 @@ def check(name: str, assignments: Sequence[str], expected: Sequence[str]) -> int
     refuse_unknown(reasons, (*MODEL_CHECKS, *TASK_CHECKS))
     results = [result for subject in subjects for result in _results(subject, reasons)]
     Console(width=None if Console().is_terminal else 160).print(_table(results))
-    faults = sum(not result.good for result in results)
-    typer.echo(f"{len(results)} checks of {', '.join(subject.name for subject in subjects)}: {_verdict(faults)}")
-    return 1 if faults else 0
+    typer.echo(f"{len(results)} checks of {', '.join(subject.name for subject in subjects)}: {_verdict(results)}")
+    return 0 if all(result.good for result in results) else 1
 
 
-def _verdict(faults: int) -> str:
-    return f"{faults} to mend" if faults else "none to mend"
+def _verdict(results: Sequence[CheckResult]) -> str:
+    faults = [result for result in results if not result.good]
+    if len(faults) < 2:
+        return f"{len(faults) or 'none'} to mend"
+    return f"{len(faults)} to mend; begin with {faults[0].check}, the others may follow from it"
 
 
 def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iterator[ModelSubject | TaskSubject]:
@@ -98,9 +100,12 @@ def _table(results: Sequence[CheckResult]) -> Table:
     table = Table()
     for heading in ("subject", "check", "result", "seconds", "what was found"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left", overflow="fold")
-    before = ""
+    before, first = "", dict[tuple[str, str], str]()
     for result in results:
         subject = escape(result.subject) if result.subject != before else ""
-        table.add_row(subject, result.check, MARKS[result.status], f"{result.seconds:.1f}", escape(result.reason))
+        told = first.setdefault((result.subject, result.reason), result.check)
+        repeated = result.status == "failed" and told != result.check
+        reason = f"the same as {told}" if repeated else escape(result.reason)
+        table.add_row(subject, result.check, MARKS[result.status], f"{result.seconds:.1f}", reason)
         before = result.subject
     return table

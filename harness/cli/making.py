@@ -6,18 +6,24 @@ from pathlib import Path
 
 import typer
 
+from harness.errors import ScaffoldError
+from harness.plugins import load_plugins
 from harness.scaffold import Kind, write_package
-
-STUDY = "studies/quickstart.toml"
 
 
 def make(kind: Kind, name: str, folder: Path) -> None:
     """Writes the package and says what to do with it."""
+    _check_free(name)
     package = write_package(kind, name, folder)
-    compare = {
-        "model": f"harness run {STUDY} --models {name}",
-        "task": f"harness run {package / 'study.toml'}",
-    }[kind]
     typer.echo(f"wrote {package}. Next:\n")
+    compare = f"harness run {package / 'study.toml'}"
     for command in (f"pip install -e {package}", "harness list", f"harness check {name}", compare):
         typer.echo(f"  {command}")
+
+
+def _check_free(name: str) -> None:
+    """ScaffoldError where an installed plugin has a model or a task of this name: two of one name would not load."""
+    registry = load_plugins().registry
+    for entry in (registry.models.get(name), registry.tasks.get(name)):
+        if entry is not None:
+            raise ScaffoldError(f"{name!r} is taken: {entry.plugin.name} brings it ({entry.origin}); try 'my-{name}'")

@@ -164,7 +164,7 @@ def show(name: str, options: Sequence[str]) -> None:
 def _show_task(task: Task, registry: Registry) -> None:
     console, row, metric = Console(), task.published(), task.metric
     lines = [
-        f"{task.name}: {(type(task).__doc__ or '').strip().splitlines()[0]}",
+        headline(task),
         f"  metric      {metric.name} {f'({metric.unit}) ' if metric.unit else ''}{metric.better} is better",
         f"  floor       {'unknown' if task.floor() is None else f'{task.floor():.6g}'} (memoryless or marginal)",
         f"  signature   {task.signature()}",
@@ -185,6 +185,12 @@ def _show_task(task: Task, registry: Registry) -> None:
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
+def headline(shown: Task | Model) -> str:
+    """Its name and the first line of its class's own docstring, where it has one."""
+    first = (vars(type(shown)).get("__doc__") or "").strip().split("\n")[0]
+    return f"{shown.name}: {first}" if first else shown.name
+
+
 def _setting_text(setting: Published) -> str:
     optimisation = setting.optimisation
     parts = [
@@ -201,7 +207,7 @@ def _setting_text(setting: Published) -> str:
 
 def _show_model(model: Model, registry: Registry) -> None:
     console = Console()
-    lines = [f"{model.name}: {(type(model).__doc__ or '').strip().splitlines()[0]}"]
+    lines = [headline(model)]
     for task in (entry.value() for entry in registry.tasks.values()):
         space = {**model.space(task.signature()), **common_space(task)}
         dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())

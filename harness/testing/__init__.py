@@ -49,6 +49,7 @@ from harness.testing.splits import (
     check_splits_disjoint,
     check_test_split_unopened,
 )
+from harness.testing.stacks import check_stack
 from harness.testing.suites import MODEL_CHECKS, TASK_CHECKS, check_model, check_task
 from harness.testing.tasks import (
     TaskSubject,
@@ -103,6 +104,7 @@ __all__ = [
     "check_seed_axes",
     "check_signature",
     "check_splits_disjoint",
+    "check_stack",
     "check_suffix",
     "check_task",
     "check_test_split_unopened",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, cast
 
 import torch
@@ -19,6 +19,8 @@ LONGEST_FIELD = 1000
 """Receptive fields beyond so many steps are not looked past."""
 BATCH = 8
 """Sequences, where a single one might leave every rectifier shut."""
+MANY = 256
+"""Sequences that are asked where those show nothing: rectifiers of a few channels are shut for most."""
 
 
 def scan_of(backbone: nn.Module) -> Callable[..., tuple[Tensor, Any]]:
@@ -50,8 +52,14 @@ def check_output_shape(case: Case) -> None:
     features = getattr(backbone, "out_features", None)
     require(isinstance(features, int), f"out_features is {features!r}, and it must be an int")
     for time in case.times():
-        shape = tuple(backbone(case.hidden(time)).shape)
-        require(shape == (2, time, features), f"forward gives {shape} for 2 sequences of {time} steps")
+        y = backbone(case.hidden(time))
+        kind = type(y).__name__
+        require(
+            isinstance(y, Tensor), f"forward gives a {kind}, not a tensor: outputs alone; a state is for scan to give"
+        )
+        right, shape = (2, time, features), tuple(y.shape)
+        what = f"forward gives {shape} for 2 sequences of {time} steps, not (batch, time, out_features) = {right}"
+        require(shape == right, what)
 
 
 @each_case()
@@ -71,6 +79,9 @@ def _later_input_changes_nothing(case: Case, network: nn.Module, time: int, now:
     inputs = case.inputs(time, batch=3)
     changed = torch.cat([inputs[:, : now + 1], _altered(case, inputs)[:, now + 1 :]], dim=1)
     before, after = (_drawn_alike(case, network, each)[:, : now + 1] for each in (inputs, changed))
+    # What differs from call to call would look like a leak from the future.
+    again = _drawn_alike(case, network, inputs)[:, : now + 1]
+    require_close(again, before, f"{mode}, the same input gives another output when it is given again")
     require_close(after, before, f"{mode}, the output at step {now} of {time} or before depends on later input")
 
 
@@ -109,9 +120,13 @@ def check_present_input(case: Case) -> None:
     """y[:, t] depends on x[:, t]: the present step is not left out, as a mask that is one too strict does."""
     backbone = case.backbone()
     for time in case.times():
-        x = case.hidden(time, batch=BATCH).requires_grad_()
-        gradient = _gradient(backbone(x)[:, -1], x)
-        require(bool((gradient[:, -1] != 0).any()), f"the output at the last of {time} steps ignores its own input")
+        seen = any(_sees_present(backbone, case.hidden(time, batch=batch)) for batch in (BATCH, MANY))
+        require(seen, f"the output at the last of {time} steps ignores its own input")
+
+
+def _sees_present(backbone: nn.Module, x: Tensor) -> bool:
+    x = x.requires_grad_()
+    return bool((_gradient(backbone(x)[:, -1], x)[:, -1] != 0).any())
 
 
 @each_case()
@@ -143,13 +158,15 @@ def check_memory_layout(case: Case) -> None:
 def check_no_state(case: Case) -> None:
     """A call leaves nothing behind: the same input gives the same output after any other call, in training too."""
     backbone = case.backbone()
-    x, other = case.hidden(case.signature.length + 1), case.hidden(case.signature.length + 2, batch=3, stream=1)
+    x = case.hidden(case.signature.length + 1)
+    # A state that is kept may be dropped where the next batch has another size, so there is one of the same size too.
+    others = [case.hidden(case.signature.length + 2, batch=batch, stream=1) for batch in (3, len(x))]
     expected = backbone(x)
     calls: list[Callable[[Tensor], object]] = [backbone, *([backbone.scan] if isinstance(backbone, Scan) else [])]
-    for call in calls:
+    for call, other in product(calls, others):
         call(other)
         require_close(backbone(x), expected, "the output depends on an earlier call")
-    backbone.train()(other)
+    backbone.train()(others[0])
     require_close(backbone.eval()(x), expected, "the output in eval() depends on a call in training")
 
 
@@ -193,7 +210,8 @@ def check_scan_state(case: Case) -> None:
     _, state = scan(case.hidden(case.signature.length + 8, batch=batch, stream=1))
     for leaf in leaves_of(state):
         require(isinstance(leaf, Tensor), f"the state holds a {type(leaf).__name__}, not tensors alone")
-        require(leaf.ndim > 0 and len(leaf) == batch, f"the state holds {tuple(leaf.shape)} for a batch of {batch}")
+        right, shape = leaf.ndim > 0 and len(leaf) == batch, tuple(leaf.shape)
+        require(right, f"the state holds {shape} for a batch of {batch}, and the batch comes first in it")
         stored, held = leaf.untyped_storage().nbytes(), leaf.numel() * leaf.element_size()
         require(stored == held, f"a state of {held} bytes keeps {stored} alive; clone what it is cut from")
     kept, given = map_state(torch.clone, state), x.clone()

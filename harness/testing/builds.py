@@ -102,7 +102,11 @@ def check_seed(case: Case) -> None:
 
 
 def _weights(backbone: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in backbone.parameters()])
+    weights = [parameter.detach().flatten() for parameter in backbone.parameters()]
+    require(
+        bool(weights), "the backbone has no parameters; layers in a plain list count as none, in nn.ModuleList they do"
+    )
+    return torch.cat(weights)
 
 
 @each_case()
@@ -126,7 +130,7 @@ def _every_verb(backbone: nn.Module, x: Tensor) -> list[Tensor]:
         given.append(backbone.suffix(x, 1))
     if isinstance(backbone, Scan):
         y, state = backbone.scan(x)
-        given += [y, *leaves_of(state)]
+        given += [y, *(leaf for leaf in leaves_of(state) if isinstance(leaf, Tensor))]
     return given
 
 

@@ -60,10 +60,13 @@ class Case:
         torch.manual_seed(self.seed if seed is None else seed)
         return self.model.build(self.signature, self.widths, **self.params)
 
-    def backbone(self) -> nn.Module:
-        """As after some training: in float64, in `eval()`, every parameter a little off its initial value."""
-        backbone = self.build().double().eval()
-        generator = torch.Generator().manual_seed(self.seed)
+    def backbone(self, further: int = 0) -> nn.Module:
+        """As after some training: in float64, in `eval()`, every parameter a little off its initial value.
+
+        further: other weights for each number.
+        """
+        backbone = self.build(self.seed + further).double().eval()
+        generator = torch.Generator().manual_seed(self.seed + further)
         with torch.no_grad():
             for parameter in backbone.parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)

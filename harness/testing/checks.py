@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import UnknownNameError, did_you_mean
+from harness.errors import UnknownNameError, cause, did_you_mean
 
 S = TypeVar("S")
 
@@ -98,11 +96,7 @@ def _judge(subject: S, check: Callable[[S], None]) -> tuple[Status, str]:
 
 def described(error: BaseException) -> str:
     """An error, what it was raised in, and where, in one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    first = str(error).strip().splitlines()[:1]
-    notes = "".join(f" [{note}]" for note in getattr(error, "__notes__", ()))
-    return f"{type(error).__name__}: {first[0] if first else ''}{where}{notes}"
+    return cause(error) + "".join(f" [{note}]" for note in getattr(error, "__notes__", ()))
 
 
 def require(holds: bool, message: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from harness.model import Model
 from harness.task import Task
-from harness.testing import backbones, builds, floors, splits, tasks
+from harness.testing import backbones, builds, floors, splits, stacks, tasks
 from harness.testing.cases import ModelCheck, ModelSubject, subject_of
 from harness.testing.checks import CheckResult, run_checks
 from harness.testing.tasks import TaskCheck, TaskSubject, task_subject_of
@@ -20,6 +20,7 @@ MODEL_CHECKS: tuple[ModelCheck, ...] = (
     backbones.check_scan_state,
     backbones.check_scan_gradient,
     backbones.check_receptive_field,
+    stacks.check_stack,
     backbones.check_batch_independence,
     backbones.check_no_state,
     backbones.check_memory_layout,

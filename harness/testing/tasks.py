@@ -164,6 +164,8 @@ def check_loss(subject: TaskSubject) -> None:
     output = free_output(signature, batch)
     totals = task.loss(output, batch)
     for name, total in totals.items():
+        kind = type(total.sum).__name__
+        require(isinstance(total.sum, Tensor), f"total {name!r} sums to a {kind}, not a tensor: leave .item() out")
         require(total.sum.ndim == 0, f"total {name!r} is {tuple(total.sum.shape)}, not a scalar")
         require(bool(total.sum.isfinite()), f"total {name!r} is {float(total.sum.detach())}")
         require(float(total.count) > 0, f"total {name!r} counts {float(total.count)} elements")

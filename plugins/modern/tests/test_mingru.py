@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import cast
+
+import pytest
 import torch
 from torch import Tensor
 
-from harness_modern.mingru import MinGruBlock
+from harness import Classes, Real, Signature
+from harness.errors import SpaceError
+from harness_modern.mingru import MinGru, MinGruBlock, spread_timescales
 from harness_modern.recurrence import linear_recurrence
 
 
@@ -47,3 +52,68 @@ def test_closed_gate_holds_its_state_and_open_gate_takes_the_candidate() -> None
         block.gate.bias.fill_(800)
         _, after = block(x, held, 50, True)
         assert torch.equal(after, block.candidate(block.norm(x))[:, -1])
+
+
+def _kept(timescale: float | None, steps: int) -> Tensor:
+    """What is left of a state of ones after steps of silence: (units,)."""
+    torch.manual_seed(0)
+    block = MinGruBlock(4, 2000, dropout=0.0).double()
+    if timescale is not None:
+        spread_timescales(block.gate.bias, timescale)
+    with torch.no_grad():
+        block.candidate.bias.zero_()
+        _, after = block(
+            torch.zeros(1, steps, 4, dtype=torch.float64), torch.ones(1, 2000, dtype=torch.float64), 1, True
+        )
+    return cast(Tensor, after)[0]
+
+
+def test_timescale_spreads_what_units_keep_from_a_step_to_as_many() -> None:
+    keeps = _kept(100.0, 1)
+    remembered = 1 / (1 - keeps)  # uniform in [2, 100]: its mean is 51, its standard error over 2,000 units 0.63
+    assert remembered.min() >= 2
+    assert remembered.max() <= 100 + 1e-9
+    assert abs(float(remembered.mean()) - 51) < 3
+    torch.testing.assert_close(_kept(100.0, 50), keeps**50, rtol=1e-9, atol=0)
+
+
+def test_past_of_a_hundred_steps_reaches_the_output_only_with_a_timescale() -> None:
+    assert float(_kept(100.0, 100).max()) > 0.36  # 0.99 to the power of 100
+    assert float(_kept(None, 100).max()) < 1e-15
+
+
+def test_build_without_a_timescale_is_pytorchs_initialisation() -> None:
+    signature = Signature(Real(3), Classes(10), length=784, readout="last")
+    torch.manual_seed(0)
+    plain = MinGru().build(signature, (40,), layers=2, expansion=1)
+    torch.manual_seed(0)
+    same = MinGru().build(signature, (40,), layers=2, expansion=1, timescale=None)
+    for (name, ours), (_, theirs) in zip(plain.named_parameters(), same.named_parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+        if name.endswith("gate.bias"):
+            assert float(ours.detach().abs().max()) <= plain.out_features**-0.5
+
+
+def test_timescale_moves_gate_biases_alone_and_is_not_counted() -> None:
+    signature = Signature(Real(3), Classes(10), length=784, readout="last")
+    torch.manual_seed(0)
+    plain = MinGru().build(signature, (40,), layers=2, expansion=1)
+    torch.manual_seed(0)
+    slow = MinGru().build(signature, (40,), layers=2, expansion=1, timescale=784.0)
+    changed = [name for name, value in plain.state_dict().items() if not torch.equal(value, slow.state_dict()[name])]
+    assert changed == ["blocks.0.gate.bias", "blocks.1.gate.bias"]
+
+
+def test_space_offers_the_papers_biases_and_the_tasks_timescale() -> None:
+    known = Signature(Real(2), Real(1), length=60, readout="last", dependency=50)
+    assert MinGru().space(known)["timescale"].choices == (None, 50.0)  # type: ignore[attr-defined]  # a categorical one
+    unknown = Signature(Real(2), Real(1), length=60, readout="last")
+    assert MinGru().space(unknown)["timescale"].choices == (None, 60.0)  # type: ignore[attr-defined]
+    step = Signature(Real(2), Real(1), length=1, readout="last")
+    assert MinGru().space(step)["timescale"].choices == (None,)  # type: ignore[attr-defined]
+
+
+def test_timescale_below_two_steps_is_refused_by_name() -> None:
+    signature = Signature(Real(3), Classes(10), length=784, readout="last")
+    with pytest.raises(SpaceError, match="parameter 'timescale': Input should be greater than 2, got 1"):
+        MinGru().build(signature, (40,), layers=1, timescale=1.0)

@@ -27,6 +27,10 @@ class Keywords(Record):
     layers: int = Field(ge=1)
     expansion: int = Field(default=1, ge=1)
     """Units of the recurrence for each channel of the model width."""
+    timescale: float | None = Field(default=None, gt=2)
+    """Steps that the slowest unit remembers at first (chrono initialisation: Tallec & Ollivier 2018, "Can recurrent
+    neural networks warp time?", arXiv:1804.11188); None: PyTorch's own biases, at which every unit forgets about half
+    of its past a step."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Of what each layer adds to the stream."""
 
@@ -56,6 +60,12 @@ class MinGruBlock(Block):
         return y, tail(hidden, 1).squeeze(1) if keep else None
 
 
+@torch.no_grad()
+def spread_timescales(bias: Tensor, longest: float) -> None:
+    """Gate biases -ln u, u uniform in [1, longest - 1]: a unit forgets the share 1 / (1 + u) a step."""
+    bias.uniform_(1.0, longest - 1.0).log_().neg_()
+
+
 class MinGru(Model):
     """Layers of normalisation, minGRU and a projection down, with a residual; the width counts units of the recurrence.
 
@@ -65,11 +75,17 @@ class MinGru(Model):
 
     name: ClassVar[str] = "mingru"
 
-    def space(self, signature: Signature) -> dict[str, BaseDistribution]:  # the same for every task
-        return {"layers": IntDistribution(1, MOST_LAYERS), "expansion": CategoricalDistribution((1, 2))}
+    def space(self, signature: Signature) -> dict[str, BaseDistribution]:
+        """The timescale is the paper's or the task's: the steps that its solution needs, or else all that there are."""
+        needed = float(signature.dependency or signature.length)
+        return {
+            "layers": IntDistribution(1, MOST_LAYERS),
+            "expansion": CategoricalDistribution((1, 2)),
+            "timescale": CategoricalDistribution((None, needed) if needed > 2 else (None,)),
+        }
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
-        """Takes `layers`, `expansion` and `dropout`."""
+        """Takes `layers`, `expansion`, `timescale` and `dropout`."""
         keywords = read(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, expansion = keywords.layers, keywords.expansion
@@ -82,4 +98,8 @@ class MinGru(Model):
         blocks = [
             MinGruBlock(model, expansion * model + more, dropout=keywords.dropout) for more in spread(further, layers)
         ]
-        return Stack(signature.in_features, model, blocks, window=WINDOW)
+        stack = Stack(signature.in_features, model, blocks, window=WINDOW)
+        if keywords.timescale is not None:  # drawn last, so that it changes no other weight
+            for block in blocks:
+                spread_timescales(block.gate.bias, keywords.timescale)
+        return stack
