@@ -101,7 +101,7 @@ def test_hook_says_at_its_end_where_and_when_it_is_called(name: str) -> None:
 
 
 def test_every_check_is_on_its_page() -> None:
-    modules = ("backbones", "builds", "tasks", "splits", "floors")
+    modules = ("backbones", "builds", "stacks", "tasks", "splits", "floors")
     documented = [name for module in modules for name in members_of("checks.md", f"harness.testing.{module}")]
     assert sorted(documented) == sorted(check.__name__ for check in (*MODEL_CHECKS, *TASK_CHECKS))
 
