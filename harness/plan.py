@@ -90,6 +90,7 @@ class CellPlan:
 @dataclass(frozen=True)
 class Plan:
     study: Study
+    """As it was given, with the options that its tasks made of it: the path of a user's own file is whole."""
     cells: tuple[CellPlan, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -126,6 +127,7 @@ def make_plan(study: Study, registry: Registry) -> Plan:
                 f"study {study.name!r}: protocol paper trains published widths and reads no parameters = "
                 f'{entry.parameters!r} for {entry.name}; drop it, or set protocol = "fair"'
             )
+    study = study.model_copy(update={"tasks": tuple(_as_made(entry, registry) for entry in study.tasks)})
     tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
     models = [(_model_label(entry), entry) for entry in study.models]
     _check_labels("task", [label for label, _ in tasks])
@@ -345,12 +347,21 @@ def _setting_parts(setting: Published) -> dict[str, object]:
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}
 
 
+def _as_made(entry: TaskEntry, registry: Registry) -> TaskEntry:
+    """The entry with its options as the task has them, under the label of those that were written."""
+    beside = {field.alias or name for name, field in TaskEntry.model_fields.items()}
+    task = registry.make_task(entry.name, entry.options, beside)
+    made = {key: value for key, value in task.model_dump(mode="json").items() if key in entry.options}
+    if made == entry.options:
+        return entry
+    return entry.model_copy(update={**made, "label": _task_label(entry, registry)})
+
+
 def _task_label(entry: TaskEntry, registry: Registry) -> str:
     """The name plus the options that differ from the defaults, unless the study gives a label."""
     if entry.label is not None:
         return entry.label
-    beside = {field.alias or name for name, field in TaskEntry.model_fields.items()}
-    task = registry.make_task(entry.name, entry.options, beside)
+    task = registry.make_task(entry.name, entry.options)
     different = sorted(_different_options(entry, task).items())
     return "-".join([entry.name, *(f"{_safe(key)}-{_safe(value)}" for key, value in different)])
 

@@ -202,7 +202,7 @@ def _setting_text(setting: Published) -> str:
 def _show_model(model: Model, registry: Registry) -> None:
     console = Console()
     lines = [f"{model.name}: {(type(model).__doc__ or '').strip().splitlines()[0]}"]
-    for task in (entry.value() for entry in registry.tasks.values()):
+    for task in registry.standing().values():
         space = {**model.space(task.signature()), **common_space(task)}
         dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())
         lines.append(f"  {task.name}: searches {dimensions}")
