@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from string import ascii_lowercase, digits
 
 from harness.budget import Size, count_at, solve
 from harness.data import status
@@ -30,11 +29,10 @@ from harness.records import (
 from harness.registry import Registry, plugin_border, source_digest
 from harness.signature import Signature
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
-from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
+from harness.study import ModelEntry, Study, TaskEntry, TrainingSection, label_text
 from harness.task import Metric, Task
 
 FAIR_BATCH_SIZE = 16
-_KEPT = ascii_lowercase + digits + "."
 
 
 @dataclass(frozen=True)
@@ -363,7 +361,7 @@ def _task_label(entry: TaskEntry, registry: Registry) -> str:
         return entry.label
     task = registry.make_task(entry.name, entry.options)
     different = sorted(_different_options(entry, task).items())
-    return "-".join([entry.name, *(f"{_safe(key)}-{_safe(value)}" for key, value in different)])
+    return "-".join([entry.name, *(f"{label_text(key)}-{label_text(value)}" for key, value in different)])
 
 
 def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
@@ -375,13 +373,8 @@ def _model_label(entry: ModelEntry) -> str:
     if entry.label is not None:
         return entry.label
     suffix = [] if entry.setting == "searched" else [entry.setting]
-    fixed = [f"{_safe(key)}-{_safe(value)}" for key, value in sorted(entry.space.items())]
+    fixed = [f"{label_text(key)}-{label_text(value)}" for key, value in sorted(entry.space.items())]
     return "-".join([entry.name, *suffix, *fixed])
-
-
-def _safe(value: object) -> str:
-    kept = "".join(character if character in _KEPT else "-" for character in str(value).lower())
-    return "-".join(part for part in kept.split("-") if part)
 
 
 def _check_labels(kind: str, labels: list[str]) -> None:

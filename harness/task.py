@@ -198,8 +198,8 @@ class Task(BaseModel, ABC):
         """What a network says of `examples`, in the user's own units and names of classes.
 
         outputs: (sequences, n) where one answer a sequence is read, else (steps, n), the real steps of all sequences
-        end to end, in the order of `examples`; before any softmax or sigmoid.  A line an answer: which sequence and time
-        it is of, `prediction`, and of classes `probability_<class>`.
+        end to end, in the order of `examples`; before any softmax or sigmoid.  A line an answer: which sequence and
+        time it is of, `prediction`, and of classes `probability_<class>`.
         """
         return None
 
