@@ -62,15 +62,36 @@ def folders() -> tuple[Path, ...]:
 
 def status(file: DataFile) -> FileStatus:
     """Whether the file is there and whole, without any network."""
-    _check_name(file)
-    places = [folder / file.name for folder in folders()]
+    if file.own:
+        places = [Path(file.name)]
+    else:
+        _check_name(file)
+        places = [folder / file.name for folder in folders()]
     path = next((place for place in places if _exists(place)), None)
     if path is None:
         return FileStatus(file, None, "missing", _missing(file, places))
     wrong = fault(path, file)
     if wrong is None:
         return FileStatus(file, path, "present", "")
-    return FileStatus(file, path, "corrupt", f"data file {path} {wrong}; replace it{_or_download(file)}")
+    way_out = "put that content back" if file.own else f"replace it{_or_download(file)}"
+    return FileStatus(file, path, "corrupt", f"data file {path} {wrong}; {way_out}")
+
+
+def own_file(path: str | Path) -> DataFile:
+    """A user's own file as it is now; DataError where it cannot be read or holds nothing."""
+    place = Path(path).absolute()
+    try:
+        facts = place.stat()
+        if place.is_dir():
+            raise DataError(f"{place}: is a folder; name a file in it")
+        digest = _sha256(place, facts.st_size, facts.st_mtime_ns)
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be read ({reason(error)}); paths are taken from the current folder"
+        ) from error
+    if facts.st_size == 0:
+        raise DataError(f"{place}: is empty")
+    return DataFile(str(place), facts.st_size, digest, own=True)
 
 
 def locate(file: DataFile) -> Path:
@@ -124,6 +145,8 @@ def _check_name(file: DataFile) -> None:
 
 
 def _missing(file: DataFile, places: list[Path]) -> str:
+    if file.own:
+        return f"data file {file.name} ({expected(file)}) is missing; put it back, on every machine that trains"
     looked_in = " and ".join(str(folder) for folder in folders())
     return (
         f"data file {file.name} ({expected(file)}) is missing; looked in {looked_in}. "

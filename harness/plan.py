@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from string import ascii_lowercase, digits
 
 from harness.budget import Size, count_at, solve
 from harness.data import status
@@ -30,11 +29,10 @@ from harness.records import (
 from harness.registry import Registry, plugin_border, source_digest
 from harness.signature import Signature
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
-from harness.study import ModelEntry, Study, TaskEntry, TrainingSection
+from harness.study import ModelEntry, Study, TaskEntry, TrainingSection, label_text
 from harness.task import Metric, Task
 
 FAIR_BATCH_SIZE = 16
-_KEPT = ascii_lowercase + digits + "."
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,7 @@ class CellPlan:
 @dataclass(frozen=True)
 class Plan:
     study: Study
+    """As it was given, with the options that its tasks made of it: the path of a user's own file is whole."""
     cells: tuple[CellPlan, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -126,6 +125,7 @@ def make_plan(study: Study, registry: Registry) -> Plan:
                 f"study {study.name!r}: protocol paper trains published widths and reads no parameters = "
                 f'{entry.parameters!r} for {entry.name}; drop it, or set protocol = "fair"'
             )
+    study = study.model_copy(update={"tasks": tuple(_as_made(entry, registry) for entry in study.tasks)})
     tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
     models = [(_model_label(entry), entry) for entry in study.models]
     _check_labels("task", [label for label, _ in tasks])
@@ -345,14 +345,23 @@ def _setting_parts(setting: Published) -> dict[str, object]:
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}
 
 
+def _as_made(entry: TaskEntry, registry: Registry) -> TaskEntry:
+    """The entry with its options as the task has them, under the label of those that were written."""
+    beside = {field.alias or name for name, field in TaskEntry.model_fields.items()}
+    task = registry.make_task(entry.name, entry.options, beside)
+    made = {key: value for key, value in task.model_dump(mode="json").items() if key in entry.options}
+    if made == entry.options:
+        return entry
+    return entry.model_copy(update={**made, "label": _task_label(entry, registry)})
+
+
 def _task_label(entry: TaskEntry, registry: Registry) -> str:
     """The name plus the options that differ from the defaults, unless the study gives a label."""
     if entry.label is not None:
         return entry.label
-    beside = {field.alias or name for name, field in TaskEntry.model_fields.items()}
-    task = registry.make_task(entry.name, entry.options, beside)
+    task = registry.make_task(entry.name, entry.options)
     different = sorted(_different_options(entry, task).items())
-    return "-".join([entry.name, *(f"{_safe(key)}-{_safe(value)}" for key, value in different)])
+    return "-".join([entry.name, *(f"{label_text(key)}-{label_text(value)}" for key, value in different)])
 
 
 def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
@@ -364,13 +373,8 @@ def _model_label(entry: ModelEntry) -> str:
     if entry.label is not None:
         return entry.label
     suffix = [] if entry.setting == "searched" else [entry.setting]
-    fixed = [f"{_safe(key)}-{_safe(value)}" for key, value in sorted(entry.space.items())]
+    fixed = [f"{label_text(key)}-{label_text(value)}" for key, value in sorted(entry.space.items())]
     return "-".join([entry.name, *suffix, *fixed])
-
-
-def _safe(value: object) -> str:
-    kept = "".join(character if character in _KEPT else "-" for character in str(value).lower())
-    return "-".join(part for part in kept.split("-") if part)
 
 
 def _check_labels(kind: str, labels: list[str]) -> None:

@@ -47,6 +47,14 @@ class Registry:
     def task(self, name: str) -> Entry[type[Task]]:
         return _look_up("task", name, self.tasks)
 
+    def standing(self) -> dict[str, Task]:
+        """Every task at its defaults, but those that need an option, as a file of the user's."""
+        return {
+            name: entry.value()
+            for name, entry in self.tasks.items()
+            if not any(option.is_required() for option in entry.value.model_fields.values())
+        }
+
     def make_task(self, name: str, options: Mapping[str, ParamValue], beside: Iterable[str] = ()) -> Task:
         """The task at these options; a StudyError names the option that is wrong.
 
@@ -63,6 +71,8 @@ class Registry:
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(str(part) for part in fault["loc"][:1])
+            if fault["type"] == "missing":
+                raise StudyError(f"task {name!r} needs the option {where!r}: {where} = …") from error
             text = fault_text(
                 where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {})
             )

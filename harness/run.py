@@ -61,6 +61,7 @@ class Runner:
     def __post_init__(self) -> None:
         plan = make_plan(self.study, self.loaded.registry)
         self.plan = plan.without_missing() if self.skip_missing else plan
+        self.study = plan.study  # what the folder keeps holds from wherever it is continued
         self.folder = (self.runs / self.study.name).resolve()
         self._checked = False
 

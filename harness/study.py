@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase, digits
 from typing import Annotated, Any, Literal
 
 import tomli_w
@@ -109,6 +110,9 @@ class Study(Record):
     resources: Resources = Resources()
 
 
+_KEPT = ascii_lowercase + digits + "."
+"""What a label has beside the hyphen."""
+
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "budget": {"trials": 1, "repetitions": 1},
@@ -141,6 +145,19 @@ def read_study_file(
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not a TOML file ({error})") from error
+    return study_of(data, overrides, models=models, tasks=tasks, profile=profile, source=str(path))
+
+
+def study_of(
+    data: dict[str, Any],
+    overrides: Sequence[str],
+    *,
+    models: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    profile: str | None = None,
+    source: str,
+) -> Study:
+    """The study in the tables of a file (hence Any), which are changed, as `read_study_file` has it."""
     if profile is not None:
         _apply_profile(data, profile)
     for override in overrides:
@@ -148,8 +165,8 @@ def read_study_file(
     if models is not None:
         data["models"] = _selected(data.get("models"), models)
     if tasks is not None:
-        data["tasks"] = _chosen_tasks(data.get("tasks"), tasks, source=str(path))
-    return parse_study(data, source=str(path))
+        data["tasks"] = _chosen_tasks(data.get("tasks"), tasks, source=source)
+    return parse_study(data, source=source)
 
 
 def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
@@ -226,6 +243,12 @@ def study_toml(study: Study) -> str:
     # A task's own sections hold what overrides the study's: their defaults must stay unsaid.
     given = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return tomli_w.dumps(_without_none({**whole, "models": given["models"], "tasks": given["tasks"]}))
+
+
+def label_text(value: object) -> str:
+    """As much of a text as a label may have; it may be empty."""
+    kept = "".join(character if character in _KEPT else "-" for character in str(value).lower())
+    return "-".join(part for part in kept.split("-") if part)
 
 
 def parse_value(text: str) -> ParamValue | list[Any]:

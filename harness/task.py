@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +16,9 @@ from torch import Tensor
 from harness.dataset import Batch, Dataset, Split
 from harness.seeds import Seeds
 from harness.signature import Signature
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class DataFile:
     """Its path in the archive."""
     source: str = ""
     """Who made it."""
+    own: bool = False
+    """A user's own file: `name` is its absolute path, and it is looked for nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,10 @@ class PublishedRow:
 
 
 class Task(BaseModel, ABC):
-    """Data, loss, metric and published results.  The fields of a subclass are its options, each with a default.
+    """Data, loss, metric and published results.  The fields of a subclass are its options.
 
-    Frozen: a task with its options is a value, equal to another with the same options.
+    Each has a default, but for a user's own file: such a task cannot stand by itself.  Frozen: a task with its options
+    is a value, equal to another with the same options.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,7 +116,7 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def signature(self) -> Signature:
-        """Known without reading data."""
+        """Known without reading data; of a user's own file, from facts that are found once for its content."""
 
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
@@ -170,6 +176,31 @@ class Task(BaseModel, ABC):
 
     def published(self) -> PublishedRow | None:
         """Published size and results at these options."""
+        return None
+
+    @classmethod
+    def reads(cls, file: Path) -> bool:  # most tasks bring their data
+        """Whether a user's own file of this kind can be the option `data`; told by its ending, not opened."""
+        return False
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the data before they train, a line each: a column that was left out."""
+        return ()
+
+    def examples(self, rows: Path, files: Mapping[str, Path]) -> Dataset | None:
+        """New rows in a file of the user's, encoded as training was, with targets that mean nothing.
+
+        `files` as in `load`.  DataError where a column is missing.  None: the task takes no new rows.
+        """
+        return None
+
+    def answers(self, outputs: Tensor, rows: Path, files: Mapping[str, Path]) -> DataFrame | None:
+        """What a network says of `examples`, in the user's own units and names of classes.
+
+        outputs: (sequences, n) where one answer a sequence is read, else (steps, n), the real steps of all sequences
+        end to end, in the order of `examples`; before any softmax or sigmoid.  A line an answer: which sequence and
+        time it is of, `prediction`, and of classes `probability_<class>`.
+        """
         return None
 
     def regularisation(self) -> dict[str, BaseDistribution]:

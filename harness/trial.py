@@ -115,12 +115,24 @@ class Worker:
         key = (task.name, task.model_dump_json(), split, str(seeds.fixed), data_seed)
         if key not in self._datasets:
             self._forget_other_draws(key)
-            paths = {file.name: locate(file) for file in task.files()}
-            self._datasets[key] = task.load(split, seeds, paths)
+            self._datasets[key] = task.load(split, seeds, _planned_files(task, trial))
             while len(self._datasets) > DATASETS_KEPT:
                 self._datasets.popitem(last=False)
         self._datasets.move_to_end(key)
         return self._datasets[key]
+
+
+def _planned_files(task: Task, trial: Trial) -> dict[str, Path]:
+    """Where the task's files are; DataError where one is not what the driver planned with, as a file of a user's own
+    may not be."""
+    for file in task.files():
+        planned = trial.data.get(file.name, file.sha256)
+        if file.sha256 != planned:
+            raise DataError(
+                f"data file {file.name} on {socket.gethostname()} has sha256 {file.sha256}, but the study was planned "
+                f"with {planned}; put that content back, or begin anew with --fresh"
+            )
+    return {file.name: locate(file) for file in task.files()}
 
 
 class ActiveTrial:

@@ -57,6 +57,7 @@ def test_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, monke
     pytest.importorskip("harness_models", reason="the pages use first-party models")
     pytest.importorskip("harness_tasks", reason="the pages use first-party tasks")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "studies").symlink_to(ROOT / "studies")
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks_of(page):

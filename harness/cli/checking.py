@@ -61,7 +61,10 @@ def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iter
         raise StudyError(f"check: {name!r} is more than one model or task; give {min(given)!r} with the name of one")
     for model in models:
         yield ModelSubject(model.value, given)
+    standing = registry.standing()
     for task in tasks:
+        if task.name != name and task.name not in standing:
+            continue  # of a package, what needs a file of the user's
         yield TaskSubject(registry.make_task(task.name, given))
 
 

@@ -27,11 +27,36 @@ app.add_typer(data_app, name="data")
 new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own with a model or a task to begin from.")
 app.add_typer(new_app, name="new")
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+StudyPlace = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Argument(metavar="[STUDY]", help="The study file, or the name of one in runs/.", show_default=False),
+]
+Data = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--data", metavar="FILE", help="Instead of a study: your own data, .csv, .parquet, .npz, .npy or text."
+    ),
+]
+Target = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--target", metavar="NAME", help="With --data: the column or array that is to be predicted."),
+]
+Size = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--budget", metavar="50k", help="With --data: parameters of each network, as 50k, 1.2M or 50000."),
+]
+OwnTask = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--task", metavar="NAME", help="With --data: the task, where several read such files."),
+]
 Set = Annotated[
     Optional[list[str]],  # noqa: UP045  # typer reads it at run time
     typer.Option(
-        "--set", "-s", metavar="KEY=VALUE", help="Set any value of the study: -s budget.trials=3. Repeatable."
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Set any value of the study, -s budget.trials=3; with --data also an option of the task, -s time=when. "
+        "Repeatable.",
     ),
 ]
 Models = Annotated[
@@ -63,7 +88,11 @@ RUNS = Path("runs")
 
 @app.command()
 def run(
-    study: StudyFile,
+    study: StudyPlace = None,
+    data: Data = None,
+    target: Target = None,
+    budget: Size = None,
+    task: OwnTask = None,
     set_: Set = None,
     models: Models = None,
     tasks: Tasks = None,
@@ -83,6 +112,10 @@ def run(
 ) -> None:
     """Run a study, or continue it: the same command again does what is missing.
 
+    With --data there need be no study file: harness run --data my.parquet --target y --budget 50k trains every model
+    that is installed, 10 configurations each and 10 repetitions of the best one, for 50 epochs (500 to 5000 updates),
+    and keeps the study as runs/my/study.toml. See docs/your-data.md.
+
     Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
     Exit code 0: everything done; 1: a cell failed, or results are not all in MLflow; 2: a mistake to mend.
     """
@@ -92,8 +125,9 @@ def run(
         raise StudyError("--serial trains in this process and --address on a cluster; give one of them")
     if storage is not None and address is None:
         raise StudyError("--storage is the folder that a cluster shares; give --address too, or --runs")
+    own = running.own_data(data, target=target, budget=budget, task=task)
     code = running.run(
-        running.read(study, set_, models=models, tasks=tasks, profile=profile),
+        running.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=storage or runs),
         runs=storage or runs,
         fresh=fresh,
         skip_missing=skip_missing,
@@ -105,17 +139,24 @@ def run(
 
 @app.command()
 def plan(
-    study: StudyFile,
+    study: StudyPlace = None,
+    data: Data = None,
+    target: Target = None,
+    budget: Size = None,
+    task: OwnTask = None,
     set_: Set = None,
     models: Models = None,
     tasks: Tasks = None,
     profile: Profile = None,
+    runs: Runs = RUNS,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
 ) -> None:
     """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
     from harness.cli import planning, running
 
-    planning.show_plan(running.read(study, set_, models=models, tasks=tasks, profile=profile), draws)
+    own = running.own_data(data, target=target, budget=budget, task=task)
+    chosen = running.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
+    planning.show_plan(chosen, draws)
 
 
 @app.command(name="list")

@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import nn
 
 from harness.budget import Size
-from harness.cli.running import load_with_messages
+from harness.cli.running import load_with_messages, say_notes
 from harness.cli.text import duration_text, params_text, value_text, widths_text
 from harness.data import status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
@@ -57,6 +57,7 @@ def show_plan(study: Study, draws: int) -> None:
             table.add_row(*_row(cell, planned, first=index == 0))
             total += cell_seconds(cell, planned) if index == 0 else 0
     console.print(table)
+    say_notes(console, plan.cells)
     for left in plan.left_out:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
     for reason in dict.fromkeys(plan.missing().values()):
@@ -171,6 +172,7 @@ def _show_task(task: Task, registry: Registry) -> None:
         f"  training    {task.training_sequences():,} sequences an epoch",
         f"  options     {', '.join(f'{key}={value}' for key, value in task.model_dump().items()) or 'none'}",
     ]
+    lines += [f"  note        {note}" for note in task.notes()]
     if row is not None:
         size = f"{row.parameters:,} parameters" if row.parameters is not None else "no size"
         results = ", ".join(f"{model} {value:g}" for model, value in row.results.items()) or "no results"
@@ -208,7 +210,7 @@ def _setting_text(setting: Published) -> str:
 def _show_model(model: Model, registry: Registry) -> None:
     console = Console()
     lines = [headline(model)]
-    for task in (entry.value() for entry in registry.tasks.values()):
+    for task in registry.standing().values():
         space = {**model.space(task.signature()), **common_space(task)}
         dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())
         lines.append(f"  {task.name}: searches {dimensions}")

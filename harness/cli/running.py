@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from harness.cli.progress import progress
-from harness.errors import TrackingError
+from harness.errors import StudyError, TrackingError
 from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.hookspecs import hookimpl
-from harness.ledger import Ledger, read_manifest
+from harness.ledger import STUDY_FILE, Ledger, read_manifest
+from harness.owndata import parse_count, study_of_file
+from harness.plan import CellPlan
 from harness.plugins import Loaded, load_plugins
 from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
@@ -29,9 +32,59 @@ INTERRUPTED_SECONDS = 5.0
 """The same after Ctrl-C."""
 
 
+@dataclass(frozen=True)
+class OwnData:
+    """What was said of a user's own file on the command line."""
+
+    data: Path
+    target: str | None
+    parameters: int
+    task: str | None
+
+
+def own_data(data: Path | None, *, target: str | None, budget: str | None, task: str | None) -> OwnData | None:
+    """None where no file was given; StudyError where only a part was."""
+    if data is None:
+        given = {"--target": target, "--budget": budget, "--task": task}
+        beside = next((option for option, value in given.items() if value is not None), None)
+        if beside is not None:
+            raise StudyError(f"{beside} is of a file of your own; give --data FILE with it")
+        return None
+    if budget is None:
+        raise StudyError(f"--data {data}: how large may each network be? Give --budget 50k")
+    return OwnData(data, target, parse_count(budget), task)
+
+
 def read(
-    path: Path, overrides: Sequence[str] | None, *, models: str | None, tasks: str | None, profile: str | None
+    study: Path | None,
+    overrides: Sequence[str] | None,
+    *,
+    own: OwnData | None,
+    models: str | None,
+    tasks: str | None,
+    profile: str | None,
+    runs: Path,
 ) -> Study:
+    """The study of a file, of a name that was run, or of a user's own data."""
+    if own is not None:
+        if study is not None or tasks is not None:
+            raise StudyError(
+                f"--data {own.data} makes the study; give no {'--tasks' if study is None else study} beside it"
+            )
+        return study_of_file(
+            load_plugins().registry,
+            own.data,
+            parameters=own.parameters,
+            target=own.target,
+            task=own.task,
+            models=_names(models),
+            overrides=overrides or (),
+            profile=profile,
+        )
+    if study is None:
+        raise StudyError("which study? Give its file, studies/quickstart.toml, or data of your own: --data FILE")
+    kept = runs / study / STUDY_FILE
+    path = kept if not study.suffix and not study.exists() and kept.exists() else study
     return read_study_file(path, overrides or (), models=_names(models), tasks=_names(tasks), profile=profile)
 
 
@@ -53,9 +106,10 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     loaded = load_with_messages()
     runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
     runner.check()
+    console = Console(stderr=True)
+    say_notes(console, runner.plan.cells)
     uri = store_uri(Path.cwd())
     _reach_store(uri, begun=not fresh and read_manifest(runner.folder) is not None)
-    console = Console(stderr=True)
     tracking = _Tracking(uri)
     patience = DRAIN_SECONDS
     execute = _executor(runner, loaded, serial=serial, address=address)
@@ -79,6 +133,13 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     if not outcome.complete:
         typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
     return 1 if error is not None or outcome.failed or not outcome.complete else 0
+
+
+def say_notes(console: Console, cells: Iterable[CellPlan]) -> None:
+    """What the tasks have to say of their data."""
+    for label, task in {plan.cell.task: plan.task for plan in cells}.items():
+        for note in task.notes():
+            console.print(f"{label}: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _reach_store(uri: str, *, begun: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -67,11 +68,12 @@ def train(task: str, model: str, assignments: Sequence[str]) -> int:
 
 def _study_of_one(loaded: Loaded, task: str, model: str, assignments: Sequence[str]) -> Study:
     """Each assignment to the part of a study that knows its key."""
-    kind = loaded.registry.task(task).value
-    options = kind.model_fields
-    signature = kind().signature()
+    options = loaded.registry.task(task).value.model_fields
+    typed: dict[str, Any] = dict(map(parse_assignment, assignments))  # whatever was typed: the task validates it
+    given = {key: value for key, value in typed.items() if key in options and value is not None}
+    made = loaded.registry.make_task(task, given)
     source = loaded.registry.model(model).value
-    space = cell_space(kind(), source, signature, shared={}, own={}, where="train")
+    space = cell_space(made, source, made.signature(), shared={}, own={}, where="train")
     homes: dict[str, Set[str]] = {
         "task": options.keys() | {"parameters"},
         "training": TrainingSection.model_fields.keys(),

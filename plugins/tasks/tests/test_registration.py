@@ -15,11 +15,13 @@ from harness_tasks import (
     JsbChorales,
     Lambada,
     Nottingham,
+    OwnArrays,
     PermutedMnist,
     PtbChar,
     PtbWord,
     SequentialMnist,
     Text8,
+    TextFile,
     WikiText2,
     WikiText103,
 )
@@ -32,6 +34,7 @@ def test_plugin_registers_its_tasks_under_their_names() -> None:
     tasks = load_plugins().registry.tasks
     expected = {
         "adding": Adding,
+        "arrays": OwnArrays,
         "copy-memory": CopyMemory,
         "jsb-chorales": JsbChorales,
         "lambada": Lambada,
@@ -40,6 +43,7 @@ def test_plugin_registers_its_tasks_under_their_names() -> None:
         "ptb-char": PtbChar,
         "ptb-word": PtbWord,
         "sequential-mnist": SequentialMnist,
+        "text-file": TextFile,
         "text8": Text8,
         "wikitext-2": WikiText2,
         "wikitext-103": WikiText103,

@@ -1,4 +1,5 @@
-"""The tasks of Bai, Kolter & Koltun 2018 (arXiv:1803.01271): synthetic sequences, pixels, music and language."""
+"""The tasks of Bai, Kolter & Koltun 2018 (arXiv:1803.01271): synthetic sequences, pixels, music and language;
+and tasks on a user's own files."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from harness_tasks.adding import Adding
 from harness_tasks.copy_memory import CopyMemory
 from harness_tasks.lambada import Lambada
 from harness_tasks.music import JsbChorales, Nottingham
+from harness_tasks.own.arrays import OwnArrays
+from harness_tasks.own.text_file import TextFile
 from harness_tasks.penn_treebank import PtbChar, PtbWord
 from harness_tasks.pixel_mnist import PermutedMnist, SequentialMnist
 from harness_tasks.text8 import Text8
@@ -28,19 +31,25 @@ TASKS: tuple[type[Task], ...] = (
     WikiText2,
     WikiText103,
 )
+"""With data of their own: each stands at its defaults."""
+OWN: tuple[type[Task], ...] = (OwnArrays, TextFile)
+"""On a user's own file, which they need."""
 
 __all__ = [
+    "OWN",
     "TASKS",
     "Adding",
     "CopyMemory",
     "JsbChorales",
     "Lambada",
     "Nottingham",
+    "OwnArrays",
     "PermutedMnist",
     "PtbChar",
     "PtbWord",
     "SequentialMnist",
     "Text8",
+    "TextFile",
     "WikiText2",
     "WikiText103",
 ]
@@ -48,5 +57,5 @@ __all__ = [
 
 @hookimpl
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
-    for task in TASKS:
+    for task in (*TASKS, *OWN):
         register(task)

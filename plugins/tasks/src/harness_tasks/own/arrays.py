@@ -1,0 +1,210 @@
+"""The task on a user's own arrays and tables."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from optuna.distributions import BaseDistribution, FloatDistribution
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness import (
+    Arrays,
+    Batch,
+    Classes,
+    DataFile,
+    Dataset,
+    Metric,
+    Ragged,
+    Real,
+    Seeds,
+    Signature,
+    Split,
+    Task,
+    Total,
+    mean_of,
+    percent_of,
+)
+from harness.data import own_file
+from harness.parsed import Array, parsed_arrays
+from harness.task import Sums
+from harness_tasks.own.facts import Facts, read_facts
+from harness_tasks.own.options import ENDINGS, MOST_COUNTED, Options
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PARSED = 1
+"""Version of what `prepared` yields."""
+
+
+class OwnArrays(Options, Task):
+    """Your own sequences in a .csv, .parquet, .npz or .npy file: classes or numbers, a sequence or a step.
+
+    Nothing of it is known before the file is read: signature, floor and counts are found once for the content of the
+    file (SHA-256) at these options, kept in the cache beside the encoded splits, which all workers of a machine map.
+    """
+
+    name: ClassVar[str] = "arrays"
+
+    def signature(self) -> Signature:
+        facts = self._facts()
+        output = Classes(len(facts.classes)) if facts.classes else Real(1)
+        return Signature(Real(len(facts.inputs)), output, length=facts.longest, readout=facts.readout)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        facts = self._facts()
+        found = _class_metrics(facts) if facts.classes else _number_metrics(facts)
+        return (found.pop(facts.score), *found.values())
+
+    def training_sequences(self) -> int:
+        return self._facts().sequences["train"]
+
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays | Ragged:  # draws nothing
+        stored = self._stored()
+        inputs, targets, lengths = (
+            torch.from_numpy(stored[f"{split}-{part}"]) for part in ("inputs", "targets", "lengths")
+        )
+        return dataset_of(inputs, targets, lengths, last=self._facts().readout == "last")
+
+    def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
+        """Of classes: nll in nats, what is right, and of each class what is right and how often it occurs.  Of numbers:
+        squared and absolute errors in standard deviations."""
+        if batch.targets.is_floating_point():
+            return _number_totals(output, batch, first="absolute" if self.score == "mae" else "squared")
+        return _class_totals(output, batch)
+
+    def files(self) -> tuple[DataFile, ...]:
+        return tuple(map(own_file, self.paths()))
+
+    def floor(self) -> float:
+        """On the test split: the commonest training class; of numbers, the training mean (or median, for mae) or, where
+        the target is asked for ahead, its present value, whichever is better."""
+        return self._facts().floor
+
+    def regularisation(self) -> dict[str, BaseDistribution]:
+        """From none to much, as nothing is known of the data.  A grid, so that 0 itself is drawn."""
+        return {"dropout": FloatDistribution(0.0, 0.4, step=0.1)}
+
+    @classmethod
+    def reads(cls, file: Path) -> bool:
+        return file.suffix.lower() in ENDINGS
+
+    def notes(self) -> tuple[str, ...]:
+        return self._facts().notes
+
+    def examples(self, rows: Path, files: Mapping[str, Path]) -> Dataset:
+        from harness_tasks.own.new_rows import examples_in  # pyarrow, which most processes do without
+
+        return dataset_of(*examples_in(rows, self, self._facts()), last=self._facts().readout == "last")
+
+    def answers(self, outputs: Tensor, rows: Path, files: Mapping[str, Path]) -> DataFrame:
+        from harness_tasks.own.new_rows import answers_in
+
+        return answers_in(rows, self, self._facts(), outputs)
+
+    def _stored(self) -> dict[str, Array]:
+        options = self.model_dump_json(exclude={"data", "validation_data", "test_data"})
+        endings = [Path(path).suffix.lower() for path in self.paths()]
+        held_out = (self.validation_data is not None, self.test_data is not None)
+        digest = hashlib.sha256(f"{options}{endings}{held_out}".encode()).hexdigest()[:16]
+        return parsed_arrays(
+            f"arrays-{digest}", [Path(path) for path in self.paths()], partial(_prepared, self), version=PARSED
+        )
+
+    def _facts(self) -> Facts:
+        return _facts_of(self, tuple(file.sha256 for file in self.files()))
+
+
+def _prepared(task: OwnArrays) -> Iterator[tuple[str, Array]]:
+    from harness_tasks.own.encoding import prepared  # pyarrow, which a worker that finds all in the cache does without
+
+    return prepared(task)
+
+
+@lru_cache(maxsize=64)
+def _facts_of(task: OwnArrays, digests: tuple[str, ...]) -> Facts:  # digests tell that a file has changed
+    return read_facts(task._stored()["facts"])
+
+
+def dataset_of(inputs: Tensor, targets: Tensor, lengths: Tensor, *, last: bool) -> Arrays | Ragged:
+    """inputs: (steps, channels), sequences end to end; targets: one a sequence where `last`, else one a step."""
+    longest = int(lengths.max())
+    if longest != int(lengths.min()):
+        return Ragged(inputs, targets, lengths, last=last)
+    shaped = targets if last else targets.reshape(len(lengths), longest, *targets.shape[1:])
+    return Arrays(inputs.reshape(len(lengths), longest, -1), shaped)
+
+
+def _number_metrics(facts: Facts) -> dict[str, Metric]:
+    scale = facts.target_scale
+
+    def rmse(sums: Sums) -> float:
+        return scale * math.sqrt(mean_of("squared")(sums))
+
+    def mae(sums: Sums) -> float:
+        return scale * mean_of("absolute")(sums)
+
+    return {name: Metric(name, "", "lower", of, margin=facts.margin) for name, of in (("rmse", rmse), ("mae", mae))}
+
+
+def _class_metrics(facts: Facts) -> dict[str, Metric]:
+    classes = len(facts.classes)
+    found = {
+        "accuracy": Metric("accuracy", "%", "higher", percent_of("correct"), margin=facts.margin),
+        "balanced-accuracy": Metric(
+            "balanced-accuracy", "%", "higher", partial(_balanced, classes), margin=facts.margin
+        ),
+        "log-loss": Metric("log-loss", "nats", "lower", mean_of("nll"), margin=facts.margin),
+    }
+    return (
+        found if classes <= MOST_COUNTED else {name: one for name, one in found.items() if name != "balanced-accuracy"}
+    )
+
+
+def _balanced(classes: int, sums: Sums) -> float:
+    """Mean over the classes that occur of the share that is right, in %."""
+    pairs = [(sums[f"correct-{number}"][0], sums[f"of-{number}"][0]) for number in range(classes)]
+    shares = [right / count for right, count in pairs if count > 0]
+    return 100 * sum(shares) / len(shares)
+
+
+def _number_totals(output: Tensor, batch: Batch, *, first: str) -> dict[str, Total]:
+    mask = batch.mask
+    error = output - batch.targets
+    count: Tensor | int = batch.targets.numel()
+    if mask is not None:
+        # Masked before it is squared too, else an infinity in padding would reach the weights as 0 · ∞.
+        error, count = torch.where(mask[..., None], error, 0.0), mask.sum()
+    totals = {
+        "squared": Total(error.square().sum(dtype=torch.float64), count),
+        "absolute": Total(error.abs().sum(dtype=torch.float64), count),
+    }
+    return {first: totals.pop(first), **totals}
+
+
+def _class_totals(output: Tensor, batch: Batch) -> dict[str, Total]:
+    classes, mask = output.shape[-1], batch.mask
+    output, targets = output.flatten(0, -2), batch.targets.flatten()
+    nats = F.cross_entropy(output, targets, reduction="none")
+    right = (output.argmax(-1) == targets).double()
+    real = torch.ones_like(right) if mask is None else mask.flatten().double()
+    count: Tensor | int = targets.numel() if mask is None else mask.sum()
+    right = right * real
+    totals = {
+        "nll": Total(torch.where(real > 0, nats, 0.0).sum(dtype=torch.float64), count),
+        "correct": Total(right.sum(), count),
+    }
+    if classes > MOST_COUNTED:
+        return totals
+    zeros = torch.zeros(classes, dtype=torch.float64, device=output.device)
+    for name, values in (("correct", right), ("of", real)):
+        of_class = zeros.index_add(0, targets, values)  # (classes,)
+        totals |= {f"{name}-{number}": Total(value, count) for number, value in enumerate(of_class.unbind())}
+    return totals

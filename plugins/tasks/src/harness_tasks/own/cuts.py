@@ -1,0 +1,185 @@
+"""Which rows train, which select and which are tested on: by sequence, by group, by a column or by time.
+
+A cut is a function of the file and the options, whatever the seeds of a study: statistics, classes and the floor follow
+from it, and the harness knows them before it trains.  It does not depend on the order of rows in the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import Split, derive
+from harness.dataset import SPLITS
+from harness_tasks.own.columns import Codes, Numbers, coded
+from harness_tasks.own.options import Label
+from harness_tasks.own.rows import Rows
+
+LEFT_OUT = -1
+PARTS: dict[str, int] = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+"""How a split may be called in a column, in any case of letters → its place in SPLITS."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Fractions of a file that are held out."""
+
+    validation: float
+    test: float
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Sequences of one split, as rows in the order of `Rows`."""
+
+    starts: Codes
+    lengths: Codes
+
+    def rows(self) -> Codes:
+        """Every row of every piece, one after another."""
+        ends = np.cumsum(self.lengths)
+        first = np.repeat(self.starts - (ends - self.lengths), self.lengths)
+        return first + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def by_row(rows: Rows, column: str) -> Codes:
+    """(rows,) places in SPLITS, as a column says."""
+    named = coded(rows.table, column)
+    return by_column(rows, rows.arranged(named.codes), named.labels, column)
+
+
+def by_column(rows: Rows, codes: Codes, labels: tuple[Label, ...], column: str) -> Codes:
+    """Codes of a column that names splits → places in SPLITS."""
+    unknown = next((label for label in labels if str(label).lower() not in PARTS), None)
+    if unknown is not None:
+        raise rows.table.refuse(f"column {column!r} has {unknown!r}; a split is called train, validation or test")
+    return np.array([PARTS[str(label).lower()] for label in labels])[codes]
+
+
+def at_random(count: int, shares: Shares, *, classes: Codes | None, groups: Codes | None) -> Codes:
+    """(sequences,) places in SPLITS.  Groups stay whole; else every class is spread over the splits alike."""
+    random = np.random.default_rng(derive(shares.seed, "arrays", "cut"))
+    if groups is not None:
+        return _whole_groups(groups, shares, random)
+    first = random.permutation(count)
+    if classes is None:
+        ordered, kept = first, 0
+    else:
+        ordered = first[np.argsort(classes[first], kind="stable")]
+        alone = np.flatnonzero(np.diff(classes[ordered], prepend=-1))  # the first of each class trains
+        ordered = np.concatenate([ordered[alone], np.delete(ordered, alone)])
+        kept = len(alone)
+    parts = np.zeros(count, dtype=np.int64)
+    parts[ordered[kept:]] = _spread(count, count - kept, shares, random)
+    return parts
+
+
+def _spread(count: int, places: int, shares: Shares, random: np.random.Generator) -> Codes:
+    """The shares of `count`, evenly over so many places: neighbours, which are of one class, differ."""
+    parts = np.zeros(places, dtype=np.int64)
+    test = _every(places, min(round(shares.test * count), places), random)
+    rest = np.delete(np.arange(places), test)
+    parts[test] = 2
+    parts[rest[_every(len(rest), min(round(shares.validation * count), len(rest)), random)]] = 1
+    return parts
+
+
+def _every(places: int, chosen: int, random: np.random.Generator) -> Codes:
+    """So many of the places, at equal distances from a random start."""
+    return np.floor((np.arange(chosen) + random.random()) * places / max(chosen, 1)).astype(np.int64)
+
+
+def _whole_groups(groups: Codes, shares: Shares, random: np.random.Generator) -> Codes:
+    """Groups in random order: to test until it has its share of sequences, then to validation, the rest train.
+
+    What is more than twice as large as what is wanted trains, unless a split would stay empty.
+    """
+    sizes = np.bincount(groups)
+    part_of, largest = np.zeros(len(sizes), dtype=np.int64), int(np.argmax(sizes))
+    wanted = {2: shares.test * len(groups), 1: shares.validation * len(groups)}
+    left = dict(wanted)
+    for group in random.permutation(len(sizes)):
+        for part in left:
+            fits = sizes[group] <= 2 * left[part] or (left[part] == wanted[part] and group != largest)
+            if left[part] > 0 and fits:
+                part_of[group] = part
+                left[part] -= sizes[group]
+                break
+    return part_of[groups]
+
+
+def in_time(rows: Rows, shares: Shares, *, by_step: bool) -> Codes:
+    """Past trains, future tests: (rows,) where every step has an answer, else (sequences,).
+
+    A sequence that has begun before a later split does and ends after that is left out of the earlier one.
+    """
+    if by_step:
+        time = _relative(rows) if rows.time is None else rows.time
+        first, second = _boundaries(time, shares)
+        return (time >= first).astype(np.int64) + (time >= second)
+    begins, ends = _spans(rows)
+    first, second = _boundaries(begins, shares)
+    parts = (begins >= first).astype(np.int64) + (begins >= second)
+    straddles = ((parts == 0) & (ends >= first)) | ((parts == 1) & (ends >= second))
+    return np.where(straddles, LEFT_OUT, parts)
+
+
+def _boundaries(time: Codes | Numbers, shares: Shares) -> tuple[float, float]:
+    """When validation begins and when test does; never where nothing is held out."""
+    ordered = np.sort(time)
+    places = [len(ordered) - round(share * len(ordered)) for share in (shares.validation + shares.test, shares.test)]
+    first, second = (float(ordered[place]) if place < len(ordered) else np.inf for place in places)
+    return first, second
+
+
+def _relative(rows: Rows) -> Codes:
+    """Steps to the end of each sequence as parts of it, in millionths, where no column tells the time."""
+    steps = np.arange(int(rows.starts[-1])) - np.repeat(rows.starts[:-1], rows.lengths)
+    return steps * 1_000_000 // np.repeat(rows.lengths, rows.lengths)
+
+
+def _spans(rows: Rows) -> tuple[Codes | Numbers, Codes | Numbers]:
+    """First and last time of each sequence; of arrays, whose sequences all begin at step 0, their order."""
+    if rows.time is None or rows.table.roles.get("time") == rows.roles.time:
+        order = np.arange(rows.count)
+        return order, order
+    return rows.time[rows.starts[:-1]], rows.time[rows.starts[1:] - 1]
+
+
+def whole(rows: Rows, parts: Codes) -> dict[Split, Pieces]:
+    """The sequences of each split, uncut."""
+    return {
+        split: Pieces(rows.starts[:-1][parts == place], rows.lengths[parts == place])
+        for place, split in enumerate(SPLITS)
+    }
+
+
+def windows(rows: Rows, part_of_row: Codes, *, horizon: int, length: int | None) -> dict[Split, Pieces]:
+    """Runs of rows of one split in one sequence, cut into windows of at most `length` steps of one size a run.
+
+    The last `horizon` rows of a run are answers and no inputs, so no split sees what another is asked for.  Rows that
+    do not fill a window's step each are left out at a run's start.
+    """
+    border = np.diff(part_of_row, prepend=-2) != 0
+    border[rows.starts[:-1]] = True
+    starts = np.flatnonzero(border)
+    usable = np.diff(np.append(starts, len(part_of_row))) - horizon
+    parts = part_of_row[starts]
+    starts, parts, usable = (values[usable > 0] for values in (starts, parts, usable))
+    return {split: _cut(starts[parts == place], usable[parts == place], length) for place, split in enumerate(SPLITS)}
+
+
+def _cut(starts: Codes, usable: Codes, length: int | None) -> Pieces:
+    if length is None:
+        return Pieces(starts, usable)
+    count = -(-usable // length)  # of windows in each run
+    size = usable // count
+    number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    first = np.repeat(starts + usable - count * size, count) + number * np.repeat(size, count)
+    return Pieces(first, np.repeat(size, count))

@@ -1,0 +1,50 @@
+"""What a task knows of a user's file once it has been read: enough for its signature, its metrics and its floor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from harness import Split
+from harness_tasks.own.options import Label, Score
+
+
+class Facts(BaseModel):
+    """Of one file, or three, at one set of options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    readout: Literal["last", "each"]
+    inputs: tuple[str, ...]
+    """Columns that the network sees, in the order of its channels."""
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    """Of each, over the training rows: the network sees (value - mean) / scale."""
+    classes: tuple[Label, ...] = ()
+    """Of the training rows; empty in a regression."""
+    target: str
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+    sequence: str | None
+    time: str | None
+    window: int | None
+    """Most steps of a window; None: sequences are whole."""
+    longest: int
+    """Steps of the longest sequence or window of any split."""
+    sequences: Mapping[Split, int]
+    score: Score
+    floor: float
+    margin: float
+    notes: tuple[str, ...]
+
+    def stored(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.model_dump_json().encode(), dtype=np.uint8)
+
+
+def read_facts(stored: npt.NDArray[np.generic]) -> Facts:
+    return Facts.model_validate(json.loads(stored.tobytes()))

@@ -1,0 +1,87 @@
+"""New rows of a user's, encoded as the training rows were, and what a network says of them in the user's terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness_tasks.own.columns import as_told, numbers
+from harness_tasks.own.facts import Facts
+from harness_tasks.own.options import Options
+from harness_tasks.own.rows import Roles, Rows, arrange
+from harness_tasks.own.sources import layout_of
+from harness_tasks.own.tables import Table, open_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PREDICTION = "prediction"
+
+
+def examples_in(path: Path, options: Options, facts: Facts) -> tuple[Tensor, Tensor, Tensor]:
+    """inputs (steps, channels), zeros for targets, lengths (sequences,): sequences in the order of their names."""
+    with open_table(path, layout_of(options)) as table:
+        rows = _arranged(table, facts)
+        inputs = np.empty((table.rows, len(facts.inputs)), dtype=np.float32)
+        for place, (name, mean, scale) in enumerate(zip(facts.inputs, facts.means, facts.scales, strict=True)):
+            inputs[:, place] = (rows.arranged(numbers(table, name, way_out="leave such rows out")) - mean) / scale
+        lengths = _pieces(rows, facts)
+    answers = len(lengths) if facts.readout == "last" else table.rows
+    targets = torch.zeros(answers, dtype=torch.int64) if facts.classes else torch.zeros(answers, 1)
+    return torch.from_numpy(inputs), targets, torch.from_numpy(lengths)
+
+
+def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> DataFrame:
+    """A line a sequence, in the order of their names; or a line a row, in the order of the file."""
+    from pandas import DataFrame  # a second to import, and most trials answer nobody
+
+    with open_table(path, layout_of(options)) as table:
+        rows = _arranged(table, facts)
+        order = np.arange(table.rows) if rows.order is None else rows.order
+        expected = rows.count if facts.readout == "last" else table.rows
+        if len(outputs) != expected:
+            raise table.refuse(
+                f"there are {len(outputs):,} outputs for {expected:,} answers; give those of its examples"
+            )
+        if facts.readout == "last":
+            places, taken = np.arange(rows.count), order[rows.starts[1:] - 1]
+            told = [facts.sequence]
+        else:
+            places, taken = np.argsort(order), np.arange(table.rows)
+            told = [facts.sequence, facts.time]
+        found: dict[str, Any] = {name: as_told(table, name, taken) for name in told if name is not None}
+    return DataFrame({**found, **_in_words(outputs.detach().cpu().double()[torch.from_numpy(places)], facts)})
+
+
+def _in_words(outputs: Tensor, facts: Facts) -> dict[str, Any]:
+    if not facts.classes:
+        return {PREDICTION: (outputs[:, 0] * facts.target_scale + facts.target_mean).numpy()}
+    shares = torch.softmax(outputs, dim=-1)
+    chosen = [facts.classes[place] for place in shares.argmax(-1).tolist()]
+    return {
+        PREDICTION: chosen,
+        **{f"probability_{label}": shares[:, k].numpy() for k, label in enumerate(facts.classes)},
+    }
+
+
+def _arranged(table: Table, facts: Facts) -> Rows:
+    """The rows as those of training were; columns that have no part are not looked at."""
+    needed = (*facts.inputs, *(name for name in (facts.sequence, facts.time) if name is not None))
+    missing = [name for name in needed if name not in table.names]
+    if missing:
+        raise table.refuse(f"lacks {', '.join(map(repr, missing))}, which the training data have; add the column")
+    return arrange(table, Roles(facts.inputs, None, facts.sequence, facts.time))
+
+
+def _pieces(rows: Rows, facts: Facts) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Lengths of sequences, or of windows no longer than those of training, whose sizes differ by one at most."""
+    if facts.window is None:
+        return rows.lengths
+    counts = -(-rows.lengths // facts.window)
+    size, more = rows.lengths // counts, rows.lengths % counts
+    number = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(size, counts) + (number < np.repeat(more, counts))

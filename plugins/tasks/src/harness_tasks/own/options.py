@@ -1,0 +1,89 @@
+"""How a user's arrays are to be read: the options of the task `arrays`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Score = Literal["accuracy", "balanced-accuracy", "log-loss", "rmse", "mae"]
+
+ENDINGS = (".csv", ".parquet", ".npz", ".npy")
+MOST_COUNTED = 100
+"""Classes, up to which each is counted by itself for the balanced accuracy."""
+Label = int | float | bool | str
+"""What a class, a sequence or a group may be called."""
+
+OwnPath = Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(Path(path).expanduser().absolute()))]
+"""Taken from the folder of the process that is given it, the driver, and whole from then on."""
+
+
+class Options(BaseModel):
+    """Which column is what, how the file is split, and what is scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: OwnPath
+    """The file: .csv, .parquet, .npz or .npy."""
+    target: str | None = None
+    """Column, or array of an .npz file, to be predicted; a file of one column is its own target."""
+    sequence: str | None = None
+    """Column whose value rows of one sequence share; None: one long series, or the first axis of arrays."""
+    time: str | None = None
+    """Column of numbers or dates that orders the rows of a sequence; None: the order of the file."""
+    kind: Literal["auto", "classification", "regression"] = "auto"
+    """auto: text, true and false, and at most 20 different whole numbers are classes."""
+    readout: Literal["auto", "last", "each"] = "auto"
+    """One answer a sequence or one a step; auto: last where the target is the same in all rows of each sequence."""
+    horizon: int = Field(default=0, ge=0)
+    """Steps ahead that the target is asked for; from 1 on its present value is an input of a regression."""
+    length: int | None = Field(default=None, ge=2)
+    """Steps of the windows that long series are cut into where every step has an answer; None: whole sequences, and of
+    one series a fortieth, at least 5 and at most 100."""
+    split: Literal["auto", "random", "ordered"] = "auto"
+    """By sequence at random, or past against future; auto: ordered where there is one series."""
+    split_column: str | None = None
+    """Column that says train, validation or test."""
+    validation_data: OwnPath | None = None
+    """A file of its own for validation, read as `data` is."""
+    test_data: OwnPath | None = None
+    """A file of its own for the test."""
+    validation: float = Field(default=0.15, gt=0, lt=0.9)
+    """Share held out for validation, where neither a column nor a file says."""
+    test: float = Field(default=0.15, gt=0, lt=0.9)
+    """Share held out for the test."""
+    split_seed: int = Field(default=0, ge=0)
+    """Of the random cut; the cut is one a file, whatever the seeds of a study."""
+    group: str | None = None
+    """Column whose rows never stand in two splits: a patient, a device."""
+    drop: str = ""
+    """Columns that are no inputs, separated by commas."""
+    keep: str = ""
+    """Columns that are inputs although they look like the target."""
+    score: Literal["auto", "accuracy", "balanced-accuracy", "log-loss", "rmse", "mae"] = "auto"
+    """What ranks; auto: rmse, or accuracy, balanced where one class is over three times as common as another."""
+    margin: float | None = Field(default=None, ge=0)
+    """Scores closer than this are equivalent; None: one per cent point of accuracy, else a fiftieth of the floor."""
+    delimiter: str = ","
+    """Of a .csv file."""
+    inputs: str | None = None
+    """Array of an .npz file that holds the inputs; None: x, X, inputs, data or features."""
+    lengths: str | None = None
+    """Array of an .npz file with the steps of each sequence; None: lengths, where there is one."""
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> Options:
+        if self.split_column is not None and (self.validation_data or self.test_data or self.split != "auto"):
+            raise ValueError("split_column says which row is in which split; give no split and no file beside it")
+        if self.group is not None and self.split == "ordered":
+            raise ValueError("group keeps groups whole at random, and ordered cuts by time; give one of them")
+        if self.validation + self.test >= 0.95:
+            raise ValueError(
+                f"validation and test take {self.validation + self.test:.0%} of the data; leave more to train"
+            )
+        return self
+
+    def paths(self) -> tuple[str, ...]:
+        """The files, `data` first."""
+        return tuple(path for path in (self.data, self.validation_data, self.test_data) if path is not None)

@@ -1,0 +1,197 @@
+"""The rows of a user's table sequence by sequence, each in the order of time, and what its columns stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import DataError, did_you_mean
+from harness_tasks.own.columns import Coded, Codes, Numbers, coded, looks_like_dates, times
+from harness_tasks.own.options import Label
+from harness_tasks.own.tables import Table
+
+T = TypeVar("T", bound=np.generic)
+
+MOST_NAMED = 8
+"""Columns that a message lists."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table stand for; None: no column has that part."""
+
+    inputs: tuple[str, ...]
+    target: str | None = None
+    sequence: str | None = None
+    time: str | None = None
+    group: str | None = None
+    part: str | None = None
+    """Which split a row belongs to."""
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Names of columns, separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def roles_of(table: Table, given: Mapping[str, str | None], *, drop: Iterable[str], target_is_input: bool) -> Roles:
+    """The roles that options name, then those of the layout; every other column is an input.
+
+    given: role → column.  DataError where a column is not there or has two roles.
+    """
+    named = {role: column for role, column in {**table.roles, **given}.items() if column is not None}
+    named |= {role: column for role, column in table.roles.items() if given.get(role) is None}
+    dropped = tuple(drop)
+    for role, column in (*named.items(), *(("drop", column) for column in dropped)):
+        if column not in table.names:
+            raise table.refuse(
+                f"has no column {column!r} for {role};{did_you_mean(column, table.names)} {_columns(table)}"
+            )
+    taken = [column for role, column in named.items() if role not in ("group", "part")]
+    twice = next((column for column in taken if taken.count(column) > 1), None)
+    if twice is not None:
+        raise table.refuse(f"column {twice!r} cannot be two of target, sequence and time; name another for one of them")
+    other = {*named.values(), *dropped}
+    inputs = tuple(name for name in table.features() if name not in other)
+    target = named.get("target")
+    if target is not None and target_is_input and target not in dropped:
+        inputs = (*inputs, target)
+    if not inputs:
+        raise table.refuse(
+            "has no column left for the inputs; drop fewer, or forecast a number from its past: horizon = 1, "
+            "kind = 'regression'"
+        )
+    return Roles(inputs, target, named.get("sequence"), named.get("time"), named.get("group"), named.get("part"))
+
+
+def _columns(table: Table) -> str:
+    more = f" and {len(table.names) - MOST_NAMED} more" if len(table.names) > MOST_NAMED else ""
+    return f"Columns: {', '.join(table.names[:MOST_NAMED])}{more}"
+
+
+def only_column(table: Table) -> str | None:
+    """The column that is left for the target where there is but one."""
+    names = [name for name in table.names if name not in table.roles.values()]
+    return names[0] if len(names) == 1 else None
+
+
+def name_the_target(table: Table) -> DataError:
+    return table.refuse(
+        f"which column is to be predicted? Say target = NAME, on the command line --target NAME. {_columns(table)}"
+    )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where each row of the file stands in the order of sequences and time."""
+
+    table: Table
+    roles: Roles
+    order: Codes | None
+    """Rows of the file, sequence by sequence and each in the order of time; None: as they are."""
+    starts: Codes
+    """First row of each sequence in that order, and the end: (sequences + 1,)."""
+    names: tuple[Label, ...]
+    """Of the sequences; empty where the file is one series."""
+    time: npt.NDArray[np.int64] | Numbers | None
+    """In that order."""
+    moved: int
+    """Sequences whose rows were not in the order of time."""
+
+    @property
+    def count(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> Codes:
+        return np.diff(self.starts)
+
+    def arranged(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
+        """A column in that order."""
+        return values if self.order is None else values[self.order]
+
+    def of_sequences(self, name: str) -> tuple[Codes, tuple[Label, ...]]:
+        """A column that has one value in each sequence, and its labels; DataError where it has two."""
+        column = coded(self.table, name)
+        codes = self.arranged(column.codes)
+        first = codes[self.starts[:-1]]
+        changes = np.flatnonzero(codes != np.repeat(first, self.lengths))
+        if len(changes):
+            sequence = int(np.searchsorted(self.starts, changes[0], side="right")) - 1
+            one, other = column.labels[first[sequence]], column.labels[codes[changes[0]]]
+            raise self.table.refuse(
+                f"column {name!r} has {one!r} and {other!r} in one sequence{self.called(sequence)}; it must have one "
+                "value in each"
+            )
+        return first, column.labels
+
+    def called(self, sequence: int) -> str:
+        """A sequence's name for a message, with a space before it; empty for the only one."""
+        return f" {self.names[sequence]!r}" if self.names else ""
+
+
+def arrange(table: Table, roles: Roles) -> Rows:
+    """Sort by sequence, then by time; rows of equal time in one sequence are an error."""
+    time = None if roles.time is None else times(table, roles.time)
+    single = Coded(np.zeros(table.rows, dtype=np.int64), ())
+    named = single if roles.sequence is None else coded(table, roles.sequence)
+    codes, names = named.codes, named.labels
+    order = _order(codes, time)
+    codes = codes if order is None else codes[order]
+    starts = np.append(np.flatnonzero(np.diff(codes, prepend=-1)), len(codes))
+    rows = Rows(table, roles, order, starts, names, time if time is None or order is None else time[order], 0)
+    if time is not None:
+        _refuse_equal_times(rows)
+    if roles.sequence is not None and rows.count == table.rows and table.rows > 1:
+        raise table.refuse(
+            f"column {roles.sequence!r} has another value in each of {table.rows:,} rows, so that no sequence has two "
+            "steps; name the column that rows of one sequence share, or leave sequence out for one long series"
+        )
+    return Rows(table, roles, order, starts, names, rows.time, _moved(rows))
+
+
+def _order(codes: Codes, time: npt.NDArray[np.int64] | Numbers | None) -> Codes | None:
+    same, later = np.diff(codes) == 0, np.diff(codes) >= 0
+    in_order = bool(later.all()) if time is None else bool((later & (~same | (np.diff(time) >= 0))).all())
+    if in_order:
+        return None
+    return np.argsort(codes, kind="stable") if time is None else np.lexsort((time, codes))
+
+
+def _refuse_equal_times(rows: Rows) -> None:
+    assert rows.time is not None
+    equal = np.diff(rows.time) == 0
+    equal[rows.starts[1:-1] - 1] = False  # the last row of one sequence and the first of the next
+    places = np.flatnonzero(equal)
+    if not len(places):
+        return
+    one, other = (int(place if rows.order is None else rows.order[place]) + 1 for place in (places[0], places[0] + 1))
+    sequence = int(np.searchsorted(rows.starts, places[0], side="right")) - 1
+    way_out = "remove one" if rows.names else "say sequence = COLUMN if the file holds several series, or remove one"
+    raise rows.table.refuse(
+        f"rows {one:,} and {other:,}{' of sequence' if rows.names else ''}{rows.called(sequence)} have the same "
+        f"{rows.roles.time!r} ({len(places):,} such pairs); {way_out}"
+    )
+
+
+def _moved(rows: Rows) -> int:
+    """Sequences in which a later row of the file is earlier in time."""
+    if rows.order is None or rows.time is None:
+        return 0
+    back = np.diff(rows.order) < 0
+    back[rows.starts[1:-1] - 1] = False
+    return len(np.unique(np.searchsorted(rows.starts, np.flatnonzero(back), side="right")))
+
+
+def refuse_dates(table: Table, roles: Roles) -> None:
+    """A column of dates among the inputs orders the rows, and is none."""
+    if roles.time is None:
+        for name in roles.inputs:
+            if looks_like_dates(table, name):
+                raise table.refuse(
+                    f"column {name!r} holds dates; say time = {name!r} if they order the rows, else drop = {name!r}"
+                )

@@ -1,0 +1,125 @@
+"""The target of a user's table: classes or numbers, one answer a sequence or a step, and what an answer without memory
+scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness_tasks.own.columns import Codes, Numbers, coded, holds_text, numbers
+from harness_tasks.own.cuts import Pieces
+from harness_tasks.own.options import MOST_COUNTED, Label, Options, Score
+from harness_tasks.own.rows import Rows
+from harness_tasks.own.tables import Table
+
+Kind = Literal["classification", "regression"]
+Readout = Literal["last", "each"]
+
+MOST_CLASSES_OF_NUMBERS = 20
+"""Different whole numbers, up to which they are taken for classes."""
+MOST_CLASSES = 1000
+IMBALANCE = 3.0
+"""How many times as common as another a class may be for accuracy to rank."""
+ACCURACY_MARGIN = 1.0
+"""Per cent points."""
+FLOOR_MARGIN = 0.02
+"""Of the floor."""
+WAY_OUT = "give another target"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target in the order of `Rows`: numbers, or codes of labels."""
+
+    values: Numbers | Codes
+    labels: tuple[Label, ...] = ()
+    """Empty where the values are numbers."""
+
+
+def kind_of(options: Options, table: Table, name: str) -> Kind:
+    if options.kind != "auto":
+        return options.kind
+    if holds_text(table, name):
+        return "classification"
+    values = np.unique(numbers(table, name, way_out=WAY_OUT))
+    few = len(values) <= min(MOST_CLASSES_OF_NUMBERS, max(table.rows // 10, 2))
+    return "classification" if few and bool((values == np.round(values)).all()) else "regression"
+
+
+def read_target(rows: Rows, name: str, kind: Kind) -> Target:
+    if kind == "regression":
+        return Target(rows.arranged(numbers(rows.table, name, way_out=WAY_OUT)))
+    column = coded(rows.table, name)
+    if len(column.labels) > MOST_CLASSES:
+        raise rows.table.refuse(
+            f"target {name!r} has {len(column.labels):,} different values, which are too many for classes; "
+            "say kind = 'regression' if they are numbers"
+        )
+    return Target(rows.arranged(column.codes), column.labels)
+
+
+def readout_of(options: Options, rows: Rows, target: Target) -> Readout:
+    """auto: one answer a sequence where all its rows have the same target, and one a step of one long series."""
+    if options.readout == "auto":
+        first = np.repeat(target.values[rows.starts[:-1]], rows.lengths)
+        same = rows.roles.sequence is not None and options.horizon == 0 and bool((target.values == first).all())
+        return "last" if same else "each"
+    if options.readout == "last" and rows.roles.sequence is None:
+        raise rows.table.refuse(
+            "is one series, so readout = 'last' has one answer; say sequence = COLUMN, or drop readout"
+        )
+    if options.readout == "last" and options.horizon:
+        raise rows.table.refuse("readout = 'last' has no step ahead to ask for; drop horizon, or say readout = 'each'")
+    return options.readout
+
+
+def answers_of(target: Target, pieces: Pieces, readout: Readout, horizon: int) -> Numbers | Codes:
+    """The target of each sequence at its last row, or of each step `horizon` rows later."""
+    rows = pieces.starts + pieces.lengths - 1 if readout == "last" else pieces.rows() + horizon
+    answers: Numbers | Codes = target.values[rows]
+    return answers
+
+
+def score_of(options: Options, kind: Kind, counts: Codes) -> Score:
+    """What ranks; counts: training answers of each class."""
+    balanced: tuple[Score, ...] = ("balanced-accuracy",) if len(counts) <= MOST_COUNTED else ()
+    possible: tuple[Score, ...] = ("rmse", "mae") if kind == "regression" else ("accuracy", "log-loss", *balanced)
+    if options.score == "auto":
+        uneven = kind == "classification" and counts.max() > IMBALANCE * counts.min()
+        return balanced[0] if uneven and balanced else possible[0]
+    if options.score not in possible:
+        raise ValueError(f"score = {options.score!r} is none of a {kind}; known: {', '.join(possible)}")
+    return options.score
+
+
+def class_floor(score: Score, train: Codes, test: Codes, classes: int) -> float:
+    """The commonest training class as the answer to everything; of the log loss, the training frequencies
+    (n + 1/2) / (N + K/2)."""
+    counts = np.bincount(train, minlength=classes)
+    if score == "log-loss":
+        shares = (counts + 0.5) / (len(train) + classes / 2)
+        return float(-np.log(shares[test]).mean())
+    answer = int(np.argmax(counts))
+    if score == "accuracy":
+        return float(100 * (test == answer).mean())
+    return float(100 * (answer in test) / len(np.unique(test)))
+
+
+def number_floor(score: Score, train: Numbers, test: Numbers, present: Numbers | None) -> float:
+    """The better of a constant fitted to the training answers, mean or median, and where the present value is an input,
+    of that as the answer."""
+    constant = np.mean(train) if score == "rmse" else np.median(train)
+    answers: list[npt.NDArray[np.float64]] = [np.full(len(test), constant), *([] if present is None else [present])]
+    errors = [test - answer for answer in answers]
+    if score == "rmse":
+        return float(min(np.sqrt(np.mean(np.square(error))) for error in errors))
+    return float(min(np.mean(np.abs(error)) for error in errors))
+
+
+def margin_of(options: Options, score: Score, floor: float) -> float:
+    if options.margin is not None:
+        return options.margin
+    return ACCURACY_MARGIN if score in ("accuracy", "balanced-accuracy") else FLOOR_MARGIN * floor
