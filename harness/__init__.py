@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.seeds import Seeds, derive
     from harness.signature import Bits, Classes, Real, Signature, Tokens
     from harness.task import DataFile, Metric, PublishedRow, Task, Total, bits_of, mean_of, percent_of, perplexity_of
+    from harness.winner import Winner, load_winner
 
 _HOMES = {
     "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split", "Stream"),
@@ -38,6 +39,7 @@ _HOMES = {
         "percent_of",
         "perplexity_of",
     ),
+    "winner": ("Winner", "load_winner"),
 }
 _HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -69,9 +71,11 @@ __all__ = [
     "Task",
     "Tokens",
     "Total",
+    "Winner",
     "bits_of",
     "derive",
     "hookimpl",
+    "load_winner",
     "mean_of",
     "percent_of",
     "perplexity_of",

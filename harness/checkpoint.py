@@ -45,12 +45,15 @@ def save(path: Path, state: State, *, trial: str) -> str:
     return sha256
 
 
-def load(path: Path, *, trial: str | None = None) -> State:
-    """The state in a file; CheckpointError where it is damaged, or of another trial than digest `trial`."""
+def load(path: Path, *, trial: str | None = None, sha256: str | None = None) -> State:
+    """The state in a file; CheckpointError where it is damaged, or of another trial than digest `trial`.
+
+    sha256: what `save` returned, where that was kept elsewhere."""
     try:
         header, _, body = path.read_bytes().partition(b"\n")
         facts = json.loads(header)
-        if facts["sha256"] != hashlib.sha256(body).hexdigest():
+        digest = hashlib.sha256(body).hexdigest()
+        if facts["sha256"] != digest or sha256 not in (None, digest):
             raise CheckpointError(f"{path}: is damaged (its digest differs)")
         if trial is not None and facts["trial"] != trial:
             raise CheckpointError(f"{path}: belongs to another trial")

@@ -53,7 +53,7 @@ def study_of_file(
     label = name or label_text(data.stem) or "own-data"
     tables: dict[str, Any] = {  # as a study file has them
         "name": label,
-        "models": list(models or _that_serve(registry, made)),
+        "models": list(models or that_serve(registry, made)),
         "tasks": [{"name": entry.name, "as": label, "parameters": parameters, **_written(made, options)}],
         "budget": {"trials": TRIALS, "repetitions": REPETITIONS},
         "training": {"updates": updates, "batch_size": batch_size},
@@ -117,7 +117,7 @@ def _written(made: Task, options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in made.model_dump(mode="json").items() if key in options and value is not None}
 
 
-def _that_serve(registry: Registry, task: Task) -> Iterator[str]:
+def that_serve(registry: Registry, task: Task) -> Iterator[str]:
     """Installed models, but those that say of a middling configuration that they cannot serve."""
     for name, entry in sorted(registry.models.items()):
         with plugin_border(f"model {name!r}", entry.plugin):

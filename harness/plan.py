@@ -127,7 +127,7 @@ def make_plan(study: Study, registry: Registry) -> Plan:
             )
     study = study.model_copy(update={"tasks": tuple(_as_made(entry, registry) for entry in study.tasks)})
     tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
-    models = [(_model_label(entry), entry) for entry in study.models]
+    models = [(label_of_model(entry), entry) for entry in study.models]
     _check_labels("task", [label for label, _ in tasks])
     _check_labels("model", [label for label, _ in models])
     cells: list[CellPlan] = []
@@ -328,7 +328,7 @@ def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
         "seed": study.search.seed,
         "data": dict(plan.data),
         "plugins": [plugin.model_dump(mode="json") for plugin in plan.plugins],
-        "code": [source_digest(type(plan.task)), source_digest(type(plan.model)), version("seqharness")],
+        "code": code_of(plan.task, plan.model),
     }
     if plan.setting is not None:
         parts["setting"] = _setting_parts(plan.setting)
@@ -336,7 +336,16 @@ def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
         parts["space"] = {name: repr(dimension) for name, dimension in plan.space.dimensions.items()}
         parts["sampler"] = study.search.sampler
         parts["tolerance"] = plan.tolerance
-    return {name: digest_of(part)[:16] for name, part in parts.items()}
+    return {name: fingerprint_of(part) for name, part in parts.items()}
+
+
+def code_of(task: Task, model: Model) -> list[str]:
+    """What of the installed code alters a cell's trials."""
+    return [source_digest(type(task)), source_digest(type(model)), version("seqharness")]
+
+
+def fingerprint_of(part: object) -> str:
+    return digest_of(part)[:16]
 
 
 def _setting_parts(setting: Published) -> dict[str, object]:
@@ -369,7 +378,7 @@ def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
     return {key: value for key, value in entry.options.items() if value != defaults[key].default}
 
 
-def _model_label(entry: ModelEntry) -> str:
+def label_of_model(entry: ModelEntry) -> str:
     if entry.label is not None:
         return entry.label
     suffix = [] if entry.setting == "searched" else [entry.setting]

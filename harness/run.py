@@ -328,6 +328,17 @@ def _git_commit() -> str:
     return described.stdout.strip()
 
 
+def begin_anew(folder: Path) -> None:
+    """Set aside what a folder holds, as `fresh` does, before anything of another study is written to it."""
+    if not folder.is_dir():
+        return
+    lease = Lease(folder)
+    try:
+        _set_aside(folder)
+    finally:
+        lease.release()
+
+
 def _holds_trials(folder: Path) -> bool:
     journal = folder / JOURNAL
     return journal.exists() and journal.stat().st_size > 0

@@ -20,7 +20,7 @@ from harness.plan import CellPlan
 from harness.plugins import Loaded, load_plugins
 from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
-from harness.run import Execute, Runner
+from harness.run import Execute, Outcome, Runner
 from harness.serial import run_serial
 from harness.study import Study, read_study_file
 from harness.tracking import prepare_store, read_store, store_uri
@@ -77,7 +77,7 @@ def read(
             parameters=own.parameters,
             target=own.target,
             task=own.task,
-            models=_names(models),
+            models=names(models),
             overrides=overrides or (),
             profile=profile,
         )
@@ -85,10 +85,10 @@ def read(
         raise StudyError("which study? Give its file, studies/quickstart.toml, or data of your own: --data FILE")
     kept = runs / study / STUDY_FILE
     path = kept if not study.suffix and not study.exists() and kept.exists() else study
-    return read_study_file(path, overrides or (), models=_names(models), tasks=_names(tasks), profile=profile)
+    return read_study_file(path, overrides or (), models=names(models), tasks=names(tasks), profile=profile)
 
 
-def _names(text: str | None) -> list[str] | None:
+def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -101,15 +101,44 @@ def load_with_messages() -> Loaded:
 
 
 def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bool, address: str | None) -> int:
-    if platform.system() == "Windows":
-        typer.echo("harness: on Windows run inside WSL; nothing here is tested outside it", err=True)
     loaded = load_with_messages()
     runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
+    say_notes(Console(stderr=True), checked(runner).plan.cells)
+    done = train(runner, loaded, serial=serial, address=address)
+    if done.outcome is None:
+        return 130
+    _show_table(done, study.name)
+    for failure in done.outcome.failed:
+        typer.echo(f"harness: FAILED {failure}", err=True)
+    if not done.outcome.complete:
+        typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
+    return 1 if done.error is not None or done.outcome.failed or not done.outcome.complete else 0
+
+
+def checked(runner: Runner) -> Runner:
+    if platform.system() == "Windows":
+        typer.echo("harness: on Windows run inside WSL; nothing here is tested outside it", err=True)
     runner.check()
-    console = Console(stderr=True)
-    say_notes(console, runner.plan.cells)
+    return runner
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a training of a study ended, told as far as anything went wrong."""
+
+    outcome: Outcome | None
+    """None where it was interrupted."""
+    error: str | None
+    """What MLflow did not take."""
+    tracking: _Tracking
+    uri: str
+
+
+def train(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Done:
+    """All that the study is granted, tracked, with its progress shown."""
     uri = store_uri(Path.cwd())
-    _reach_store(uri, begun=not fresh and read_manifest(runner.folder) is not None)
+    _reach_store(uri, begun=not runner.fresh and read_manifest(runner.folder) is not None)
+    console = Console(stderr=True)
     tracking = _Tracking(uri)
     patience = DRAIN_SECONDS
     execute = _executor(runner, loaded, serial=serial, address=address)
@@ -124,15 +153,9 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
             console.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if outcome is None:
         typer.echo("harness: interrupted; the same command continues", err=True)
-        return 130
-    if error is not None:
-        typer.echo(f"harness: {error}; send the rest later: harness sync {study.name}", err=True)
-    _show_table(tracking, uri, study.name, outcome.study_id)
-    for failure in outcome.failed:
-        typer.echo(f"harness: FAILED {failure}", err=True)
-    if not outcome.complete:
-        typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
-    return 1 if error is not None or outcome.failed or not outcome.complete else 0
+    elif error is not None:
+        typer.echo(f"harness: {error}; send the rest later: harness sync {runner.study.name}", err=True)
+    return Done(outcome, error, tracking, uri)
 
 
 def say_notes(console: Console, cells: Iterable[CellPlan]) -> None:
@@ -199,11 +222,12 @@ def _executor(runner: Runner, loaded: Loaded, *, serial: bool, address: str | No
     return lambda desk: cluster.run(desk, runner.folder, loaded.registry.plugins)
 
 
-def _show_table(tracking: _Tracking, uri: str, study: str, study_id: str) -> None:
+def _show_table(done: Done, study: str) -> None:
     """Print the comparison, and keep it with the study's run."""
+    assert done.outcome is not None  # asked before
     try:
-        report = build_report(read_store(uri, study, study_id, curves=True))
+        report = build_report(read_store(done.uri, study, done.outcome.study_id, curves=True))
         typer.echo(to_summary(report))
-        tracking.keep_report({f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()})
+        done.tracking.keep_report({f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()})
     except TrackingError as failure:
         typer.echo(f"harness: no table: {failure}", err=True)
