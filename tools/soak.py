@@ -90,6 +90,7 @@ class Soak:
         self.tally = Tally()
         self.uri = f"sqlite:///{folder}/mlflow.db"
         self.port = _free_port()
+        self.served = f"http://127.0.0.1:{self.port}"
         self.log = (folder / "driver.log").open("w")
         prepare_store(self.uri)
         self.undisturbed = self._start_undisturbed()
@@ -106,7 +107,7 @@ class Soak:
         return subprocess.Popen([*command, *place], stdout=log, stderr=log, env=quiet)
 
     def _start_driver(self) -> subprocess.Popen[bytes]:
-        tracked = {**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.port}"}
+        tracked = {**os.environ, "MLFLOW_TRACKING_URI": self.served}
         return subprocess.Popen(DRIVER, cwd=self.folder, stdout=self.log, stderr=self.log, env=tracked)
 
     def _start_undisturbed(self) -> subprocess.Popen[bytes]:
@@ -208,7 +209,7 @@ def compare(soak: Soak) -> int:
     """Ledger, MLflow and table of the struck study beside those of an undisturbed one; how many of them differ."""
     assert soak.undisturbed.wait() == 0
     here = read_study(soak.folder / "undisturbed" / NAME)
-    expected, stored = by_key(here.entries()), read_store(soak.uri, NAME)
+    expected, stored = by_key(here.entries()), read_store(soak.served, NAME)
     curves = {entry.trial.key.partition("/")[2]: curve(entry) for entry in here.entries()}
     alike = {
         "ledger": by_key(soak.entries()) == expected,
