@@ -136,6 +136,11 @@ def _cost(found: Recommendation) -> list[Block]:
     opened = [one for one in found.candidates if one.place == "open"]
     if not opened or found.verdict != "undecided":
         return []
+    if all(one.dropped is not None for one in opened):
+        names = " and ".join(one.model for one in opened)
+        return [
+            Paragraph(f"On validation {names} has lost, on test it is ahead: more repetitions will not settle that.")
+        ]
     listed = ", ".join(f"{one.model} {count(one.needed) if one.needed else f'over {MOST_NEEDED:,}'}" for one in opened)
     hours = (
         f"about {duration(found.hours)} more at the speed measured, {found.slots} at a time. The same command with "

@@ -108,8 +108,11 @@ class Look:
 
     @property
     def over(self) -> bool:
-        """No rival is open; or nobody learns, of which more repetitions would only tell more exactly."""
-        return not self.of("open") or (self.nothing_learned and self.n >= MINIMUM_PAIRS)
+        """Every rival has lost; or nobody learns, of which more repetitions would only tell more exactly.
+
+        Equals go on: that they are equivalent must be sure on test too, which a race does not look at.
+        """
+        return not self.of("open", "equivalent") or (self.nothing_learned and self.n >= MINIMUM_PAIRS)
 
 
 @dataclass(frozen=True)

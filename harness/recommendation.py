@@ -173,7 +173,7 @@ def _candidate(one: Standing, now: Look, probability: float, step: Step, field: 
         learned=now.learned[model],
         wins=duel.wins if duel is not None else None,
         shared=duel.n if duel is not None else None,
-        dropped=None if model in step.alive else step.lost.get(model),
+        dropped=step.lost.get(model),
         needed=needed(duel, margin=field.margin, error=errors.answer) if duel is not None and place == "open" else None,
         seconds=_seconds(one),
         parameters=one.setting.parameters if one.setting is not None else None,

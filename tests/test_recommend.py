@@ -102,7 +102,7 @@ def test_test_is_scored_once_a_repetition(place: Place, wish: Wish) -> None:
     assert all(result is not None and result.test_opened == 1 for result in results)
 
 
-@pytest.mark.parametrize("after", [3, 40, 110])
+@pytest.mark.parametrize("after", [40, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 110))])
 def test_an_interrupted_race_gives_the_answer_of_an_undisturbed_one(
     place: Place, wish: Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -133,6 +133,7 @@ def test_more_repetitions_go_on_from_there(place: Place, wish: Wish) -> None:
     assert len(trained) == len(set(trained))
 
 
+@pytest.mark.slow
 def test_one_model_alone_is_told_as_such(place: Place, toy_study: MakeStudy) -> None:
     training = {"updates": 400, "batch_size": 8, "evaluations": 2}
     found = place.race(Wish(toy_study(**{**TABLES, "models": ["toy-ema"], "training": training})))
@@ -189,6 +190,7 @@ def test_a_damaged_race_file_is_told(place: Place, wish: Wish) -> None:
 # ---- time
 
 
+@pytest.mark.slow
 def test_a_time_budget_is_measured_and_chosen_once(place: Place, wish: Wish, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = replace(wish, seconds=30.0)
     found = place.race(timed)
@@ -202,6 +204,7 @@ def test_a_time_budget_is_measured_and_chosen_once(place: Place, wish: Wish, mon
     assert place.race(timed) == found
 
 
+@pytest.mark.slow
 def test_time_that_is_used_up_ends_the_race_and_is_told(
     place: Place, wish: Wish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,11 +329,10 @@ def test_a_study_without_a_recommendation_has_no_winner(tmp_path: Path) -> None:
         load_winner(tmp_path)
 
 
-def test_where_nothing_was_learned_there_is_no_winner(place: Place, wish: Wish) -> None:
-    tiny = wish.study.training.model_copy(update={"updates": 1, "evaluations": 1})
-    budget = wish.study.budget.model_copy(update={"repetitions": 10})
-    found = place.race(Wish(wish.study.model_copy(update={"training": tiny, "budget": budget})))
-    assert found.verdict == "nothing-learned"
-    assert "Nothing was learned" in (place.folder / PAGE).read_text()
+def test_where_nothing_was_learned_there_is_no_winner(raced: Raced) -> None:
+    place, found = raced
+    nothing = found.model_copy(update={"verdict": "nothing-learned", "model": None, "winner": None})
+    (place.folder / ANSWER).write_text(nothing.model_dump_json())
+    assert "Nothing was learned" in page(nothing, place.folder)
     with pytest.raises(LedgerError, match=r"has no winner \(nothing-learned\)"):
         load_winner(place.folder)
