@@ -100,7 +100,9 @@ def run(
     skip_missing: SkipMissing = False,
     runs: Runs = RUNS,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")] = False,
-    serial: Annotated[bool, typer.Option("--serial", help="Train in this process, without Ray.")] = False,
+    serial: Annotated[
+        bool, typer.Option("--serial", help="Train in this process, without Ray; nothing ends a trial that hangs.")
+    ] = False,
     address: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--address", metavar="HOST:PORT", help="A running Ray cluster; else one is started here."),
@@ -174,7 +176,9 @@ def recommend(
     ] = None,
     runs: Runs = RUNS,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")] = False,
-    serial: Annotated[bool, typer.Option("--serial", help="Train in this process, without Ray.")] = False,
+    serial: Annotated[
+        bool, typer.Option("--serial", help="Train in this process, without Ray; nothing ends a trial that hangs.")
+    ] = False,
     address: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--address", metavar="HOST:PORT", help="A running Ray cluster; else one is started here."),
