@@ -498,6 +498,10 @@ def test_configuration_at_which_a_model_raises_cannot_serve(
         cell.size({"bias": True})
 
 
-def test_task_that_raises_while_it_is_planned_is_one_line_with_its_plugin(plan_of: PlanOf) -> None:
-    with pytest.raises(PluginError, match=r"toys unknown raised ZeroDivisionError: division by zero \(toys\.py:\d+\)"):
-        plan_of(tasks=[{"name": "toy-sum", "length": 0, "parameters": 161}])
+def test_task_that_raises_while_it_is_planned_is_one_line_with_its_plugin(
+    plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToySum, "floor", lambda _: 1 / 0)
+    told = r"toys unknown raised ZeroDivisionError: division by zero \(test_plan\.py:\d+\)"
+    with pytest.raises(PluginError, match=told):
+        plan_of(tasks=[{"name": "toy-sum", "parameters": 161}])
