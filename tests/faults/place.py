@@ -29,7 +29,7 @@ from harness.trial import Worker
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 COMMAND = [sys.executable, "-c", "from harness.cli.main import main; main()"]
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 360.0
 
 STUDY = """
 name = "toys"
