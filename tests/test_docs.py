@@ -130,7 +130,7 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
         do(other, other_starts)
         small = "-s budget.trials=1 -s budget.repetitions=1 -s training.updates=10"
         done = do(other, f"{run_study.strip()} {small}")
-        assert "| copy" in done.stdout
+        assert "## copy-30" in done.stdout
         (folder,) = (tmp_path / "runs").iterdir()
         entries = read_study(folder).entries()
         assert all(entry.result and entry.result.outcome == "complete" for entry in entries)
