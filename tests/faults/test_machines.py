@@ -42,7 +42,7 @@ def test_the_study_completes_on_what_is_left_and_from_the_machine_that_is_new(
     place: Place, machines: Room, landed: Callable[[], None]
 ) -> None:
     # Trials of seconds, so that many are left when a machine that is added has started.
-    place.write(models='["toy-ema"]', trials=10, repetitions=2, updates=6000, evaluations=30)
+    place.write(models='["toy-ema"]', trials=20, repetitions=2, updates=6000, evaluations=30)
     expected = place.undisturbed()
     head, second = machines.boot(), machines.boot()
     address = f"{head.address}:{PORT}"
