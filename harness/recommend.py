@@ -6,7 +6,7 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plan import Plan, label_of_model, make_plan
 from harness.race import Errors, Scoring, Step, follow, ladder
-from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer
+from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
 from harness.registry import Registry
 from harness.results import Standing, capped, standing
@@ -230,14 +230,14 @@ class Racing:
 
     def step(self) -> Step:
         """What is wanted next: a function of the ledger and of what was granted."""
-        scores = self._validation_scores()
+        standings = self._standings()
+        scores = self._validation_scores(standings)
         looks = self.race.looks
         if self.race.cut is not None:
             looks = (*(n for n in looks if n < self.race.cut), self.race.cut)
         if not scores:  # no search trial of any model completed
             return Step(looks[0], (), (), {})
-        facts = self._standings()[0].facts if self._standings() else None
-        scoring = _scoring(facts.metric, facts.floor) if facts is not None else Scoring("lower")
+        scoring = scoring_of(standings[0].facts) if standings else Scoring("lower")
         return follow(scores, scoring, looks, self._errors())
 
     def _errors(self) -> Errors:
@@ -254,11 +254,13 @@ class Racing:
 
     def _within_time(self, step: Step) -> Step:
         """As many repetitions of the next round as the time that is left has room for; the first round has its own."""
-        held = min(len(self._validation_scores()[model]) for model in step.models)
+        standings = self._standings()
+        scores = self._validation_scores(standings)
+        held = min(len(scores[model]) for model in step.models)
         if self.race.seconds is None or held < min(self.race.looks[0], step.repetitions):
             return step
         left = self.race.seconds - self._spent_before - (time.monotonic() - self._begun)
-        cost = sum(self._seconds_of(one) for one in self._standings() if one.facts.cell.model in step.models)
+        cost = sum(self._seconds_of(one) for one in standings if one.facts.cell.model in step.models)
         fits = min(step.repetitions, held + max(math.floor(left * self.race.slots / max(cost, 1e-9)), 0))
         if fits == step.repetitions:
             return step
@@ -285,13 +287,13 @@ class Racing:
         known = {facts.cell.model: facts for facts in snapshot.manifest.cells}
         return tuple(standing(known[model], snapshot.entries()) for model in self._models if model in known)
 
-    def _validation_scores(self) -> dict[str, list[float]]:
+    def _validation_scores(self, standings: Sequence[Standing]) -> dict[str, list[float]]:
         """Model → validation scores of the repetitions that have ended, without a gap; none of a failed search."""
-        standings = {one.facts.cell.model: one for one in self._standings()}
+        known = {one.facts.cell.model: one for one in standings}
         return {
-            model: _validation(standings[model]) if model in standings else []
+            model: _validation(known[model]) if model in known else []
             for model in self._models
-            if model not in standings or standings[model].state != "failed" or standings[model].finals
+            if model not in known or known[model].state != "failed" or known[model].finals
         }
 
     def _answer(self, step: Step) -> Recommendation:
@@ -309,10 +311,6 @@ class Racing:
         write_atomically(self.folder / ANSWER, found.model_dump_json(indent=1))
         write_atomically(self.folder / PAGE, advice.page(found, self.folder))
         return found
-
-
-def _scoring(metric: Any, floor: float | None) -> Scoring:
-    return Scoring(metric.better, metric.margin, metric.scale, floor)
 
 
 def _validation(one: Standing) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.ledger import Entry
 from harness.race import Duel, Errors, Gains, Learned, Look, Scoring, Step, gains, look, needed, probabilities
-from harness.records import MetricFacts, Record, TaskRef, Trial
+from harness.records import CellFacts, MetricFacts, Record, TaskRef, Trial
 from harness.results import Standing
 from harness.statistics import Interval
 
@@ -115,13 +115,18 @@ class Setup(Record):
     out_of_time: bool
 
 
+def scoring_of(facts: CellFacts) -> Scoring:
+    """How the scores of a cell are read."""
+    metric = facts.metric
+    return Scoring(metric.better, metric.margin, metric.scale, facts.floor)
+
+
 def answer(standings: Sequence[Standing], step: Step, setup: Setup) -> Recommendation:
     """From the cells of one task as they stand at the end of a race.  Test scores are looked at here, once."""
     facts = standings[0].facts
     scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
     racing = {model: values for model, values in scores.items() if values}
-    metric = facts.metric
-    field = gains(racing, Scoring(metric.better, metric.margin, metric.scale, facts.floor)) if racing else None
+    field = gains(racing, scoring_of(facts)) if racing else None
     if field is None:
         return _whole(standings, setup, "failed", [_failed(one) for one in standings], None, None)
     errors = Errors.of(setup.confidence, looks=setup.looks, models=len(standings))

@@ -77,6 +77,14 @@ SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out tasks whose data files are not here, with the reason.")
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where studies keep their folders.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")]
+Serial = Annotated[
+    bool, typer.Option("--serial", help="Train in this process, without Ray; nothing ends a trial that hangs.")
+]
+Address = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--address", metavar="HOST:PORT", help="A running Ray cluster; else one is started here."),
+]
 TaskNames = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Argument(metavar="[TASK]...", help="Tasks; all that need data where none is named.", show_default=False),
@@ -84,6 +92,11 @@ TaskNames = Annotated[
 NewName = Annotated[str, typer.Argument(help="Its name in studies: a-z, 0-9 and '-', as my-model.")]
 NewFolder = Annotated[Path, typer.Option("--folder", help="Where the package's own folder is made.")]
 RUNS = Path("runs")
+
+
+def _one_place(serial: bool, address: str | None) -> None:
+    if serial and address is not None:
+        raise StudyError("--serial trains in this process and --address on a cluster; give one of them")
 
 
 @app.command()
@@ -99,14 +112,9 @@ def run(
     profile: Profile = None,
     skip_missing: SkipMissing = False,
     runs: Runs = RUNS,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")] = False,
-    serial: Annotated[
-        bool, typer.Option("--serial", help="Train in this process, without Ray; nothing ends a trial that hangs.")
-    ] = False,
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--address", metavar="HOST:PORT", help="A running Ray cluster; else one is started here."),
-    ] = None,
+    fresh: Fresh = False,
+    serial: Serial = False,
+    address: Address = None,
     storage: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--storage", metavar="FOLDER", help="With --address: a folder that all nodes share."),
@@ -123,8 +131,7 @@ def run(
     """
     from harness.cli import running
 
-    if serial and address is not None:
-        raise StudyError("--serial trains in this process and --address on a cluster; give one of them")
+    _one_place(serial, address)
     if storage is not None and address is None:
         raise StudyError("--storage is the folder that a cluster shares; give --address too, or --runs")
     own = running.own_data(data, target=target, budget=budget, task=task)
@@ -175,14 +182,9 @@ def recommend(
         typer.Option("--name", help="Of the study and its folder; made of the task or the file unless given."),
     ] = None,
     runs: Runs = RUNS,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; what is there is kept beside it.")] = False,
-    serial: Annotated[
-        bool, typer.Option("--serial", help="Train in this process, without Ray; nothing ends a trial that hangs.")
-    ] = False,
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--address", metavar="HOST:PORT", help="A running Ray cluster; else one is started here."),
-    ] = None,
+    fresh: Fresh = False,
+    serial: Serial = False,
+    address: Address = None,
 ) -> None:
     """Which architecture to use: a race at equal budgets, until the answer is clear or the budget is used.
 
@@ -196,8 +198,7 @@ def recommend(
     """
     from harness.cli import recommending
 
-    if serial and address is not None:
-        raise StudyError("--serial trains in this process and --address on a cluster; give one of them")
+    _one_place(serial, address)
     asked = recommending.Asked(
         task=task,
         assignments=tuple(assignments or ()),

@@ -119,15 +119,14 @@ def wish_of(asked: Asked, registry: Registry) -> Wish:
 
 
 def _of_file(asked: Asked, registry: Registry) -> Study:
-    assert asked.data is not None  # asked before
-    if asked.budget is None:
-        raise StudyError(f"--data {asked.data}: how large may each network be? Give --budget 50k")
+    own = running.own_data(asked.data, target=asked.target, budget=asked.budget, task=asked.task)
+    assert own is not None  # asked before
     return study_of_file(
         registry,
-        asked.data,
-        parameters=parse_count(asked.budget),
-        target=asked.target,
-        task=asked.task,
+        own.data,
+        parameters=own.parameters,
+        target=own.target,
+        task=own.task,
         models=running.names(asked.models),
         overrides=[_whole_key(text) for text in asked.assignments] + _counts(asked),
         name=asked.name,
