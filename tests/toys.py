@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,6 +40,8 @@ from harness import (
 from harness.stacked import StackedLinear
 from harness.task import mean_of, percent_of
 
+PAUSE_SECONDS = float(os.environ.get("TOY_PAUSE_SECONDS", "0"))
+"""Of each training step, for a test that must find a trial in the middle."""
 NOTES = 2
 """Channels of `toy-ragged`."""
 SHARES: dict[Split, int] = {"train": 1, "validation": 4, "test": 4}
@@ -67,7 +70,8 @@ class Ema(nn.Module):
 
     def scan(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """state: (batch, width), the last y."""
-        if self.fault != "none" and self.training:
+        if self.training:
+            time.sleep(PAUSE_SECONDS)
             commit(self.fault)
         decay = self.decays()
         driven = torch.tanh(self.linear(self.dropout(x)))  # (batch, time, width)
@@ -99,7 +103,7 @@ class StackedEma(Ema):
 
 
 def commit(fault: str) -> None:
-    """What a model may do to its worker; `nan` happens to the output."""
+    """What a model may do to its worker; `none` is nothing, and `nan` happens to the output."""
     if fault == "raise":
         raise ValueError("a toy that was told to raise")
     if fault == "memory":
@@ -158,6 +162,8 @@ class Shifts(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(PAUSE_SECONDS)
         for layer, residual in zip(self.layers, self.residuals, strict=True):
             before = nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]  # x one step earlier
             x = residual(x) + torch.tanh(self.scale * layer(self.dropout(torch.cat([x, before], dim=-1))))

@@ -30,6 +30,8 @@ TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 COMMAND = [sys.executable, "-c", "from harness.cli.main import main; main()"]
 PATIENCE_SECONDS = 360.0
+UNHURRIED = {"TOY_PAUSE_SECONDS": "0.01"}
+"""For a fault that must meet a trial in the middle: on a fast machine too, 600 updates take at least 6 s."""
 
 STUDY = """
 name = "toys"
@@ -216,6 +218,11 @@ def lasting(entry: Entry) -> object:
     curve = [(point.update, point.train_loss, point.gradient_norm, point.metrics) for point in entry.points]
     scores = (result.outcome, result.score, result.metrics, result.updates, result.best_update, result.test_opened)
     return trial, winner, curve, scores
+
+
+def trains(entry: Entry, points: int = 0) -> bool:
+    """In the middle: it has brought more points than these, and has not ended."""
+    return len(entry.points) > points and entry.result is None
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:

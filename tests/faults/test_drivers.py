@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.place import Place, ended, kill_driver, wait_until
+from tests.faults.place import UNHURRIED, Place, ended, kill_driver, trains, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,13 +49,11 @@ def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place,
     place.write(updates=400, evaluations=30)
     expected = place.undisturbed()
     for trials in (0, 3):
-        process = place.start("run", "toys.toml")
+        process = place.start("run", "toys.toml", **UNHURRIED)
 
         def going(trials: int = trials) -> bool:
             entries = place.entries()
-            return sum(e.result is not None for e in entries) >= trials and any(
-                e.points and not e.result for e in entries
-            )
+            return sum(entry.result is not None for entry in entries) >= trials and any(map(trains, entries))
 
         wait_until(going, process)
         kill_driver(process)
@@ -70,7 +68,7 @@ def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place,
 @pytest.mark.fault("the same study started twice at once")
 def test_the_second_refuses_and_names_the_first(place: Place, landed: Callable[[], None]) -> None:
     place.write(updates=600, evaluations=30)
-    first = place.start("run", "toys.toml", "--serial")
+    first = place.start("run", "toys.toml", "--serial", **UNHURRIED)
     wait_until(lambda: any(entry.points for entry in place.entries()), first)
     code, _, err = place.run("run", "toys.toml", "--serial")
     landed()
@@ -103,8 +101,8 @@ def test_both_finish_and_each_run_is_there_once(place: Place, landed: Callable[[
 def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Place, landed: Callable[[], None]) -> None:
     place.write(updates=1200, evaluations=40, checkpoint_seconds=600)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml")
-    wait_until(lambda: sum(bool(entry.points) for entry in place.entries()) >= 2, process)
+    process = place.start("run", "toys.toml", **UNHURRIED)
+    wait_until(lambda: sum(trains(entry) for entry in place.entries()) == 2, process)
     at = time.monotonic()
     process.send_signal(signal.SIGINT)
     landed()
@@ -123,8 +121,8 @@ def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Pla
 def test_it_ends_at_once_and_can_be_continued(place: Place, landed: Callable[[], None]) -> None:
     place.write(updates=1200, evaluations=40)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml")
-    wait_until(lambda: any(entry.points for entry in place.entries()), process)
+    process = place.start("run", "toys.toml", **UNHURRIED)
+    wait_until(lambda: any(trains(entry) for entry in place.entries()), process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.place import Place, children, ended, kill, wait_until
+from tests.faults.place import UNHURRIED, Place, children, ended, kill, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -69,7 +69,7 @@ def server(place: Place) -> Iterator[Server]:
 def test_training_goes_on_and_all_is_there_in_the_end(place: Place, server: Server, landed: Callable[[], None]) -> None:
     place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri)
+    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri, **UNHURRIED)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     server.kill()
     landed()
@@ -90,7 +90,7 @@ def test_the_study_ends_the_exit_code_says_so_and_what_lacks_is_sent_later(
 ) -> None:
     place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri)
+    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri, **UNHURRIED)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     server.kill()
     landed()
@@ -112,7 +112,7 @@ def test_a_lock_longer_than_patience_delays_and_loses_nothing(place: Place, land
     """MLflow gives up after its busy timeout of 20 s; another program holds the lock for longer."""
     place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", "--serial")
+    process = place.start("run", "toys.toml", "--serial", **UNHURRIED)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     other = sqlite3.connect(place.folder / "mlflow.db", check_same_thread=False, isolation_level=None, timeout=60)
     other.execute("BEGIN EXCLUSIVE")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.ledger import JOURNAL
-from tests.faults.place import Place, ended, kill, kill_driver, mount_of, resize, wait_until
+from tests.faults.place import UNHURRIED, Place, ended, kill, kill_driver, mount_of, resize, trains, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -59,15 +59,9 @@ def test_its_trial_goes_on_from_its_checkpoint_and_the_result_is_the_undisturbed
 ) -> None:
     place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml")
+    process = place.start("run", "toys.toml", **UNHURRIED)
     for death in range(3):
-        before = death * 8
-
-        def trains(before: int = before) -> bool:
-            """It has brought points since the death before."""
-            return any(len(entry.points) > before and entry.result is None for entry in place.entries())
-
-        wait_until(trains, process)
+        wait_until(lambda before=8 * death: any(trains(entry, before) for entry in place.entries()), process)  # type: ignore[misc]
         struck = [kill(worker) for worker in place.workers(process)]
         assert struck
         landed()
@@ -84,7 +78,7 @@ def test_the_last_good_one_is_used_and_the_damaged_one_is_said(place: Place, lan
     place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
     for attempt in (1, 2):
-        process = place.start("run", "toys.toml", "--serial")
+        process = place.start("run", "toys.toml", "--serial", **UNHURRIED)
         file = f"attempt-{attempt:04d}.pt"
         wait_until(lambda file=file: list((place.folder / "runs").rglob(file)), process)  # type: ignore[misc]
         kill_driver(process)
