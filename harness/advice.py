@@ -50,7 +50,7 @@ def _sentence(found: Recommendation) -> str:
         case "best":
             return (
                 f"{found.model} has the best mean test {metric.name} of {others + 1} models with probability "
-                f"{chance(found.probability)}; each of the others is sure to be worse."
+                f"{chance(found.probability)}; the race found each of the others to be worse."
             )
         case "alone":
             return f"{found.model} is the only model; it is better than the floor."

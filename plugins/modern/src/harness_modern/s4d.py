@@ -44,7 +44,7 @@ class DiagonalStateSpace(nn.Module):
 
         h[t] = Ā h[t - 1] + B̄ u[t],  Ā = exp(ΔA),  B̄ = (Ā - 1) / A,
 
-    so y is a convolution with K[t] = 2 Re Σ C B̄ Ā**t (section 3.1).  A starts at -1/2 + iπn (S4D-Lin, section 4),
+    so y is a convolution with K[t] = 2 Re Σ C B̄ Ā**t (section 3).  A starts at -1/2 + iπn (S4D-Lin, section 4),
     its real part kept negative as -exp of what is learned.
     """
 
