@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -56,6 +57,22 @@ def _holder(text: str) -> Holder | None:
         return Holder.model_validate_json(text)
     except ValueError:
         return None
+
+
+@contextlib.contextmanager
+def leased(folder: Path) -> Iterator[None]:
+    """The lease of a folder, made where it is not there, and taken away again where nothing was written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"{folder}: cannot be made ({error.strerror}); choose another --runs") from error
+    lease = Lease(folder)
+    try:
+        yield
+    finally:
+        lease.release()
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 class Lease:

@@ -120,10 +120,7 @@ def _new(
         paces=paces,
         pilot_seconds=time.monotonic() - begun if paces else 0,
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerError(f"{folder}: cannot be made ({error.strerror}); choose another --runs") from error
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder, race)
     return race
 
@@ -178,19 +175,26 @@ def _write(folder: Path, race: Race) -> None:
 
 
 def _check_continues(folder: Path, race: Race, wish: Wish, asked: str) -> None:
-    """Only more repetitions and more time may be asked for."""
+    """Only more repetitions and another time may be asked for."""
     was, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
-    differing = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
-    differing = [key for key in differing if key != "budget.repetitions"]
-    if race.confidence != wish.confidence:
-        differing.append("--confidence")
+    was["confidence"], now["confidence"] = f"{race.confidence:g}", f"{wish.confidence:g}"
+    if parse_study(tomllib.loads(race.asked), source=RACE).budget.repetitions <= wish.study.budget.repetitions:
+        was["budget.repetitions"] = now["budget.repetitions"]
+    differing = [
+        f"{key} {was.get(key, 'unset')} (now {now.get(key, 'unset')})"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]
     if differing:
         raise LedgerError(
-            f"{folder}: was begun with other {', '.join(differing)}; put them back, give another --name, or use --fresh"
+            f"{folder}: was begun with {', '.join(differing)}; put that back, give another --name, or use --fresh"
         )
 
 
-def _flat(tables: Any, prefix: str = "") -> dict[str, object]:  # tables of TOML, hence Any
+def _flat(tables: Any, prefix: str = "") -> dict[str, str]:  # tables of TOML, hence Any
+    """Values by their place, as an override names it: `tasks.0.parameters`."""
+    if isinstance(tables, list) and any(isinstance(each, dict) for each in tables):
+        tables = {str(number): each for number, each in enumerate(tables)}
     if not isinstance(tables, dict):
         return {prefix: json.dumps(tables, default=str)}
     return {
@@ -215,7 +219,8 @@ class Racing:
         self.study = self.race.granted
         self.folder = self.runs / self.study.name
         plan = make_plan(self.study, self.registry)
-        self._models = tuple(cell.cell.model for cell in plan.cells)
+        self._cells = tuple(cell.cell for cell in plan.cells)
+        self._models = tuple(cell.model for cell in self._cells)
         self._spent_before = self.race.pilot_seconds + self._trained_seconds()
 
     def run(self) -> Recommendation | None:
@@ -284,8 +289,8 @@ class Racing:
         if not (self.folder / MANIFEST).exists():
             return ()
         snapshot = read_study(self.folder)
-        known = {facts.cell.model: facts for facts in snapshot.manifest.cells}
-        return tuple(standing(known[model], snapshot.entries()) for model in self._models if model in known)
+        known = {facts.cell: facts for facts in snapshot.manifest.cells}
+        return tuple(standing(known[cell], snapshot.entries()) for cell in self._cells if cell in known)
 
     def _validation_scores(self, standings: Sequence[Standing]) -> dict[str, list[float]]:
         """Model → validation scores of the repetitions that have ended, without a gap; none of a failed search."""

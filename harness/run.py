@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import time
@@ -17,7 +18,7 @@ from harness import checkpoint
 from harness.data import verify_all
 from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
-from harness.lease import Lease
+from harness.lease import leased
 from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
@@ -56,6 +57,8 @@ class Runner:
     fresh: bool = False
     skip_missing: bool = False
     """Whether cells whose data files are not here are left out, instead of an error."""
+    held: bool = False
+    """Whether the caller holds the folder's lease; else it is taken for each run."""
     messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,10 +82,14 @@ class Runner:
     def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> Outcome:
         """Begin or continue the study, until it is finished or interrupted.  `listeners` hear its lifecycle hooks."""
         self.check()
-        lease = self._open_folder()
+        with contextlib.nullcontext() if self.held else leased(self.folder):
+            return self._run(execute, listeners)
+
+    def _run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]]) -> Outcome:
+        self._open_folder()
+        ledger = self._open_ledger()
         unregister: list[Callable[[], None]] = []
         try:
-            ledger = self._open_ledger()
             desk = Conductor(ledger, self._dealer(ledger), self.loaded, self.messages)
             self._write_study()
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
@@ -97,29 +104,18 @@ class Runner:
         finally:
             for undo in unregister:
                 undo()
-            lease.release()
 
     @property
     def study_id(self) -> str:
         return self.manifest.study_id
 
-    def _open_folder(self) -> Lease:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LedgerError(f"{self.folder}: cannot be made ({error.strerror}); choose another --runs") from error
-        lease = Lease(self.folder)
-        try:
-            if self.fresh:
-                _set_aside(self.folder)
-            before = read_manifest(self.folder)
-            if before is None and _holds_trials(self.folder):
-                raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; put it back, or use --fresh")
-            self.manifest = self._manifest(before)
-        except BaseException:
-            lease.release()
-            raise
-        return lease
+    def _open_folder(self) -> None:
+        if self.fresh:
+            set_aside(self.folder)
+        before = read_manifest(self.folder)
+        if before is None and _holds_trials(self.folder):
+            raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; put it back, or use --fresh")
+        self.manifest = self._manifest(before)
 
     def _open_ledger(self) -> Ledger:
         repaired = repair(self.folder)
@@ -328,24 +324,13 @@ def _git_commit() -> str:
     return described.stdout.strip()
 
 
-def begin_anew(folder: Path) -> None:
-    """Set aside what a folder holds, as `fresh` does, before anything of another study is written to it."""
-    if not folder.is_dir():
-        return
-    lease = Lease(folder)
-    try:
-        _set_aside(folder)
-    finally:
-        lease.release()
-
-
 def _holds_trials(folder: Path) -> bool:
     journal = folder / JOURNAL
     return journal.exists() and journal.stat().st_size > 0
 
 
-def _set_aside(folder: Path) -> None:
-    """Keep an earlier study readable under its id, beside the fresh one."""
+def set_aside(folder: Path) -> None:
+    """Keep an earlier study readable under its id, beside the fresh one; by the holder of the folder's lease."""
     paths = [path for path in folder.iterdir() if not path.name.startswith("lease")]
     if not paths:
         return

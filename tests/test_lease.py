@@ -15,7 +15,7 @@ import pytest
 
 from harness import lease
 from harness.errors import LeaseError, LedgerError
-from harness.lease import EXPIRY_SECONDS, Holder, Lease
+from harness.lease import EXPIRY_SECONDS, Holder, Lease, leased
 
 TAKER = """
 import sys, time
@@ -243,3 +243,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"cannot be written .*choose another --runs") as caught:
         Lease(tmp_path / "gone")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_which_nothing_was_written_is_taken_away_again(tmp_path: Path) -> None:
+    with leased(tmp_path / "empty"), pytest.raises(LeaseError, match="is running this study"):
+        Lease(tmp_path / "empty")
+    with leased(tmp_path / "used"):
+        (tmp_path / "used" / "ledger.log").write_text("")
+    assert names(tmp_path) == {"used"}
+    assert names(tmp_path / "used") == {"ledger.log"}

@@ -13,6 +13,7 @@ import torch
 
 from harness import recommend, serial, winner
 from harness.advice import page
+from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import read_study
 from harness.plugins import Loaded
@@ -163,8 +164,40 @@ def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Pl
     place.race(wish)
     training = wish.study.training.model_copy(update={"updates": 9})
     other = replace(wish, study=wish.study.model_copy(update={"training": training}), confidence=0.9)
-    with pytest.raises(LedgerError, match=r"begun with other training.updates, --confidence; put them back"):
+    with pytest.raises(
+        LedgerError, match=r"begun with confidence 0\.95 \(now 0\.9\), training\.updates 8 \(now 9\); put that back"
+    ):
         place.race(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tasks": [{"name": "toy-sum", "parameters": 200}]}, r"tasks\.0\.parameters 161 \(now 200\)"),
+        ({"budget": {**TABLES["budget"], "trials": 3}}, r"budget\.trials 2 \(now 3\)"),
+        ({"budget": {**TABLES["budget"], "repetitions": 5}}, r"budget\.repetitions 6 \(now 5\)"),
+        ({"models": ["toy-ema"]}, r'models\.1\.name "toy-stack" \(now unset\)'),
+    ],
+)
+def test_a_changed_budget_is_refused_with_what_was_and_is(
+    place: Place, wish: Wish, toy_study: MakeStudy, changes: dict[str, Any], told: str
+) -> None:
+    begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    before = (place.folder / RACE).read_bytes()
+    with pytest.raises(LedgerError, match=f"was begun with {told}; put that back, give another --name, or use --fresh"):
+        place.race(Wish(toy_study(**{**TABLES, **changes})))
+    assert (place.folder / RACE).read_bytes() == before
+
+
+def test_a_cell_of_another_task_is_not_taken_for_one_of_the_race(
+    place: Place, wish: Wish, toy_study: MakeStudy
+) -> None:
+    """A driver of another kind may add cells to the folder; by model alone they would be mistaken."""
+    expected = place.race(wish)
+    other = toy_study(**{**TABLES, "tasks": [{"name": "toy-ragged", "parameters": 161}]})
+    runner = Runner(other, place.loaded, place.runs)
+    runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
+    assert place.race(wish) == expected
 
 
 def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, wish: Wish) -> None:
@@ -172,6 +205,14 @@ def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, wish: 
     runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
     with pytest.raises(LedgerError, match="holds a study that `recommend` did not begin; give another --name"):
         place.race(wish)
+
+
+def test_run_leaves_a_race_alone(place: Place, wish: Wish) -> None:
+    """It would add trials that the race was not granted, after which the race could not go on."""
+    begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    with pytest.raises(LedgerError, match="holds a race, which `harness recommend` continues; give another name, or "):
+        running.run(wish.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
+    assert [path.name for path in place.folder.iterdir()] == [RACE]
 
 
 def test_two_tasks_are_refused(place: Place, toy_study: MakeStudy) -> None:

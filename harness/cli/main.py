@@ -91,12 +91,20 @@ TaskNames = Annotated[
 ]
 NewName = Annotated[str, typer.Argument(help="Its name in studies: a-z, 0-9 and '-', as my-model.")]
 NewFolder = Annotated[Path, typer.Option("--folder", help="Where the package's own folder is made.")]
+Storage = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--storage", metavar="FOLDER", help="With --address: a folder that all nodes share."),
+]
 RUNS = Path("runs")
 
 
-def _one_place(serial: bool, address: str | None) -> None:
+def _one_place(runs: Path, serial: bool, address: str | None, storage: Path | None) -> Path:
+    """Where studies keep their folders; StudyError where it is not said where to train."""
     if serial and address is not None:
         raise StudyError("--serial trains in this process and --address on a cluster; give one of them")
+    if storage is not None and address is None:
+        raise StudyError("--storage is the folder that a cluster shares; give --address too, or --runs")
+    return storage or runs
 
 
 @app.command()
@@ -115,10 +123,7 @@ def run(
     fresh: Fresh = False,
     serial: Serial = False,
     address: Address = None,
-    storage: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--storage", metavar="FOLDER", help="With --address: a folder that all nodes share."),
-    ] = None,
+    storage: Storage = None,
 ) -> None:
     """Run a study, or continue it: the same command again does what is missing.
 
@@ -131,13 +136,11 @@ def run(
     """
     from harness.cli import running
 
-    _one_place(serial, address)
-    if storage is not None and address is None:
-        raise StudyError("--storage is the folder that a cluster shares; give --address too, or --runs")
+    runs = _one_place(runs, serial, address, storage)
     own = running.own_data(data, target=target, budget=budget, task=task)
     code = running.run(
-        running.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=storage or runs),
-        runs=storage or runs,
+        running.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
+        runs=runs,
         fresh=fresh,
         skip_missing=skip_missing,
         serial=serial,
@@ -185,6 +188,7 @@ def recommend(
     fresh: Fresh = False,
     serial: Serial = False,
     address: Address = None,
+    storage: Storage = None,
 ) -> None:
     """Which architecture to use: a race at equal budgets, until the answer is clear or the budget is used.
 
@@ -194,11 +198,12 @@ def recommend(
 
     A search of equal trials, then repetitions in rounds; models that have clearly lost are dropped.  The answer is
     printed and kept as runs/NAME/recommendation.md and .json; it is a study like any other, and the same command
-    continues it.  Exit code 0: there is an answer, be it that nothing can be told; 2: a mistake to mend.
+    continues it.  Exit code 0: there is an answer, be it that nothing can be told; 1: no model has a score,
+    or results are not all in MLflow; 2: a mistake to mend.
     """
     from harness.cli import recommending
 
-    _one_place(serial, address)
+    runs = _one_place(runs, serial, address, storage)
     asked = recommending.Asked(
         task=task,
         assignments=tuple(assignments or ()),

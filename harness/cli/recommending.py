@@ -12,15 +12,19 @@ from rich.console import Console
 
 from harness.allowance import TRIALS
 from harness.cli import running
-from harness.errors import StudyError, did_you_mean
+from harness.errors import StudyError, TrackingError, did_you_mean
+from harness.lease import leased
+from harness.ledger import read_manifest, read_study
 from harness.owndata import parse_count, study_of_file, that_serve
 from harness.plan import make_plan
 from harness.plugins import Loaded
 from harness.recommend import Racing, Wish, begin
-from harness.recommendation import PAGE
+from harness.recommendation import ANSWER, PAGE
 from harness.registry import Registry
-from harness.run import Outcome, Runner, begin_anew
+from harness.replay import Tracker
+from harness.run import Outcome, Runner, set_aside
 from harness.study import Study, TrainingSection, label_text, parse_assignment, study_of
+from harness.tracking import store_uri
 
 UPDATES = 1000
 """Of each training, without a time budget."""
@@ -59,25 +63,44 @@ def recommend(asked: Asked, where: Where) -> int:
     wish = wish_of(asked, loaded.registry)
     if asked.minutes is not None and where.address is not None:
         raise StudyError("--minutes measures this machine, not a cluster; with --address give --trials and updates=N")
-    if where.fresh:
-        begin_anew(where.runs / wish.study.name)
-    console = Console(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(f"recommend: {text}", markup=False, highlight=False, soft_wrap=True)
-
-    running.say_notes(console, running.checked(Runner(wish.study, loaded, where.runs)).plan.cells)
-    race = begin(wish, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=say)
-    train = _Training(loaded, where)
+    runner = running.checked(Runner(wish.study, loaded, where.runs))
+    running.say_notes(Console(stderr=True), runner.plan.cells)
     try:
-        found = Racing(race, where.runs, loaded.registry, train, say).run()
+        with leased(runner.folder):  # from the first look at what it holds until the answer is written
+            return _race(wish, loaded, where)
     except KeyboardInterrupt:
-        return 130
+        return running.interrupted()
+
+
+def _race(wish: Wish, loaded: Loaded, where: Where) -> int:
+    folder = where.runs / wish.study.name
+    running.reach_store(begun=not where.fresh and read_manifest(folder) is not None)
+    if where.fresh:
+        set_aside(folder)
+    race = begin(wish, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=_say)
+    train = _Training(loaded, where)
+    found = Racing(race, where.runs, loaded.registry, train, _say).run()
     if found is None:
         typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
         return 1
-    typer.echo((where.runs / race.granted.name / PAGE).read_text())
-    return 1 if train.error or found.verdict == "failed" else 0
+    typer.echo((folder / PAGE).read_text())
+    error = train.error or _kept_with_study(folder)
+    return 1 if error or found.verdict == "failed" else 0
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(f"recommend: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _kept_with_study(folder: Path) -> str | None:
+    """The answer sent to the study's run in MLflow, with whatever else the store lacks; what went wrong is said."""
+    try:
+        tracker = Tracker(read_study(folder), store_uri(Path.cwd()))
+        tracker.log_report({name: (folder / name).read_text() for name in (PAGE, ANSWER)})
+    except TrackingError as error:
+        typer.echo(f"harness: {error}", err=True)
+        return str(error)
+    return None
 
 
 class _Training:
@@ -87,14 +110,14 @@ class _Training:
         self._loaded = loaded
         self._where = where
         self.error: str | None = None
-        """What MLflow did not take."""
+        """What MLflow did not take of the ledger, of which each round sends all that it lacks."""
 
     def __call__(self, study: Study) -> Outcome:
-        runner = Runner(study, self._loaded, self._where.runs)
+        runner = Runner(study, self._loaded, self._where.runs, held=True)
         done = running.train(runner, self._loaded, serial=self._where.serial, address=self._where.address)
         if done.outcome is None:
             raise KeyboardInterrupt
-        self.error = done.error or self.error
+        self.error = done.error
         return done.outcome
 
 

@@ -11,13 +11,14 @@ import typer
 from rich.console import Console
 
 from harness.cli.progress import progress
-from harness.errors import StudyError, TrackingError
+from harness.errors import LedgerError, StudyError, TrackingError
 from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.hookspecs import hookimpl
 from harness.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.owndata import parse_count, study_of_file
 from harness.plan import CellPlan
 from harness.plugins import Loaded, load_plugins
+from harness.recommend import read_race
 from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
 from harness.run import Execute, Outcome, Runner
@@ -101,18 +102,27 @@ def load_with_messages() -> Loaded:
 
 
 def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bool, address: str | None) -> int:
+    if not fresh and read_race(folder := runs / study.name) is not None:
+        raise LedgerError(f"{folder}: holds a race, which `harness recommend` continues; give another name, or --fresh")
     loaded = load_with_messages()
     runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
     say_notes(Console(stderr=True), checked(runner).plan.cells)
+    reach_store(begun=not fresh and read_manifest(runner.folder) is not None)
     done = train(runner, loaded, serial=serial, address=address)
     if done.outcome is None:
-        return 130
+        return interrupted()
     _show_table(done, study.name)
     for failure in done.outcome.failed:
         typer.echo(f"harness: FAILED {failure}", err=True)
     if not done.outcome.complete:
         typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
     return 1 if done.error is not None or done.outcome.failed or not done.outcome.complete else 0
+
+
+def interrupted() -> int:
+    """Says so; the exit code of what Ctrl-C ended."""
+    typer.echo("harness: interrupted; the same command continues", err=True)
+    return 130
 
 
 def checked(runner: Runner) -> Runner:
@@ -137,7 +147,6 @@ class Done:
 def train(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Done:
     """All that the study is granted, tracked, with its progress shown."""
     uri = store_uri(Path.cwd())
-    _reach_store(uri, begun=not runner.fresh and read_manifest(runner.folder) is not None)
     console = Console(stderr=True)
     tracking = _Tracking(uri)
     patience = DRAIN_SECONDS
@@ -151,9 +160,7 @@ def train(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) 
         error = tracking.close(patience)
         for message in runner.messages:
             console.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    if outcome is None:
-        typer.echo("harness: interrupted; the same command continues", err=True)
-    elif error is not None:
+    if outcome is not None and error is not None:
         typer.echo(f"harness: {error}; send the rest later: harness sync {runner.study.name}", err=True)
     return Done(outcome, error, tracking, uri)
 
@@ -165,10 +172,10 @@ def say_notes(console: Console, cells: Iterable[CellPlan]) -> None:
             console.print(f"{label}: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _reach_store(uri: str, *, begun: bool) -> None:
+def reach_store(*, begun: bool) -> None:
     """A store that is away delays no study that was begun; a new one is refused, lest a slip shows after days."""
     try:
-        prepare_store(uri)
+        prepare_store(store_uri(Path.cwd()))
     except TrackingError as error:
         if not begun:
             raise
