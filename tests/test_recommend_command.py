@@ -111,7 +111,7 @@ def ray_head(place: Place) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_on_ray_here_and_on_a_cluster_it_is_the_race_of_one_process(place: Place) -> None:
     """By key; and each round of it trained on the cluster that was named."""
     answers = {}
