@@ -83,8 +83,11 @@ def _reader(registry: Registry, data: Path, task: str | None) -> Entry[type[Task
     if able:
         names = ", ".join(sorted(entry.name for entry in able))
         raise StudyError(f"--data {data}: {names} read such files; choose with --task")
+    takers = ", ".join(sorted(entry.name for entry in registry.tasks.values() if "data" in entry.value.model_fields))
+    ends = f"that end in {data.suffix!r}" if data.suffix else "without an ending"
     raise StudyError(
-        f"--data {data}: no installed task reads files that end in {data.suffix or 'nothing'!r}; see harness list"
+        f"--data {data}: no installed task reads files {ends}; if one that takes a file can ({takers or 'none'}), name "
+        "it: --task NAME, or harness recommend NAME"
     )
 
 

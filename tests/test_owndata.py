@@ -132,6 +132,8 @@ def test_wrong_words_are_told(registry: Registry, tmp_path: Path) -> None:
         study_of_file(registry, path, parameters=500, overrides=["lenght=7"])
     with pytest.raises(StudyError, match=r"no installed task reads files that end in '\.xyz'"):
         study_of_file(registry, tmp_path / "a.xyz", parameters=500)
+    with pytest.raises(StudyError, match=r"files without an ending; .*can \(toy-file\), name it: --task NAME"):
+        study_of_file(registry, tmp_path / "README", parameters=500)
     with pytest.raises(StudyError, match="--task toy-sum: has no option 'data', so it takes no file of yours"):
         study_of_file(registry, path, parameters=500, task="toy-sum")
     with pytest.raises(UnknownNameError, match="did you mean 'toy-file'"):

@@ -84,6 +84,10 @@ def test_a_file_becomes_a_study_that_beats_the_floor_and_goes_on_by_its_name(
         (("plan", "--data", "sums.csv", "--budget", "2k", "--target", "totl"), "did you mean 'total'?"),
         (("run", "x.toml", "--data", "sums.csv", "--budget", "2k"), "makes the study; give no x.toml beside it"),
         (("run", "--data", "sums.csv", "--budget", "2k", "--tasks", "a"), "makes the study; give no --tasks beside it"),
+        (
+            ("recommend", "-s", "sequenc=id", "--data", "sums.csv", "--budget", "2k", "--target", "total"),
+            "did you mean 'sequence'?",
+        ),
         (("run", "--target", "total"), "--target is of a file of your own; give --data FILE with it"),
         (("run",), "which study? Give its file, studies/quickstart.toml, or data of your own: --data FILE"),
         (("run", "unheard-of"), "unheard-of: no such file"),

@@ -177,6 +177,7 @@ def recommend(
         Optional[int],  # noqa: UP045
         typer.Option("--trials", min=1, help="Configurations tried of each model; 8 or what fits unless given."),
     ] = None,
+    set_: Set = None,
     repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Fresh seeds of each winner at most.")] = 29,
     confidence: Annotated[float, typer.Option("--confidence", help="How sure the answer is to be.")] = 0.95,
     models: Models = None,
@@ -206,7 +207,7 @@ def recommend(
     runs = _one_place(runs, serial, address, storage)
     asked = recommending.Asked(
         task=task,
-        assignments=tuple(assignments or ()),
+        assignments=(*(assignments or ()), *(set_ or ())),
         data=data,
         target=target,
         budget=budget,

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import torch
 from harness import Arrays, Batch, DataError, Ragged, Split
 from harness.data import locate
 from harness.dataset import SPLITS
+from harness.plugins import load_plugins
 from harness.testing import CheckResult, check_task
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import (
@@ -251,6 +253,114 @@ def test_delimiter_is_an_option(tmp_path: Path) -> None:
     sequences().to_csv(tmp_path / "my.csv", index=False, sep=";")
     given = {"target": "kind", "sequence": "id", "time": "t", "drop": "level"}
     assert OwnArrays(data=str(tmp_path / "my.csv"), delimiter=";", **given)._facts().inputs == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "options"),
+    [
+        ("my.tsv", {"sep": "\t"}, {}),
+        ("my.csv", {"sep": "\t"}, {"delimiter": "tab"}),
+        ("my.csv", {"sep": "\t"}, {"delimiter": r"\t"}),
+        ("my.csv", {"sep": ";", "decimal": ","}, {"delimiter": ";", "decimal": ","}),
+    ],
+)
+def test_ways_of_writing_a_table_are_one_task(
+    name: str, written: dict[str, Any], options: dict[str, Any], tmp_path: Path
+) -> None:
+    series().to_csv(tmp_path / "plain.csv", index=False)
+    series().to_csv(tmp_path / name, index=False, **written)
+    plain, other = (
+        OwnArrays(data=str(tmp_path / file), target="heat", time="when", horizon=1, **more)
+        for file, more in (("plain.csv", {}), (name, options))
+    )
+    assert other._facts() == plain._facts()
+    assert np.array_equal(every_step(other, "train"), every_step(plain, "train"))
+
+
+def test_decimal_commas_after_a_block_of_whole_numbers_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness_tasks.own.tables.BLOCK_BYTES", 256)
+    table = series()
+    table["wind"] = np.where(table.index < 200, table.index, table.index + 0.5)
+    table["wind"] = [f"{value:g}".replace(".", ",") for value in table["wind"]]
+    table.to_csv(tmp_path / "my.csv", index=False, sep=";", decimal=",")
+    task = OwnArrays(data=str(tmp_path / "my.csv"), target="heat", time="when", delimiter=";", decimal=",", keep="wind")
+    assert task._facts().means[0] == pytest.approx((np.arange(280) + 0.5 * (np.arange(280) >= 200)).mean())
+
+
+def test_columns_without_names_are_numbered(tmp_path: Path) -> None:
+    series().drop(columns="when").to_csv(tmp_path / "my.csv", index=False, header=False)
+    registry = load_plugins().registry
+    task = registry.make_task("arrays", {"data": str(tmp_path / "my.csv"), "header": False, "target": 1, "horizon": 1})
+    assert isinstance(task, OwnArrays)
+    assert task._facts().inputs == ("0", "1")
+    assert task._facts().sequences["train"] == 28  # 280 rows, none of them taken for names, less the gap
+
+
+@pytest.mark.parametrize(
+    ("pattern", "options"),
+    [
+        ("%Y/%m/%d %H:%M", {}),
+        ("%Y.%m.%d %H:%M:%S", {}),
+        ("%d.%m.%Y %H:%M", {"time_format": "%d.%m.%Y %H:%M"}),
+        ("%b %d %Y %H", {"time_format": "%b %d %Y %H"}),
+    ],
+)
+def test_dates_order_the_rows_however_they_are_written(pattern: str, options: dict[str, Any], tmp_path: Path) -> None:
+    table = series()
+    table["when"] = pd.to_datetime(table["when"]).dt.strftime(pattern)
+    of_series(tmp_path)
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "other.csv", index=False)
+    other = OwnArrays(data=str(tmp_path / "other.csv"), target="heat", time="when", **options)
+    assert np.array_equal(every_step(other, "train"), every_step(of_series(tmp_path), "train"))
+
+
+def test_months_order_the_rows(tmp_path: Path) -> None:
+    table = series()
+    table["when"] = pd.date_range("1900-01", periods=len(table), freq="MS").strftime("%Y-%m")
+    other = table.sample(frac=1, random_state=0)
+    other.to_csv(tmp_path / "other.csv", index=False)
+    task = OwnArrays(data=str(tmp_path / "other.csv"), target="heat", time="when")
+    assert np.array_equal(every_step(task, "train"), every_step(of_series(tmp_path, table), "train"))
+
+
+def test_forgotten_time_and_horizon_are_told(tmp_path: Path) -> None:
+    table = series().assign(when=range(400))
+    told = of_series(tmp_path, table, time=None).notes()
+    assert "an input grows from row to row, as a time does: when; if so, say time = 'when'" in told
+    assert "no forecast: heat is asked for at the step of its inputs; horizon = 1 asks for the next one" in told
+    told = of_series(tmp_path, table, horizon=1).notes()
+    assert not any("grows from row to row" in note or "no forecast" in note for note in told)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_table_of_a_sequence_a_row_is_the_task_of_its_array(ragged: bool, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(60, 7)), np.arange(60) % 2 + 1
+    lengths = random.integers(3, 8, size=60) if ragged else np.full(60, 7)
+    wide = pd.DataFrame(np.where(np.arange(7) < lengths[:, None], x, np.nan), columns=[f"t{n}" for n in range(7)])
+    wide.insert(0, "label", y)
+    wide.to_csv(tmp_path / "wide.tsv", index=False, header=False, sep="\t")
+    task = OwnArrays(data=str(tmp_path / "wide.tsv"), target="0", header=False, wide=True)
+    other = OwnArrays(data=arrays(tmp_path, {"x": x, "y": y, "lengths": lengths}), target="y")
+    assert (task._facts().classes, task._facts().readout) == ((1, 2), "last")
+    for split in SPLITS:
+        assert np.array_equal(every_step(task, split), every_step(other, split))
+        assert torch.equal(load(task, split).targets, load(other, split).targets)  # type: ignore[union-attr]
+
+
+def test_wide_table_has_names_and_groups(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    wide = pd.DataFrame(random.normal(size=(60, 5)), columns=[f"h{n}" for n in range(5)])
+    wide = wide.assign(day=[f"d{n:02}" for n in range(60)], house=np.arange(60) // 3, heated=np.arange(60) % 2 == 0)
+    path = written(wide, tmp_path / "wide.parquet")
+    task = OwnArrays(data=path, target="heated", sequence="day", group="house", wide=True)
+    assert task._facts().inputs == ("value",)
+    assert task._facts().longest == 5
+    new = written(wide.drop(columns=["heated", "house"]).head(4), tmp_path / "new.parquet")
+    answers = task.answers(torch.zeros(4, 2), Path(new), {})
+    assert answers["day"].tolist() == ["d00", "d01", "d02", "d03"]
 
 
 def test_file_is_read_once_and_again_when_it_changes(

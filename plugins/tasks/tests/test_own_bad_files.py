@@ -63,6 +63,10 @@ def pickled(folder: Path) -> dict[str, Any]:
     return {"data": str(folder / "x.npy")}
 
 
+def wide_arrays(folder: Path) -> dict[str, Any]:
+    return {"data": arrays(folder, {"x": np.zeros((20, 5)), "y": np.zeros(20)}), "target": "y", "wide": True}
+
+
 def ragged_objects(folder: Path) -> dict[str, Any]:
     x = np.empty(20, dtype=object)
     x[:] = [np.zeros(3 + number % 4) for number in range(20)]
@@ -143,12 +147,47 @@ BAD: dict[str, tuple[Make, str]] = {
         r"rows 1 and 2 have the same 'when' \(399 such pairs\); say sequence = COLUMN",
     ),
     "no times": (table(put("t", 4, "noon")), "time column 't' holds neither numbers nor dates"),
+    "day first": (
+        long(lambda f: f.assign(when=pd.to_datetime(f["when"]).dt.strftime("%d/%m/%Y %H:%M"))),
+        "dates with the year first, .* but '01/01/2024 00:00'; say .*time_format = .*drop = 'when'",
+    ),
+    "dates of another format": (
+        long(lambda f: f, time_format="%d.%m.%Y"),
+        "time column 'when', as '2024-01-01 00:00:00', is not written as time_format = '%d.%m.%Y' says",
+    ),
+    "few long sequences": (
+        long(lambda f: f.assign(shop=f.index // 80, when=f.index), sequence="shop", horizon=1),
+        "too little data: .*long sequences can be cut in time: split = 'ordered', length = STEPS",
+    ),
+    "several series as one": (
+        long(lambda f: f.assign(time=f.index, site=(f.index // 100).astype(str), when=0), target="site", time="time"),
+        "class '?3'? of target 'site' is in .*: if it holds several, say sequence = COLUMN",
+    ),
+    "a sequence a row": (
+        text(
+            "y," + ",".join(f"t{n}" for n in range(9)) + "\n" + 50 * "1,0,1,2,3,4,5,6,7,9\n0,3,1,2,3,4,5,6,7,8\n"[:20]
+        ),
+        "if each row is a sequence, its columns the steps, say wide = true",
+    ),
+    "hole in a row": (
+        text("y,a,b,c\n" + "p,1,2,3\nq,4,,6\nq,7,8,\n", wide=True),
+        r"column 'b' is missing in row 2, which goes on after it \(1 such values\); fill",
+    ),
+    "wide arrays": (
+        wide_arrays,
+        "is laid out by its arrays; wide is for a table",
+    ),
+    "wide of one column": (text("y,a\np,1\nq,2\n", wide=True), "has 1 columns for the steps"),
     "dates among the inputs": (long(lambda f: f, time=None), "column 'when' holds dates; say time = 'when'"),
     "text among the inputs": (
         table(put("a", 0, "much")),
         "column 'a' holds text, as 'much'; encode it as numbers, or leave",
     ),
-    "decimal comma": (table(put("a", 0, "1,5")), "column 'a' holds text, as '1,5'.*write numbers with a decimal point"),
+    "decimal comma": (table(put("a", 0, "1,5")), "column 'a' holds text, as '1,5'.*say decimal = ','"),
+    "decimal comma in the target": (
+        long(lambda f: f.assign(heat=[f"{value:.3f}".replace(".", ",") for value in f["heat"]]), horizon=1),
+        "target 'heat' holds text, as '.*'; if its numbers have a decimal comma, say decimal = ','",
+    ),
     "target that is not there": (
         table(lambda f: f, target="kid"),
         "has no column 'kid' for target; did you mean 'kind'.* Columns: id, t, a",
@@ -187,9 +226,13 @@ BAD: dict[str, tuple[Make, str]] = {
         "score = 'accuracy' is none of a regression; known: rmse, mae",
     ),
     "semicolons": (text("a;y\n1;2\n3;4\n"), "has one column, 'a;y'; is ';' the delimiter. Say delimiter = ';'"),
-    "tabs": (text("a\ty\n1\t2\n"), "Say delimiter = '.t'"),
-    "long delimiter": (text("a,y\n1,2\n", delimiter=";;"), "the delimiter is one character, as ';', got ';;'"),
-    "no header": (text("1.0,2.0\n3.0,4.0\n"), "its first line is '1.0,2.0', but a first line names the columns"),
+    "blanks": (text("1 0.5\n2 0.7\n"), "has one column, '1 0.5'; is ' ' the delimiter"),
+    "tabs": (text("a\ty\n1\t2\n"), "Say delimiter = 'tab'"),
+    "long delimiter": (text("a,y\n1,2\n", delimiter=";;"), "the delimiter is one character, as ';', or tab, got ';;'"),
+    "no header": (
+        text("1.0,2.0\n3.0,4.0\n"),
+        "its first line is '1.0,2.0', but a first line names .*; add one, or say header = f",
+    ),
     "comment": (text("# made by me\na,y\n1,2\n"), "its first line is a comment, '# made by me'; .* remove it"),
     "one name twice": (text("a,a,y\n1,2,3\n"), "two columns are called 'a'"),
     "rows of other lengths": (text("a,y\n1,2\n3,4,5\n"), "its rows do not have one number of fields"),
@@ -197,7 +240,10 @@ BAD: dict[str, tuple[Make, str]] = {
     "empty": (text(""), "my.csv: is empty"),
     "no utf-8": (text("a,y\n1,\xe9\n".encode("latin-1")), "is no UTF-8 text"),
     "no utf-8 in the header": (text("\xe9,y\n1,2\n".encode("latin-1")), "is no UTF-8 text"),
-    "unknown ending": (text("a,y\n", name="my.xlsx"), "has the ending '.xlsx'; known: .csv, .parquet, .npz, .npy"),
+    "unknown ending": (
+        text("a,y\n", name="my.xlsx"),
+        "has the ending '.xlsx'; known: .csv, .tsv, .tab, .parquet, .npz, .npy",
+    ),
     "no parquet": (text("a,y\n", name="my.parquet"), "is no parquet file that can be read"),
     "no npz": (text("a,y\n", name="my.npz"), "holds Python objects|is no npz file that can be read"),
     "not there": (
@@ -270,6 +316,7 @@ def test_bad_file_is_told_in_one_line(name: str, tmp_path: Path) -> None:
         ),
         ({"data": "x.csv", "group": "patient", "split": "ordered"}, "group keeps groups whole at random"),
         ({"data": "x.csv", "kind": "classes"}, "'kind' must be 'auto', 'classification' or 'regression'"),
+        ({"data": "x.csv", "wide": True, "time": "t"}, "wide says that the columns are the steps"),
         ({"data": "x.csv", "targt": "y"}, "no option 'targt'; did you mean 'target'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness import DataError
+from harness_tasks.own.layout import Column, Table
 from harness_tasks.own.options import Label
-from harness_tasks.own.tables import Column, Table
 
 Numbers = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+YEAR_FIRST = ((r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3"), (r"^(\d{4})[-/](\d{1,2})$", r"\1-\2-1"))
+"""Dates as 2024/01/31 and months as 2024-01 → the former as 2024-01-31."""
+PADDED = ((r"-(\d)\b", r"-0\1"),)
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,7 @@ class Coded:
 
 def numbers(table: Table, name: str, *, way_out: str) -> Numbers:
     """(rows,) float64, finite.  way_out: what to do about a column that cannot be read so, for the message."""
-    column = _chunked(table.read(name))
-    if _is_time(column.type):
-        raise table.refuse(f"column {name!r} holds dates; say time = {name!r} if they order the rows, or {way_out}")
-    values = np.concatenate([_as_numbers(table, name, chunk, way_out) for chunk in column.chunks] or [np.zeros(0)])
+    values = floats(table, name, way_out=way_out)
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         what = "is missing" if np.isnan(values[wrong[0]]) else "is infinite"
@@ -40,6 +43,14 @@ def numbers(table: Table, name: str, *, way_out: str) -> Numbers:
             f"or {way_out}"
         )
     return values
+
+
+def floats(table: Table, name: str, *, way_out: str) -> Numbers:
+    """(rows,) float64, NaN where a row has no value."""
+    column = _chunked(table.read(name))
+    if _is_time(column.type):
+        raise table.refuse(f"column {name!r} holds dates; say time = {name!r} if they order the rows, or {way_out}")
+    return np.concatenate([_as_numbers(table, name, chunk, way_out) for chunk in column.chunks] or [np.zeros(0)])
 
 
 def _and_more(count: int, rows: int) -> str:
@@ -72,7 +83,7 @@ def _parsed(table: Table, name: str, text: Column, way_out: str) -> Column:
         if pc.all(pc.is_in(lowered, pa.array(["true", "false"])), skip_nulls=True).as_py():
             return pc.cast(lowered, pa.bool_())
         value = next(value for value in text.to_pylist() if value is not None and not _is_number(value))
-        hint = "; write numbers with a decimal point" if value.replace(",", "", 1).lstrip("-").isdigit() else ""
+        hint = "; if its numbers have a decimal comma, say decimal = ','" if DECIMAL_COMMA.fullmatch(value) else ""
         raise table.refuse(
             f"column {name!r} holds text, as {value[:40]!r}; encode it as numbers, or {way_out}{hint}"
         ) from error
@@ -163,31 +174,49 @@ def times(table: Table, name: str) -> npt.NDArray[np.int64] | Numbers:
     try:
         return numbers(table, name, way_out="give another column as time")
     except DataError:
-        dates = _as_dates(column)
+        dates = _as_dates(column, table.time_format)
         if dates is None:
-            raise table.refuse(
-                f"time column {name!r} holds neither numbers nor dates as 2024-01-31 or 2024-01-31 12:00:00"
-            ) from None
+            raise table.refuse(_no_time(table, name, column)) from None
         return _microseconds(dates)
+
+
+def _no_time(table: Table, name: str, column: Column) -> str:
+    value = str(column[0].as_py())[:40]
+    if table.time_format is not None:
+        return f"time column {name!r}, as {value!r}, is not written as time_format = {table.time_format!r} says"
+    return (
+        f"time column {name!r} holds neither numbers nor dates with the year first, as 2024-01-31 or 2024/01/31 "
+        f"12:00, but {value!r}; say how they are written, time_format = '%d.%m.%Y', or if the rows are in order, "
+        f"drop = {name!r}"
+    )
 
 
 def looks_like_dates(table: Table, name: str) -> bool:
     column = _chunked(table.read(name)).slice(0, 100)
-    return _is_time(column.type) or _as_dates(column) is not None
+    return _is_time(column.type) or _as_dates(column, table.time_format) is not None
 
 
 def _is_time(kind: Any) -> bool:
     return bool(pa.types.is_temporal(kind))
 
 
-def _as_dates(column: Column) -> Column | None:
-    """A column of text as timestamps; None where some of it is no date."""
-    for kind in (pa.timestamp("us"), pa.timestamp("us", tz="UTC")):
-        try:
-            return pc.cast(pc.cast(column, pa.string()), kind)
-        except pa.ArrowException:
-            continue
-    return None
+def _as_dates(column: Column, written: str | None) -> Column | None:
+    """A column of text as timestamps; None where some of it is no date.  written: how, as strptime has it."""
+    text = pc.cast(column, pa.string())
+    if written is not None:
+        return _cast(lambda: pc.strptime(text, format=written, unit="us"))
+    if pc.all(pc.match_substring_regex(text, r"^\d{4}[-/.]\d")).as_py():
+        for pattern, with_dashes in (*YEAR_FIRST, *PADDED):
+            text = pc.replace_substring_regex(text, pattern=pattern, replacement=with_dashes)
+    found = _cast(lambda: pc.cast(text, pa.timestamp("us")))
+    return _cast(lambda: pc.cast(text, pa.timestamp("us", tz="UTC"))) if found is None else found
+
+
+def _cast(read: Callable[[], Column]) -> Column | None:
+    try:
+        return read()
+    except pa.ArrowException:
+        return None
 
 
 def _microseconds(column: Column) -> npt.NDArray[np.int64]:

@@ -78,9 +78,16 @@ def _classes(sources: Sources, train: list[tuple[Source, Codes]]) -> tuple[Label
     if len(classes) < 2:
         raise sources.table.refuse(
             f"target {sources.roles.target!r} has one class only in the training rows, {classes[0]!r}; there is "
-            "nothing to tell apart"
+            f"nothing to tell apart{_if_several(sources)}"
         )
     return classes
+
+
+def _if_several(sources: Sources) -> str:
+    """What else may be wrong where a file is cut in time as one series."""
+    if sources.roles.sequence is not None:
+        return ""
+    return "; the file is read as one series, cut in time: if it holds several, say sequence = COLUMN"
 
 
 def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tuple[Label, ...], split: Split) -> Codes:
@@ -93,7 +100,7 @@ def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tu
             label = source.target.labels[codes[unseen[0]]]
             raise source.rows.table.refuse(
                 f"class {label!r} of target {sources.roles.target!r} is in {split} and not in the training rows; merge "
-                "or remove it, or split otherwise"
+                f"or remove it, or split otherwise{_if_several(sources)}"
             )
         found.append(of_label[codes])
     return np.concatenate(found)
@@ -201,6 +208,8 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         indices=tuple(name for name in sources.table.indices() if name not in inputs.names),
         constant=inputs.constant,
         moved=moved,
+        clocks=_clocks(sources),
+        ahead=sources.options.horizon > 0,
         left_out=_left_out(sources),
         answers=len(test),
     )
@@ -212,6 +221,18 @@ def _present(sources: Sources) -> Numbers | None:
     if not sources.options.horizon or sources.roles.target not in sources.roles.inputs:
         return None
     return np.concatenate([answers_of(source.target, pieces, "each", 0) for source, pieces in sources.of("test")])
+
+
+def _clocks(sources: Sources) -> tuple[str, ...]:
+    """Inputs that grow from each row of one series to the next, as times do, where no column is named as such."""
+    if sources.roles.sequence is not None or sources.roles.time is not None:
+        return ()
+    source = sources.files[0]
+    return tuple(
+        name
+        for name in sources.roles.inputs
+        if name != sources.roles.target and bool((np.diff(_column(source, name)) > 0).all())
+    )
 
 
 def _left_out(sources: Sources) -> int:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from harness_tasks.own.columns import as_told, numbers
 from harness_tasks.own.facts import Facts
+from harness_tasks.own.layout import Table
 from harness_tasks.own.options import Options
 from harness_tasks.own.rows import Roles, Rows, arrange
 from harness_tasks.own.sources import layout_of
-from harness_tasks.own.tables import Table, open_table
+from harness_tasks.own.tables import open_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame

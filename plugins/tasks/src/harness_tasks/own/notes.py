@@ -25,15 +25,22 @@ def of_data(
     indices: tuple[str, ...],
     constant: tuple[str, ...],
     moved: int,
+    clocks: tuple[str, ...],
+    ahead: bool,
     left_out: int,
     answers: int,
 ) -> Iterator[str]:
-    """counts: training answers of each class.  moved, left_out: sequences.  answers: of the test."""
+    """counts: training answers of each class.  moved, left_out: sequences.  clocks: inputs that only grow.
+    ahead: whether the target is asked for ahead.  answers: of the test."""
     yield _read_as(facts)
     if indices:
         yield f"numbers of rows and left out: {', '.join(map(repr, indices))}"
     if constant:
         yield f"constant in the training rows and left out: {', '.join(constant)}"
+    if clocks:
+        yield f"an input grows from row to row, as a time does: {', '.join(clocks)}; if so, say time = {clocks[0]!r}"
+    if facts.sequence is None and not facts.classes and not ahead:
+        yield f"no forecast: {facts.target} is asked for at the step of its inputs; horizon = 1 asks for the next one"
     if moved:
         where = f"{moved:,} of the sequences are" if facts.sequence is not None else "the file is"
         yield f"rows of {where} not in the order of {facts.time}: sorted"

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from harness.errors import DataError, did_you_mean
 from harness_tasks.own.columns import Coded, Codes, Numbers, coded, looks_like_dates, times
+from harness_tasks.own.layout import Table
 from harness_tasks.own.options import Label
-from harness_tasks.own.tables import Table
 
 T = TypeVar("T", bound=np.generic)
 
@@ -62,8 +62,8 @@ def roles_of(table: Table, given: Mapping[str, str | None], *, drop: Iterable[st
         inputs = (*inputs, target)
     if not inputs:
         raise table.refuse(
-            "has no column left for the inputs; drop fewer, or forecast a number from its past: horizon = 1, "
-            "kind = 'regression'"
+            "has no column left for the inputs; drop fewer, or forecast the target as a number from its own past: "
+            "horizon = 1, kind = 'regression' (a few different whole numbers are classes unless it is said)"
         )
     return Roles(inputs, target, named.get("sequence"), named.get("time"), named.get("group"), named.get("part"))
 

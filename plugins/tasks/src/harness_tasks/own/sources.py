@@ -13,9 +13,9 @@ from harness.dataset import SPLITS
 from harness_tasks.own import cuts
 from harness_tasks.own.columns import Codes
 from harness_tasks.own.cuts import Pieces, Shares
+from harness_tasks.own.layout import Layout, Table
 from harness_tasks.own.options import Label, Options
 from harness_tasks.own.rows import Roles, Rows, arrange, listed, name_the_target, only_column, refuse_dates, roles_of
-from harness_tasks.own.tables import Layout, Table
 from harness_tasks.own.targets import Kind, Readout, Target, kind_of, read_target, readout_of
 
 LEAST: dict[Split, int] = {"train": 10, "validation": 3, "test": 3}
@@ -62,7 +62,19 @@ class Sources:
 
 
 def layout_of(options: Options) -> Layout:
-    return Layout(options.delimiter, options.target, options.inputs, options.lengths)
+    named = (options.target, *given_roles(options).values(), *listed(options.drop))
+    return Layout(
+        delimiter=options.delimiter,
+        decimal=options.decimal,
+        header=options.header,
+        time=options.time,
+        time_format=options.time_format,
+        target=options.target,
+        inputs=options.inputs,
+        lengths=options.lengths,
+        wide=options.wide,
+        beside=tuple(name for name in named if name is not None),
+    )
 
 
 def given_roles(options: Options) -> dict[str, str | None]:
@@ -174,12 +186,19 @@ def refuse_too_little(sources: Sources) -> None:
     if short is None:
         return
     rows, one = sources.files[0].rows, sources.window is not None
+    if rows.roles.sequence is None:
+        way_out = "length; if each row is a sequence, its columns the steps, say wide = true"
+    elif sources.readout == "each" and sources.options.split != "ordered":
+        way_out = (
+            "validation and test; long sequences can be cut in time: split = 'ordered', length = STEPS of a window"
+        )
+    else:
+        way_out = "length" if one else "validation and test"
     what = f"windows of {sources.window} steps" if one else "sequences"
     has = ", ".join(
         f"{count:,} to {verb}" for count, verb in zip(counts.values(), ("train", "select", "test"), strict=True)
     )
     raise rows.table.refuse(
         f"too little data: {rows.table.rows:,} rows make {has} ({what}); at least "
-        f"{', '.join(str(count) for count in LEAST.values())} are needed. Bring more rows, or change "
-        f"{'length' if one else 'validation and test'}"
+        f"{', '.join(str(count) for count in LEAST.values())} are needed. Bring more rows, or change {way_out}"
     )

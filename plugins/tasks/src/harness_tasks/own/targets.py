@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness_tasks.own.columns import Codes, Numbers, coded, holds_text, numbers
+from harness_tasks.own.columns import DECIMAL_COMMA, Codes, Numbers, coded, holds_text, numbers
 from harness_tasks.own.cuts import Pieces
+from harness_tasks.own.layout import Table
 from harness_tasks.own.options import MOST_COUNTED, Label, Options, Score
 from harness_tasks.own.rows import Rows
-from harness_tasks.own.tables import Table
 
 Kind = Literal["classification", "regression"]
 Readout = Literal["last", "each"]
@@ -43,10 +43,20 @@ def kind_of(options: Options, table: Table, name: str) -> Kind:
     if options.kind != "auto":
         return options.kind
     if holds_text(table, name):
+        _refuse_decimal_commas(table, name)
         return "classification"
     values = np.unique(numbers(table, name, way_out=WAY_OUT))
     few = len(values) <= min(MOST_CLASSES_OF_NUMBERS, max(table.rows // 10, 2))
     return "classification" if few and bool((values == np.round(values)).all()) else "regression"
+
+
+def _refuse_decimal_commas(table: Table, name: str) -> None:
+    labels = [label for label in coded(table, name).labels if isinstance(label, str)]
+    if labels and all(map(DECIMAL_COMMA.fullmatch, labels)):
+        raise table.refuse(
+            f"target {name!r} holds text, as {labels[0]!r}; if its numbers have a decimal comma, say decimal = ','; if "
+            "it is the name of a class, kind = 'classification'"
+        )
 
 
 def read_target(rows: Rows, name: str, kind: Kind) -> Target:
