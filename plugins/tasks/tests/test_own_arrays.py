@@ -261,6 +261,7 @@ def test_delimiter_is_an_option(tmp_path: Path) -> None:
         ("my.tsv", {"sep": "\t"}, {}),
         ("my.csv", {"sep": "\t"}, {"delimiter": "tab"}),
         ("my.csv", {"sep": "\t"}, {"delimiter": r"\t"}),
+        ("my.csv", {"sep": " "}, {"delimiter": "space"}),
         ("my.csv", {"sep": ";", "decimal": ","}, {"delimiter": ";", "decimal": ","}),
     ],
 )

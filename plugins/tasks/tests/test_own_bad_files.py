@@ -226,9 +226,13 @@ BAD: dict[str, tuple[Make, str]] = {
         "score = 'accuracy' is none of a regression; known: rmse, mae",
     ),
     "semicolons": (text("a;y\n1;2\n3;4\n"), "has one column, 'a;y'; is ';' the delimiter. Say delimiter = ';'"),
-    "blanks": (text("1 0.5\n2 0.7\n"), "has one column, '1 0.5'; is ' ' the delimiter"),
+    "blanks": (text("1 0.5\n2 0.7\n"), "has one column, '1 0.5'; is 'space' the delimiter"),
     "tabs": (text("a\ty\n1\t2\n"), "Say delimiter = 'tab'"),
-    "long delimiter": (text("a,y\n1,2\n", delimiter=";;"), "the delimiter is one character, as ';', or tab, got ';;'"),
+    "long delimiter": (
+        text("a,y\n1,2\n", delimiter=";;"),
+        "the delimiter is one character, as ';', or tab or space, got ';;'",
+    ),
+    "no delimiter": (text("a,y\n1,2\n", delimiter=""), "the delimiter is one character, .* got ''"),
     "no header": (
         text("1.0,2.0\n3.0,4.0\n"),
         "its first line is '1.0,2.0', but a first line names .*; add one, or say header = f",

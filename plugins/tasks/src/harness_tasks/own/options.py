@@ -19,8 +19,9 @@ OwnPath = Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(Pa
 """Taken from the folder of the process that is given it, the driver, and whole from then on."""
 
 TAB = "\t"
-Delimiter = Annotated[str, AfterValidator(lambda mark: TAB if mark in ("tab", r"\t") else mark)]
-"""Which a shell does not write easily."""
+MARKS = {"tab": TAB, r"\t": TAB, "space": " "}
+"""Delimiters that a command line does not write easily, by name."""
+Delimiter = Annotated[str, AfterValidator(lambda mark: MARKS.get(mark, mark))]
 Name = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 """Of a column; where no line names them they are called 0, 1, …"""
 
@@ -76,7 +77,7 @@ class Options(BaseModel):
     margin: float | None = Field(default=None, ge=0)
     """Scores closer than this are equivalent; None: one per cent point of accuracy, else a fiftieth of the floor."""
     delimiter: Delimiter | None = None
-    """Of a .csv file: one character, or tab; None: a tab in .tsv and .tab, else a comma."""
+    """Of a .csv file: one character, or tab or space; None: a tab in .tsv and .tab, else a comma."""
     decimal: Literal[".", ","] = "."
     """What stands before the decimals in a .csv file."""
     header: bool = True

@@ -86,9 +86,10 @@ def _scratch() -> Iterator[Path]:
 
 
 def _csv(path: Path, layout: Layout, folder: Path) -> Table:
-    delimiter = layout.delimiter or ("," if path.suffix.lower() == ".csv" else TAB)
+    usual = "," if path.suffix.lower() == ".csv" else TAB
+    delimiter = usual if layout.delimiter is None else layout.delimiter
     if len(delimiter) != 1:
-        raise DataError(f"{path}: the delimiter is one character, as ';', or tab, got {delimiter!r}")
+        raise DataError(f"{path}: the delimiter is one character, as ';', or tab or space, got {delimiter!r}")
     names = _header(path, delimiter) if layout.header else _numbered(path, delimiter)
     way = replace(layout, delimiter=delimiter)
     target = folder / "table.parquet"
@@ -175,7 +176,7 @@ def _header(path: Path, delimiter: str) -> tuple[str, ...]:
     if other is None and len(first.split()) > 1 and all(map(_is_number, first.split())):
         other = " "
     if len(names) == 1 and other is not None:
-        mark = "tab" if other == TAB else other
+        mark = {TAB: "tab", " ": "space"}.get(other, other)
         raise DataError(f"{path}: has one column, {first[:40]!r}; is {mark!r} the delimiter? Say delimiter = {mark!r}")
     if all(_is_number(name) for name in names):
         raise DataError(
