@@ -91,10 +91,11 @@ class Level:
     """Why a cell cannot be compared with the others."""
 
 
-def level(standings: Sequence[Standing], protocol: str) -> Level:
+def level(standings: Sequence[Standing], protocol: str, *, race: bool = False) -> Level:
     """Cells of one task, capped to the budget that all of them were granted, or refused where that cannot be done.
 
-    Published settings beside a search are extra to the budget and stay as they are.
+    Published settings beside a search are extra to the budget and stay as they are; so do the cells of a race, whose
+    repetitions are unequal by design.
     """
     searched = [one for one in standings if one.facts.setting == "searched"]
     if not searched:
@@ -103,6 +104,8 @@ def level(standings: Sequence[Standing], protocol: str) -> Level:
     if differing:
         why = f"the cells of this task differ in {', '.join(differing)}"
         return Level(tuple(standings), refused={one.facts.cell: why for one in searched})
+    if race:
+        return Level(tuple(standings))
     trials = min(one.facts.trials for one in searched)
     repetitions = min(one.facts.repetitions for one in searched)
     levelled = {

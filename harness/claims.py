@@ -80,13 +80,18 @@ def tuning(section: Section, sampler: str) -> list[Block]:
 def _tuning_notes(section: Section, sampler: str) -> list[str]:
     if sampler != "random":
         return [f"The best score so far, one course: trials of the sampler {quote(sampler)} depend on those before."]
+    geometric = " (geometric: means on a log scale)" if _on_log(section) else ""
     notes = [
-        "Expected best of k trials, unbiased over subsets of those that ran; a failed trial counts as the floor, or as "
-        "the worst score where that is worse. The band of the picture holds 80 % of searches of k trials drawn from "
-        "those that ran: rough where they are few."
+        f"Expected best of k trials{geometric}, unbiased over subsets of those that ran; a failed trial counts as the "
+        "floor, or as the worst score where that is worse. The band of the picture holds 80 % of searches of k trials "
+        "drawn from those that ran: rough where they are few."
     ]
     crossed = [f"up to {one.k} trials {one.before} leads, beyond it {one.after}" for one in section.crossings]
     return [*notes, f"In expectation {'; '.join(crossed)}." if crossed else "The leading model does not change with k."]
+
+
+def _on_log(section: Section) -> bool:
+    return any(curve.scale == "log" for curve in section.tuning.values())
 
 
 def reproductions(section: Section, protocol: str) -> list[Block]:

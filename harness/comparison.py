@@ -77,8 +77,10 @@ class Row:
     """What was left out so that all cells of the task have the same budget; '' where nothing was."""
     refused: str = ""
     """Why the cell cannot be compared with the others of its task; '' where it can."""
+    race: bool = False
+    """Whether it is of a race, whose models have unequal repetitions: it is shown whole and has no rank."""
     rank: int | None = None
-    """By mean among searched cells; None where the cell is not complete or refused."""
+    """By mean among searched cells; None where the cell is not complete, refused or of a race."""
     against_best: Decision | None = None
     """Of this cell against the one of rank 1; None for that one and where there is no rank."""
 
@@ -89,7 +91,8 @@ class Row:
 
     @property
     def ranks(self) -> bool:
-        return self.complete and self.setting == "searched" and self.test is not None and not self.refused
+        able = self.complete and self.setting == "searched" and self.test is not None
+        return able and not self.refused and not self.race
 
     @property
     def standing(self) -> str:
@@ -104,6 +107,8 @@ class Row:
         if self.state == "partial":
             scored = self.test.n if self.test is not None else 0
             return f"{scored} of {self.repetitions_granted} repetitions have a score"
+        if self.race and self.state == "complete":
+            return f"race, {self.repetitions_ended} repetitions"
         return "FAILED" if self.state == "failed" else "complete"
 
 
@@ -159,13 +164,14 @@ def compare(stored: StoredStudy) -> tuple[Section, ...]:
 def _section(stored: StoredStudy, task: str) -> Section:
     protocol = stored.manifest.protocol
     granted = [one for one in stored.standings if one.facts.cell.task == task]
-    fair = level(granted, protocol)
+    fair = level(granted, protocol, race=stored.manifest.race)
     standings, facts = fair.standings, granted[0].facts
     rows = [
         replace(
             _row(one, stored.lacking(one.facts.cell)),
             capped=fair.capped.get(one.facts.cell, ""),
             refused=fair.refused.get(one.facts.cell, ""),
+            race=stored.manifest.race,
         )
         for one in standings
     ]
@@ -198,12 +204,16 @@ def _trade_offs(standings: Sequence[Standing], curves: Curves, threshold: float 
 
 
 def _pairs(rows: Sequence[Row], standings: Sequence[Standing]) -> tuple[Pair, ...]:
-    """Every two searched cells of which nothing is missing or refused; lost repetitions lose their pairs."""
+    """Every two searched cells of which nothing is missing or refused; lost repetitions lose their pairs.
+
+    None of a race: which repetitions there are depends on the scores, and its own answer shares out the error.
+    """
     able = [
         (row, one)
         for row, one in zip(rows, standings, strict=True)
-        if row.setting == "searched" and row.state in ("complete", "partial") and row.lacking == 0 and not row.refused
-    ]
+        if row.setting == "searched" and row.state in ("complete", "partial") and row.lacking == 0
+        and not row.refused and not row.race
+    ]  # fmt: skip
     return tuple(Pair(one[0].model, other[0].model, _decide(one[1], other[1])) for one, other in combinations(able, 2))
 
 

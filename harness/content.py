@@ -247,7 +247,7 @@ def _weights(entry: Entry, folder: Path) -> tuple[dict[str, Path], dict[str, str
 def cell_content(standing: Standing, folder: Path, created: float) -> Content:
     """The run of a cell: what it was granted, and what its trials add up to."""
     facts, setting = standing.facts, standing.setting
-    mutable = {"trials", "repetitions", "fingerprint"}
+    kept_out = {"trials", "repetitions", "fingerprint", "others"}  # of params, which MLflow does not let change
     tags = {
         "harness.task": facts.cell.task,
         "harness.model": facts.cell.model,
@@ -264,7 +264,7 @@ def cell_content(standing: Standing, folder: Path, created: float) -> Content:
     files, missing = _first_weights(standing, folder) if finished else ({}, {})
     return Content(
         metrics=_finite(samples),
-        params=flatten(facts.model_dump(mode="json", exclude=mutable)),
+        params=flatten(facts.model_dump(mode="json", exclude=kept_out)),
         tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()} | _lost(samples) | missing,
         texts={"winner.json": to_json(setting)} if finished and setting is not None else {},
         files=files,

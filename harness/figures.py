@@ -118,8 +118,8 @@ def learning(section: Section, curves: Curves, look: Mapping[str, Look]) -> Pict
         axes.set_ylabel(label_of(section.metric, "validation"))
         add_legend(axes)
     caption = f"{section.task}: validation during the repetitions, each thin, their median thick"
-    lines = ["dashed: the floor"] if section.floor is not None else []
-    lines += ["dotted: published test values"] if _any_published(section) else []
+    lines = ["grey dashes: the floor"] if section.floor is not None else []
+    lines += ["dots, with the model's mark at the right: published test values"] if _any_published(section) else []
     return Picture(f"learning-{section.task}", to_svg(figure), f"{'; '.join([caption, *lines])}.")
 
 
@@ -130,7 +130,12 @@ def _any_published(section: Section) -> bool:
 def _published(axes: Axes, section: Section, look: Mapping[str, Look]) -> None:
     for row in section.rows:
         if row.published is not None:
-            axes.axhline(row.published, color=look[row.model].colour, linewidth=1.1, linestyle=":")
+            style = look[row.model]
+            axes.axhline(row.published, color=style.colour, linewidth=1.1, linestyle=":")
+            axes.plot(
+                [1], [row.published], style.mark, color=style.colour, markersize=4, clip_on=False,
+                transform=axes.get_yaxis_transform(),
+            )  # fmt: skip
     if _any_published(section):
         axes.plot([], [], ":", color="black", linewidth=1.1, label="published (test)")
 
@@ -160,8 +165,10 @@ def best_of_k(section: Section, look: Mapping[str, Look], *, trajectory: bool) -
     figure.supxlabel("search trials, in the order they ran" if trajectory else "search trials, k", fontsize=9)
     figure.supylabel(label_of(section.metric, "best validation").replace("validation ", "validation\n", 1), fontsize=9)
     what = "best score so far" if trajectory else "expected best of k trials; shaded: 80 % of searches"
-    caption = f"{section.task}: {what}, the other models thin; dashed: the floor; dotted: where the leader changes."
-    return Picture(f"best-of-k-{section.task}", to_svg(figure), caption)
+    lines = ["the other models thin"] if len(section.tuning) > 1 else []
+    lines += ["grey dashes: the floor"] if section.floor is not None else []
+    lines += ["grey dots: where the leader changes"] if section.crossings else []
+    return Picture(f"best-of-k-{section.task}", to_svg(figure), f"{section.task}: {'; '.join([what, *lines])}.")
 
 
 def _tuned(axes: Axes, section: Section, model: str, look: Mapping[str, Look], *, band: bool) -> None:
@@ -174,6 +181,7 @@ def _tuned(axes: Axes, section: Section, model: str, look: Mapping[str, Look], *
             curve.expected,
             color=style.colour,
             linewidth=1.8 if own else 0.7,
+            linestyle=style.dash,
             marker=style.mark if own else "",
             markersize=4,
             markevery=max(1, len(k) // 8),

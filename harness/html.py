@@ -24,7 +24,10 @@ h2 { font-size: 1.3rem; margin: 2.5rem 0 0.25rem; padding-top: 0.75rem; border-t
 h3 { font-size: 1.05rem; margin: 1.75rem 0 0.25rem; }
 h1, h2, h3, p, li { overflow-wrap: anywhere; }
 nav { font-size: 0.9rem; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; } nav a { color: var(--mark); }
-.scroll { overflow-x: auto; margin: 0.75rem 0; }
+/* A shadow at the right edge of a table that goes on there; it is covered at the table's end. */
+.scroll { overflow-x: auto; margin: 0.75rem 0;
+  background: linear-gradient(to left, #fff 40%, #fff0) right / 2rem 100% no-repeat local,
+    linear-gradient(to left, #0004, #0000) right / 0.9rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 caption { text-align: left; color: var(--soft); }
 th, td { padding: 0.3rem 0.45rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule); }
@@ -37,14 +40,17 @@ th button { font: inherit; color: inherit; background: none; border: 0; padding:
 th button:focus-visible { outline: 2px solid var(--mark); }
 th[aria-sort="ascending"] button::after { content: " ▲"; } th[aria-sort="descending"] button::after { content: " ▼"; }
 tbody tr:hover td { background: var(--shade); }
+@media (max-width: 640px) { th:first-child, td:first-child { max-width: 8.5rem; min-width: 0; white-space: normal;
+  overflow-wrap: anywhere; } }
 .notes { color: var(--soft); font-size: 0.82rem; padding-left: 1.1rem; margin: 0.5rem 0; }
 .notes li { margin: 0.1rem 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 540px), 1fr)); gap: 0 1.5rem; }
 figure { margin: 1rem 0; max-width: 760px; } figure img { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: 0.82rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; background: none; }
   table { font-size: 7pt; } th, td { padding: 0.15rem 0.25rem; }
+  th:first-child, td:first-child { position: static; }
   figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 
@@ -113,9 +119,9 @@ def _block(block: Block, places: dict[int, str]) -> str:
         case Heading(text, level):
             return f'<h{level} id="{places[id(block)]}">{escape(text)}</h{level}>'
         case Paragraph(text):
-            return f"<p>{escape(text)}</p>"
+            return f"<p>{_prose(text)}</p>"
         case Notes(items):
-            lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+            lines = "".join(f"<li>{_prose(item)}</li>" for item in items)
             return f'<ul class="notes">{lines}</ul>'
         case Picture():
             return _picture(block)
@@ -126,14 +132,16 @@ def _block(block: Block, places: dict[int, str]) -> str:
 def _picture(one: Picture) -> str:
     """As an image: its names cannot meet those of another picture, and nothing in it can run."""
     data = base64.b64encode(one.svg.encode()).decode()
-    caption = escape(one.caption)
+    caption = _prose(one.caption)
     source = f"data:image/svg+xml;base64,{data}"
     return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
 
 
 def _table(table: Table) -> str:
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
-    header = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in table.header)
+    header = "".join(
+        f'<th scope="col"><button type="button">{_unbroken(escape(name))}</button></th>' for name in table.header
+    )
     rows = "\n".join(f"<tr>{''.join(_datum(one) for one in row)}</tr>" for row in table.rows)
     return (
         f'<div class="scroll"><table>{caption}<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
@@ -150,6 +158,11 @@ def _datum(one: Datum) -> str:
 def _is_long(text: str) -> bool:
     """Whether a word is too long for its column."""
     return max(map(len, text.split()), default=0) > WORD_LIMIT
+
+
+def _prose(text: str) -> str:
+    """No new line between a number and its %."""
+    return re.sub(r"(?<=\d) (?=%)", NO_BREAK, escape(text))
 
 
 def _unbroken(text: str) -> str:

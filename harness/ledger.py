@@ -26,6 +26,8 @@ from harness.records import Manifest, Outcome, Point, Trial, TrialResult
 
 JOURNAL = "ledger.log"
 MANIFEST = "manifest.json"
+RACE = "race.json"
+"""Beside it where the study is a race: see `recommend`."""
 STUDY_FILE = "study.toml"
 LOCK_GRACE_SECONDS = 5
 """A lock that a killed process left is broken after so long."""

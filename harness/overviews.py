@@ -114,21 +114,29 @@ def retention(sections: Sequence[Section], look: Mapping[str, Look]) -> Iterator
 def _retained(group: Sequence[Section], option: str, look: Mapping[str, Look]) -> Iterator[Picture]:
     """A picture for each metric that the task reports of the test split."""
     task, own = group[0].ref.name, group[0].metric.name
+    facts = group[0].standings[0].facts
     names = dict.fromkeys(name for section in group for one in section.standings for name in _test_metrics(one))
     for name in names:
         points = _points(group, lambda section, _: _option(section, option), metric=name)
+        metric = facts.metric_of(name)
         floors = [(_option(section, option), section.floor) for section in group if name == own]
         svg = _lines(
             points,
             look,
             x=plain(option),
-            y=label_of(group[0].metric, "test") if name == own else f"test {plain(short(name, LABEL_LIMIT))}",
-            metric=group[0].metric if name == own else None,
+            y=_label(metric, name),
+            metric=metric,
             floor=[(x, floor) for x, floor in sorted(floors, key=lambda one: one[0]) if floor is not None],
         )
         spread = "95 % intervals" if name == own else "their range"
         caption = f"{task}: test {name} against {option}, means over repetitions with {spread}."
         yield Picture(f"retention-{task}-{name}", svg, caption)
+
+
+def _label(metric: MetricFacts | None, name: str) -> str:
+    if metric is None:  # of a store that does not tell
+        return f"test {plain(short(name, LABEL_LIMIT))}"
+    return label_of(metric.model_copy(update={"name": name}), "test")
 
 
 def _option(section: Section, name: str) -> float:
@@ -166,18 +174,20 @@ def _points(group: Sequence[Section], place: Place, metric: str | None = None) -
             x = place(section, one)
             if values and x is not None:
                 own = metric is None or metric == section.metric.name
-                points.setdefault(one.facts.cell.model, []).append(
-                    (x, _summary(values, section.metric if own else None))
-                )
+                told = section.metric if own else one.facts.metric_of(metric or "")
+                summary = _summary(values, told)
+                points.setdefault(one.facts.cell.model, []).append((x, summary if own else _ranging(summary, values)))
     return {model: sorted(own, key=lambda point: point[0]) for model, own in points.items()}
 
 
 def _summary(values: Sequence[float], metric: MetricFacts | None) -> Summary:
-    """The range instead of an interval where the metric is not known: of accuracies near 0 or 100 % Student's leaves
-    what is possible."""
-    if metric is None:
-        return replace(summarise(values), interval=Interval(min(values), max(values), 1.0))
-    return summarise(values, metric.scale if min(values) > 0 else "linear")
+    return summarise(values, metric.scale if metric is not None and min(values) > 0 else "linear")
+
+
+def _ranging(summary: Summary, values: Sequence[float]) -> Summary:
+    """With the range instead of an interval, as a cell is not ranked by it: of accuracies near 0 or 100 % Student's
+    leaves what is possible."""
+    return replace(summary, interval=Interval(min(values), max(values), 1.0))
 
 
 def _lines(

@@ -29,6 +29,10 @@ SKEWED_BELOW = 2
 """A mean below so many standard deviations, of scores that cannot be negative, is of a skewed distribution."""
 FIXED_SHOWN = 8
 """Numbers of a drawn order that a note begins with."""
+RACE = (
+    "A race: on validation, models that had clearly lost were dropped in rounds. Repetitions are unequal by design, so "
+    "all are shown and nothing is ranked or decided here: the answer is recommendation.md in the study's folder."
+)
 Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
 """Study id, task and part of its section → pictures; ("", protocol, "overall") → those over tasks."""
 
@@ -63,7 +67,7 @@ def _title(report: Report) -> list[Block]:
     if report.others:
         others = ", ".join(quote(other) for other in report.others)
         text += f" Of several studies of this name this is the one that was asked for, or the newest; others: {others}."
-    return [Heading(quote(report.study), 1), Paragraph(text)]
+    return [Heading(quote(report.study), 1), Paragraph(text), *([Notes((RACE,))] if report.race else [])]
 
 
 def _completeness(report: Report) -> str:

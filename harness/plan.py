@@ -209,6 +209,7 @@ def _facts(
         task=TaskRef(name=task.name, options=_different_options(task_entry, task)),
         model=model.name,
         metric=metric_facts(task.metric),
+        others=tuple(metric_facts(metric) for metric in task.metrics()[1:]),
         parameters=None if study.protocol == "paper" else _parameters(task, task_entry, study),
         floor=task.floor(),
         **_published_facts(task, model),

@@ -17,7 +17,7 @@ import torch
 from harness import advice
 from harness.allowance import Pace, allow
 from harness.errors import LedgerError, StudyError
-from harness.ledger import MANIFEST, read_manifest, read_study, write_atomically
+from harness.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
 from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plan import Plan, label_of_model, make_plan
@@ -28,8 +28,6 @@ from harness.registry import Registry
 from harness.results import Standing, capped, standing
 from harness.run import Outcome
 from harness.study import Study, parse_study, study_toml
-
-RACE = "race.json"
 
 Train = Callable[[Study], Outcome]
 """Begins or continues a study as it is now granted."""

@@ -250,6 +250,8 @@ class CellFacts(Record):
     task: TaskRef
     model: str
     metric: MetricFacts
+    others: tuple[MetricFacts, ...] = ()
+    """What the task reports beside it."""
     parameters: int | None
     """The parameter budget; None under protocol `paper`, where published widths stand as they are."""
     task_parameters: int | None = None
@@ -268,6 +270,12 @@ class CellFacts(Record):
     """Values of a published setting that its source does not state."""
     fingerprint: dict[str, str]
     """Name of what alters the cell's trials → digest."""
+
+    def metric_of(self, name: str) -> MetricFacts | None:
+        """Of what a trial reports under this name; a further reading of the test split has its metric's facts, as
+        `perplexity-80-40` those of `perplexity`."""
+        known = [one for one in (self.metric, *self.others) if name == one.name or name.startswith(f"{one.name}-")]
+        return max(known, key=lambda one: len(one.name), default=None)
 
 
 class LeftOut(Record):
@@ -297,5 +305,7 @@ class Manifest(Record):
     git: str = ""
     data: dict[str, str] = {}
     """File name → sha256."""
+    race: bool = False
+    """Models are dropped in rounds, so that their repetitions are unequal by design: see `recommend`."""
     fixed: dict[str, dict[str, tuple[int, ...]]] = {}
     """Task label → name → what the task drew from the `fixed` seed: see `Task.fixed`."""

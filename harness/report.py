@@ -29,6 +29,8 @@ class Report:
     """Trials that the store holds to the end."""
     marked: int | None
     """Trials that the ledger held to the end when the store was last brought up to it."""
+    race: bool = False
+    """Whether its models were dropped in rounds: then nothing is ranked."""
     git: str = ""
     plugins: tuple[Plugin, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
@@ -53,6 +55,7 @@ def build_report(stored: StoredStudy) -> Report:
         left_out=manifest.left_out,
         ended=sum(entry.result is not None for entry in stored.entries),
         marked=stored.mark.ended if stored.mark is not None else None,
+        race=manifest.race,
         git=manifest.git,
         plugins=manifest.plugins,
         versions=manifest.versions,

@@ -19,7 +19,7 @@ from harness.data import verify_all
 from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
 from harness.lease import leased
-from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
+from harness.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plan import CellPlan, make_plan
 from harness.plugins import Loaded, register_listener
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
@@ -153,6 +153,7 @@ class Runner:
             machine=machine(),
             git=_git_commit(),
             data=data,
+            race=(self.folder / RACE).is_file(),
             fixed={**(before.fixed if before else {}), **self._fixed()},
         )
 

@@ -15,7 +15,7 @@ from harness.report import Report
 from harness.statistics import Interval, Summary
 
 _OF_ROW = (
-    "model", "setting", "state", "rank", "reason", "refused", "capped", "parameters", "deviation_percent",
+    "model", "setting", "state", "rank", "reason", "refused", "capped", "race", "parameters", "deviation_percent",
     "search_ended", "search_granted", "repetitions_ended", "repetitions_granted", "lacking", "best_validation",
     "published", "published_source", "superseded", "test_opened", "seconds", "peak_bytes", "rejections",
     "evaluation_limit",

@@ -361,11 +361,27 @@ def as_tracking_error(uri: str) -> Iterator[None]:
     except ImportError as error:
         raise TrackingError(f"{_public(uri)}: this store needs a driver ({error}); install it with pip") from error
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        what = content.cut(_public((str(error).splitlines() or [type(error).__name__])[0]), 300)
         raise TrackingError(
-            f"{_public(uri)}: the MLflow store failed ({what}); mend it or set MLFLOW_TRACKING_URI to another, "
+            f"{_public(uri)}: the MLflow store failed ({_what(error)}); mend it or set MLFLOW_TRACKING_URI to another, "
             "then `harness sync` sends what it lacks"
         ) from error
+
+
+def _what(error: Exception) -> str:
+    """In a line; MLflow's client wraps what keeps a server from answering several times."""
+    text = str(error)
+    for sign, words in _SILENCES.items():
+        if sign in text:
+            return words.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    return content.cut(_public((text.splitlines() or [type(error).__name__])[0]), 300)
+
+
+_SILENCES = {
+    "Read timed out": "no answer within {seconds} s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer",
+    "NameResolutionError": "no such host",
+    "NewConnectionError": "nothing listens there, or it cannot be reached",
+    "ConnectTimeoutError": "the host does not answer",
+}
 
 
 def _public(text: str) -> str:

@@ -24,6 +24,8 @@ class TuningCurve:
     low: tuple[float, ...]
     """With `high`, where the best of k falls in 80 % of searches."""
     high: tuple[float, ...]
+    scale: Scale = "linear"
+    """On which `expected` is a mean."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def tuning_curve(scores: Sequence[float], better: Literal["lower", "higher"], sc
         low.append(float(first))
         high.append(float(last))
     ends = (low, high) if better == "higher" else (high, low)
-    return TuningCurve(*(tuple(_plain(sign * value, scale) for value in one) for one in (expected, *ends)))
+    means, bottom, top = (tuple(_plain(sign * value, scale) for value in one) for one in (expected, *ends))
+    return TuningCurve(means, bottom, top, scale)
 
 
 def _plain(value: float, scale: Scale) -> float:

@@ -23,6 +23,31 @@ def test_more_repetitions_are_capped_to_the_common_number() -> None:
     assert lines_of(text, "Budget granted and spent")["tcn"]["repetitions"] == "4/4 (4 complete)"
 
 
+def test_race_is_shown_whole_and_ranks_nothing() -> None:
+    tcn, gru = facts("tcn", ACCURACY, repetitions=15), facts("gru", ACCURACY, repetitions=5)
+    study = stored(
+        [tcn, gru], [*cell_of(tcn, [90.0 + n for n in range(15)]), *cell_of(gru, [80.0 + n for n in range(5)])]
+    )
+    study = replace(study, manifest=study.manifest.model_copy(update={"race": True}))
+    found = rows(study)
+    assert {model: (row.rank, row.test and row.test.n, row.capped) for model, row in found.items()} == {
+        "tcn": (None, 15, ""),
+        "gru": (None, 5, ""),
+    }
+    text = to_markdown(build_report(study))
+    assert line_of(text, "tcn")["rank"] == "race, 15 repetitions"
+    assert line_of(text, "gru")["success"].startswith("5/5 [")
+    assert "nothing is ranked or decided here: the answer is recommendation.md in the study's folder." in text
+    assert "Which differences are sure" not in text
+
+
+def test_unfinished_cell_of_a_race_is_incomplete_like_any() -> None:
+    tcn = facts("tcn", ACCURACY, repetitions=5)
+    study = stored([tcn], cell_of(tcn, [90.0, 91.0]))
+    study = replace(study, manifest=study.manifest.model_copy(update={"race": True}))
+    assert rows(study)["tcn"].standing == "incomplete 4/7"
+
+
 def test_more_search_trials_are_capped_where_the_winner_was_among_the_first() -> None:
     tcn, gru = facts("tcn", trials=4), facts("gru")
     wide = [*searched(tcn.cell, [0.2, 0.1, 0.4, 0.3]), *repeated(tcn.cell, 1, [0.01, 0.04])]

@@ -11,7 +11,7 @@ from harness.figures import draw
 from harness.overviews import varying
 from harness.records import TaskRef
 from harness.report import Report, build_report
-from tests.cells import cell_of, facts, stored
+from tests.cells import cell_of, facts, repeated, searched, stored
 
 
 def report_of(*models: str) -> Report:
@@ -33,6 +33,20 @@ def test_long_names_are_shortened_and_still_differ() -> None:
     names = [f"{'a' * 20}-x-{'b' * 20}", f"{'a' * 20}-y-{'b' * 20}", "tcn"]
     labels = [one.label for one in looks([report_of(*names)]).values()]
     assert labels == ["aaaaaaaaaaaa…bbbbbbbbbbb #0", "aaaaaaaaaaaa…bbbbbbbbbbb #1", "tcn"]
+
+
+def caption_of(report: Report, name: str) -> str:
+    return next(one.caption for each in draw([report]).values() for one in each if one.name == name)
+
+
+def test_caption_of_tuning_tells_only_the_lines_that_are_there() -> None:
+    what = "copy: expected best of k trials; shaded: 80 % of searches"
+    assert caption_of(report_of("tcn"), "best-of-k-copy") == f"{what}; grey dashes: the floor."
+    tcn, gru = facts("tcn"), facts("gru")
+    early = [*searched(tcn.cell, [0.2, 0.2]), *repeated(tcn.cell, 0, [0.1, 0.2])]
+    late = [*searched(gru.cell, [0.9, 0.1]), *repeated(gru.cell, 1, [0.1, 0.2])]
+    caption = caption_of(build_report(stored([tcn, gru], [*early, *late])), "best-of-k-copy")
+    assert caption == f"{what}; the other models thin; grey dashes: the floor; grey dots: where the leader changes."
 
 
 def test_pictures_of_long_names_have_room() -> None:

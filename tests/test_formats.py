@@ -21,7 +21,7 @@ from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, T
 from harness.figures import draw
 from harness.formats import ENDINGS, FORMATS, pictures, to_html, to_latex, to_markdown, to_summary
 from harness.html import render
-from harness.records import TaskRef
+from harness.records import MetricFacts, TaskRef
 from harness.report import Report, build_report
 from harness.results import Curves
 from harness.sheet import COLUMNS, to_csv, to_parquet
@@ -211,6 +211,14 @@ def test_long_word_in_a_page_is_broken_and_a_short_one_is_not() -> None:
     assert '<td class="short">tcn</td>' in page
 
 
+def test_interval_in_a_header_and_percent_in_prose_are_not_broken() -> None:
+    table = Table(("model", "test: mean [95 %]"), ((Datum("tcn"), Datum("–")),))
+    page = render([Heading("t", 1), Paragraph("at 95 % of runs"), table, Notes(("5 %",))], title="t")
+    assert ">test: mean [95\u00a0%]</button>" in page
+    assert "<p>at 95\u00a0% of runs</p>" in page
+    assert "<li>5\u00a0%</li>" in page
+
+
 def test_picture_is_shown_only_where_a_page_can_hold_one() -> None:
     one = Picture("a", "<svg/>", "seen & said")
     assert markdown.render([one]).strip() == ""
@@ -237,6 +245,33 @@ def test_retention_is_drawn_for_tasks_that_differ_in_one_number() -> None:
     assert [name for name in drawn if name.startswith("retention")] == ["retention-copy-loss"]
     two = pictures([build_report(stored(cells[:2], entries[:8]))])
     assert not [name for name in two if name.startswith("retention")]
+
+
+def retained(others: tuple[MetricFacts, ...]) -> dict[str, str]:
+    """Pictures of a task at three lengths whose trials report an accuracy beside the loss."""
+    cells = [
+        facts("tcn", task=f"copy-{length}").model_copy(
+            update={"task": TaskRef(name="copy", options={"length": length}), "others": others}
+        )
+        for length in (5, 20, 80)
+    ]
+    entries = []
+    for entry in [entry for one in cells for entry in cell_of(one, [0.1, 0.2])]:
+        assert entry.result is not None
+        metrics = {part: {**of, "accuracy": 90.0, "accuracy-40": 80.0} for part, of in entry.result.metrics.items()}
+        entries.append(replace(entry, result=entry.result.model_copy(update={"metrics": metrics})))
+    return pictures([build_report(stored(cells, entries))])
+
+
+def test_every_metric_in_a_retention_picture_has_its_unit_and_direction() -> None:
+    drawn = retained((ACCURACY,))
+    assert "<!-- test loss, nats (↓ better) -->" in drawn["retention-copy-loss"]
+    assert "<!-- test accuracy, % (↑ better) -->" in drawn["retention-copy-accuracy"]
+    assert "<!-- test accuracy-40, % (↑ better) -->" in drawn["retention-copy-accuracy-40"]
+
+
+def test_metric_of_which_a_store_tells_nothing_is_still_drawn() -> None:
+    assert "<!-- test accuracy -->" in retained(())["retention-copy-accuracy"]
 
 
 def test_size_is_drawn_for_a_task_at_more_than_one_size() -> None:

@@ -144,6 +144,7 @@ def test_facts_of_a_searched_cell(plan_of: PlanOf, toy_registry: Registry) -> No
     assert (facts.trials, facts.repetitions, facts.parameters) == (7, 3, 161)
     assert (facts.floor, facts.published, facts.published_source) == (1 / 18, 0.01, "tests/toys.py")
     assert facts.metric == metric_facts(ToySum().metric)
+    assert facts.others == tuple(metric_facts(one) for one in ToySum().metrics()[1:])
     assert facts.assumed == ()
     assert plan.setting is None
     assert plan.plugins == toy_registry.plugins

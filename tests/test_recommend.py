@@ -15,12 +15,14 @@ from harness import recommend, serial, winner
 from harness.advice import page
 from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
-from harness.ledger import read_study
+from harness.ledger import RACE, read_study
 from harness.plugins import Loaded
 from harness.race import ladder
-from harness.recommend import RACE, Racing, Wish, begin, read_race
+from harness.recommend import Racing, Wish, begin, read_race
 from harness.recommendation import ANSWER, PAGE, Recommendation, train_command
 from harness.records import Plugin
+from harness.report import build_report
+from harness.results import Mark, StoredStudy
 from harness.run import Outcome, Runner
 from harness.serial import run_serial
 from harness.study import Study, parse_study
@@ -94,6 +96,17 @@ def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, wish: Wish)
     assert sum(one.probability or 0 for one in found.candidates) == pytest.approx(1)
     assert Recommendation.model_validate_json((place.folder / ANSWER).read_text()) == found
     assert (place.folder / PAGE).read_text() == page(found, place.folder)
+
+
+def test_the_report_of_a_race_knows_that_it_is_one(place: Place, wish: Wish) -> None:
+    place.race(wish)
+    here = read_study(place.folder)
+    report = build_report(StoredStudy(here.manifest, here.entries(), Mark.of(here.entries())))
+    assert report.race
+    assert [row.standing for row in report.rows] == [
+        f"race, {row.repetitions_ended} repetitions" for row in report.rows
+    ]
+    assert all(row.repetitions_ended >= 5 and row.rank is None for row in report.rows)
 
 
 def test_test_is_scored_once_a_repetition(place: Place, wish: Wish) -> None:

@@ -20,6 +20,7 @@ from harness.plan import make_plan
 from harness.records import (
     Cell,
     LeftOut,
+    MetricFacts,
     TaskRef,
     Training,
     TrialResult,
@@ -116,6 +117,14 @@ def test_ten_pairs_decide_which_models_are_better_and_which_equivalent() -> None
     assert pairs["best / near"]["decision"] == "equivalent"
     assert pairs["best / odd"]["decision"] == "undecided, 10 of 29 pairs"
     assert "within 0.5000, the task's margin" in text
+
+
+@pytest.mark.parametrize(("metric", "geometric"), [(LOSS, True), (ACCURACY, False)])
+def test_mean_of_what_tuning_buys_is_said_to_be_geometric_where_it_is(metric: MetricFacts, geometric: bool) -> None:
+    one = facts("tcn", metric)
+    text = to_markdown(build_report(stored([one], cell_of(one, [0.1, 0.2]))))
+    assert ("Expected best of k trials (geometric: means on a log scale), unbiased" in text) is geometric
+    assert lines_of(text, "What tuning buys", "best")["tcn"]["k = 1"] == ("0.1414" if geometric else "0.1500")
 
 
 def test_equal_means_share_a_rank() -> None:

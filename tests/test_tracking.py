@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -695,6 +696,29 @@ def test_trial_frame_has_a_row_a_trial_with_its_scores(book: Book, uri: str) -> 
         "11 10",
     )
     assert list(trials["params.kernel_size"]) == [3, 3, 3, 3]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for a server a second, once."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.mark.usefixtures("hasty")
+def test_server_that_does_not_answer_is_told_in_a_few_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        told = r"failed \(no answer within 1 s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer\); mend it"
+        with pytest.raises(TrackingError, match=told):
+            read_store(f"http://127.0.0.1:{silent.getsockname()[1]}", STUDY)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_server_that_is_not_there_is_told_in_a_few_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    with pytest.raises(TrackingError, match=r"failed \(nothing listens there, or it cannot be reached\)"):
+        read_store(f"http://127.0.0.1:{port}", STUDY)
 
 
 def test_experiment_that_was_deleted_is_an_error_with_a_way_out(book: Book, uri: str) -> None:
