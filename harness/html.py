@@ -31,7 +31,7 @@ nav { font-size: 0.9rem; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; } nav
 table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 caption { text-align: left; color: var(--soft); }
 th, td { padding: 0.3rem 0.45rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule); }
-td { max-width: 22rem; } td.short { white-space: nowrap; }
+td { max-width: 22rem; } td.short, .whole { white-space: nowrap; }
 td.long { overflow-wrap: anywhere; min-width: 10rem; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
@@ -40,8 +40,7 @@ th button { font: inherit; color: inherit; background: none; border: 0; padding:
 th button:focus-visible { outline: 2px solid var(--mark); }
 th[aria-sort="ascending"] button::after { content: " ▲"; } th[aria-sort="descending"] button::after { content: " ▼"; }
 tbody tr:hover td { background: var(--shade); }
-@media (max-width: 640px) { th:first-child, td:first-child { max-width: 8.5rem; min-width: 0; white-space: normal;
-  overflow-wrap: anywhere; } }
+@media (max-width: 640px) { td.long:first-child { min-width: 7rem; max-width: 8rem; } }
 .notes { color: var(--soft); font-size: 0.82rem; padding-left: 1.1rem; margin: 0.5rem 0; }
 .notes li { margin: 0.1rem 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 540px), 1fr)); gap: 0 1.5rem; }
@@ -167,5 +166,5 @@ def _prose(text: str) -> str:
 
 def _unbroken(text: str) -> str:
     """No new line within an interval, nor between a number and its unit."""
-    text = re.sub(r"\[[^\]]*\]", lambda found: found.group().replace(" ", NO_BREAK), text)
+    text = re.sub(r"\[[^\]]*\]", r'<span class="whole">\g<0></span>', text)
     return re.sub(r"(?<=\d) (?=(%|B|[KMG]iB)$)", NO_BREAK, text)

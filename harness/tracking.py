@@ -54,6 +54,8 @@ SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow's pages that an experiment is of trainings, not of language models' traces."""
 READERS = 8
 """Requests for curves that are under way at once; a server's connections are for others too."""
+PAGES = 10
+"""Studies of which `harness ui` names the page."""
 METRICS_PER_BATCH = 800
 PARAMS_PER_BATCH = 50
 TAGS_PER_BATCH = 50
@@ -80,6 +82,20 @@ def ui_command(uri: str, port: int) -> list[str]:
         raise TrackingError(f"{_public(uri)} is a server with pages of its own: open that address in a browser")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+
+
+def study_pages(uri: str, address: str) -> dict[str, str]:
+    """Name of a study → where MLflow's pages at `address` list its runs; those changed last come first.
+
+    The link begins in the mode for trainings, whatever a browser's own is.
+    """
+    with as_tracking_error(uri):
+        found = _client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
+    return {
+        one.name: f"{address}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
+        for one in found
+        if one.name != "Default"
+    }
 
 
 @dataclass

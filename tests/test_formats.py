@@ -212,9 +212,11 @@ def test_long_word_in_a_page_is_broken_and_a_short_one_is_not() -> None:
 
 
 def test_interval_in_a_header_and_percent_in_prose_are_not_broken() -> None:
-    table = Table(("model", "test: mean [95 %]"), ((Datum("tcn"), Datum("–")),))
+    table = Table(("model", "test: mean [95 %]"), ((Datum("tcn"), Datum("0.02 [3e-06, 133.7]")),))
     page = render([Heading("t", 1), Paragraph("at 95 % of runs"), table, Notes(("5 %",))], title="t")
-    assert ">test: mean [95\u00a0%]</button>" in page
+    assert '>test: mean <span class="whole">[95 %]</span></button>' in page
+    assert '>0.02 <span class="whole">[3e-06, 133.7]</span></td>' in page
+    assert ".whole { white-space: nowrap; }" in page
     assert "<p>at 95\u00a0% of runs</p>" in page
     assert "<li>5\u00a0%</li>" in page
 

@@ -35,7 +35,7 @@ from harness.replay import Tracker, start_replay
 from harness.report import build_report
 from harness.results import Count, Mark
 from harness.seeds import Seeds
-from harness.tracking import prepare_store, read_store, store_uri, ui_command
+from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
 
 STUDY = "copying"
 CREATED = 1_600_000_000.0
@@ -247,6 +247,14 @@ def test_ui_command_listens_on_loopback_only(uri: str) -> None:
     assert command[1:4] == ["-m", "mlflow", "ui"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
     assert options == {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": "5001", "--workers": "1"}
+
+
+def test_study_has_a_page_that_begins_in_the_mode_for_trainings(book: Book, uri: str) -> None:
+    Tracker(book, uri).pump()
+    experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
+    assert experiment is not None
+    page = f"http://here/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    assert study_pages(uri, "http://here") == {STUDY: page}
 
 
 def test_ui_command_points_to_a_server_that_has_pages() -> None:

@@ -16,7 +16,7 @@ from harness.ledger import read_study
 from harness.replay import Tracker
 from harness.report import build_report
 from harness.study import read_study_file
-from harness.tracking import prepare_store, read_store, store_uri, ui_command
+from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
 
 
 def report(
@@ -71,8 +71,12 @@ def sync(study: str, runs: Path) -> None:
 
 def ui(port: int) -> NoReturn:
     """Becomes the MLflow server, so that whatever ends this command ends it."""
-    command = ui_command(store_uri(Path.cwd()), port)
-    typer.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    uri, address = store_uri(Path.cwd()), f"http://127.0.0.1:{port}"
+    command = ui_command(uri, port)
+    pages = study_pages(uri, address)
+    typer.echo(f"MLflow on {address} (Ctrl-C ends it)")
+    for name, page in pages.items():
+        typer.echo(f"  {name}: {page}")
     sys.stdout.flush()
     os.execv(command[0], command)
 
