@@ -263,7 +263,7 @@ def cell_content(standing: Standing, folder: Path, created: float) -> Content:
     finished = standing.state in ("complete", "partial") and setting is not None
     files, missing = _first_weights(standing, folder) if finished else ({}, {})
     return Content(
-        metrics=_finite(samples),
+        metrics=(*_finite(samples), *_unknown(standing, created)),
         params=flatten(facts.model_dump(mode="json", exclude=kept_out)),
         tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()} | _lost(samples) | missing,
         texts={"winner.json": to_json(setting)} if finished and setting is not None else {},
@@ -279,19 +279,42 @@ def _first_weights(standing: Standing, folder: Path) -> tuple[dict[str, Path], d
 
 def _cell_samples(standing: Standing, created: float) -> list[Sample]:
     """Aggregates as curves over ended trials; step and time follow from those, so a repeat changes nothing."""
-    ended = [one.result for one in standing.entries if one.result is not None]
-    step, when = len(ended), milliseconds(max((result.ended for result in ended), default=0) or created)
+    step, when = _so_far(standing, created)
     values: dict[str, float | None] = {
         "best_validation": standing.best_validation,
         "trials_done": standing.search_ended,
         "repetitions_done": standing.finals_ended,
         "test_opened": standing.test_opened,
         **{f"outcomes/{outcome}": standing.outcomes[outcome] for outcome in get_args(Outcome)},
+        **_scored_values(standing),
+    }
+    return [Sample(name, float(value), when, step) for name, value in values.items() if value is not None]
+
+
+def _unknown(standing: Standing, created: float) -> list[Sample]:
+    """NaN for what is not known of the repetitions so far, which takes the place of what an earlier set of them had.
+
+    MLflow removes no metric, and shows the last value: an interval from before a repetition failed, or the mean of an
+    earlier winner.
+    """
+    if not (standing.finals_ended or standing.superseded):
+        return []
+    step, when = _so_far(standing, created)
+    return [Sample(name, math.nan, when, step) for name, value in _scored_values(standing).items() if value is None]
+
+
+def _so_far(standing: Standing, created: float) -> tuple[int, int]:
+    """How many trials have ended, and when the last did, in milliseconds."""
+    ended = [one.result for one in standing.entries if one.result is not None]
+    return len(ended), milliseconds(max((result.ended for result in ended), default=0) or created)
+
+
+def _scored_values(standing: Standing) -> dict[str, float | None]:
+    return {
         **_success_values(standing.success),
         **_summary_values("", standing.summary("test")),
         **_summary_values("last3_", standing.summary("test-last3")),
     }
-    return [Sample(name, float(value), when, step) for name, value in values.items() if value is not None]
 
 
 def _winners_curve(standing: Standing) -> list[Sample]:
@@ -308,19 +331,18 @@ def _winners_curve(standing: Standing) -> list[Sample]:
 
 def _success_values(success: Proportion | None) -> dict[str, float | None]:
     if success is None:
-        return {}
+        return dict.fromkeys(("success_rate", "success_low", "success_high"))
     low, high = success.interval.low, success.interval.high
     return {"success_rate": success.share, "success_low": low, "success_high": high}
 
 
 def _summary_values(prefix: str, summary: Summary | None) -> dict[str, float | None]:
-    if summary is None:
-        return {}
-    middle, interval = summary.median_interval, summary.interval
+    middle = summary.median_interval if summary is not None else None
+    interval = summary.interval if summary is not None else None
     return {
-        f"{prefix}mean": summary.mean,
-        f"{prefix}median": summary.median,
-        f"{prefix}std": summary.std,
+        f"{prefix}mean": summary.mean if summary is not None else None,
+        f"{prefix}median": summary.median if summary is not None else None,
+        f"{prefix}std": summary.std if summary is not None else None,
         f"{prefix}interval_low": interval.low if interval is not None else None,
         f"{prefix}interval_high": interval.high if interval is not None else None,
         f"{prefix}median_low": middle.low if middle is not None else None,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import socket
 import threading
@@ -577,6 +578,27 @@ def test_cell_run_carries_the_aggregates_of_its_finals(book: Book, uri: str, tmp
     assert artifact(uri, "s1/copy/tcn", "weights.pt", tmp_path / "got") == b"weights of tcn"
     winner = Trial.model_validate_json(artifact(uri, "s1/copy/tcn", "winner.json", tmp_path / "got"))
     assert winner == book.held[1].trial
+
+
+def test_cell_run_does_not_keep_what_no_longer_holds(book: Book, uri: str) -> None:
+    Tracker(book, uri).pump()
+    assert "interval_low" in stored_runs(uri)["s1/copy/tcn"].data.metrics
+    won = book.held[1].trial.key
+    fails = Entry(trial(TCN, "final", 2, won), 1, (), result(0.1, test=5.0, test_opened=1))
+    book.manifest, book.held = manifest(facts(TCN, repetitions=3)), (*book.held, fails)
+    Tracker(book, uri).pump()
+    mixed = stored_runs(uri)["s1/copy/tcn"].data
+    assert math.isnan(mixed.metrics["interval_low"])
+    assert math.isnan(mixed.metrics["interval_high"])
+    assert mixed.metrics["success_rate"] == pytest.approx(2 / 3)
+    assert "harness.non_finite" not in mixed.tags
+    better = Entry(trial(number=2), 1, points(1), result(0.01))
+    book.manifest, book.held = manifest(facts(TCN, trials=3, repetitions=3)), (*book.held, better)
+    Tracker(book, uri).pump()
+    anew = stored_runs(uri)["s1/copy/tcn"].data.metrics
+    assert math.isnan(anew["mean"])
+    assert math.isnan(anew["success_rate"])
+    assert anew["best_validation"] == 0.01
 
 
 def test_cell_run_shows_the_winners_learning_curve_once_the_search_is_over(book: Book, uri: str) -> None:
