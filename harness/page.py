@@ -31,7 +31,8 @@ FIXED_SHOWN = 8
 """Numbers of a drawn order that a note begins with."""
 RACE = (
     "A race: on validation, models that had clearly lost were dropped in rounds. Repetitions are unequal by design, so "
-    "all are shown and nothing is ranked or decided here: the answer is recommendation.md in the study's folder."
+    "all are shown and nothing is ranked or decided here: the answer is recommendation.md, in the study's folder and "
+    "with its run in MLflow."
 )
 Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
 """Study id, task and part of its section → pictures; ("", protocol, "overall") → those over tasks."""

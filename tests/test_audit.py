@@ -37,7 +37,7 @@ def test_race_is_shown_whole_and_ranks_nothing() -> None:
     text = to_markdown(build_report(study))
     assert line_of(text, "tcn")["rank"] == "race, 15 repetitions"
     assert line_of(text, "gru")["success"].startswith("5/5 [")
-    assert "nothing is ranked or decided here: the answer is recommendation.md in the study's folder." in text
+    assert "nothing is ranked or decided here: the answer is recommendation.md, in the study's folder" in text
     assert "Which differences are sure" not in text
 
 
