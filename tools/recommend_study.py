@@ -143,6 +143,13 @@ SHORT, LONG = (
 TINY = {"updates": 150, "batch_size": 16, "evaluations": 5}
 EASY = {"learning_rate_factor": [1.0, 3.0], "optimizer": "adam", "clip": "none", "dropout": [0.0, 0.1]}
 SMALL_RACE = {"trials": 2, "repetitions": 15, "tolerance": 0.1}
+EQUALS: Mapping[str, Any] = {
+    "models": ["gru", "rnn"],
+    "tasks": [{"name": "last-sign", "parameters": 300}],
+    "budget": SMALL_RACE,
+    "training": TINY,
+    "search": {"space": {**EASY, "learning_rate_factor": 3.0, "dropout": 0.0}},
+}
 
 CASES = (
     Case(
@@ -160,13 +167,7 @@ CASES = (
     Case(
         "equal",
         "equivalent: the sign of the last input, which both learn to within 1 %",
-        {
-            "models": ["gru", "rnn"],
-            "tasks": [{"name": "last-sign", "parameters": 300}],
-            "budget": SMALL_RACE,
-            "training": TINY,
-            "search": {"space": {**EASY, "learning_rate_factor": 3.0, "dropout": 0.0}},
-        },
+        EQUALS,
         lambda found: found.verdict == "equivalent",
     ),
     Case(
@@ -183,14 +184,8 @@ CASES = (
     ),
     Case(
         "small",
-        "too small to tell: two that are near one another, and 6 repetitions, where any decision needs 10",
-        {
-            "models": ["gru", "lstm"],
-            "tasks": [{"name": "delayed", "delay": 2, "parameters": 300}],
-            "budget": {"trials": 1, "repetitions": 6, "tolerance": 0.1},
-            "training": {**TINY, "updates": 100},
-            "search": {"space": {**EASY, "learning_rate_factor": 3.0, "dropout": 0.0}},
-        },
+        "too small to tell: the equals, with 6 repetitions, where equals need 10",
+        {**EQUALS, "budget": {**SMALL_RACE, "repetitions": 6}},
         lambda found: found.verdict == "undecided",
     ),
     Case(
