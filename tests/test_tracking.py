@@ -189,12 +189,14 @@ def stored_runs(uri: str) -> dict[str, Run]:
 
 
 def contents(uri: str) -> dict[str, object]:
-    """Everything the runs hold but their ids, with the whole history of every metric."""
+    """Everything the runs hold but their ids, with the whole history of every metric, its NaN equal to one another."""
     client = MlflowClient(uri)
     held: dict[str, object] = {}
     for key, run in stored_runs(uri).items():
         histories = {
-            name: [(one.step, one.timestamp, one.value) for one in client.get_metric_history(run.info.run_id, name)]
+            name: [
+                (one.step, one.timestamp, repr(one.value)) for one in client.get_metric_history(run.info.run_id, name)
+            ]
             for name in run.data.metrics
         }
         tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
