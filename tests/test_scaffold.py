@@ -57,6 +57,7 @@ def test_new_package_is_listed_passes_its_own_tests_and_trains(kind: Kind, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_new_packages_in_a_fresh_environment(tmp_path: Path) -> None:
     root = Path(harness.__file__ or "").parents[1]
     if not (root / "plugins").is_dir():
