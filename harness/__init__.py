@@ -10,28 +10,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.dataset import Arrays, Batch, Dataset, Ragged, Split, Stream
-    from harness.errors import DataError, HarnessError, SpaceError
+    from harness.data import cache_folder, file_status, own_file
+    from harness.dataset import SPLITS, Arrays, Batch, Dataset, Ragged, Split, Stream
+    from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
     from harness.hookspecs import hookimpl
+    from harness.keywords import check_widths, read_params, require_param
     from harness.model import Model, Published, Scan, Stack, Suffix
-    from harness.records import Optimisation, Schedule
+    from harness.parsed import Array, parsed_arrays
+    from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
     from harness.signature import Bits, Classes, Real, Signature, Tokens
-    from harness.task import DataFile, Metric, PublishedRow, Task, Total, bits_of, mean_of, percent_of, perplexity_of
+    from harness.task import (
+        DataFile,
+        Metric,
+        PublishedRow,
+        Sums,
+        Task,
+        Total,
+        bits_of,
+        mean_of,
+        percent_of,
+        perplexity_of,
+    )
     from harness.winner import Winner, load_winner
 
 _HOMES = {
-    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split", "Stream"),
-    "errors": ("DataError", "HarnessError", "SpaceError"),
+    "data": ("cache_folder", "file_status", "own_file"),
+    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
+    "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
     "hookspecs": ("hookimpl",),
+    "keywords": ("check_widths", "read_params", "require_param"),
     "model": ("Model", "Published", "Scan", "Stack", "Suffix"),
-    "records": ("Optimisation", "Schedule"),
+    "parsed": ("Array", "parsed_arrays"),
+    "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
     "signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
     "task": (
         "DataFile",
         "Metric",
         "PublishedRow",
+        "Sums",
         "Task",
         "Total",
         "bits_of",
@@ -44,6 +62,8 @@ _HOMES = {
 _HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "SPLITS",
+    "Array",
     "Arrays",
     "Batch",
     "Bits",
@@ -59,6 +79,7 @@ __all__ = [
     "PublishedRow",
     "Ragged",
     "Real",
+    "Record",
     "Scan",
     "Schedule",
     "Seeds",
@@ -68,17 +89,26 @@ __all__ = [
     "Stack",
     "Stream",
     "Suffix",
+    "Sums",
     "Task",
     "Tokens",
     "Total",
     "Winner",
     "bits_of",
+    "cache_folder",
+    "check_widths",
     "derive",
+    "did_you_mean",
+    "file_status",
     "hookimpl",
     "load_winner",
     "mean_of",
+    "own_file",
+    "parsed_arrays",
     "percent_of",
     "perplexity_of",
+    "read_params",
+    "require_param",
 ]
 
 

@@ -60,7 +60,7 @@ def folders() -> tuple[Path, ...]:
     return (folder, cache_folder())
 
 
-def status(file: DataFile) -> FileStatus:
+def file_status(file: DataFile) -> FileStatus:
     """Whether the file is there and whole, without any network."""
     if file.own:
         places = [Path(file.name)]
@@ -96,7 +96,7 @@ def own_file(path: str | Path) -> DataFile:
 
 def locate(file: DataFile) -> Path:
     """The verified path of the file, without any network; DataError where it is missing or corrupt."""
-    found = status(file)
+    found = file_status(file)
     if found.path is None or found.state != "present":
         raise DataError(found.detail)
     return found.path

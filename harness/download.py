@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
-from harness.data import CACHE, cache_folder, expected, fault, first_line, folders, reason, status
+from harness.data import CACHE, cache_folder, expected, fault, file_status, first_line, folders, reason
 from harness.errors import DataError
 from harness.task import DataFile
 
@@ -31,7 +31,7 @@ def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60
     for the server to connect or to send more, not the whole download.  What a broken one brought lies beside the
     file's place, and the next one goes on from there.
     """
-    found = status(file)
+    found = file_status(file)
     target = cache_folder() / file.name
     if found.state == "present" and found.path is not None:
         return found.path

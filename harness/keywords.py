@@ -13,7 +13,7 @@ from harness.records import Record
 T = TypeVar("T", bound=Record)
 
 
-def read(kind: type[T], model: str, given: Mapping[str, Any]) -> T:
+def read_params(kind: type[T], model: str, given: Mapping[str, Any]) -> T:
     """The keywords as a record of `kind`; SpaceError where one is unknown, missing or out of range.
 
     The values are Any because they come from a study file or a sampler.
@@ -32,7 +32,7 @@ def read(kind: type[T], model: str, given: Mapping[str, Any]) -> T:
         raise SpaceError(f"model {model!r}, parameter {name!r}: {first['msg']}{value}") from error
 
 
-def require(name: str, model: str, given: Mapping[str, Any]) -> int:
+def require_param(name: str, model: str, given: Mapping[str, Any]) -> int:
     """One whole number among parameters that `build` may share with others, hence the rest is not looked at."""
     if name not in given:
         raise SpaceError(f"model {model!r} needs the parameter {name!r}; given: {', '.join(given) or 'none'}")

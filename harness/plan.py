@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from harness.budget import Size, count_at, solve
-from harness.data import status
+from harness.data import file_status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
 from harness.model import Model, Published
 from harness.network import offers_scan, offers_stack
@@ -98,7 +98,7 @@ class Plan:
 
     def missing(self) -> dict[Cell, str]:
         """Cells whose data files are not all here, and what is wrong with the first of them."""
-        faults = {file: status(file).detail for cell in self.cells for file in cell.task.files()}
+        faults = {file: file_status(file).detail for cell in self.cells for file in cell.task.files()}
         return {
             cell.cell: next(faults[file] for file in cell.task.files() if faults[file])
             for cell in self.cells

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from harness import data, download
-from harness.data import locate, status, verify_all
+from harness.data import file_status, locate, verify_all
 from harness.download import fetch
 from harness.errors import DataError
 from harness.task import DataFile
@@ -194,7 +194,7 @@ def test_verification_is_remembered_while_size_and_time_stay(folders: Folders) -
 @pytest.mark.parametrize("name", ["../a.mat", "/etc/passwd", "tunes/../../a.mat", "..\\a.mat", "C:/a.mat", "", "."])
 def test_name_that_leaves_the_folder_is_refused(folders: Folders, server: Server, name: str) -> None:
     file = replace(FILE, name=name, url=server.url("good"))
-    for operation in (locate, status, fetch):
+    for operation in (locate, file_status, fetch):
         with pytest.raises(DataError, match="leaves the data folder"):
             operation(file)
     assert server.requests == 0
@@ -203,18 +203,18 @@ def test_name_that_leaves_the_folder_is_refused(folders: Folders, server: Server
 def test_data_folder_that_does_not_exist_is_an_error(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     folders.put(folders.cache)
     monkeypatch.setenv(data.DATA, str(folders.data / "absent"))
-    for operation in (locate, status, fetch):
+    for operation in (locate, file_status, fetch):
         with pytest.raises(DataError, match=f"{data.DATA} names .*absent, which is not a folder"):
             operation(FILE)
 
 
 def test_status_tells_the_three_states(folders: Folders) -> None:
-    assert (status(FILE).state, status(FILE).path) == ("missing", None)
+    assert (file_status(FILE).state, file_status(FILE).path) == ("missing", None)
     path = folders.put(folders.cache, b"other")
-    assert (status(FILE).state, status(FILE).path) == ("corrupt", path)
-    assert "5 bytes" in status(FILE).detail
+    assert (file_status(FILE).state, file_status(FILE).path) == ("corrupt", path)
+    assert "5 bytes" in file_status(FILE).detail
     folders.put(folders.cache)
-    assert status(FILE) == data.FileStatus(FILE, path, "present", "")
+    assert file_status(FILE) == data.FileStatus(FILE, path, "present", "")
 
 
 def test_verify_all_maps_names_to_digests(folders: Folders) -> None:
@@ -270,7 +270,7 @@ def test_fetch_that_fails_says_why_and_how_to_go_on(folders: Folders, server: Se
     again = f"Try again, to go on after {KEPT:,} bytes" if kept else "Try again"
     assert f"{again}, or put the file (102,400 bytes, sha256 {SHA256}) at" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert status(FILE).state == "missing"
+    assert file_status(FILE).state == "missing"
     assert sum(path.stat().st_size for path in folders.cache.rglob("*") if path.is_file()) == kept
 
 
@@ -357,7 +357,7 @@ def test_fetch_that_the_disk_does_not_hold_is_an_error(folders: Folders, server:
     assert done.returncode == 1
     assert f"cannot be written below {folders.cache} (File too large)" in done.stderr
     assert "Traceback" not in done.stderr
-    assert status(FILE).state == "missing"
+    assert file_status(FILE).state == "missing"
     # With room it goes on after what the disk held.
     file = replace(FILE, name="a.mat", url=server.url("good"))
     assert fetch(file).read_bytes() == CONTENT
@@ -430,9 +430,9 @@ def test_archive_that_does_not_hold_the_file_is_an_error_in_one_line(
     with pytest.raises(DataError, match=message) as caught:
         fetch(packed_file(server, archive))
     assert "\n" not in str(caught.value)
-    assert status(FILE).state == "missing"
+    assert file_status(FILE).state == "missing"
 
 
 def test_missing_file_of_an_archive_says_where_to_take_it_from(folders: Folders, server: Server) -> None:
-    found = status(packed_file(server, b""))
+    found = file_status(packed_file(server, b""))
     assert found.detail.endswith(f", or take in/a.mat out of {server.url('archive')}, as `harness data fetch` does")

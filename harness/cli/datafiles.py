@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.running import load_with_messages
-from harness.data import status as status_of
+from harness.data import file_status as status_of
 from harness.download import fetch
 from harness.errors import DataError
 from harness.registry import Registry

@@ -15,7 +15,7 @@ from torch import nn
 from harness.budget import Size
 from harness.cli.running import load_with_messages, say_notes
 from harness.cli.text import duration_text, params_text, value_text, widths_text
-from harness.data import status
+from harness.data import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.model import Model, Published
 from harness.network import build_network
@@ -183,7 +183,7 @@ def _show_task(task: Task, registry: Registry) -> None:
         settings = [_setting_text(setting) for setting in found if setting is not None]
         lines += [f"  setting     {model}: {text}" for text in settings or ["none published"]]
     for file in task.files():
-        lines.append(f"  data        {file.name}: {status(file).state}, {file.bytes:,} bytes, {file.source}")
+        lines.append(f"  data        {file.name}: {file_status(file).state}, {file.bytes:,} bytes, {file.source}")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.batches import StreamBatches, evaluation_batches, training_batches
-from harness.data import locate, status
+from harness.data import file_status, locate
 from harness.dataset import SPLITS, Batch, Dataset, Ragged, Split, Stream
 from harness.network import Network
 from harness.seeds import Seeds
@@ -62,7 +62,7 @@ class TaskSubject:
 def paths_of(task: Task) -> dict[str, Path]:
     """Where a task's files are; NotApplicableError where one is missing."""
     for file in task.files():
-        if status(file).state == "missing":
+        if file_status(file).state == "missing":
             raise NotApplicableError(f"the data file {file.name} is not here; see harness data status {task.name}")
     return {file.name: locate(file) for file in task.files()}
 

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from harness.model import Published
-from harness.records import Optimisation, Schedule
+from harness import Optimisation, Published, Schedule
 
 _TABLE_2 = "Bai, Kolter & Koltun 2018, arXiv:1803.01271, Table 2"
 _TABLE_3 = "Bai, Kolter & Koltun 2018, arXiv:1803.01271, Table 3"

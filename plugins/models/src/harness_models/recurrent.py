@@ -10,10 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.keywords import check_widths, read, require
-from harness.model import Model, Published
-from harness.records import Record
-from harness.signature import Signature
+from harness import Model, Published, Record, Signature, check_widths, read_params, require_param
 from harness_models import published
 from harness_models.dropout import Dropout
 from harness_models.stacked_recurrent import StackedRecurrent
@@ -102,10 +99,10 @@ class _Recurrent(Model):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> RecurrentBackbone:
         """Takes `layers` and `dropout`."""
-        return self._stack(signature, widths, read(Keywords, self.name, params))
+        return self._stack(signature, widths, read_params(Keywords, self.name, params))
 
     def levels(self, **params: Any) -> int:
-        return require("layers", self.name, params)
+        return require_param("layers", self.name, params)
 
     def _stack(self, signature: Signature, widths: tuple[int, ...], keywords: Keywords) -> RecurrentBackbone:
         check_widths(widths, keywords.layers, self.name)
@@ -127,7 +124,7 @@ class Lstm(_Recurrent):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> RecurrentBackbone:
         """Takes `layers`, `dropout` and `forget_bias`."""
-        keywords = read(LstmKeywords, self.name, params)
+        keywords = read_params(LstmKeywords, self.name, params)
         backbone = self._stack(signature, widths, keywords)
         if keywords.forget_bias is not None:
             for layer in backbone.layers:

@@ -16,10 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import Split
-from harness.data import cache_folder
-from harness.dataset import SPLITS
-from harness.parsed import Array
+from harness import SPLITS, Array, Split, cache_folder
 from harness_tasks.own import notes
 from harness_tasks.own.columns import Codes, Numbers, numbers
 from harness_tasks.own.facts import Facts
