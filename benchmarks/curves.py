@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
+from harness.api.dataset import Dataset
 from harness.batches import training_batches
-from harness.dataset import Dataset
 from harness.network import Network, build_network
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 import works
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Stream
 from harness.data import locate
-from harness.dataset import Arrays, Batch, Dataset, Ragged, Stream
 from harness.ledger import read_study
 from harness.records import Training
 from harness.training import TrainingRun

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.dataset import Batch
+from harness.api.dataset import Batch
 from harness.network import Network
 from harness.records import Optimisation
 from harness_models.convolution import Convolution

@@ -10,16 +10,16 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from harness.api.dataset import Arrays, Batch
+from harness.api.model import Model, Published
+from harness.api.signature import Signature
+from harness.api.task import Task
 from harness.batches import TrainingBatches
 from harness.budget import solve
 from harness.data import locate
-from harness.dataset import Arrays, Batch
-from harness.model import Model, Published
 from harness.network import Network, build_network
 from harness.records import Optimisation
 from harness.seeds import Seeds
-from harness.signature import Signature
-from harness.task import Task
 from harness.training import first_total, make_optimizer, outputs
 from harness.trial import seed_everything
 from harness_models.dropout import Dropout

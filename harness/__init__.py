@@ -10,17 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.data import cache_folder, file_status, own_file
-    from harness.dataset import SPLITS, Arrays, Batch, Dataset, Ragged, Split, Stream
-    from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
-    from harness.hookspecs import hookimpl
-    from harness.keywords import check_widths, read_params, require_param
-    from harness.model import Model, Published, Scan, Stack, Suffix
-    from harness.parsed import Array, parsed_arrays
-    from harness.records import Optimisation, Record, Schedule
-    from harness.seeds import Seeds, derive
-    from harness.signature import Bits, Classes, Real, Signature, Tokens
-    from harness.task import (
+    from harness.api.dataset import SPLITS, Arrays, Batch, Dataset, Ragged, Split, Stream
+    from harness.api.model import Model, Published, Scan, Stack, Suffix
+    from harness.api.params import check_widths, read_params, require_param
+    from harness.api.signature import Bits, Classes, Real, Signature, Tokens
+    from harness.api.task import (
         DataFile,
         Metric,
         PublishedRow,
@@ -32,20 +26,20 @@ if TYPE_CHECKING:
         percent_of,
         perplexity_of,
     )
+    from harness.data import cache_folder, file_status, own_file
+    from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
+    from harness.hookspecs import hookimpl
+    from harness.parsed import Array, parsed_arrays
+    from harness.records import Optimisation, Record, Schedule
+    from harness.seeds import Seeds, derive
     from harness.winner import Winner, load_winner
 
 _HOMES = {
-    "data": ("cache_folder", "file_status", "own_file"),
-    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
-    "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
-    "hookspecs": ("hookimpl",),
-    "keywords": ("check_widths", "read_params", "require_param"),
-    "model": ("Model", "Published", "Scan", "Stack", "Suffix"),
-    "parsed": ("Array", "parsed_arrays"),
-    "records": ("Optimisation", "Record", "Schedule"),
-    "seeds": ("Seeds", "derive"),
-    "signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
-    "task": (
+    "api.dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
+    "api.model": ("Model", "Published", "Scan", "Stack", "Suffix"),
+    "api.params": ("check_widths", "read_params", "require_param"),
+    "api.signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
+    "api.task": (
         "DataFile",
         "Metric",
         "PublishedRow",
@@ -57,12 +51,17 @@ _HOMES = {
         "percent_of",
         "perplexity_of",
     ),
+    "data": ("cache_folder", "file_status", "own_file"),
+    "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
+    "hookspecs": ("hookimpl",),
+    "parsed": ("Array", "parsed_arrays"),
+    "records": ("Optimisation", "Record", "Schedule"),
+    "seeds": ("Seeds", "derive"),
     "winner": ("Winner", "load_winner"),
 }
 _HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "SPLITS",
     "Array",
     "Arrays",
     "Batch",
@@ -80,6 +79,7 @@ __all__ = [
     "Ragged",
     "Real",
     "Record",
+    "SPLITS",
     "Scan",
     "Schedule",
     "Seeds",

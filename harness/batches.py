@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.dataset import Arrays, Batch, Dataset, Ragged, Stream
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Stream
 from harness.seeds import derive
 
 POOL_BATCHES = 16

@@ -20,8 +20,8 @@ from typing import Literal
 
 from platformdirs import user_cache_path
 
+from harness.api.task import DataFile
 from harness.errors import DataError
-from harness.task import DataFile
 
 DATA = "HARNESS_DATA"
 """Environment variable: a folder of data files, looked in first."""

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
+from harness.api.task import DataFile
 from harness.data import CACHE, cache_folder, expected, fault, file_status, first_line, folders, reason
 from harness.errors import DataError
-from harness.task import DataFile
 
 if TYPE_CHECKING:
     import requests

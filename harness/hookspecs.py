@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from harness.model import Model
+    from harness.api.model import Model
+    from harness.api.task import Task
     from harness.records import Point, Trial, TrialResult
     from harness.study import Study
-    from harness.task import Task
 
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)

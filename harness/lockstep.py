@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.dataset import Batch
+from harness.api.dataset import Batch
+from harness.api.model import Stack
 from harness.graphs import Recorded, can_record
-from harness.model import Stack
 from harness.network import map_state
 from harness.seeds import derive
 from harness.stacked import StackedNetwork

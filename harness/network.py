@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.model import Model, Scan, Stack, Suffix
+from harness.api.model import Model, Scan, Stack, Suffix
+from harness.api.signature import Signature, Tokens
 from harness.records import ParamValue
-from harness.signature import Signature, Tokens
 
 
 class Network(nn.Module):

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.errors import StudyError, did_you_mean
-from harness.model import Model
 from harness.registry import Entry, Registry, plugin_border
 from harness.space import at_unit, cell_space
 from harness.study import Study, label_text, parse_assignment, study_of
-from harness.task import Task
 
 TRIALS = 10
 REPETITIONS = 10

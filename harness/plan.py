@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+from harness.api.model import Model, Published
+from harness.api.signature import Signature
+from harness.api.task import Metric, Task
 from harness.budget import Size, count_at, solve
 from harness.data import file_status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
-from harness.model import Model, Published
 from harness.network import offers_scan, offers_stack
 from harness.records import (
     LONGEST_LABEL,
@@ -27,10 +29,8 @@ from harness.records import (
     digest_of,
 )
 from harness.registry import Registry, plugin_border, source_digest
-from harness.signature import Signature
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.study import ModelEntry, Study, TaskEntry, TrainingSection, label_text
-from harness.task import Metric, Task
 
 FAIR_BATCH_SIZE = 16
 

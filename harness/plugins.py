@@ -12,12 +12,12 @@ from typing import TypeVar
 import pluggy
 
 from harness import hookspecs
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.errors import PluginError, did_you_mean
 from harness.hookspecs import PROJECT
-from harness.model import Model
 from harness.records import LABEL, Plugin
 from harness.registry import Entry, Registry
-from harness.task import Task
 
 GROUP = "harness"
 DISABLE = "HARNESS_DISABLE_PLUGINS"

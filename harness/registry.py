@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.errors import HarnessError, PluginError, StudyError, UnknownNameError, cause, did_you_mean, fault_text
-from harness.model import Model
 from harness.records import ParamValue, Plugin
-from harness.task import Task
 
 T = TypeVar("T")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from harness.api.model import Model
+from harness.api.signature import Signature
+from harness.api.task import Task
 from harness.errors import SpaceError, did_you_mean
-from harness.model import Model
 from harness.records import Optimisation, ParamValue, Schedule
-from harness.signature import Signature
 from harness.study import SpaceOverride
-from harness.task import Task
 
 Space = Mapping[str, BaseDistribution]
 

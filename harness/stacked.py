@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.model import Stack
+from harness.api.model import Stack
 from harness.network import Network
 
 

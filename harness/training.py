@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.api.dataset import Batch, Dataset, Stream, resident
+from harness.api.model import Scan
+from harness.api.task import Sums, Task, Total
 from harness.batches import StreamBatches, evaluation_batches, training_batches
-from harness.dataset import Batch, Dataset, Stream, resident
-from harness.model import Scan
 from harness.network import Network, map_state, receptive_field
 from harness.records import Optimisation, Outcome, Point, Precision, Schedule, Training
 from harness.seeds import Seeds
-from harness.task import Sums, Task, Total
 
 EVALUATION_BATCH_SIZE = 64
 EVALUATION_TOKENS = 1 << 14

@@ -19,17 +19,17 @@ import psutil
 import torch
 
 from harness import checkpoint
+from harness.api.dataset import Dataset, Split, first
+from harness.api.model import Scan
+from harness.api.signature import Tokens
+from harness.api.task import Task
 from harness.contract import inspect_backbone
 from harness.data import locate
-from harness.dataset import Dataset, Split, first
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
-from harness.model import Scan
 from harness.network import Network, build_network, receptive_field
 from harness.plugins import load_plugins
 from harness.records import Death, Outcome, Plugin, Point, Resources, Trial, TrialResult
 from harness.registry import Registry
-from harness.signature import Tokens
-from harness.task import Task
 from harness.training import TrainingRun, evaluate, evaluate_weights
 
 DATASETS_KEPT = 8

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from harness import checkpoint
+from harness.api.dataset import Arrays, Ragged
+from harness.api.task import Task
 from harness.batches import evaluation_batches
 from harness.data import locate
-from harness.dataset import Arrays, Ragged
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import Entry, Snapshot, read_study
 from harness.network import Network, build_network
@@ -24,7 +25,6 @@ from harness.recommendation import ANSWER, Recommendation
 from harness.recommendation import Winner as Found
 from harness.records import CellFacts, Trial
 from harness.registry import Registry
-from harness.task import Task
 from harness.training import outputs
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged
 from harness.batches import StreamBatches, TrainingBatches, evaluation_batches, training_batches
-from harness.dataset import Arrays, Batch, Dataset, Ragged
 
 CPU = torch.device("cpu")
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
+from harness.api.model import Model
+from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.budget import WIDEST, Count, Size, count_at, count_parameters, solve, uniform_widths
 from harness.errors import BudgetError
-from harness.model import Model
 from harness.network import Network
 from harness.registry import Registry
-from harness.signature import Bits, Classes, Real, Signature, Tokens
 
 
 def _signature(channels: int = 1, outputs: int = 1) -> Signature:

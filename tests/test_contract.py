@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.api.signature import Real, Signature
 from harness.contract import Findings, inspect_backbone
-from harness.signature import Real, Signature
 from tests.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from harness import data, download
+from harness.api.task import DataFile
 from harness.data import file_status, locate, verify_all
 from harness.download import fetch
 from harness.errors import DataError
-from harness.task import DataFile
 
 CONTENT = bytes(range(256)) * 400
 KEPT = 40_000 // download.BLOCK_BYTES * download.BLOCK_BYTES

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
+from harness.api.dataset import first, resident
 from harness.batches import evaluation_batches, training_batches
-from harness.dataset import first, resident
 from harness.network import build_network
 from harness.records import Training
 from harness.training import TrainingRun, evaluate

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from harness import lockstep
+from harness.api.task import Task
 from harness.graphs import Computation, Recorded, can_record
 from harness.lockstep import Lockstep
 from harness.network import build_network
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
-from harness.task import Task
 from harness.training import TrainingRun
 from tests.toys import ToyEma, ToyRagged, ToySum
 

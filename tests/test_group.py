@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.dataset import Arrays, Batch, Dataset, Split
+from harness.api.dataset import Arrays, Batch, Dataset, Split
+from harness.api.task import Metric, Task, Total
 from harness.group import ActiveGroup
 from harness.plan import make_plan
 from harness.records import Plugin, Point, Trial, TrialResult
@@ -19,7 +20,6 @@ from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.seeds import Seeds
 from harness.study import Study
-from harness.task import Metric, Task, Total
 from harness.trial import Worker
 from tests.toys import Ema, ToyEma, ToySum
 

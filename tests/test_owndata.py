@@ -13,20 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator
 
+from harness.api.dataset import Arrays
+from harness.api.model import Model
+from harness.api.signature import Signature
+from harness.api.task import DataFile, Task
 from harness.data import own_file
-from harness.dataset import Arrays
 from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.ledger import read_study
-from harness.model import Model
 from harness.owndata import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
 from harness.plan import make_plan
 from harness.plugins import Loaded
 from harness.registry import Entry, Registry
 from harness.run import Runner
 from harness.serial import run_serial
-from harness.signature import Signature
 from harness.study import parse_study, study_toml
-from harness.task import DataFile, Task
 from harness.trial import Desk, Worker
 from tests.conftest import make_trial
 from tests.toys import ToyEma, ToySum

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution
 
+from harness.api.model import Model, Published
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError, UnknownNameError
-from harness.model import Model, Published
 from harness.plan import FAIR_BATCH_SIZE, CellPlan, Plan, make_plan, metric_facts
 from harness.records import Optimisation, Plugin, Resources, Schedule, Training
 from harness.registry import Entry, Registry

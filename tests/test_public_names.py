@@ -32,7 +32,13 @@ def test_public_name_resolves_to_its_home(name: str) -> None:
     value = getattr(harness, name)
     home = importlib.import_module(harness._HOME_OF[name])
     assert value is getattr(home, name)
-    assert getattr(value, "__module__", home.__name__).partition(".")[0] in {"harness", "typing", "types", "pluggy", "numpy"}
+    assert getattr(value, "__module__", home.__name__).partition(".")[0] in {
+        "harness",
+        "typing",
+        "types",
+        "pluggy",
+        "numpy",
+    }
 
 
 def test_all_is_exactly_what_resolves() -> None:

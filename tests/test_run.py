@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from harness import checkpoint, serial
+from harness.api.task import DataFile, Task
 from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
 from harness.hookspecs import hookimpl
@@ -29,7 +30,6 @@ from harness.run import Conductor, Outcome, Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
 from harness.study import Study, read_study_file
-from harness.task import DataFile, Task
 from harness.trial import Desk, Worker
 from tests.toys import ToySum
 

@@ -14,11 +14,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from scipy import stats
 from torch import nn
 
+from harness.api.model import Model
+from harness.api.signature import Signature
+from harness.api.task import Task
 from harness.errors import SpaceError
-from harness.model import Model
 from harness.records import Optimisation, ParamValue, Schedule
 from harness.registry import Registry
-from harness.signature import Signature
 from harness.space import (
     REFERENCE_RATES,
     CellSpace,
@@ -30,7 +31,6 @@ from harness.space import (
     restrict,
 )
 from harness.study import SpaceOverride
-from harness.task import Task
 
 UNITS = st.floats(0, 1, exclude_max=True)
 LAST = math.nextafter(1, 0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.network import Network
-from harness.signature import Bits, Classes, Real, Signature, Tokens
 from harness.stacked import StackedNetwork
 from tests.toys import Ema
 

@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import checkpoint, training
+from harness.api.dataset import Batch, Dataset, Ragged, Split, Stream
+from harness.api.signature import Classes, Signature, Tokens
+from harness.api.task import Metric, Task, Total, bits_of, perplexity_of
 from harness.batches import StreamBatches, evaluation_batches, training_batches
-from harness.dataset import Batch, Dataset, Ragged, Split, Stream
 from harness.network import Network, build_network, map_state, offers_scan
 from harness.plan import make_plan
 from harness.records import Optimisation, Training
 from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.seeds import Seeds
-from harness.signature import Classes, Signature, Tokens
 from harness.study import Study
-from harness.task import Metric, Task, Total, bits_of, perplexity_of
 from harness.training import TrainingRun, evaluate
 from harness.trial import Worker
 from tests.toys import ToyEma, ToyStack

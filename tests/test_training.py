@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness import checkpoint, training
-from harness.dataset import Arrays, Batch, Dataset, Ragged, Split
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Split
+from harness.api.signature import Real, Signature
+from harness.api.task import Metric, Task, Total, mean_of
 from harness.network import Network, build_network
 from harness.records import Optimisation, Point, Schedule, Training
 from harness.seeds import Seeds
-from harness.signature import Real, Signature
-from harness.task import Metric, Task, Total, mean_of
 from harness.training import TrainingRun, evaluate, evaluate_weights, make_optimizer, schedule_factor
 from tests.toys import ToyEma, ToyRagged, ToySum
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from harness import checkpoint, trial
-from harness.dataset import Batch, Dataset, Split
+from harness.api.dataset import Batch, Dataset, Split
+from harness.api.model import Model
+from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
-from harness.model import Model
 from harness.network import build_network
 from harness.plan import make_plan
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
@@ -23,7 +24,6 @@ from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.seeds import Seeds
 from harness.study import Study
-from harness.task import DataFile, Task, Total
 from harness.training import evaluate
 from harness.trial import ActiveTrial, Worker
 from tests.toys import ToyEma, ToySum

@@ -37,8 +37,8 @@ from harness import (
     derive,
     hookimpl,
 )
+from harness.api.task import mean_of, percent_of
 from harness.stacked import StackedLinear
-from harness.task import mean_of, percent_of
 
 PAUSE_SECONDS = float(os.environ.get("TOY_PAUSE_SECONDS", "0"))
 """Of each training step, for a test that must find a trial in the middle."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import markdown
+from harness.api.task import Task
 from harness.comparison import Row, Section
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.plugins import load_plugins
@@ -22,7 +23,6 @@ from harness.registry import Registry
 from harness.report import Report, build_report
 from harness.reproduction import Reproduction, off_size
 from harness.table import count, mean_interval, number
-from harness.task import Task
 from harness.tracking import read_store, store_uri
 
 PROTOCOLS = ("paper", "fair")

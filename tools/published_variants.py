@@ -23,11 +23,12 @@ from optuna.distributions import BaseDistribution
 from torch import nn
 
 from harness import checkpoint
+from harness.api.dataset import Ragged
+from harness.api.model import Model, Published
+from harness.api.signature import Signature
 from harness.batches import evaluation_batches
 from harness.data import locate
-from harness.dataset import Ragged
 from harness.ledger import Ledger, read_manifest
-from harness.model import Model, Published
 from harness.network import build_network
 from harness.plan import CellPlan
 from harness.plugins import Loaded, load_plugins
@@ -36,7 +37,6 @@ from harness.registry import Registry
 from harness.run import Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
-from harness.signature import Signature
 from harness.study import Study
 from harness.trial import Worker
 

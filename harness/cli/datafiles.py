@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.api.task import DataFile
 from harness.cli.running import load_with_messages
 from harness.data import file_status as status_of
 from harness.download import fetch
 from harness.errors import DataError
 from harness.registry import Registry
-from harness.task import DataFile
 
 
 def status(tasks: Sequence[str], *, all_must_be_there: bool = False) -> int:

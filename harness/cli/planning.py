@@ -12,12 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
+from harness.api.model import Model, Published
+from harness.api.task import Task
 from harness.budget import Size
 from harness.cli.running import load_with_messages, say_notes
 from harness.cli.text import duration_text, params_text, value_text, widths_text
 from harness.data import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
-from harness.model import Model, Published
 from harness.network import build_network
 from harness.plan import CellPlan, make_plan
 from harness.records import ParamValue
@@ -25,7 +26,6 @@ from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.space import common_space, describe
 from harness.study import Study, parse_assignment
-from harness.task import Task
 
 FLOPS_PER_PARAMETER = 6
 """Forward and backward, a multiply and an add each, at every step of a sequence."""

@@ -9,9 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.model import Scan, Suffix
+from harness.api.model import Scan, Suffix
+from harness.api.signature import Tokens
 from harness.network import map_state, receptive_field
-from harness.signature import Tokens
 from harness.testing.cases import Case, each_case
 from harness.testing.checks import TOLERANCE, NotApplicableError, require, require_close
 

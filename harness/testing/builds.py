@@ -10,9 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from harness.api.model import Model, Scan, Suffix
 from harness.budget import count_at, solve
 from harness.errors import BudgetError
-from harness.model import Model, Scan, Suffix
 from harness.network import map_state
 from harness.testing import elsewhere
 from harness.testing.backbones import BATCH, leaves_of

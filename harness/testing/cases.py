@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.model import Model
+from harness.api.model import Model
+from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.network import Network
 from harness.records import ParamValue
 from harness.seeds import derive
-from harness.signature import Bits, Classes, Real, Signature, Tokens
 from harness.space import at_unit
 from harness.testing.checks import CheckError, NotApplicableError, random_state_kept
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.dataset import Dataset, Ragged, Split, Stream
+from harness.api.dataset import Dataset, Ragged, Split, Stream
 
 DOUBLINGS = 7
 WINDOW = 1 << DOUBLINGS

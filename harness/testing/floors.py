@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from harness.dataset import Arrays, Batch, Dataset, Ragged
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged
+from harness.api.signature import Signature
+from harness.api.task import Metric, Task
 from harness.network import Network
-from harness.signature import Signature
-from harness.task import Metric, Task
 from harness.testing.checks import NotApplicableError, require
 from harness.testing.probe import head, probe_network
 from harness.testing.tasks import CPU, TaskSubject, batches_of, task_check

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.errors import UnknownNameError, did_you_mean
-from harness.model import Model
-from harness.task import Task
 from harness.testing.cases import ModelSubject, subject_of
 from harness.testing.checks import NotApplicableError, refuse_unknown
 from harness.testing.suites import MODEL_CHECKS, TASK_CHECKS

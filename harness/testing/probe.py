@@ -8,10 +8,10 @@ import torch
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
-from harness.dataset import Arrays, Dataset, Ragged
-from harness.model import Model
+from harness.api.dataset import Arrays, Dataset, Ragged
+from harness.api.model import Model
+from harness.api.signature import Signature
 from harness.network import Network
-from harness.signature import Signature
 
 WIDTH = 12
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from harness.api.dataset import SPLITS, Dataset, Split
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.batches import training_batches
-from harness.dataset import SPLITS, Dataset, Split
-from harness.model import Model
 from harness.records import Cell, Optimisation, Phase, Plugin, TaskRef, Training, Trial, TrialResult
 from harness.registry import Entry, Registry
 from harness.seeds import Seeds
-from harness.task import Task
 from harness.testing import contents, elsewhere
 from harness.testing.checks import moved_generators, random_states, require
 from harness.testing.probe import WIDTH, Probe, head

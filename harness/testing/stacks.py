@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.model import Scan, Stack, Suffix
+from harness.api.model import Scan, Stack, Suffix
 from harness.network import map_state
 from harness.testing.backbones import leaves_of
 from harness.testing.cases import Case, each_case

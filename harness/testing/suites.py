@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.model import Model
-from harness.task import Task
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.testing import backbones, builds, floors, splits, stacks, tasks
 from harness.testing.cases import ModelCheck, ModelSubject, subject_of
 from harness.testing.checks import CheckResult, run_checks

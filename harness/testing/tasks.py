@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harness.api.dataset import SPLITS, Batch, Dataset, Ragged, Split, Stream
+from harness.api.signature import Signature, Tokens
+from harness.api.task import Sums, Task, Total
 from harness.batches import StreamBatches, evaluation_batches, training_batches
 from harness.data import file_status, locate
-from harness.dataset import SPLITS, Batch, Dataset, Ragged, Split, Stream
 from harness.network import Network
 from harness.seeds import Seeds
-from harness.signature import Signature, Tokens
-from harness.task import Sums, Task, Total
 from harness.testing.checks import (
     CheckError,
     NotApplicableError,

@@ -18,10 +18,10 @@ from optuna.distributions import FloatDistribution
 from torch import Tensor, nn
 
 from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task, checkpoint
+from harness.api.dataset import SPLITS
 from harness.batches import StreamBatches, evaluation_batches
 from harness.budget import count_at
 from harness.data import CACHE, DATA, locate
-from harness.dataset import SPLITS
 from harness.errors import StudyError
 from harness.network import Network, build_network
 from harness.plan import make_plan

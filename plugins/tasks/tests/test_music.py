@@ -14,8 +14,8 @@ from scipy.io import loadmat, savemat
 from torch import Tensor
 
 from harness import Batch, Bits, Ragged, Real, Seeds, Signature, Split, Task
+from harness.api.dataset import SPLITS
 from harness.data import DATA, locate
-from harness.dataset import SPLITS
 from harness.errors import DataError
 from harness_tasks import JsbChorales, Nottingham
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from harness import Arrays, Batch, DataError, Ragged, Split
+from harness.api.dataset import SPLITS
 from harness.data import locate
-from harness.dataset import SPLITS
 from harness.plugins import load_plugins
 from harness.testing import CheckResult, check_task
 from harness_tasks import OwnArrays

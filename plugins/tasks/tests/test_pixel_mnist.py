@@ -18,10 +18,10 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from harness import Arrays, Batch, Classes, Real, Seeds, Signature, Split, Task
+from harness.api.dataset import SPLITS
 from harness.batches import evaluation_batches
 from harness.budget import count_at
 from harness.data import CACHE, DATA, locate
-from harness.dataset import SPLITS
 from harness.errors import DataError
 from harness.plugins import load_plugins
 from harness_tasks import PermutedMnist, SequentialMnist

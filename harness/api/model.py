@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
+from harness.api.signature import Signature
 from harness.records import Optimisation, ParamValue
-from harness.signature import Signature
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from harness.dataset import Batch, Dataset, Split
+from harness.api.dataset import Batch, Dataset, Split
+from harness.api.signature import Signature
 from harness.seeds import Seeds
-from harness.signature import Signature
 
 if TYPE_CHECKING:
     from pandas import DataFrame

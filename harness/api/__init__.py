@@ -1,0 +1,1 @@
+"""What the author of a model or a task subclasses and uses."""
