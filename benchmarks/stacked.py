@@ -20,9 +20,9 @@ import torch
 
 from harness.lockstep import Lockstep
 from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Training
-from harness.registry import Registry
 from harness.run import machine
 from harness.seeds import Seeds
 from harness.training import TrainingRun

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     )
     from harness.data import cache_folder, file_status, own_file
     from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
-    from harness.hookspecs import hookimpl
     from harness.parsed import Array, parsed_arrays
+    from harness.plugin.hookspecs import hookimpl
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
     from harness.winner import Winner, load_winner
@@ -53,8 +53,8 @@ _HOMES = {
     ),
     "data": ("cache_folder", "file_status", "own_file"),
     "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
-    "hookspecs": ("hookimpl",),
     "parsed": ("Array", "parsed_arrays"),
+    "plugin.hookspecs": ("hookimpl",),
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
     "winner": ("Winner", "load_winner"),

@@ -10,7 +10,7 @@ from typing import Any
 from harness.api.model import Model
 from harness.api.task import Task
 from harness.errors import StudyError, did_you_mean
-from harness.registry import Entry, Registry, plugin_border
+from harness.plugin.registry import Entry, Registry, plugin_border
 from harness.space import at_unit, cell_space
 from harness.study import Study, label_text, parse_assignment, study_of
 

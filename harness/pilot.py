@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.allowance import Pace
 from harness.errors import StudyError
 from harness.plan import CellPlan
+from harness.plugin.registry import Registry
 from harness.records import Trial, TrialResult
-from harness.registry import Registry
 from harness.search import CellState
 from harness.study import Search
 from harness.trial import Worker

@@ -14,6 +14,7 @@ from harness.budget import Size, count_at, solve
 from harness.data import file_status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
 from harness.network import offers_scan, offers_stack
+from harness.plugin.registry import Registry, plugin_border, source_digest
 from harness.records import (
     LONGEST_LABEL,
     Cell,
@@ -28,7 +29,6 @@ from harness.records import (
     Training,
     digest_of,
 )
-from harness.registry import Registry, plugin_border, source_digest
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.study import ModelEntry, Study, TaskEntry, TrainingSection, label_text
 

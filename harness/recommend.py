@@ -21,10 +21,10 @@ from harness.ledger import MANIFEST, RACE, read_manifest, read_study, write_atom
 from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plan import Plan, label_of_model, make_plan
+from harness.plugin.registry import Registry
 from harness.race import Errors, Scoring, Step, follow, ladder
 from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
-from harness.registry import Registry
 from harness.results import Standing, capped, standing
 from harness.run import Outcome
 from harness.study import Study, parse_study, study_toml

@@ -21,9 +21,9 @@ from harness.errors import LedgerError
 from harness.lease import leased
 from harness.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plan import CellPlan, make_plan
-from harness.plugins import Loaded, register_listener
+from harness.plugin.loader import Loaded, register_listener
+from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
-from harness.registry import plugin_border
 from harness.results import OF_A_TASK
 from harness.search import CellState, Dealer
 from harness.seeds import Seeds

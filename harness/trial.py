@@ -27,9 +27,9 @@ from harness.contract import inspect_backbone
 from harness.data import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.network import Network, build_network, receptive_field
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
 from harness.records import Death, Outcome, Plugin, Point, Resources, Trial, TrialResult
-from harness.registry import Registry
 from harness.training import TrainingRun, evaluate, evaluate_weights
 
 DATASETS_KEPT = 8

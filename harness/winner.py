@@ -20,11 +20,11 @@ from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import Entry, Snapshot, read_study
 from harness.network import Network, build_network
 from harness.plan import code_of, fingerprint_of
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
 from harness.recommendation import ANSWER, Recommendation
 from harness.recommendation import Winner as Found
 from harness.records import CellFacts, Trial
-from harness.registry import Registry
 from harness.training import outputs
 
 if TYPE_CHECKING:

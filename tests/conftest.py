@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness.plugins import Loaded, load_plugins
+from harness.plugin.loader import Loaded, load_plugins
+from harness.plugin.registry import Registry
 from harness.records import Cell, Optimisation, Plugin, TaskRef, Training, Trial
-from harness.registry import Registry
 from harness.seeds import Seeds
 from harness.study import Study, parse_study
 

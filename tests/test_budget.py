@@ -16,7 +16,7 @@ from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.budget import WIDEST, Count, Size, count_at, count_parameters, solve, uniform_widths
 from harness.errors import BudgetError
 from harness.network import Network
-from harness.registry import Registry
+from harness.plugin.registry import Registry
 
 
 def _signature(channels: int = 1, outputs: int = 1) -> Signature:

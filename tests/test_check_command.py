@@ -14,7 +14,7 @@ from torch import nn
 from harness import Signature
 from harness.cli import checking, making
 from harness.cli.main import main
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.testing import check_causality, check_no_state, check_output_shape
 from tests.toys import ToyEma
 

@@ -21,7 +21,7 @@ from harness.deaths import SILENT_DEATHS
 from harness.errors import ClusterError, LedgerError
 from harness.ledger import Entry, read_study
 from harness.placement import Node, fits_beside, slots_for
-from harness.plugins import DISABLE, GROUP, Loaded, load_plugins
+from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.run import Outcome, Runner
 from harness.serial import run_serial

@@ -22,8 +22,8 @@ from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.ledger import read_study
 from harness.owndata import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
 from harness.plan import make_plan
-from harness.plugins import Loaded
-from harness.registry import Entry, Registry
+from harness.plugin.loader import Loaded
+from harness.plugin.registry import Entry, Registry
 from harness.run import Runner
 from harness.serial import run_serial
 from harness.study import parse_study, study_toml

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import hookspecs
 from harness.errors import PluginError
-from harness.hookspecs import hookimpl
 from harness.ledger import Ledger
-from harness.plugins import DISABLE, GROUP, Loaded, load_plugins, register_listener
+from harness.plugin import hookspecs
+from harness.plugin.hookspecs import hookimpl
+from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins, register_listener
 from harness.records import Point, Trial, TrialResult
 from harness.run import Runner
 from harness.serial import run_serial

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.plugin.registry import Registry
 from harness.records import TaskRef
-from harness.registry import Registry
 from harness.report import Report, build_report
 from tests.cells import cell_of, facts, stored
 

@@ -6,8 +6,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from harness.errors import StudyError, UnknownNameError
+from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin
-from harness.registry import Entry, Registry
 from tests.toys import ToySum
 
 

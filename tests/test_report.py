@@ -17,6 +17,7 @@ from harness.document import quote
 from harness.formats import to_html, to_markdown
 from harness.ledger import Entry
 from harness.plan import make_plan
+from harness.plugin.registry import Registry
 from harness.records import (
     Cell,
     LeftOut,
@@ -25,7 +26,6 @@ from harness.records import (
     Training,
     TrialResult,
 )
-from harness.registry import Registry
 from harness.report import build_report, build_table
 from harness.results import Mark, standing
 from harness.sheet import COLUMNS, to_csv

@@ -19,13 +19,13 @@ from harness import checkpoint, serial
 from harness.api.task import DataFile, Task
 from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
-from harness.hookspecs import hookimpl
 from harness.lease import Lease
 from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
-from harness.plugins import Loaded
+from harness.plugin.hookspecs import hookimpl
+from harness.plugin.loader import Loaded
+from harness.plugin.registry import Entry as Registered
+from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.registry import Entry as Registered
-from harness.registry import Registry
 from harness.run import Conductor, Outcome, Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial

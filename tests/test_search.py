@@ -20,8 +20,8 @@ from scipy import stats
 from harness.errors import BudgetError
 from harness.ledger import Entry
 from harness.plan import CellPlan, make_plan
+from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
-from harness.registry import Registry
 from harness.search import CellState, Dealer, SamplerName, suggest
 from harness.seeds import Seeds, derive
 from harness.selection import winner

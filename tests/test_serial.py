@@ -11,8 +11,8 @@ import pytest
 
 from harness import serial
 from harness.plan import make_plan
+from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.registry import Registry
 from harness.search import CellState
 from harness.serial import run_serial
 from harness.study import Study

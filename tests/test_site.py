@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import harness
-from harness import hookspecs
+from harness.plugin import hookspecs
 from harness.study import parse_study
 from harness.testing import MODEL_CHECKS, TASK_CHECKS
 

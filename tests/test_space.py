@@ -18,8 +18,8 @@ from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.api.task import Task
 from harness.errors import SpaceError
+from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Schedule
-from harness.registry import Registry
 from harness.space import (
     REFERENCE_RATES,
     CellSpace,

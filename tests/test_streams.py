@@ -24,8 +24,8 @@ from harness.api.task import Metric, Task, Total, bits_of, perplexity_of
 from harness.batches import StreamBatches, evaluation_batches, training_batches
 from harness.network import Network, build_network, map_state, offers_scan
 from harness.plan import make_plan
+from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Training
-from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.seeds import Seeds
 from harness.study import Study

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.plan import make_plan
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.search import CellState
 from harness.study import read_study_file, study_toml
 

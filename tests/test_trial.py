@@ -19,8 +19,8 @@ from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
 from harness.network import build_network
 from harness.plan import make_plan
+from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
-from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.seeds import Seeds
 from harness.study import Study

@@ -17,9 +17,9 @@ from harness import markdown
 from harness.api.task import Task
 from harness.comparison import Row, Section
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
 from harness.records import CellFacts
-from harness.registry import Registry
 from harness.report import Report, build_report
 from harness.reproduction import Reproduction, off_size
 from harness.table import count, mean_interval, number

@@ -31,9 +31,9 @@ from harness.data import locate
 from harness.ledger import Ledger, read_manifest
 from harness.network import build_network
 from harness.plan import CellPlan
-from harness.plugins import Loaded, load_plugins
+from harness.plugin.loader import Loaded, load_plugins
+from harness.plugin.registry import Registry
 from harness.records import TrialResult
-from harness.registry import Registry
 from harness.run import Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial

@@ -39,7 +39,7 @@ from harness import (
 )
 from harness.advice import brief, chance
 from harness.ledger import read_study
-from harness.plugins import Loaded, load_plugins
+from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import Racing, Wish, begin
 from harness.recommendation import Recommendation
 from harness.run import Outcome, Runner

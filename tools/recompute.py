@@ -21,7 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness import checkpoint
 from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 
 TOLERANCE = 1e-6
 

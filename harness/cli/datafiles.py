@@ -14,7 +14,7 @@ from harness.cli.running import load_with_messages
 from harness.data import file_status as status_of
 from harness.download import fetch
 from harness.errors import DataError
-from harness.registry import Registry
+from harness.plugin.registry import Registry
 
 
 def status(tasks: Sequence[str], *, all_must_be_there: bool = False) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from harness.errors import ScaffoldError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.scaffold import Kind, write_package
 
 

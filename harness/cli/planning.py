@@ -21,8 +21,8 @@ from harness.data import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.network import build_network
 from harness.plan import CellPlan, make_plan
+from harness.plugin.registry import Entry, Registry
 from harness.records import ParamValue
-from harness.registry import Entry, Registry
 from harness.search import CellState
 from harness.space import common_space, describe
 from harness.study import Study, parse_assignment

@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.table import Table
 
 from harness.cli.text import duration_text
-from harness.hookspecs import hookimpl
 from harness.ledger import Entry
 from harness.plan import Plan
+from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from harness.cli.progress import progress
 from harness.errors import LedgerError, StudyError, TrackingError
 from harness.formats import ENDINGS, FORMATS, to_summary
-from harness.hookspecs import hookimpl
 from harness.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.owndata import parse_count, study_of_file
 from harness.plan import CellPlan
-from harness.plugins import Loaded, load_plugins
+from harness.plugin.hookspecs import hookimpl
+from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import read_race
 from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report

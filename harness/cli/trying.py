@@ -14,7 +14,7 @@ from harness.cli.text import params_text, widths_text
 from harness.data import verify_all
 from harness.errors import StudyError, did_you_mean
 from harness.plan import make_plan
-from harness.plugins import Loaded
+from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
 from harness.search import CellState
 from harness.space import cell_space

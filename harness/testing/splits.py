@@ -12,8 +12,8 @@ from harness.api.dataset import SPLITS, Dataset, Split
 from harness.api.model import Model
 from harness.api.task import Task
 from harness.batches import training_batches
+from harness.plugin.registry import Entry, Registry
 from harness.records import Cell, Optimisation, Phase, Plugin, TaskRef, Training, Trial, TrialResult
-from harness.registry import Entry, Registry
 from harness.seeds import Seeds
 from harness.testing import contents, elsewhere
 from harness.testing.checks import moved_generators, random_states, require

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from harness import content
 from harness.ledger import MANIFEST, Entry, read_study
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.run import Runner
 from harness.serial import run_serial
 from harness.study import read_study_file

@@ -12,7 +12,7 @@ import torch
 
 from harness import Bits, Classes, Model, Published, Real, Schedule, Signature, Tokens
 from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness_models.published import LSTM, TCN
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn, receptive_field

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from harness import Model, Real, Signature, Stack, Suffix
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
 

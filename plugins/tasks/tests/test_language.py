@@ -25,7 +25,7 @@ from harness.data import CACHE, DATA, locate
 from harness.errors import StudyError
 from harness.network import Network, build_network
 from harness.plan import make_plan
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.records import Optimisation, Training
 from harness.space import contains
 from harness.study import parse_study, read_study_file

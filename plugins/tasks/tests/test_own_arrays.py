@@ -18,7 +18,7 @@ import torch
 from harness import Arrays, Batch, DataError, Ragged, Split
 from harness.api.dataset import SPLITS
 from harness.data import locate
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.testing import CheckResult, check_task
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import (

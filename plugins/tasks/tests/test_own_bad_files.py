@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness import DataError, HarnessError
 from harness.errors import StudyError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import SEEDS, arrays, sequences, series, written
 

@@ -23,7 +23,7 @@ from harness.batches import evaluation_batches
 from harness.budget import count_at
 from harness.data import CACHE, DATA, locate
 from harness.errors import DataError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness_tasks import PermutedMnist, SequentialMnist
 from harness_tasks.pixel_mnist import FILES, _drawn_order, _without_run, permutation, read_idx
 

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import pluggy
 
-from harness import hookspecs
 from harness.api.model import Model
 from harness.api.task import Task
 from harness.errors import PluginError, did_you_mean
-from harness.hookspecs import PROJECT
+from harness.plugin import hookspecs
+from harness.plugin.hookspecs import PROJECT
+from harness.plugin.registry import Entry, Registry
 from harness.records import LABEL, Plugin
-from harness.registry import Entry, Registry
 
 GROUP = "harness"
 DISABLE = "HARNESS_DISABLE_PLUGINS"
