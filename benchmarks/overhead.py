@@ -28,7 +28,7 @@ from torch import Tensor
 
 import works
 from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Stream
-from harness.data import locate
+from harness.data.files import locate
 from harness.ledger import read_study
 from harness.records import Training
 from harness.training import TrainingRun

@@ -16,7 +16,7 @@ from harness.api.signature import Signature
 from harness.api.task import Task
 from harness.batches import TrainingBatches
 from harness.budget import solve
-from harness.data import locate
+from harness.data.files import locate
 from harness.network import Network, build_network
 from harness.records import Optimisation
 from harness.seeds import Seeds

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         percent_of,
         perplexity_of,
     )
-    from harness.data import cache_folder, file_status, own_file
+    from harness.data.cache import Array, parsed_arrays
+    from harness.data.files import cache_folder, file_status, own_file
     from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
-    from harness.parsed import Array, parsed_arrays
     from harness.plugin.hookspecs import hookimpl
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
@@ -51,9 +51,9 @@ _HOMES = {
         "percent_of",
         "perplexity_of",
     ),
-    "data": ("cache_folder", "file_status", "own_file"),
+    "data.cache": ("Array", "parsed_arrays"),
+    "data.files": ("cache_folder", "file_status", "own_file"),
     "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
-    "parsed": ("Array", "parsed_arrays"),
     "plugin.hookspecs": ("hookimpl",),
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),

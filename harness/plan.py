@@ -11,7 +11,7 @@ from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.api.task import Metric, Task
 from harness.budget import Size, count_at, solve
-from harness.data import file_status
+from harness.data.files import file_status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
 from harness.network import offers_scan, offers_stack
 from harness.plugin.registry import Registry, plugin_border, source_digest

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from harness import checkpoint
-from harness.data import verify_all
+from harness.data.files import verify_all
 from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
 from harness.lease import leased

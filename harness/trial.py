@@ -24,7 +24,7 @@ from harness.api.model import Scan
 from harness.api.signature import Tokens
 from harness.api.task import Task
 from harness.contract import inspect_backbone
-from harness.data import locate
+from harness.data.files import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.network import Network, build_network, receptive_field
 from harness.plugin.loader import load_plugins

@@ -15,7 +15,7 @@ from harness import checkpoint
 from harness.api.dataset import Arrays, Ragged
 from harness.api.task import Task
 from harness.batches import evaluation_batches
-from harness.data import locate
+from harness.data.files import locate
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import Entry, Snapshot, read_study
 from harness.network import Network, build_network

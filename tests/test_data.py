@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import data, download
 from harness.api.task import DataFile
-from harness.data import file_status, locate, verify_all
-from harness.download import fetch
+from harness.data import download, files
+from harness.data.download import fetch
+from harness.data.files import file_status, locate, verify_all
 from harness.errors import DataError
 
 CONTENT = bytes(range(256)) * 400
@@ -50,8 +50,8 @@ class Folders:
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     made = Folders(tmp_path)
-    monkeypatch.setenv(data.DATA, str(made.data))
-    monkeypatch.setenv(data.CACHE, str(made.cache))
+    monkeypatch.setenv(files.DATA, str(made.data))
+    monkeypatch.setenv(files.CACHE, str(made.cache))
     return made
 
 
@@ -121,16 +121,16 @@ def test_locate_finds_the_file_in_the_data_folder_before_the_cache(folders: Fold
 def test_locate_without_data_folder_finds_the_file_in_the_cache(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(data.DATA)
+    monkeypatch.delenv(files.DATA)
     path = folders.put(folders.cache)
     assert locate(FILE) == path
 
 
 def test_cache_folder_is_the_users_unless_named(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert data.cache_folder() == folders.cache
-    monkeypatch.delenv(data.CACHE)
+    assert files.cache_folder() == folders.cache
+    monkeypatch.delenv(files.CACHE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folders.data))
-    assert data.cache_folder().parts[-2:] == ("seqharness", "data")
+    assert files.cache_folder().parts[-2:] == ("seqharness", "data")
 
 
 def test_missing_file_names_what_is_expected_and_where_to_put_it(folders: Folders) -> None:
@@ -202,9 +202,9 @@ def test_name_that_leaves_the_folder_is_refused(folders: Folders, server: Server
 
 def test_data_folder_that_does_not_exist_is_an_error(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     folders.put(folders.cache)
-    monkeypatch.setenv(data.DATA, str(folders.data / "absent"))
+    monkeypatch.setenv(files.DATA, str(folders.data / "absent"))
     for operation in (locate, file_status, fetch):
-        with pytest.raises(DataError, match=f"{data.DATA} names .*absent, which is not a folder"):
+        with pytest.raises(DataError, match=f"{files.DATA} names .*absent, which is not a folder"):
             operation(FILE)
 
 
@@ -214,7 +214,7 @@ def test_status_tells_the_three_states(folders: Folders) -> None:
     assert (file_status(FILE).state, file_status(FILE).path) == ("corrupt", path)
     assert "5 bytes" in file_status(FILE).detail
     folders.put(folders.cache)
-    assert file_status(FILE) == data.FileStatus(FILE, path, "present", "")
+    assert file_status(FILE) == files.FileStatus(FILE, path, "present", "")
 
 
 def test_verify_all_maps_names_to_digests(folders: Folders) -> None:
@@ -333,7 +333,7 @@ def test_fetch_into_a_place_that_takes_no_folder_is_an_error(
     folders: Folders, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders.cache.write_bytes(b"a file")
-    with pytest.raises(DataError, match=f"cannot be written below {folders.cache}.*set {data.CACHE}"):
+    with pytest.raises(DataError, match=f"cannot be written below {folders.cache}.*set {files.CACHE}"):
         fetch(replace(FILE, url=server.url("good")))
 
 

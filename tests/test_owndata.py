@@ -17,7 +17,7 @@ from harness.api.dataset import Arrays
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.api.task import DataFile, Task
-from harness.data import own_file
+from harness.data.files import own_file
 from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.ledger import read_study
 from harness.owndata import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file

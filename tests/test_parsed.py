@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data import CACHE
+from harness.data.cache import Array, parsed_arrays
+from harness.data.files import CACHE
 from harness.errors import DataError
-from harness.parsed import Array, parsed_arrays
 
 ARRAYS: dict[str, Array] = {
     "labels": np.arange(5, dtype=np.int64),

@@ -27,7 +27,7 @@ from harness.api.dataset import Ragged
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.batches import evaluation_batches
-from harness.data import locate
+from harness.data.files import locate
 from harness.ledger import Ledger, read_manifest
 from harness.network import build_network
 from harness.plan import CellPlan

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from harness.api.task import DataFile
 from harness.cli.running import load_with_messages
-from harness.data import file_status as status_of
-from harness.download import fetch
+from harness.data.download import fetch
+from harness.data.files import file_status as status_of
 from harness.errors import DataError
 from harness.plugin.registry import Registry
 

@@ -17,7 +17,7 @@ from harness.api.task import Task
 from harness.budget import Size
 from harness.cli.running import load_with_messages, say_notes
 from harness.cli.text import duration_text, params_text, value_text, widths_text
-from harness.data import file_status
+from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.network import build_network
 from harness.plan import CellPlan, make_plan

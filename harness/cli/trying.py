@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.running import load_with_messages
 from harness.cli.text import params_text, widths_text
-from harness.data import verify_all
+from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
 from harness.plan import make_plan
 from harness.plugin.loader import Loaded

@@ -14,7 +14,7 @@ from harness.api.dataset import SPLITS, Batch, Dataset, Ragged, Split, Stream
 from harness.api.signature import Signature, Tokens
 from harness.api.task import Sums, Task, Total
 from harness.batches import StreamBatches, evaluation_batches, training_batches
-from harness.data import file_status, locate
+from harness.data.files import file_status, locate
 from harness.network import Network
 from harness.seeds import Seeds
 from harness.testing.checks import (

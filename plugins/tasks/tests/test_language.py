@@ -21,7 +21,7 @@ from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task
 from harness.api.dataset import SPLITS
 from harness.batches import StreamBatches, evaluation_batches
 from harness.budget import count_at
-from harness.data import CACHE, DATA, locate
+from harness.data.files import CACHE, DATA, locate
 from harness.errors import StudyError
 from harness.network import Network, build_network
 from harness.plan import make_plan

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import CACHE, DATA, locate
+from harness.data.files import CACHE, DATA, locate
 from harness.seeds import Seeds
 from harness_tasks import WikiText2
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness import Batch, Bits, Ragged, Real, Seeds, Signature, Split, Task
 from harness.api.dataset import SPLITS
-from harness.data import DATA, locate
+from harness.data.files import DATA, locate
 from harness.errors import DataError
 from harness_tasks import JsbChorales, Nottingham
 

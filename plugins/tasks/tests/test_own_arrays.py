@@ -17,7 +17,7 @@ import torch
 
 from harness import Arrays, Batch, DataError, Ragged, Split
 from harness.api.dataset import SPLITS
-from harness.data import locate
+from harness.data.files import locate
 from harness.plugin.loader import load_plugins
 from harness.testing import CheckResult, check_task
 from harness_tasks import OwnArrays

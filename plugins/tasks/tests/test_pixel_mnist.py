@@ -21,7 +21,7 @@ from harness import Arrays, Batch, Classes, Real, Seeds, Signature, Split, Task
 from harness.api.dataset import SPLITS
 from harness.batches import evaluation_batches
 from harness.budget import count_at
-from harness.data import CACHE, DATA, locate
+from harness.data.files import CACHE, DATA, locate
 from harness.errors import DataError
 from harness.plugin.loader import load_plugins
 from harness_tasks import PermutedMnist, SequentialMnist

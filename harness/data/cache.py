@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from harness.data import CACHE, cache_folder
+from harness.data.files import CACHE, cache_folder
 from harness.errors import DataError
 
 Array = npt.NDArray[np.generic]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from harness.api.task import DataFile
-from harness.data import CACHE, cache_folder, expected, fault, file_status, first_line, folders, reason
+from harness.data.files import CACHE, cache_folder, expected, fault, file_status, first_line, folders, reason
 from harness.errors import DataError
 
 if TYPE_CHECKING:
