@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from harness.api.dataset import Dataset
-from harness.batches import training_batches
-from harness.network import Network, build_network
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
-from harness.training import TrainingRun, evaluate
+from harness.training.batches import training_batches
+from harness.training.network import Network, build_network
+from harness.training.run import TrainingRun, evaluate
 from harness.trial import seed_everything
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding

@@ -31,7 +31,7 @@ from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Stream
 from harness.data.files import locate
 from harness.ledger import read_study
 from harness.records import Training
-from harness.training import TrainingRun
+from harness.training.run import TrainingRun
 from harness_tasks.adding import Adding
 from measure import ROOT, Row, Spread, Table, at_most, environment, take_turns
 from works import CPU, SEEDS, HarnessStep, Work

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api.dataset import Batch
-from harness.network import Network
 from harness.records import Optimisation
+from harness.training.network import Network
 from harness_models.convolution import Convolution
 from harness_models.tcn import ResidualBlock, TcnBackbone
 

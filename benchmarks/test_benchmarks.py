@@ -12,8 +12,8 @@ from torch import Tensor
 from harness.api.dataset import Batch
 from harness.api.signature import Classes, Real, Signature, Tokens
 from harness.api.task import Task
-from harness.network import Network, build_network
 from harness.records import Optimisation
+from harness.training.network import Network, build_network
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding
 from harness_tasks.copy_memory import CopyMemory

@@ -14,13 +14,13 @@ from harness.api.dataset import Arrays, Batch
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.api.task import Task
-from harness.batches import TrainingBatches
 from harness.budget import solve
 from harness.data.files import locate
-from harness.network import Network, build_network
 from harness.records import Optimisation
 from harness.seeds import Seeds
-from harness.training import first_total, make_optimizer, outputs
+from harness.training.batches import TrainingBatches
+from harness.training.network import Network, build_network
+from harness.training.run import first_total, make_optimizer, outputs
 from harness.trial import seed_everything
 from harness_models.dropout import Dropout
 from harness_models.recurrent import Gru, Lstm, Rnn

@@ -12,8 +12,8 @@ from torch import nn
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.errors import BudgetError
-from harness.network import Network, build_network
 from harness.records import ParamValue
+from harness.training.network import Network, build_network
 
 WIDEST = 1 << 20
 """A model whose count stays within budget up to this width does not grow with it."""

@@ -42,13 +42,13 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.checkpoint import folder_of
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.group import ActiveGroup
 from harness.interrupt import interruptible
 from harness.placement import Node, all_slots, fits_beside
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
 from harness.trace import Recorder, death_of, trace_path
+from harness.training.checkpoint import folder_of
 from harness.trial import Desk, Progress, Worker
 
 SLICE_SECONDS = 5.0

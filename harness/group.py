@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.lockstep import Lockstep
 from harness.records import Trial
-from harness.training import TrainingRun
+from harness.training.run import TrainingRun
+from harness.training.vectorized import Lockstep
 from harness.trial import ActiveTrial, Progress
 
 

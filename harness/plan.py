@@ -13,7 +13,6 @@ from harness.api.task import Metric, Task
 from harness.budget import Size, count_at, solve
 from harness.data.files import file_status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
-from harness.network import offers_scan, offers_stack
 from harness.plugin.registry import Registry, plugin_border, source_digest
 from harness.records import (
     LONGEST_LABEL,
@@ -31,6 +30,7 @@ from harness.records import (
 )
 from harness.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.study import ModelEntry, Study, TaskEntry, TrainingSection, label_text
+from harness.training.network import offers_scan, offers_stack
 
 FAIR_BATCH_SIZE = 16
 

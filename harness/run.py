@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import torch
 
-from harness import checkpoint
 from harness.data.files import verify_all
 from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
@@ -28,6 +27,7 @@ from harness.results import OF_A_TASK
 from harness.search import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study import Study, study_toml
+from harness.training import checkpoint
 from harness.trial import Desk, environment_versions
 
 Execute = Callable[[Desk], None]

@@ -18,19 +18,19 @@ import numpy as np
 import psutil
 import torch
 
-from harness import checkpoint
 from harness.api.dataset import Dataset, Split, first
 from harness.api.model import Scan
 from harness.api.signature import Tokens
 from harness.api.task import Task
-from harness.contract import inspect_backbone
 from harness.data.files import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
-from harness.network import Network, build_network, receptive_field
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Death, Outcome, Plugin, Point, Resources, Trial, TrialResult
-from harness.training import TrainingRun, evaluate, evaluate_weights
+from harness.training import checkpoint
+from harness.training.inspection import inspect_backbone
+from harness.training.network import Network, build_network, receptive_field
+from harness.training.run import TrainingRun, evaluate, evaluate_weights
 
 DATASETS_KEPT = 8
 """Splits that a worker keeps between trials."""

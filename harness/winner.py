@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness import checkpoint
 from harness.api.dataset import Arrays, Ragged
 from harness.api.task import Task
-from harness.batches import evaluation_batches
 from harness.data.files import locate
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import Entry, Snapshot, read_study
-from harness.network import Network, build_network
 from harness.plan import code_of, fingerprint_of
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.recommendation import ANSWER, Recommendation
 from harness.recommendation import Winner as Found
 from harness.records import CellFacts, Trial
-from harness.training import outputs
+from harness.training import checkpoint
+from harness.training.batches import evaluation_batches
+from harness.training.network import Network, build_network
+from harness.training.run import outputs
 
 if TYPE_CHECKING:
     import pandas as pd

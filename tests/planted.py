@@ -35,7 +35,6 @@ from harness import (
     derive,
     mean_of,
 )
-from harness.stacked import StackedLinear
 from harness.testing import (
     MODEL_CHECKS,
     SIGNATURES,
@@ -45,6 +44,7 @@ from harness.testing import (
     TaskSubject,
 )
 from harness.testing.checks import run_checks
+from harness.training.stacked_network import StackedLinear
 
 IN_ANOTHER_PROCESS = ("check_other_process", "check_data_in_another_process")
 """Checks that start an interpreter, seconds each."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.api.dataset import Arrays, Batch, Dataset, Ragged
-from harness.batches import StreamBatches, TrainingBatches, evaluation_batches, training_batches
+from harness.training.batches import StreamBatches, TrainingBatches, evaluation_batches, training_batches
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,8 @@ from harness.api.model import Model
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.budget import WIDEST, Count, Size, count_at, count_parameters, solve, uniform_widths
 from harness.errors import BudgetError
-from harness.network import Network
 from harness.plugin.registry import Registry
+from harness.training.network import Network
 
 
 def _signature(channels: int = 1, outputs: int = 1) -> Signature:

@@ -15,8 +15,8 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness.checkpoint import attempt_path, load, newest, save
 from harness.errors import CheckpointError
+from harness.training.checkpoint import attempt_path, load, newest, save
 
 TRIAL = "a" * 64
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.signature import Real, Signature
-from harness.contract import Findings, inspect_backbone
+from harness.training.inspection import Findings, inspect_backbone
 from tests.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")

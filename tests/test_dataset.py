@@ -7,10 +7,10 @@ import torch
 
 from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
 from harness.api.dataset import first, resident
-from harness.batches import evaluation_batches, training_batches
-from harness.network import build_network
 from harness.records import Training
-from harness.training import TrainingRun, evaluate
+from harness.training.batches import evaluation_batches, training_batches
+from harness.training.network import build_network
+from harness.training.run import TrainingRun, evaluate
 from tests.toys import ToyEma, ToySum
 
 CPU = torch.device("cpu")

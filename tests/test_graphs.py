@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import lockstep
 from harness.api.task import Task
-from harness.graphs import Computation, Recorded, can_record
-from harness.lockstep import Lockstep
-from harness.network import build_network
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
-from harness.training import TrainingRun
+from harness.training import vectorized
+from harness.training.cuda_graphs import Computation, Recorded, can_record
+from harness.training.network import build_network
+from harness.training.run import TrainingRun
+from harness.training.vectorized import Lockstep
 from tests.toys import ToyEma, ToyRagged, ToySum
 
 CPU = torch.device("cpu")
@@ -58,8 +58,8 @@ class Again:
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> None:
     Again.made.clear()
-    monkeypatch.setattr(lockstep, "Recorded", Again)
-    monkeypatch.setattr(lockstep, "can_record", lambda device: True)
+    monkeypatch.setattr(vectorized, "Recorded", Again)
+    monkeypatch.setattr(vectorized, "can_record", lambda device: True)
 
 
 def make_runs(task: Task, device: torch.device = CPU, dropout: float = 0.0) -> list[TrainingRun]:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from harness.api.model import Model, Scan, Suffix
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
-from harness.network import Network, build_network, receptive_field
 from harness.plugin.registry import Registry
+from harness.training.network import Network, build_network, receptive_field
 
 WORDS = Signature(input=Tokens(11, 4), output=Classes(11), length=6, readout="each", tied=True)
 KEYS = Signature(input=Real(3), output=Bits(2), length=6, readout="each")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness import checkpoint, serial
+from harness import serial
 from harness.api.task import DataFile, Task
 from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
@@ -30,6 +30,7 @@ from harness.run import Conductor, Outcome, Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
 from harness.study import Study, read_study_file
+from harness.training import checkpoint
 from harness.trial import Desk, Worker
 from tests.toys import ToySum
 

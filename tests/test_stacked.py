@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
-from harness.network import Network
-from harness.stacked import StackedNetwork
+from harness.training.network import Network
+from harness.training.stacked_network import StackedNetwork
 from tests.toys import Ema
 
 MEMBERS, BATCH, TIME = 3, 2, 6

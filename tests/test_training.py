@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from harness import checkpoint, training
 from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Split
 from harness.api.signature import Real, Signature
 from harness.api.task import Metric, Task, Total, mean_of
-from harness.network import Network, build_network
 from harness.records import Optimisation, Point, Schedule, Training
 from harness.seeds import Seeds
-from harness.training import TrainingRun, evaluate, evaluate_weights, make_optimizer, schedule_factor
+from harness.training import checkpoint, run
+from harness.training.network import Network, build_network
+from harness.training.run import TrainingRun, evaluate, evaluate_weights, make_optimizer, schedule_factor
 from tests.toys import ToyEma, ToyRagged, ToySum
 
 CPU = torch.device("cpu")
@@ -121,7 +121,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: self.now, time=lambda: 0.0))
+        monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: self.now, time=lambda: 0.0))
 
     def drive(self, run: TrainingRun) -> TrainingRun:
         def tick(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -316,9 +316,9 @@ def test_micro_averages_do_not_depend_on_the_batch_size(
     torch.manual_seed(0)
     network = build_network(ToyEma(), task.signature(), (5,), {"bias": True, "dropout": 0.5})
     dataset = task.load("train", SEEDS, {})
-    monkeypatch.setattr(training, "EVALUATION_BATCH_SIZE", 4)
+    monkeypatch.setattr(run, "EVALUATION_BATCH_SIZE", 4)
     expected = evaluate(network, task, dataset, CPU)
-    monkeypatch.setattr(training, "EVALUATION_BATCH_SIZE", batch_size)
+    monkeypatch.setattr(run, "EVALUATION_BATCH_SIZE", batch_size)
     assert evaluate(network, task, dataset, CPU) == pytest.approx(expected, rel=1e-6)
 
 

@@ -38,7 +38,7 @@ from harness import (
     hookimpl,
 )
 from harness.api.task import mean_of, percent_of
-from harness.stacked import StackedLinear
+from harness.training.stacked_network import StackedLinear
 
 PAUSE_SECONDS = float(os.environ.get("TOY_PAUSE_SECONDS", "0"))
 """Of each training step, for a test that must find a trial in the middle."""

@@ -22,14 +22,11 @@ import torch
 from optuna.distributions import BaseDistribution
 from torch import nn
 
-from harness import checkpoint
 from harness.api.dataset import Ragged
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
-from harness.batches import evaluation_batches
 from harness.data.files import locate
 from harness.ledger import Ledger, read_manifest
-from harness.network import build_network
 from harness.plan import CellPlan
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
@@ -38,6 +35,9 @@ from harness.run import Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
 from harness.study import Study
+from harness.training import checkpoint
+from harness.training.batches import evaluation_batches
+from harness.training.network import build_network
 from harness.trial import Worker
 
 ELEMENT = {"dropout_kind": "element"}

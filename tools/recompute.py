@@ -19,9 +19,9 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from harness import checkpoint
-from harness.network import build_network
 from harness.plugin.loader import load_plugins
+from harness.training import checkpoint
+from harness.training.network import build_network
 
 TOLERANCE = 1e-6
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from harness.api.model import Scan, Suffix
 from harness.api.signature import Tokens
-from harness.network import map_state, receptive_field
 from harness.testing.cases import Case, each_case
 from harness.testing.checks import TOLERANCE, NotApplicableError, require, require_close
+from harness.training.network import map_state, receptive_field
 
 LONGEST_FIELD = 1000
 """Receptive fields beyond so many steps are not looked past."""

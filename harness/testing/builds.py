@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from harness.api.model import Model, Scan, Suffix
 from harness.budget import count_at, solve
 from harness.errors import BudgetError
-from harness.network import map_state
 from harness.testing import elsewhere
 from harness.testing.backbones import BATCH, leaves_of
 from harness.testing.cases import Case, ModelSubject, each_case, subject_of
@@ -27,6 +26,7 @@ from harness.testing.checks import (
     require,
     require_close,
 )
+from harness.training.network import map_state
 
 UNKNOWN = "no_such_parameter"
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 31, 32, 33)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from harness.api.model import Model
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
-from harness.network import Network
 from harness.records import ParamValue
 from harness.seeds import derive
 from harness.space import at_unit
 from harness.testing.checks import CheckError, NotApplicableError, random_state_kept
+from harness.training.network import Network
 
 SIGNATURES = (
     Signature(Real(1), Real(1), length=24, readout="last"),

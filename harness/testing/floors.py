@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from harness.api.dataset import Arrays, Batch, Dataset, Ragged
 from harness.api.signature import Signature
 from harness.api.task import Metric, Task
-from harness.network import Network
 from harness.testing.checks import NotApplicableError, require
 from harness.testing.probe import head, probe_network
 from harness.testing.tasks import CPU, TaskSubject, batches_of, task_check
-from harness.training import evaluate, first_total, outputs
+from harness.training.network import Network
+from harness.training.run import evaluate, first_total, outputs
 
 FRAMES = 20_000
 """Steps of training data that a predictor is fitted to."""

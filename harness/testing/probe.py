@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.api.dataset import Arrays, Dataset, Ragged
 from harness.api.model import Model
 from harness.api.signature import Signature
-from harness.network import Network
+from harness.training.network import Network
 
 WIDTH = 12
 

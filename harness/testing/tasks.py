@@ -13,9 +13,7 @@ from torch import Tensor
 from harness.api.dataset import SPLITS, Batch, Dataset, Ragged, Split, Stream
 from harness.api.signature import Signature, Tokens
 from harness.api.task import Sums, Task, Total
-from harness.batches import StreamBatches, evaluation_batches, training_batches
 from harness.data.files import file_status, locate
-from harness.network import Network
 from harness.seeds import Seeds
 from harness.testing.checks import (
     CheckError,
@@ -24,7 +22,9 @@ from harness.testing.checks import (
     require,
 )
 from harness.testing.probe import head, probe_network
-from harness.training import first_total, outputs
+from harness.training.batches import StreamBatches, evaluation_batches, training_batches
+from harness.training.network import Network
+from harness.training.run import first_total, outputs
 
 SEEDS = Seeds.of(0, 0)
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoint import folder_of
 from harness.ledger import RACE, Entry
 from harness.recommendation import ANSWER, Recommendation
+from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until
 from tests.test_recommend import lasting
 

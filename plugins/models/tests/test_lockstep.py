@@ -36,15 +36,15 @@ from harness import (
     Task,
     Tokens,
     Total,
-    checkpoint,
     derive,
     mean_of,
     perplexity_of,
 )
-from harness.lockstep import Lockstep
-from harness.network import build_network
 from harness.records import Training
-from harness.training import TrainingRun, evaluate
+from harness.training import checkpoint
+from harness.training.network import build_network
+from harness.training.run import TrainingRun, evaluate
+from harness.training.vectorized import Lockstep
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
 

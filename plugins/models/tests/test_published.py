@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from harness import Bits, Classes, Model, Published, Real, Schedule, Signature, Tokens
-from harness.network import build_network
 from harness.plugin.loader import load_plugins
+from harness.training.network import build_network
 from harness_models.published import LSTM, TCN
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn, receptive_field

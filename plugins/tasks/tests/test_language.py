@@ -17,19 +17,20 @@ import torch
 from optuna.distributions import FloatDistribution
 from torch import Tensor, nn
 
-from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task, checkpoint
+from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task
 from harness.api.dataset import SPLITS
-from harness.batches import StreamBatches, evaluation_batches
 from harness.budget import count_at
 from harness.data.files import CACHE, DATA, locate
 from harness.errors import StudyError
-from harness.network import Network, build_network
 from harness.plan import make_plan
 from harness.plugin.loader import load_plugins
 from harness.records import Optimisation, Training
 from harness.space import contains
 from harness.study import parse_study, read_study_file
-from harness.training import TrainingRun, evaluate
+from harness.training import checkpoint
+from harness.training.batches import StreamBatches, evaluation_batches
+from harness.training.network import Network, build_network
+from harness.training.run import TrainingRun, evaluate
 from harness_tasks import Lambada, PtbChar, PtbWord, Text8, WikiText2, WikiText103
 from harness_tasks.lambada import NOVELS, PASSAGES, UNKNOWN, VOCABULARY
 from harness_tasks.language import Language, Vocabulary
@@ -627,7 +628,7 @@ def test_scan_windows_and_one_pass_agree_on_real_words(monkeypatch: pytest.Monke
         net = small_network(task, model).double()
         with torch.no_grad():
             nats = torch.nn.functional.cross_entropy(net.eval()(inputs[None])[0], data.tokens.long())
-        monkeypatch.setattr("harness.training.EVALUATION_TOKENS", 64)
+        monkeypatch.setattr("harness.training.run.EVALUATION_TOKENS", 64)
         assert evaluate(net, task, data, CPU)["perplexity"] == pytest.approx(math.exp(float(nats)), rel=1e-9)
         if model == "tcn":
             net.backbone = Unscanned(net.backbone)

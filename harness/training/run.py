@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from harness.api.dataset import Batch, Dataset, Stream, resident
 from harness.api.model import Scan
 from harness.api.task import Sums, Task, Total
-from harness.batches import StreamBatches, evaluation_batches, training_batches
-from harness.network import Network, map_state, receptive_field
 from harness.records import Optimisation, Outcome, Point, Precision, Schedule, Training
 from harness.seeds import Seeds
+from harness.training.batches import StreamBatches, evaluation_batches, training_batches
+from harness.training.network import Network, map_state, receptive_field
 
 EVALUATION_BATCH_SIZE = 64
 EVALUATION_TOKENS = 1 << 14

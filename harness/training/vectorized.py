@@ -18,11 +18,10 @@ from torch import Tensor
 
 from harness.api.dataset import Batch
 from harness.api.model import Stack
-from harness.graphs import Recorded, can_record
-from harness.network import map_state
 from harness.seeds import derive
-from harness.stacked import StackedNetwork
-from harness.training import (
+from harness.training.cuda_graphs import Recorded, can_record
+from harness.training.network import map_state
+from harness.training.run import (
     TrainingRun,
     first_total,
     fork_random_state,
@@ -31,6 +30,7 @@ from harness.training import (
     seeded_random_state,
     training_outputs,
 )
+from harness.training.stacked_network import StackedNetwork
 
 Signature = tuple[object, ...]
 """What of a stack's batches a recording depends on."""

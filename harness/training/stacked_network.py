@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.api.model import Stack
-from harness.network import Network
+from harness.training.network import Network
 
 
 class StackedLinear(nn.Module):

@@ -1,0 +1,1 @@
+"""One network trained once, or several vectorized."""
