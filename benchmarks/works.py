@@ -14,10 +14,10 @@ from harness.api.dataset import Arrays, Batch
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.api.task import Task
-from harness.budget import solve
 from harness.data.files import locate
 from harness.records import Optimisation
 from harness.seeds import Seeds
+from harness.study.budget import solve
 from harness.training.batches import TrainingBatches
 from harness.training.network import Network, build_network
 from harness.training.run import first_total, make_optimizer, outputs

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from harness.allowance import Pace
 from harness.errors import StudyError
-from harness.plan import CellPlan
 from harness.plugin.registry import Registry
 from harness.records import Trial, TrialResult
 from harness.search import CellState
-from harness.study import Search
+from harness.study.plan import CellPlan
+from harness.study.schema import Search
 from harness.trial import Worker
 
 DRAWS = 3

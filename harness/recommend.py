@@ -20,14 +20,14 @@ from harness.errors import LedgerError, StudyError
 from harness.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
 from harness.pilot import measure
 from harness.placement import Node, all_slots
-from harness.plan import Plan, label_of_model, make_plan
 from harness.plugin.registry import Registry
 from harness.race import Errors, Scoring, Step, follow, ladder
 from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
 from harness.results import Standing, capped, standing
 from harness.run import Outcome
-from harness.study import Study, parse_study, study_toml
+from harness.study.plan import Plan, label_of_model, make_plan
+from harness.study.schema import Study, parse_study, study_toml
 
 Train = Callable[[Study], Outcome]
 """Begins or continues a study as it is now granted."""

@@ -19,14 +19,14 @@ from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
 from harness.lease import leased
 from harness.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
-from harness.plan import CellPlan, make_plan
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
 from harness.results import OF_A_TASK
 from harness.search import CellState, Dealer
 from harness.seeds import Seeds
-from harness.study import Study, study_toml
+from harness.study.plan import CellPlan, make_plan
+from harness.study.schema import Study, study_toml
 from harness.training import checkpoint
 from harness.trial import Desk, environment_versions
 

@@ -12,14 +12,14 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
-from harness.budget import Size
 from harness.errors import BudgetError
 from harness.ledger import Entry
-from harness.plan import CellPlan
 from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.seeds import Seeds, derive
 from harness.selection import winner
-from harness.space import Space, at_unit
+from harness.study.budget import Size
+from harness.study.plan import CellPlan
+from harness.study.space import Space, at_unit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every in-memory study, one a draw
 

@@ -16,12 +16,12 @@ from harness.api.task import Task
 from harness.data.files import locate
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import Entry, Snapshot, read_study
-from harness.plan import code_of, fingerprint_of
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.recommendation import ANSWER, Recommendation
 from harness.recommendation import Winner as Found
 from harness.records import CellFacts, Trial
+from harness.study.plan import code_of, fingerprint_of
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
 from harness.training.network import Network, build_network

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from harness.api.model import Model
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
-from harness.budget import WIDEST, Count, Size, count_at, count_parameters, solve, uniform_widths
 from harness.errors import BudgetError
 from harness.plugin.registry import Registry
+from harness.study.budget import WIDEST, Count, Size, count_at, count_parameters, solve, uniform_widths
 from harness.training.network import Network
 
 

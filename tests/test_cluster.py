@@ -25,7 +25,7 @@ from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.run import Outcome, Runner
 from harness.serial import run_serial
-from harness.study import Study, parse_study
+from harness.study.schema import Study, parse_study
 from harness.trial import Desk, Worker
 
 GIB = 2**30

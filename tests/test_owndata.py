@@ -20,13 +20,13 @@ from harness.api.task import DataFile, Task
 from harness.data.files import own_file
 from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.ledger import read_study
-from harness.owndata import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
-from harness.plan import make_plan
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
 from harness.run import Runner
 from harness.serial import run_serial
-from harness.study import parse_study, study_toml
+from harness.study.from_data import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
+from harness.study.plan import make_plan
+from harness.study.schema import parse_study, study_toml
 from harness.trial import Desk, Worker
 from tests.conftest import make_trial
 from tests.toys import ToyEma, ToySum

@@ -20,7 +20,7 @@ from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins, register
 from harness.records import Point, Trial, TrialResult
 from harness.run import Runner
 from harness.serial import run_serial
-from harness.study import Study
+from harness.study.schema import Study
 from harness.trial import Worker
 from tests.conftest import MakeStudy
 

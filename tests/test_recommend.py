@@ -25,7 +25,7 @@ from harness.report import build_report
 from harness.results import Mark, StoredStudy
 from harness.run import Outcome, Runner
 from harness.serial import run_serial
-from harness.study import Study, parse_study
+from harness.study.schema import Study, parse_study
 from harness.trial import Desk, Worker
 from harness.winner import load_winner
 from tests.test_run import Interrupting

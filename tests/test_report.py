@@ -16,7 +16,6 @@ from harness import markdown
 from harness.document import quote
 from harness.formats import to_html, to_markdown
 from harness.ledger import Entry
-from harness.plan import make_plan
 from harness.plugin.registry import Registry
 from harness.records import (
     Cell,
@@ -30,6 +29,7 @@ from harness.report import build_report, build_table
 from harness.results import Mark, standing
 from harness.sheet import COLUMNS, to_csv
 from harness.statistics import summarise
+from harness.study.plan import make_plan
 from harness.table import number
 from tests.cells import (
     ACCURACY,

@@ -29,7 +29,7 @@ from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.run import Conductor, Outcome, Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
-from harness.study import Study, read_study_file
+from harness.study.schema import Study, read_study_file
 from harness.training import checkpoint
 from harness.trial import Desk, Worker
 from tests.toys import ToySum

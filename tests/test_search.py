@@ -19,14 +19,14 @@ from scipy import stats
 
 from harness.errors import BudgetError
 from harness.ledger import Entry
-from harness.plan import CellPlan, make_plan
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
 from harness.search import CellState, Dealer, SamplerName, suggest
 from harness.seeds import Seeds, derive
 from harness.selection import winner
-from harness.space import contains
-from harness.study import parse_study
+from harness.study.plan import CellPlan, make_plan
+from harness.study.schema import parse_study
+from harness.study.space import contains
 from tests.conftest import MakeStudy, make_trial
 
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from harness import serial
-from harness.plan import make_plan
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.search import CellState
 from harness.serial import run_serial
-from harness.study import Study
+from harness.study.plan import make_plan
+from harness.study.schema import Study
 from harness.trial import Worker
 
 MakeStudy = Callable[..., Study]

@@ -20,7 +20,8 @@ from harness.api.task import Task
 from harness.errors import SpaceError
 from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Schedule
-from harness.space import (
+from harness.study.schema import SpaceOverride
+from harness.study.space import (
     REFERENCE_RATES,
     CellSpace,
     at_unit,
@@ -30,7 +31,6 @@ from harness.space import (
     describe,
     restrict,
 )
-from harness.study import SpaceOverride
 
 UNITS = st.floats(0, 1, exclude_max=True)
 LAST = math.nextafter(1, 0)

@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from harness.api.dataset import Batch, Dataset, Ragged, Split, Stream
 from harness.api.signature import Classes, Signature, Tokens
 from harness.api.task import Metric, Task, Total, bits_of, perplexity_of
-from harness.plan import make_plan
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Training
 from harness.search import CellState
 from harness.seeds import Seeds
-from harness.study import Study
+from harness.study.plan import make_plan
+from harness.study.schema import Study
 from harness.training import checkpoint, run
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
 from harness.training.network import Network, build_network, map_state, offers_scan

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan import make_plan
 from harness.plugin.loader import load_plugins
 from harness.search import CellState
-from harness.study import read_study_file, study_toml
+from harness.study.plan import make_plan
+from harness.study.schema import read_study_file, study_toml
 
 FOLDER = Path(__file__).parents[1] / "studies"
 STUDIES = sorted(FOLDER.rglob("*.toml"))

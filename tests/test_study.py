@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import StudyError
 from harness.records import Resources, Schedule
-from harness.study import (
+from harness.study.schema import (
     Study,
     TrainingSection,
     parse_assignment,

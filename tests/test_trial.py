@@ -17,12 +17,12 @@ from harness.api.dataset import Batch, Dataset, Split
 from harness.api.model import Model
 from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
-from harness.plan import make_plan
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.search import CellState
 from harness.seeds import Seeds
-from harness.study import Study
+from harness.study.plan import make_plan
+from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.network import build_network
 from harness.training.run import evaluate

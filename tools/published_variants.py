@@ -27,14 +27,14 @@ from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.data.files import locate
 from harness.ledger import Ledger, read_manifest
-from harness.plan import CellPlan
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
 from harness.records import TrialResult
 from harness.run import Runner
 from harness.seeds import Seeds
 from harness.serial import run_serial
-from harness.study import Study
+from harness.study.plan import CellPlan
+from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
 from harness.training.network import build_network

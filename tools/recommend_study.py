@@ -44,7 +44,7 @@ from harness.recommend import Racing, Wish, begin
 from harness.recommendation import Recommendation
 from harness.run import Outcome, Runner
 from harness.serial import run_serial
-from harness.study import Study, parse_study
+from harness.study.schema import Study, parse_study
 from harness.trial import Worker
 
 LENGTH = 40

@@ -14,17 +14,17 @@ from torch import nn
 
 from harness.api.model import Model, Published
 from harness.api.task import Task
-from harness.budget import Size
 from harness.cli.running import load_with_messages, say_notes
 from harness.cli.text import duration_text, params_text, value_text, widths_text
 from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
-from harness.plan import CellPlan, make_plan
 from harness.plugin.registry import Entry, Registry
 from harness.records import ParamValue
 from harness.search import CellState
-from harness.space import common_space, describe
-from harness.study import Study, parse_assignment
+from harness.study.budget import Size
+from harness.study.plan import CellPlan, make_plan
+from harness.study.schema import Study, parse_assignment
+from harness.study.space import common_space, describe
 from harness.training.network import build_network
 
 FLOPS_PER_PARAMETER = 6

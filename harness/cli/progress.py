@@ -14,9 +14,9 @@ from rich.table import Table
 
 from harness.cli.text import duration_text
 from harness.ledger import Entry
-from harness.plan import Plan
 from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult
+from harness.study.plan import Plan
 
 
 @dataclass

@@ -15,15 +15,15 @@ from harness.cli import running
 from harness.errors import StudyError, TrackingError, did_you_mean
 from harness.lease import leased
 from harness.ledger import read_manifest, read_study
-from harness.owndata import parse_count, study_of_file, that_serve
-from harness.plan import make_plan
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
 from harness.recommend import Racing, Wish, begin
 from harness.recommendation import ANSWER, PAGE
 from harness.replay import Tracker
 from harness.run import Outcome, Runner, set_aside
-from harness.study import Study, TrainingSection, label_text, parse_assignment, study_of
+from harness.study.from_data import parse_count, study_of_file, that_serve
+from harness.study.plan import make_plan
+from harness.study.schema import Study, TrainingSection, label_text, parse_assignment, study_of
 from harness.tracking import store_uri
 
 UPDATES = 1000

@@ -15,7 +15,7 @@ from harness.formats import ENDINGS, FORMATS, pictures
 from harness.ledger import read_study
 from harness.replay import Tracker
 from harness.report import build_report
-from harness.study import read_study_file
+from harness.study.schema import read_study_file
 from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
 
 

@@ -14,8 +14,6 @@ from harness.cli.progress import progress
 from harness.errors import LedgerError, StudyError, TrackingError
 from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.ledger import STUDY_FILE, Ledger, read_manifest
-from harness.owndata import parse_count, study_of_file
-from harness.plan import CellPlan
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import read_race
@@ -23,7 +21,9 @@ from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
 from harness.run import Execute, Outcome, Runner
 from harness.serial import run_serial
-from harness.study import Study, read_study_file
+from harness.study.from_data import parse_count, study_of_file
+from harness.study.plan import CellPlan
+from harness.study.schema import Study, read_study_file
 from harness.tracking import prepare_store, read_store, store_uri
 from harness.trial import Worker
 

@@ -13,12 +13,12 @@ from harness.cli.running import load_with_messages
 from harness.cli.text import params_text, widths_text
 from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
-from harness.plan import make_plan
 from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
 from harness.search import CellState
-from harness.space import cell_space
-from harness.study import Study, TrainingSection, parse_assignment, parse_study
+from harness.study.plan import make_plan
+from harness.study.schema import Study, TrainingSection, parse_assignment, parse_study
+from harness.study.space import cell_space
 from harness.trial import Worker
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.api.model import Model
     from harness.api.task import Task
     from harness.records import Point, Trial, TrialResult
-    from harness.study import Study
+    from harness.study.schema import Study
 
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)

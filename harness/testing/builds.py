@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.model import Model, Scan, Suffix
-from harness.budget import count_at, solve
 from harness.errors import BudgetError
+from harness.study.budget import count_at, solve
 from harness.testing import elsewhere
 from harness.testing.backbones import BATCH, leaves_of
 from harness.testing.cases import Case, ModelSubject, each_case, subject_of

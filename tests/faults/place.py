@@ -23,7 +23,7 @@ from harness.ledger import MANIFEST, Entry, read_study
 from harness.plugin.loader import load_plugins
 from harness.run import Runner
 from harness.serial import run_serial
-from harness.study import read_study_file
+from harness.study.schema import read_study_file
 from harness.trial import Worker
 
 TESTS = Path(__file__).parents[1]

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task
 from harness.api.dataset import SPLITS
-from harness.budget import count_at
 from harness.data.files import CACHE, DATA, locate
 from harness.errors import StudyError
-from harness.plan import make_plan
 from harness.plugin.loader import load_plugins
 from harness.records import Optimisation, Training
-from harness.space import contains
-from harness.study import parse_study, read_study_file
+from harness.study.budget import count_at
+from harness.study.plan import make_plan
+from harness.study.schema import parse_study, read_study_file
+from harness.study.space import contains
 from harness.training import checkpoint
 from harness.training.batches import StreamBatches, evaluation_batches
 from harness.training.network import Network, build_network

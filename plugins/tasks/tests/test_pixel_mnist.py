@@ -19,10 +19,10 @@ from torch import Tensor
 
 from harness import Arrays, Batch, Classes, Real, Seeds, Signature, Split, Task
 from harness.api.dataset import SPLITS
-from harness.budget import count_at
 from harness.data.files import CACHE, DATA, locate
 from harness.errors import DataError
 from harness.plugin.loader import load_plugins
+from harness.study.budget import count_at
 from harness.training.batches import evaluation_batches
 from harness_tasks import PermutedMnist, SequentialMnist
 from harness_tasks.pixel_mnist import FILES, _drawn_order, _without_run, permutation, read_idx

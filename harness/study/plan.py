@@ -10,7 +10,6 @@ from importlib.metadata import version
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.api.task import Metric, Task
-from harness.budget import Size, count_at, solve
 from harness.data.files import file_status
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError
 from harness.plugin.registry import Registry, plugin_border, source_digest
@@ -28,8 +27,9 @@ from harness.records import (
     Training,
     digest_of,
 )
-from harness.space import CellSpace, at_unit, cell_space, contains, describe
-from harness.study import ModelEntry, Study, TaskEntry, TrainingSection, label_text
+from harness.study.budget import Size, count_at, solve
+from harness.study.schema import ModelEntry, Study, TaskEntry, TrainingSection, label_text
+from harness.study.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.training.network import offers_scan, offers_stack
 
 FAIR_BATCH_SIZE = 16

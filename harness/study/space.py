@@ -13,7 +13,7 @@ from harness.api.signature import Signature
 from harness.api.task import Task
 from harness.errors import SpaceError, did_you_mean
 from harness.records import Optimisation, ParamValue, Schedule
-from harness.study import SpaceOverride
+from harness.study.schema import SpaceOverride
 
 Space = Mapping[str, BaseDistribution]
 

@@ -11,8 +11,8 @@ from harness.api.model import Model
 from harness.api.task import Task
 from harness.errors import StudyError, did_you_mean
 from harness.plugin.registry import Entry, Registry, plugin_border
-from harness.space import at_unit, cell_space
-from harness.study import Study, label_text, parse_assignment, study_of
+from harness.study.schema import Study, label_text, parse_assignment, study_of
+from harness.study.space import at_unit, cell_space
 
 TRIALS = 10
 REPETITIONS = 10

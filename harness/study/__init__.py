@@ -1,0 +1,1 @@
+"""A study file: validated schema, cells, search spaces and parameter budgets."""
