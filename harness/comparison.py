@@ -12,7 +12,7 @@ from typing import Literal
 
 from harness.audit import Spending, level, spending
 from harness.decision import Decision, decide
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
 from harness.records import CellFacts, MetricFacts, ParamValue, TaskRef, Trial
 from harness.reproduction import Reproduction, reproduction
 from harness.results import Curves, Standing, State, StoredStudy, outcomes_of

@@ -12,7 +12,7 @@ from typing import get_args
 
 from pydantic import BaseModel
 
-from harness.ledger import STUDY_FILE, Entry
+from harness.ledger.ledger import STUDY_FILE, Entry
 from harness.records import Manifest, Outcome, Point, Trial, digest_of
 from harness.results import Mark, Standing
 from harness.statistics import Proportion, Summary

@@ -17,7 +17,7 @@ import torch
 from harness import advice
 from harness.allowance import Pace, allow
 from harness.errors import LedgerError, StudyError
-from harness.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
+from harness.ledger.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
 from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plugin.registry import Registry

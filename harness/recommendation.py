@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
 from harness.race import Duel, Errors, Gains, Learned, Look, Scoring, Step, gains, look, needed, probabilities
 from harness.records import CellFacts, MetricFacts, Record, TaskRef, Trial
 from harness.results import Standing

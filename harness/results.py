@@ -12,9 +12,9 @@ from typing import Literal
 
 import pandas as pd
 
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
+from harness.ledger.selection import winner
 from harness.records import Cell, CellFacts, Manifest, Outcome, Phase, Trial
-from harness.selection import winner
 from harness.statistics import Proportion, Scale, Summary, proportion, summarise
 
 OF_A_TASK = ("task options", "training", "parameters", "data")

@@ -17,8 +17,8 @@ import torch
 from harness.data.files import verify_all
 from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
-from harness.lease import leased
-from harness.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
+from harness.ledger.lease import leased
+from harness.ledger.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult

@@ -13,10 +13,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from harness.errors import BudgetError
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
+from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.seeds import Seeds, derive
-from harness.selection import winner
 from harness.study.budget import Size
 from harness.study.plan import CellPlan
 from harness.study.space import Space, at_unit

@@ -39,7 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from harness import content
 from harness.content import Content
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
 from harness.results import Curve, Curves, Mark, StoredStudy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.comparison import Row
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
 from harness.records import (
     Cell,
     CellFacts,

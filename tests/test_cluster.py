@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.cluster import Cluster
 from harness.deaths import SILENT_DEATHS
 from harness.errors import ClusterError, LedgerError
-from harness.ledger import Entry, read_study
+from harness.ledger.ledger import Entry, read_study
 from harness.placement import Node, fits_beside, slots_for
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness import lease
 from harness.errors import LeaseError, LedgerError
-from harness.lease import EXPIRY_SECONDS, Holder, Lease, leased
+from harness.ledger import lease
+from harness.ledger.lease import EXPIRY_SECONDS, Holder, Lease, leased
 
 TAKER = """
 import sys, time

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LedgerError
-from harness.ledger import JOURNAL, MANIFEST, Ledger, read_manifest, read_study, repair, write_atomically
+from harness.ledger.ledger import JOURNAL, MANIFEST, Ledger, read_manifest, read_study, repair, write_atomically
 from harness.records import (
     Cell,
     CellFacts,

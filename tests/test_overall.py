@@ -5,7 +5,7 @@ import math
 import pytest
 
 from harness.formats import to_markdown
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
 from harness.records import CellFacts
 from harness.report import build_report, over_tasks
 from harness.results import StoredStudy

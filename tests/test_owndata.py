@@ -19,7 +19,7 @@ from harness.api.signature import Signature
 from harness.api.task import DataFile, Task
 from harness.data.files import own_file
 from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
-from harness.ledger import read_study
+from harness.ledger.ledger import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
 from harness.run import Runner

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PluginError
-from harness.ledger import Ledger
+from harness.ledger.ledger import Ledger
 from harness.plugin import hookspecs
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins, register_listener

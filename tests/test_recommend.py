@@ -15,7 +15,7 @@ from harness import recommend, serial, winner
 from harness.advice import page
 from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
-from harness.ledger import RACE, read_study
+from harness.ledger.ledger import RACE, read_study
 from harness.plugin.loader import Loaded
 from harness.race import ladder
 from harness.recommend import Racing, Wish, begin, read_race

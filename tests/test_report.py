@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness import markdown
 from harness.document import quote
 from harness.formats import to_html, to_markdown
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
 from harness.plugin.registry import Registry
 from harness.records import (
     Cell,

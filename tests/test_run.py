@@ -19,8 +19,8 @@ from harness import serial
 from harness.api.task import DataFile, Task
 from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
-from harness.lease import Lease
-from harness.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
+from harness.ledger.lease import Lease
+from harness.ledger.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry as Registered

@@ -18,12 +18,12 @@ from optuna.distributions import distribution_to_json as to_json
 from scipy import stats
 
 from harness.errors import BudgetError
-from harness.ledger import Entry
+from harness.ledger.ledger import Entry
+from harness.ledger.selection import winner
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
 from harness.search import CellState, Dealer, SamplerName, suggest
 from harness.seeds import Seeds, derive
-from harness.selection import winner
 from harness.study.plan import CellPlan, make_plan
 from harness.study.schema import parse_study
 from harness.study.space import contains

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from harness import content
 from harness.errors import TrackingError, UnknownNameError
-from harness.ledger import Entry, Ledger
+from harness.ledger.ledger import Entry, Ledger
 from harness.records import (
     Cell,
     CellFacts,

@@ -26,7 +26,7 @@ from harness.api.dataset import Ragged
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.data.files import locate
-from harness.ledger import Ledger, read_manifest
+from harness.ledger.ledger import Ledger, read_manifest
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
 from harness.records import TrialResult

@@ -38,7 +38,7 @@ from harness import (
     percent_of,
 )
 from harness.advice import brief, chance
-from harness.ledger import read_study
+from harness.ledger.ledger import read_study
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import Racing, Wish, begin
 from harness.recommendation import Recommendation

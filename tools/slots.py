@@ -18,7 +18,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from harness.ledger import JOURNAL, Entry, read_study
+from harness.ledger.ledger import JOURNAL, Entry, read_study
 from harness.records import Trial
 
 HAND_OVER_SECONDS = 0.5

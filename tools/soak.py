@@ -31,7 +31,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.ledger import MANIFEST, Entry, read_study
+from harness.ledger.ledger import MANIFEST, Entry, read_study
 from harness.report import build_report
 from harness.results import Mark, StoredStudy
 from harness.sheet import to_csv

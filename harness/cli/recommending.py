@@ -13,8 +13,8 @@ from rich.console import Console
 from harness.allowance import TRIALS
 from harness.cli import running
 from harness.errors import StudyError, TrackingError, did_you_mean
-from harness.lease import leased
-from harness.ledger import read_manifest, read_study
+from harness.ledger.lease import leased
+from harness.ledger.ledger import read_manifest, read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
 from harness.recommend import Racing, Wish, begin

@@ -12,7 +12,7 @@ import typer
 
 from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
 from harness.formats import ENDINGS, FORMATS, pictures
-from harness.ledger import read_study
+from harness.ledger.ledger import read_study
 from harness.replay import Tracker
 from harness.report import build_report
 from harness.study.schema import read_study_file

@@ -13,7 +13,7 @@ from rich.console import Console
 from harness.cli.progress import progress
 from harness.errors import LedgerError, StudyError, TrackingError
 from harness.formats import ENDINGS, FORMATS, to_summary
-from harness.ledger import STUDY_FILE, Ledger, read_manifest
+from harness.ledger.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import read_race

@@ -19,7 +19,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness import content
-from harness.ledger import MANIFEST, Entry, read_study
+from harness.ledger.ledger import MANIFEST, Entry, read_study
 from harness.plugin.loader import load_plugins
 from harness.run import Runner
 from harness.serial import run_serial

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger import RACE, Entry
+from harness.ledger.ledger import RACE, Entry
 from harness.recommendation import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until

@@ -1,0 +1,1 @@
+"""The append-only record of trials, its lease, and model selection."""
