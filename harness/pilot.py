@@ -11,7 +11,7 @@ from harness.allowance import Pace
 from harness.errors import StudyError
 from harness.plugin.registry import Registry
 from harness.records import Trial, TrialResult
-from harness.search import CellState
+from harness.search.scheduler import CellState
 from harness.study.plan import CellPlan
 from harness.study.schema import Search
 from harness.trial import Worker

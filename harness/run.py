@@ -23,7 +23,7 @@ from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
 from harness.results import OF_A_TASK
-from harness.search import CellState, Dealer
+from harness.search.scheduler import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study.plan import CellPlan, make_plan
 from harness.study.schema import Study, study_toml

@@ -16,7 +16,7 @@ from harness.api.task import Metric, Task, Total
 from harness.group import ActiveGroup
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Trial, TrialResult
-from harness.search import CellState
+from harness.search.scheduler import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study

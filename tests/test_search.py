@@ -22,7 +22,7 @@ from harness.ledger.ledger import Entry
 from harness.ledger.selection import winner
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
-from harness.search import CellState, Dealer, SamplerName, suggest
+from harness.search.scheduler import CellState, Dealer, SamplerName, suggest
 from harness.seeds import Seeds, derive
 from harness.study.plan import CellPlan, make_plan
 from harness.study.schema import parse_study
@@ -324,7 +324,7 @@ def _cell_seed(state: CellState) -> int:
 
 
 def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.search.DRAWS", 20)
+    monkeypatch.setattr("harness.search.scheduler.DRAWS", 20)
     (state,) = states_of(
         models=[{"name": "toy-stack", "space": {"layers": 1}}], tasks=[{"name": "toy-ragged", "parameters": 200}]
     )

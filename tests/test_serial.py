@@ -12,7 +12,7 @@ import pytest
 from harness import serial
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.search import CellState
+from harness.search.scheduler import CellState
 from harness.serial import run_serial
 from harness.study.plan import make_plan
 from harness.study.schema import Study

@@ -19,7 +19,7 @@ from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
-from harness.search import CellState
+from harness.search.scheduler import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study

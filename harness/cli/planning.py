@@ -20,7 +20,7 @@ from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Entry, Registry
 from harness.records import ParamValue
-from harness.search import CellState
+from harness.search.scheduler import CellState
 from harness.study.budget import Size
 from harness.study.plan import CellPlan, make_plan
 from harness.study.schema import Study, parse_assignment

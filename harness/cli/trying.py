@@ -15,7 +15,7 @@ from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
 from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
-from harness.search import CellState
+from harness.search.scheduler import CellState
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, parse_assignment, parse_study
 from harness.study.space import cell_space

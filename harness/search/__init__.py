@@ -1,0 +1,1 @@
+"""Which trial comes next: ask and tell, without files or workers."""
