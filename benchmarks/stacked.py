@@ -18,15 +18,15 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from harness.execution.runner import machine
+from harness.execution.trial import environment_versions
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Training
-from harness.run import machine
 from harness.seeds import Seeds
 from harness.training.network import build_network
 from harness.training.run import TrainingRun
 from harness.training.vectorized import Lockstep
-from harness.trial import environment_versions
 
 WORKS: dict[str, tuple[tuple[int, ...], dict[str, ParamValue]]] = {
     "tcn": ((24,) * 8, {"kernel_size": 8, "levels": 8}),

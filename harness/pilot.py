@@ -9,12 +9,12 @@ from pathlib import Path
 
 from harness.allowance import Pace
 from harness.errors import StudyError
+from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.records import Trial, TrialResult
 from harness.search.scheduler import CellState
 from harness.study.plan import CellPlan
 from harness.study.schema import Search
-from harness.trial import Worker
 
 DRAWS = 3
 UPDATES = 20

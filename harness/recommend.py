@@ -17,15 +17,15 @@ import torch
 from harness import advice
 from harness.allowance import Pace, allow
 from harness.errors import LedgerError, StudyError
+from harness.execution.placement import Node, all_slots
+from harness.execution.runner import Outcome
 from harness.ledger.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
 from harness.pilot import measure
-from harness.placement import Node, all_slots
 from harness.plugin.registry import Registry
 from harness.race import Errors, Scoring, Step, follow, ladder
 from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
 from harness.results import Standing, capped, standing
-from harness.run import Outcome
 from harness.study.plan import Plan, label_of_model, make_plan
 from harness.study.schema import Study, parse_study, study_toml
 

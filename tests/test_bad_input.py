@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from harness.cli.main import main
 from harness.errors import HarnessError
+from harness.execution.runner import Runner
 from harness.plugin.loader import Loaded
-from harness.run import Runner
 from harness.study.plan import make_plan
 from harness.study.schema import parse_study, read_study_file, study_toml
 

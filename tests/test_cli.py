@@ -13,11 +13,11 @@ import pytest
 
 from harness.cli.main import main
 from harness.cli.planning import headline
+from harness.execution.runner import Conductor
 from harness.formats import to_markdown
 from harness.records import Trial, TrialResult
 from harness.replay import Tracker
 from harness.report import build_report
-from harness.run import Conductor
 from harness.tracking import read_store
 from tests.toys import ToyEma
 

@@ -16,17 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cluster import Cluster
-from harness.deaths import SILENT_DEATHS
 from harness.errors import ClusterError, LedgerError
+from harness.execution.placement import Node, fits_beside, slots_for
+from harness.execution.ray_backend.tuner import Cluster
+from harness.execution.retry_policy import SILENT_DEATHS
+from harness.execution.runner import Outcome, Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Desk, Worker
 from harness.ledger.ledger import Entry, read_study
-from harness.placement import Node, fits_beside, slots_for
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.run import Outcome, Runner
-from harness.serial import run_serial
 from harness.study.schema import Study, parse_study
-from harness.trial import Desk, Worker
 
 GIB = 2**30
 

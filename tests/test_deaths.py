@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS, Lost, Verdict, verdict
+from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS, Lost, Verdict, verdict
 from harness.records import Death
 
 DEATHS = st.sampled_from(["crash", "silent", "early", "node"])

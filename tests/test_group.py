@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from harness.api.dataset import Arrays, Batch, Dataset, Split
 from harness.api.task import Metric, Task, Total
-from harness.group import ActiveGroup
+from harness.execution.trial import Worker
+from harness.execution.trial_group import ActiveGroup
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Trial, TrialResult
 from harness.search.scheduler import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
-from harness.trial import Worker
 from tests.toys import Ema, ToyEma, ToySum
 
 MakeStudy = Callable[..., Study]

@@ -19,15 +19,15 @@ from harness.api.signature import Signature
 from harness.api.task import DataFile, Task
 from harness.data.files import own_file
 from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
+from harness.execution.runner import Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Desk, Worker
 from harness.ledger.ledger import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
-from harness.run import Runner
-from harness.serial import run_serial
 from harness.study.from_data import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
 from harness.study.plan import make_plan
 from harness.study.schema import parse_study, study_toml
-from harness.trial import Desk, Worker
 from tests.conftest import make_trial
 from tests.toys import ToyEma, ToySum
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PluginError
+from harness.execution.runner import Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
 from harness.ledger.ledger import Ledger
 from harness.plugin import hookspecs
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins, register_listener
 from harness.records import Point, Trial, TrialResult
-from harness.run import Runner
-from harness.serial import run_serial
 from harness.study.schema import Study
-from harness.trial import Worker
 from tests.conftest import MakeStudy
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("harness_")]

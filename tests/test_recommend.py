@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness import recommend, serial, winner
+from harness import recommend, winner
 from harness.advice import page
 from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
+from harness.execution import serial
+from harness.execution.runner import Outcome, Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Desk, Worker
 from harness.ledger.ledger import RACE, read_study
 from harness.plugin.loader import Loaded
 from harness.race import ladder
@@ -23,10 +27,7 @@ from harness.recommendation import ANSWER, PAGE, Recommendation, train_command
 from harness.records import Plugin
 from harness.report import build_report
 from harness.results import Mark, StoredStudy
-from harness.run import Outcome, Runner
-from harness.serial import run_serial
 from harness.study.schema import Study, parse_study
-from harness.trial import Desk, Worker
 from harness.winner import load_winner
 from tests.test_run import Interrupting
 

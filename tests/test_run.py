@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
-from harness import serial
 from harness.api.task import DataFile, Task
-from harness.deaths import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
+from harness.execution import serial
+from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS
+from harness.execution.runner import Conductor, Outcome, Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Desk, Worker
 from harness.ledger.lease import Lease
 from harness.ledger.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
 from harness.plugin.hookspecs import hookimpl
@@ -26,12 +29,9 @@ from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry as Registered
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.run import Conductor, Outcome, Runner
 from harness.seeds import Seeds
-from harness.serial import run_serial
 from harness.study.schema import Study, read_study_file
 from harness.training import checkpoint
-from harness.trial import Desk, Worker
 from tests.toys import ToySum
 
 MakeStudy = Callable[..., Study]

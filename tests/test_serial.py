@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import serial
+from harness.execution import serial
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.search.scheduler import CellState
-from harness.serial import run_serial
 from harness.study.plan import make_plan
 from harness.study.schema import Study
-from harness.trial import Worker
 
 MakeStudy = Callable[..., Study]
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from harness.api.dataset import Batch, Dataset, Ragged, Split, Stream
 from harness.api.signature import Classes, Signature, Tokens
 from harness.api.task import Metric, Task, Total, bits_of, perplexity_of
+from harness.execution.trial import Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Training
 from harness.search.scheduler import CellState
@@ -30,7 +31,6 @@ from harness.training import checkpoint, run
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
 from harness.training.network import Network, build_network, map_state, offers_scan
 from harness.training.run import TrainingRun, evaluate
-from harness.trial import Worker
 from tests.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")

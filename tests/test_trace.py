@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.execution.crash_trace import death_of, last_words, trace_path
 from harness.records import Death
-from harness.trace import death_of, last_words, trace_path
 
 WORKER = """
 import ctypes, os, sys, time

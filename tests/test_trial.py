@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import trial
 from harness.api.dataset import Batch, Dataset, Split
 from harness.api.model import Model
 from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
+from harness.execution import trial
+from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.search.scheduler import CellState
@@ -26,7 +27,6 @@ from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.network import build_network
 from harness.training.run import evaluate
-from harness.trial import ActiveTrial, Worker
 from tests.toys import ToyEma, ToySum
 
 MakeStudy = Callable[..., Study]

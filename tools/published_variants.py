@@ -26,19 +26,19 @@ from harness.api.dataset import Ragged
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.data.files import locate
+from harness.execution.runner import Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
 from harness.ledger.ledger import Ledger, read_manifest
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
 from harness.records import TrialResult
-from harness.run import Runner
 from harness.seeds import Seeds
-from harness.serial import run_serial
 from harness.study.plan import CellPlan
 from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
 from harness.training.network import build_network
-from harness.trial import Worker
 
 ELEMENT = {"dropout_kind": "element"}
 VARIANTS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {

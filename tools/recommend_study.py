@@ -38,14 +38,14 @@ from harness import (
     percent_of,
 )
 from harness.advice import brief, chance
+from harness.execution.runner import Outcome, Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
 from harness.ledger.ledger import read_study
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import Racing, Wish, begin
 from harness.recommendation import Recommendation
-from harness.run import Outcome, Runner
-from harness.serial import run_serial
 from harness.study.schema import Study, parse_study
-from harness.trial import Worker
 
 LENGTH = 40
 SEQUENCES: dict[Split, int] = {"train": 128, "validation": 64, "test": 256}

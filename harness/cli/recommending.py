@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.allowance import TRIALS
 from harness.cli import running
 from harness.errors import StudyError, TrackingError, did_you_mean
+from harness.execution.runner import Outcome, Runner, set_aside
 from harness.ledger.lease import leased
 from harness.ledger.ledger import read_manifest, read_study
 from harness.plugin.loader import Loaded
@@ -20,7 +21,6 @@ from harness.plugin.registry import Registry
 from harness.recommend import Racing, Wish, begin
 from harness.recommendation import ANSWER, PAGE
 from harness.replay import Tracker
-from harness.run import Outcome, Runner, set_aside
 from harness.study.from_data import parse_count, study_of_file, that_serve
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, label_text, parse_assignment, study_of

@@ -12,6 +12,9 @@ from rich.console import Console
 
 from harness.cli.progress import progress
 from harness.errors import LedgerError, StudyError, TrackingError
+from harness.execution.runner import Execute, Outcome, Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
 from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.ledger.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.plugin.hookspecs import hookimpl
@@ -19,13 +22,10 @@ from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import read_race
 from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
-from harness.run import Execute, Outcome, Runner
-from harness.serial import run_serial
 from harness.study.from_data import parse_count, study_of_file
 from harness.study.plan import CellPlan
 from harness.study.schema import Study, read_study_file
 from harness.tracking import prepare_store, read_store, store_uri
-from harness.trial import Worker
 
 DRAIN_SECONDS = 60.0
 """How long the end of a run waits for MLflow."""
@@ -223,7 +223,7 @@ class _Tracking:
 def _executor(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Execute:
     if serial:
         return lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry))
-    from harness.cluster import Cluster  # Ray takes seconds to import
+    from harness.execution.ray_backend.tuner import Cluster  # Ray takes seconds to import
 
     cluster = Cluster(address, messages=runner.messages)
     return lambda desk: cluster.run(desk, runner.folder, loaded.registry.plugins)

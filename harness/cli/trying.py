@@ -13,13 +13,13 @@ from harness.cli.running import load_with_messages
 from harness.cli.text import params_text, widths_text
 from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
+from harness.execution.trial import Worker
 from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
 from harness.search.scheduler import CellState
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, parse_assignment, parse_study
 from harness.study.space import cell_space
-from harness.trial import Worker
 
 
 class _Echo:

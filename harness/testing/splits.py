@@ -11,6 +11,7 @@ import torch
 from harness.api.dataset import SPLITS, Dataset, Split
 from harness.api.model import Model
 from harness.api.task import Task
+from harness.execution.trial import Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Cell, Optimisation, Phase, Plugin, TaskRef, Training, Trial, TrialResult
 from harness.seeds import Seeds
@@ -19,7 +20,6 @@ from harness.testing.checks import moved_generators, random_states, require
 from harness.testing.probe import WIDTH, Probe, head
 from harness.testing.tasks import CPU, SEEDS, SEQUENCES, TOKENS, TaskSubject, paths_of, task_check
 from harness.training.batches import training_batches
-from harness.trial import Worker
 
 
 @task_check

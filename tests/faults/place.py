@@ -19,12 +19,12 @@ import pytest
 from mlflow import MlflowClient
 
 from harness import content
+from harness.execution.runner import Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
 from harness.ledger.ledger import MANIFEST, Entry, read_study
 from harness.plugin.loader import load_plugins
-from harness.run import Runner
-from harness.serial import run_serial
 from harness.study.schema import read_study_file
-from harness.trial import Worker
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent

@@ -15,8 +15,9 @@ import psutil
 import torch
 
 from harness.data.files import verify_all
-from harness.deaths import MOST_DEATHS, Lost, verdict
 from harness.errors import LedgerError
+from harness.execution.retry_policy import MOST_DEATHS, Lost, verdict
+from harness.execution.trial import Desk, environment_versions
 from harness.ledger.lease import leased
 from harness.ledger.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
 from harness.plugin.loader import Loaded, register_listener
@@ -28,7 +29,6 @@ from harness.seeds import Seeds
 from harness.study.plan import CellPlan, make_plan
 from harness.study.schema import Study, study_toml
 from harness.training import checkpoint
-from harness.trial import Desk, environment_versions
 
 Execute = Callable[[Desk], None]
 

@@ -43,13 +43,13 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
-from harness.group import ActiveGroup
-from harness.interrupt import interruptible
-from harness.placement import Node, all_slots, fits_beside
+from harness.execution.crash_trace import Recorder, death_of, trace_path
+from harness.execution.placement import Node, all_slots, fits_beside
+from harness.execution.signals import interruptible
+from harness.execution.trial import Desk, Progress, Worker
+from harness.execution.trial_group import ActiveGroup
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
-from harness.trace import Recorder, death_of, trace_path
 from harness.training.checkpoint import folder_of
-from harness.trial import Desk, Progress, Worker
 
 SLICE_SECONDS = 5.0
 NODES_SECONDS = 1.0

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
+from harness.execution.trial import ActiveTrial, Progress
 from harness.records import Trial
 from harness.training.run import TrainingRun
 from harness.training.vectorized import Lockstep
-from harness.trial import ActiveTrial, Progress
 
 
 class ActiveGroup:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.group import ActiveGroup
-from harness.interrupt import interruptible
+from harness.execution.signals import interruptible
+from harness.execution.trial import Desk, Worker
+from harness.execution.trial_group import ActiveGroup
 from harness.records import Resources
-from harness.trial import Desk, Worker
 
 SLICE_SECONDS = 5.0
 
