@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from harness.comparison import Pair, Section
-from harness.decision import MEANINGFUL, noether_pairs, power
+from harness.analysis.comparison import Pair, Section
+from harness.analysis.paired_tests import MEANINGFUL, noether_pairs, power
+from harness.analysis.statistics import Interval
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Table, quote
 from harness.records import MetricFacts
-from harness.statistics import Interval
 from harness.table import count, mean_interval, number, of_number, share_interval
 
 

@@ -12,10 +12,10 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from harness.analysis.cell_result import Mark, Standing
+from harness.analysis.statistics import Proportion, Summary
 from harness.ledger.ledger import STUDY_FILE, Entry
 from harness.records import Manifest, Outcome, Point, Trial, digest_of
-from harness.results import Mark, Standing
-from harness.statistics import Proportion, Summary
 
 KIND = "harness.kind"
 STUDY_ID = "harness.study_id"

@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.comparison import Section
+from harness.analysis.comparison import Section
+from harness.analysis.statistics import Summary
 from harness.records import MetricFacts
 from harness.report import Report
-from harness.statistics import Summary
 from harness.table import number
 
 # Okabe and Ito's palette without its yellow, which is lost on white paper; marks tell models apart without colour.

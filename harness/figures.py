@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.comparison import Section
+from harness.analysis.cell_result import Curves
+from harness.analysis.comparison import Section
 from harness.document import Picture
 from harness.drawing import (
     GREY,
@@ -33,7 +34,6 @@ from harness.drawing import (
 )
 from harness.overviews import over_all
 from harness.report import Report, by_protocol
-from harness.results import Curves
 
 
 def draw(reports: Sequence[Report]) -> dict[tuple[str, str, str], tuple[Picture, ...]]:

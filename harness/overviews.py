@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.comparison import Section
+from harness.analysis.across_tasks import Overall
+from harness.analysis.cell_result import Standing
+from harness.analysis.comparison import Section
+from harness.analysis.statistics import Interval, Summary, summarise
 from harness.document import Picture
 from harness.drawing import (
     GREY,
@@ -21,11 +24,8 @@ from harness.drawing import (
     short,
     to_svg,
 )
-from harness.overall import Overall
 from harness.records import MetricFacts
 from harness.report import Report, over_tasks
-from harness.results import Standing
-from harness.statistics import Interval, Summary, summarise
 
 
 def over_all(reports: Sequence[Report], look: Mapping[str, Look]) -> Iterator[Picture]:

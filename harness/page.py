@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import claims, costs
-from harness.aggregate import RELIABLE_REPETITIONS
-from harness.comparison import Row, Section
+from harness.analysis.across_tasks import Overall
+from harness.analysis.aggregate import RELIABLE_REPETITIONS
+from harness.analysis.comparison import Row, Section
+from harness.analysis.reproduction import off_size
+from harness.analysis.statistics import Summary
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
-from harness.overall import Overall
 from harness.records import LeftOut, ParamValue, digest_of
 from harness.report import Report, by_protocol, not_over_tasks, over_tasks
-from harness.reproduction import off_size
-from harness.statistics import Summary
 from harness.table import (
     count,
     mean_interval,

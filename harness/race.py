@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from harness.decision import MINIMUM_PAIRS, noether_pairs
-from harness.statistics import Interval, Scale
+from harness.analysis.paired_tests import MINIMUM_PAIRS, noether_pairs
+from harness.analysis.statistics import Interval, Scale
 
 Array = NDArray[np.float64]
 Verdict = Literal["lost", "equivalent", "open"]

@@ -16,6 +16,7 @@ import torch
 
 from harness import advice
 from harness.allowance import Pace, allow
+from harness.analysis.cell_result import Standing, capped, standing
 from harness.errors import LedgerError, StudyError
 from harness.execution.placement import Node, all_slots
 from harness.execution.runner import Outcome
@@ -25,7 +26,6 @@ from harness.plugin.registry import Registry
 from harness.race import Errors, Scoring, Step, follow, ladder
 from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
-from harness.results import Standing, capped, standing
 from harness.study.plan import Plan, label_of_model, make_plan
 from harness.study.schema import Study, parse_study, study_toml
 

@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from harness.analysis.cell_result import Standing
+from harness.analysis.statistics import Interval
 from harness.ledger.ledger import Entry
 from harness.race import Duel, Errors, Gains, Learned, Look, Scoring, Step, gains, look, needed, probabilities
 from harness.records import CellFacts, MetricFacts, Record, TaskRef, Trial
-from harness.results import Standing
-from harness.statistics import Interval
 
 ANSWER = "recommendation.json"
 PAGE = "recommendation.md"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import content
+from harness.analysis.cell_result import Mark, Standing, State, stand
 from harness.errors import HarnessError
 from harness.ledger.ledger import Entry
 from harness.records import Cell, Manifest
-from harness.results import Mark, Standing, State, stand
 from harness.tracking import Status, Store, as_tracking_error
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from harness.comparison import Row, Section, compare
-from harness.overall import Overall, overall, uncounted
+from harness.analysis.across_tasks import Overall, overall, uncounted
+from harness.analysis.cell_result import Curves, StoredStudy
+from harness.analysis.comparison import Row, Section, compare
 from harness.records import LeftOut, Plugin
-from harness.results import Curves, StoredStudy
 
 
 @dataclass(frozen=True)

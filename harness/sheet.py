@@ -9,10 +9,10 @@ from typing import get_args
 
 import pandas as pd
 
-from harness.comparison import Row, Section
+from harness.analysis.comparison import Row, Section
+from harness.analysis.statistics import Interval, Summary
 from harness.records import Outcome
 from harness.report import Report
-from harness.statistics import Interval, Summary
 
 _OF_ROW = (
     "model", "setting", "state", "rank", "reason", "refused", "capped", "race", "parameters", "deviation_percent",

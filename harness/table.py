@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.analysis.statistics import Interval
 from harness.document import NOTHING, Datum
-from harness.statistics import Interval
 
 
 def number(value: float | None) -> str:

@@ -37,11 +37,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness import content
+from harness.analysis.cell_result import Curve, Curves, Mark, StoredStudy
 from harness.content import Content
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.ledger.ledger import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
-from harness.results import Curve, Curves, Mark, StoredStudy
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it prints the trace of what we tell in a line

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.comparison import Row
+from harness.analysis.cell_result import Mark, StoredStudy
+from harness.analysis.comparison import Row
 from harness.ledger.ledger import Entry
 from harness.records import (
     Cell,
@@ -21,7 +22,6 @@ from harness.records import (
     TrialResult,
 )
 from harness.report import build_report
-from harness.results import Mark, StoredStudy
 from harness.seeds import Seeds
 
 LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=0.5, scale="log")

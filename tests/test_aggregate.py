@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.aggregate import (
+from harness.analysis.aggregate import (
     critical_difference,
     indistinct,
     interquartile_interval,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.audit import level, spending
+from harness.analysis.budget_audit import level, spending
+from harness.analysis.cell_result import standing
 from harness.formats import to_markdown
 from harness.records import TaskRef, Training
 from harness.report import build_report
-from harness.results import standing
 from tests.cells import ACCURACY, cell_of, facts, line_of, lines_of, repeated, rows, searched, stored, trial
 
 

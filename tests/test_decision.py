@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.decision import Decision, decide, needed_pairs, noether_pairs, power
-from harness.statistics import proportion
+from harness.analysis.paired_tests import Decision, decide, needed_pairs, noether_pairs, power
+from harness.analysis.statistics import proportion
 
 NAN = math.nan
 

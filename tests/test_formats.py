@@ -17,13 +17,13 @@ import pandas as pd
 import pytest
 
 from harness import latex, markdown
+from harness.analysis.cell_result import Curves
 from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
 from harness.figures import draw
 from harness.formats import ENDINGS, FORMATS, pictures, to_html, to_latex, to_markdown, to_summary
 from harness.html import render
 from harness.records import MetricFacts, TaskRef
 from harness.report import Report, build_report
-from harness.results import Curves
 from harness.sheet import COLUMNS, to_csv, to_parquet
 from tests.cells import ACCURACY, LOSS, cell_of, facts, stored
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
+from harness.analysis.cell_result import StoredStudy
 from harness.formats import to_markdown
 from harness.ledger.ledger import Entry
 from harness.records import CellFacts
 from harness.report import build_report, over_tasks
-from harness.results import StoredStudy
 from tests.cells import ACCURACY, LOSS, cell_of, facts, lines_of, searched, stored
 
 SCORES = {

@@ -13,6 +13,7 @@ import torch
 
 from harness import recommend, winner
 from harness.advice import page
+from harness.analysis.cell_result import Mark, StoredStudy
 from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.execution import serial
@@ -26,7 +27,6 @@ from harness.recommend import Racing, Wish, begin, read_race
 from harness.recommendation import ANSWER, PAGE, Recommendation, train_command
 from harness.records import Plugin
 from harness.report import build_report
-from harness.results import Mark, StoredStudy
 from harness.study.schema import Study, parse_study
 from harness.winner import load_winner
 from tests.test_run import Interrupting

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import markdown
+from harness.analysis.cell_result import Mark, standing
+from harness.analysis.statistics import summarise
 from harness.document import quote
 from harness.formats import to_html, to_markdown
 from harness.ledger.ledger import Entry
@@ -26,9 +28,7 @@ from harness.records import (
     TrialResult,
 )
 from harness.report import build_report, build_table
-from harness.results import Mark, standing
 from harness.sheet import COLUMNS, to_csv
-from harness.statistics import summarise
 from harness.study.plan import make_plan
 from harness.table import number
 from tests.cells import (

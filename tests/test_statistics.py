@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.statistics import Scale, mean_interval, median_interval, proportion, summarise
+from harness.analysis.statistics import Scale, mean_interval, median_interval, proportion, summarise
 
 
 def test_mean_interval_of_two_values_is_the_closed_form() -> None:

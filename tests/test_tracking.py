@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from harness import content
+from harness.analysis.cell_result import Count, Mark
 from harness.errors import TrackingError, UnknownNameError
 from harness.ledger.ledger import Entry, Ledger
 from harness.records import (
@@ -34,7 +35,6 @@ from harness.records import (
 )
 from harness.replay import Tracker, start_replay
 from harness.report import build_report
-from harness.results import Count, Mark
 from harness.seeds import Seeds
 from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
 

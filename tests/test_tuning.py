@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tuning import Crossing, TuningCurve, crossings, tuning_curve
+from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
 
 
 def curve(*expected: float) -> TuningCurve:

@@ -17,9 +17,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.aggregate import interquartile_interval
-from harness.decision import decide, noether_pairs, power
-from harness.statistics import Interval, Scale, mean_interval, median_interval, proportion
+from harness.analysis.aggregate import interquartile_interval
+from harness.analysis.paired_tests import decide, noether_pairs, power
+from harness.analysis.statistics import Interval, Scale, mean_interval, median_interval, proportion
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]

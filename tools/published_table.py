@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import markdown
+from harness.analysis.comparison import Row, Section
+from harness.analysis.reproduction import Reproduction, off_size
 from harness.api.task import Task
-from harness.comparison import Row, Section
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import CellFacts
 from harness.report import Report, build_report
-from harness.reproduction import Reproduction, off_size
 from harness.table import count, mean_interval, number
 from harness.tracking import read_store, store_uri
 

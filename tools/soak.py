@@ -31,9 +31,9 @@ from pathlib import Path
 
 import psutil
 
+from harness.analysis.cell_result import Mark, StoredStudy
 from harness.ledger.ledger import MANIFEST, Entry, read_study
 from harness.report import build_report
-from harness.results import Mark, StoredStudy
 from harness.sheet import to_csv
 from harness.tracking import prepare_store, read_store
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from harness.analysis.cell_result import OF_A_TASK
 from harness.data.files import verify_all
 from harness.errors import LedgerError
 from harness.execution.retry_policy import MOST_DEATHS, Lost, verdict
@@ -23,7 +24,6 @@ from harness.ledger.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, r
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
-from harness.results import OF_A_TASK
 from harness.search.scheduler import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study.plan import CellPlan, make_plan

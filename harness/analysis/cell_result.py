@@ -12,10 +12,10 @@ from typing import Literal
 
 import pandas as pd
 
+from harness.analysis.statistics import Proportion, Scale, Summary, proportion, summarise
 from harness.ledger.ledger import Entry
 from harness.ledger.selection import winner
 from harness.records import Cell, CellFacts, Manifest, Outcome, Phase, Trial
-from harness.statistics import Proportion, Scale, Summary, proportion, summarise
 
 OF_A_TASK = ("task options", "training", "parameters", "data")
 """What of a fingerprint is the same in every cell of a task under `fair`, whenever the cell was begun."""

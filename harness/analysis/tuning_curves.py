@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.statistics import Scale
+from harness.analysis.statistics import Scale
 
 BAND = (0.1, 0.9)
 """Quantiles of the best of k that the band spans."""

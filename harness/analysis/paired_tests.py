@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.statistics import Interval, Scale, mean_interval, proportion
+from harness.analysis.statistics import Interval, Scale, mean_interval, proportion
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 

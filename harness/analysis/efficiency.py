@@ -9,9 +9,9 @@ from statistics import median
 
 import numpy as np
 
+from harness.analysis.cell_result import Curve, Curves, Standing
+from harness.analysis.statistics import Proportion, proportion
 from harness.records import MetricFacts
-from harness.results import Curve, Curves, Standing
-from harness.statistics import Proportion, proportion
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.analysis.cell_result import Standing
+from harness.analysis.statistics import Interval, Summary
 from harness.records import CellFacts, MetricFacts
-from harness.results import Standing
-from harness.statistics import Interval, Summary
 
 Verdict = Literal["reproduced", "better", "not reproduced", "under-powered"]
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, combinations
 from typing import Literal
 
-from harness.audit import Spending, level, spending
-from harness.decision import Decision, decide
+from harness.analysis.budget_audit import Spending, level, spending
+from harness.analysis.cell_result import Curves, Standing, State, StoredStudy, outcomes_of
+from harness.analysis.efficiency import TradeOffs, halfway, trade_offs
+from harness.analysis.paired_tests import Decision, decide
+from harness.analysis.reproduction import Reproduction, reproduction
+from harness.analysis.statistics import Proportion, Scale, Summary
+from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
 from harness.ledger.ledger import Entry
 from harness.records import CellFacts, MetricFacts, ParamValue, TaskRef, Trial
-from harness.reproduction import Reproduction, reproduction
-from harness.results import Curves, Standing, State, StoredStudy, outcomes_of
-from harness.statistics import Proportion, Scale, Summary
-from harness.tradeoffs import TradeOffs, halfway, trade_offs
-from harness.tuning import Crossing, TuningCurve, crossings, tuning_curve
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from harness.statistics import Interval
+from harness.analysis.statistics import Interval
 
 TRIMMED = 0.25
 """Share of the scores that an interquartile mean leaves out at either end."""

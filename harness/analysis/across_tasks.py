@@ -6,10 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.aggregate import critical_difference, indistinct, interquartile_interval, interquartile_mean, mean_ranks
-from harness.comparison import Section
-from harness.results import Standing
-from harness.statistics import Interval
+from harness.analysis.aggregate import (
+    critical_difference,
+    indistinct,
+    interquartile_interval,
+    interquartile_mean,
+    mean_ranks,
+)
+from harness.analysis.cell_result import Standing
+from harness.analysis.comparison import Section
+from harness.analysis.statistics import Interval
 
 
 @dataclass(frozen=True)
