@@ -16,9 +16,9 @@ from harness.cli.planning import headline
 from harness.execution.runner import Conductor
 from harness.formats import to_markdown
 from harness.records import Trial, TrialResult
-from harness.replay import Tracker
 from harness.report import build_report
-from harness.tracking import read_store
+from harness.tracking.store import read_store
+from harness.tracking.sync import Tracker
 from tests.toys import ToyEma
 
 TOYS = Path(__file__).with_name("toys.py")

@@ -15,7 +15,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness import content
 from harness.analysis.cell_result import Count, Mark
 from harness.errors import TrackingError, UnknownNameError
 from harness.ledger.ledger import Entry, Ledger
@@ -33,10 +32,11 @@ from harness.records import (
     Trial,
     TrialResult,
 )
-from harness.replay import Tracker, start_replay
 from harness.report import build_report
 from harness.seeds import Seeds
-from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking import run_data
+from harness.tracking.store import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking.sync import Tracker, start_replay
 
 STUDY = "copying"
 CREATED = 1_600_000_000.0
@@ -183,9 +183,9 @@ def stored_runs(uri: str) -> dict[str, Run]:
     experiment = client.get_experiment_by_name(STUDY)
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id])
-    keys = Counter(run.data.tags[content.KEY] for run in found)
+    keys = Counter(run.data.tags[run_data.KEY] for run in found)
     assert max(keys.values()) == 1, f"runs stored twice: {keys}"
-    return {run.data.tags[content.KEY]: run for run in found}
+    return {run.data.tags[run_data.KEY]: run for run in found}
 
 
 def contents(uri: str) -> dict[str, object]:
@@ -268,10 +268,10 @@ def test_ui_command_points_to_a_server_that_has_pages() -> None:
 def test_pump_makes_a_run_for_the_study_each_cell_and_each_trial(book: Book, uri: str) -> None:
     Tracker(book, uri).pump()
     held = stored_runs(uri)
-    kinds = Counter(run.data.tags[content.KIND] for run in held.values())
+    kinds = Counter(run.data.tags[run_data.KIND] for run in held.values())
     assert kinds == {"study": 1, "cell": 1, "trial": 4}
     parents = {
-        run.data.tags.get("mlflow.parentRunId") for run in held.values() if run.data.tags[content.KIND] == "trial"
+        run.data.tags.get("mlflow.parentRunId") for run in held.values() if run.data.tags[run_data.KIND] == "trial"
     }
     assert parents == {held["s1/copy/tcn"].info.run_id}
     assert {run.info.status for run in held.values()} == {"FINISHED"}
@@ -466,12 +466,12 @@ def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.M
     assert history(uri, key, "validation/loss") == [(10, 2.0), (20, 1.0), (30, pytest.approx(2 / 3)), (40, 0.5)]
     run = stored_runs(uri)[key]
     assert run.info.status == "FINISHED"
-    assert run.data.tags[content.ATTEMPT] == "2"
+    assert run.data.tags[run_data.ATTEMPT] == "2"
 
 
 def test_points_that_were_sent_are_not_sent_again(book: Book) -> None:
     entry = Entry(trial(), 1, points(5))
-    late = content.trial_content(entry, book.folder, created=CREATED, points_sent=3, begun=True)
+    late = run_data.trial_content(entry, book.folder, created=CREATED, points_sent=3, begun=True)
     assert {sample.step for sample in late.metrics} == {40, 50}
     assert (late.params, late.tags, late.texts) == ({}, {}, {})
 
@@ -525,7 +525,7 @@ def test_any_metric_name_is_stored(book: Book, uri: str) -> None:
     book.held = (Entry(trial(), 1, (point,), ended),)
     Tracker(book, uri).pump()
     metrics = stored_runs(uri)[trial().key].data.metrics
-    assert [metrics[f"validation/{content.legal_name(name)}"] for name in values] == list(values.values())
+    assert [metrics[f"validation/{run_data.legal_name(name)}"] for name in values] == list(values.values())
     assert read_store(uri, STUDY).entries[0].result == ended
 
 
@@ -635,7 +635,7 @@ def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: s
     book.held = (*book.held, Entry(better, 1, (), result(0.1)), final)
     tracker.pump()
     held = stored_runs(uri)
-    superseded = {key: run.data.tags[content.SUPERSEDED] for key, run in held.items() if "/final/" in key}
+    superseded = {key: run.data.tags[run_data.SUPERSEDED] for key, run in held.items() if "/final/" in key}
     prefix = "s1/copy/tcn/final"
     assert superseded == {f"{prefix}/0": "true", f"{prefix}/1": "true", f"{prefix}/2": "false"}
     assert held["s1/copy/tcn"].data.metrics["mean"] == 0.5
@@ -649,7 +649,7 @@ def test_superseded_final_that_never_ended_does_not_keep_the_study_running(book:
     book.held = (*book.held, old)
     Tracker(book, uri).pump()
     held = stored_runs(uri)
-    assert held[old.trial.key].data.tags[content.SUPERSEDED] == "true"
+    assert held[old.trial.key].data.tags[run_data.SUPERSEDED] == "true"
     assert held["s1"].info.status == "FINISHED"
 
 
@@ -687,7 +687,7 @@ def test_mark_of_many_cells_is_read_back(tmp_path: Path, uri: str) -> None:
     entries = tuple(Entry(trial(cell), 1) for cell in cells)
     book = Book(tmp_path, manifest(*(facts(cell) for cell in cells)), entries)
     Tracker(book, uri).pump()
-    assert stored_runs(uri)["s1"].data.tags[content.MARK] == content.MARK_FILE
+    assert stored_runs(uri)["s1"].data.tags[run_data.MARK] == run_data.MARK_FILE
     assert read_store(uri, STUDY).mark == Mark.of(entries)
 
 

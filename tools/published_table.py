@@ -23,7 +23,7 @@ from harness.plugin.registry import Registry
 from harness.records import CellFacts
 from harness.report import Report, build_report
 from harness.table import count, mean_interval, number
-from harness.tracking import read_store, store_uri
+from harness.tracking.store import read_store, store_uri
 
 PROTOCOLS = ("paper", "fair")
 

@@ -35,7 +35,7 @@ from harness.analysis.cell_result import Mark, StoredStudy
 from harness.ledger.ledger import MANIFEST, Entry, read_study
 from harness.report import build_report
 from harness.sheet import to_csv
-from harness.tracking import prepare_store, read_store
+from harness.tracking.store import prepare_store, read_store
 
 NAME = "soak"
 STUDY = f"""

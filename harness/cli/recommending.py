@@ -20,11 +20,11 @@ from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
 from harness.recommend import Racing, Wish, begin
 from harness.recommendation import ANSWER, PAGE
-from harness.replay import Tracker
 from harness.study.from_data import parse_count, study_of_file, that_serve
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, label_text, parse_assignment, study_of
-from harness.tracking import store_uri
+from harness.tracking.store import store_uri
+from harness.tracking.sync import Tracker
 
 UPDATES = 1000
 """Of each training, without a time budget."""

@@ -13,10 +13,10 @@ import typer
 from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
 from harness.formats import ENDINGS, FORMATS, pictures
 from harness.ledger.ledger import read_study
-from harness.replay import Tracker
 from harness.report import build_report
 from harness.study.schema import read_study_file
-from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking.store import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking.sync import Tracker
 
 
 def report(

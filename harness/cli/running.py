@@ -20,12 +20,12 @@ from harness.ledger.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import read_race
-from harness.replay import Replay, Tracker, start_replay
 from harness.report import build_report
 from harness.study.from_data import parse_count, study_of_file
 from harness.study.plan import CellPlan
 from harness.study.schema import Study, read_study_file
-from harness.tracking import prepare_store, read_store, store_uri
+from harness.tracking.store import prepare_store, read_store, store_uri
+from harness.tracking.sync import Replay, Tracker, start_replay
 
 DRAIN_SECONDS = 60.0
 """How long the end of a run waits for MLflow."""

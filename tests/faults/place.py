@@ -18,13 +18,13 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from harness import content
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.ledger import MANIFEST, Entry, read_study
 from harness.plugin.loader import load_plugins
 from harness.study.schema import read_study_file
+from harness.tracking import run_data
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -186,10 +186,10 @@ class Place:
         client = MlflowClient(uri or self.uri)
         experiment = client.get_experiment_by_name(name)
         assert experiment is not None
-        runs = client.search_runs([experiment.experiment_id], f"tags.`{content.KIND}` = 'trial'", max_results=1000)
-        keys = Counter(run.data.tags[content.KEY] for run in runs)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`{run_data.KIND}` = 'trial'", max_results=1000)
+        keys = Counter(run.data.tags[run_data.KEY] for run in runs)
         assert all(count == 1 for count in keys.values()), f"runs stored twice: {keys}"
-        return {run.data.tags[content.KEY].partition("/")[2]: run for run in runs}
+        return {run.data.tags[run_data.KEY].partition("/")[2]: run for run in runs}
 
     def workers(self, driver: subprocess.Popen[str]) -> list[psutil.Process]:
         """The processes that train for a driver on this machine."""

@@ -36,12 +36,12 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness import content
 from harness.analysis.cell_result import Curve, Curves, Mark, StoredStudy
-from harness.content import Content
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.ledger.ledger import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
+from harness.tracking import run_data
+from harness.tracking.run_data import Content
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it prints the trace of what we tell in a line
@@ -125,10 +125,10 @@ class Store:
         """Have a run under this key.  start: in seconds since 1970.  parent: key of a run that is there."""
         if key in self._held:
             return
-        tags = {content.KIND: kind, content.STUDY_ID: self._study_id, content.KEY: key}
+        tags = {run_data.KIND: kind, run_data.STUDY_ID: self._study_id, run_data.KEY: key}
         if parent is not None:
             tags["mlflow.parentRunId"] = self._held[parent].run_id
-        run = self._client.create_run(self._experiment, content.milliseconds(start), tags, name)
+        run = self._client.create_run(self._experiment, run_data.milliseconds(start), tags, name)
         self._held[key] = _Held(run.info.run_id, run.info.status, {})
 
     def bring(
@@ -164,7 +164,7 @@ class Store:
         if status == "RUNNING":
             self._client.update_run(held.run_id, status)
         else:
-            self._client.set_terminated(held.run_id, status, content.milliseconds(end))
+            self._client.set_terminated(held.run_id, status, run_data.milliseconds(end))
         held.status = status
 
     def _send(self, run_id: str, whole: Content, position: Mapping[str, str]) -> None:
@@ -186,7 +186,7 @@ class Store:
 
 
 def _position(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: tags[name] for name in content.POSITION if name in tags}
+    return {name: tags[name] for name in run_data.POSITION if name in tags}
 
 
 def _batches(whole: Content) -> list[Batch]:
@@ -223,7 +223,7 @@ def read_store(uri: str, study: str, study_id: str | None = None, *, curves: boo
         chosen = study_id or ids[0]
         held = _runs_of(client, experiment, chosen)
         entries = [_entry(client, run) for run in held.values() if _is_trial_that_arrived(run)]
-        manifest = _parsed(Manifest, _text(client, held[chosen], content.MANIFEST_FILE), chosen)
+        manifest = _parsed(Manifest, _text(client, held[chosen], run_data.MANIFEST_FILE), chosen)
         return StoredStudy(
             manifest=manifest,
             entries=tuple(sorted(entries, key=_place)),
@@ -246,7 +246,7 @@ def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], e
             trial.key: {
                 name: readers.submit(_curve, client, held[trial.key], stored)
                 for name, stored in (
-                    (metrics[trial.cell], content.validation_name(metrics[trial.cell])),
+                    (metrics[trial.cell], run_data.validation_name(metrics[trial.cell])),
                     ("gradient_norm", "gradient_norm"),
                 )
             }
@@ -263,14 +263,14 @@ def _curve(client: MlflowClient, run: Run, name: str) -> Curve:
 
 def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
     """Newest first."""
-    found = _search(client, experiment, f"tags.`{content.KIND}` = 'study'")
-    created = {run.data.tags[content.STUDY_ID]: run.info.start_time for run in found}
+    found = _search(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
+    created = {run.data.tags[run_data.STUDY_ID]: run.info.start_time for run in found}
     return sorted(created, key=lambda one: (created[one], one), reverse=True)
 
 
 def _is_trial_that_arrived(run: Run) -> bool:
     """A run is made before it is filled, and its status is written last."""
-    return run.data.tags[content.KIND] == "trial" and content.STATUS in run.data.tags
+    return run.data.tags[run_data.KIND] == "trial" and run_data.STATUS in run.data.tags
 
 
 def _place(entry: Entry) -> tuple[str, bool, int]:
@@ -279,21 +279,21 @@ def _place(entry: Entry) -> tuple[str, bool, int]:
 
 def _entry(client: MlflowClient, run: Run) -> Entry:
     tags = run.data.tags
-    trial = tags.get(content.TRIAL) or _text(client, run, content.TRIAL_FILE)
-    ended = tags.get(content.STATUS) == "ended"
-    result = (tags.get(content.RESULT) or _text(client, run, content.RESULT_FILE)) if ended else None
+    trial = tags.get(run_data.TRIAL) or _text(client, run, run_data.TRIAL_FILE)
+    ended = tags.get(run_data.STATUS) == "ended"
+    result = (tags.get(run_data.RESULT) or _text(client, run, run_data.RESULT_FILE)) if ended else None
     return Entry(
-        trial=_parsed(Trial, trial, tags[content.KEY]),
-        attempt=int(tags.get(content.ATTEMPT, 0)),
-        result=_parsed(TrialResult, result, tags[content.KEY]) if result is not None else None,
+        trial=_parsed(Trial, trial, tags[run_data.KEY]),
+        attempt=int(tags.get(run_data.ATTEMPT, 0)),
+        result=_parsed(TrialResult, result, tags[run_data.KEY]) if result is not None else None,
     )
 
 
 def _mark(client: MlflowClient, run: Run) -> Mark | None:
-    text = run.data.tags.get(content.MARK)
+    text = run.data.tags.get(run_data.MARK)
     if text is None:
         return None
-    return Mark.from_json(_text(client, run, content.MARK_FILE) if text == content.MARK_FILE else text)
+    return Mark.from_json(_text(client, run, run_data.MARK_FILE) if text == run_data.MARK_FILE else text)
 
 
 def _text(client: MlflowClient, run: Run, file: str) -> str:
@@ -348,9 +348,9 @@ def _artifact_location(uri: str, name: str) -> str | None:
 
 def _runs_of(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
     """By key.  Of two runs of one key, which a lost answer to create_run can leave, always the same one."""
-    found = _search(client, experiment, f"tags.`{content.STUDY_ID}` = '{study_id}'")
+    found = _search(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
     found.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
-    return {run.data.tags[content.KEY]: run for run in found}
+    return {run.data.tags[run_data.KEY]: run for run in found}
 
 
 def _search(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
@@ -389,7 +389,7 @@ def _what(error: Exception) -> str:
     for sign, words in _SILENCES.items():
         if sign in text:
             return words.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
-    return content.cut(_public((text.splitlines() or [type(error).__name__])[0]), 300)
+    return run_data.cut(_public((text.splitlines() or [type(error).__name__])[0]), 300)
 
 
 _SILENCES = {

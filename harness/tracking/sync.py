@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from harness import content
 from harness.analysis.cell_result import Mark, Standing, State, stand
 from harness.errors import HarnessError
 from harness.ledger.ledger import Entry
 from harness.records import Cell, Manifest
-from harness.tracking import Status, Store, as_tracking_error
+from harness.tracking import run_data
+from harness.tracking.store import Status, Store, as_tracking_error
 
 
 class LedgerLike(Protocol):
@@ -70,10 +70,10 @@ class Tracker:
                 self._send_cell(store, one)
         awaited = any(entry.result is None and entry.trial.key not in superseded for entry in entries)
         over = not awaited and all(one.state != "incomplete" for one in standings)
-        whole = content.mark_content(mark)
+        whole = run_data.mark_content(mark)
         store.bring(
             manifest.study_id,
-            {content.MARKED: whole.digest},
+            {run_data.MARKED: whole.digest},
             lambda _: whole,
             status="FINISHED" if over else "RUNNING",
             end=_last_end(entries, manifest.created),
@@ -83,8 +83,8 @@ class Tracker:
     def _open(self, store: Store, manifest: Manifest) -> None:
         """The runs under which trials come, so that a study that has just begun can be seen and read."""
         store.open(manifest.study_id, "study", f"{manifest.study} (study)", start=manifest.created)
-        whole = content.study_content(manifest, self.ledger.folder)
-        store.bring(manifest.study_id, {content.CONTENT: whole.digest}, lambda _: whole)
+        whole = run_data.study_content(manifest, self.ledger.folder)
+        store.bring(manifest.study_id, {run_data.CONTENT: whole.digest}, lambda _: whole)
         for facts in manifest.cells:
             store.open(_cell_key(manifest, facts.cell), "cell", str(facts.cell), start=manifest.created)
 
@@ -96,13 +96,13 @@ class Tracker:
         status: Status = "RUNNING" if result is None else "FINISHED" if result.outcome == "complete" else "FAILED"
         store.bring(
             trial.key,
-            content.trial_position(entry, superseded=superseded),
-            lambda position: content.trial_content(
+            run_data.trial_position(entry, superseded=superseded),
+            lambda position: run_data.trial_content(
                 entry,
                 self.ledger.folder,
                 created=manifest.created,
-                points_sent=int(position.get(content.POINTS, 0)),
-                begun=content.POINTS in position,
+                points_sent=int(position.get(run_data.POINTS, 0)),
+                begun=run_data.POINTS in position,
             ),
             status=status,
             end=_last_end([entry], manifest.created),
@@ -110,12 +110,12 @@ class Tracker:
 
     def _send_cell(self, store: Store, one: Standing) -> None:
         manifest = self.ledger.manifest
-        whole = content.cell_content(one, self.ledger.folder, manifest.created)
+        whole = run_data.cell_content(one, self.ledger.folder, manifest.created)
         ended: dict[State, Status] = {"complete": "FINISHED", "partial": "FAILED", "failed": "FAILED"}
         store.bring(
             _cell_key(manifest, one.facts.cell),
-            {content.CONTENT: whole.digest},
-            lambda position: replace(whole, params={}) if content.CONTENT in position else whole,
+            {run_data.CONTENT: whole.digest},
+            lambda position: replace(whole, params={}) if run_data.CONTENT in position else whole,
             status=ended.get(one.state, "RUNNING"),
             end=_last_end(one.entries, manifest.created),
         )

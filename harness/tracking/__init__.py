@@ -1,0 +1,1 @@
+"""The ledger mirrored into MLflow, and read back."""
