@@ -6,13 +6,13 @@ from pathlib import Path
 
 import tomli_w
 
-from harness import markdown
 from harness.analysis.statistics import Interval
-from harness.claims import margin_of
-from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
 from harness.race import MOST_NEEDED, POWER
 from harness.recommendation import Candidate, Recommendation, train_command
-from harness.table import count, mean_interval, number, of_count, of_number
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
+from harness.report.formatting import count, mean_interval, number, of_count, of_number
+from harness.report.sections.evidence import margin_of
+from harness.report.writers import markdown
 
 
 def page(found: Recommendation, folder: Path) -> str:

@@ -21,7 +21,7 @@ from harness.records import (
     Trial,
     TrialResult,
 )
-from harness.report import build_report
+from harness.report.report import build_report
 from harness.seeds import Seeds
 
 LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=0.5, scale="log")

@@ -6,9 +6,9 @@ import pytest
 
 from harness.analysis.budget_audit import level, spending
 from harness.analysis.cell_result import standing
-from harness.formats import to_markdown
 from harness.records import TaskRef, Training
-from harness.report import build_report
+from harness.report.formats import to_markdown
+from harness.report.report import build_report
 from tests.cells import ACCURACY, cell_of, facts, line_of, lines_of, repeated, rows, searched, stored, trial
 
 

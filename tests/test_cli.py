@@ -14,9 +14,9 @@ import pytest
 from harness.cli.main import main
 from harness.cli.planning import headline
 from harness.execution.runner import Conductor
-from harness.formats import to_markdown
 from harness.records import Trial, TrialResult
-from harness.report import build_report
+from harness.report.formats import to_markdown
+from harness.report.report import build_report
 from harness.tracking.store import read_store
 from harness.tracking.sync import Tracker
 from tests.toys import ToyEma

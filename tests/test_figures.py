@@ -6,11 +6,11 @@ from itertools import combinations
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.drawing import COLOURS, DASHES, MARKS, looks
-from harness.figures import draw
-from harness.overviews import varying
 from harness.records import TaskRef
-from harness.report import Report, build_report
+from harness.report.figures.across_tasks import varying
+from harness.report.figures.per_task import draw
+from harness.report.figures.style import COLOURS, DASHES, MARKS, looks
+from harness.report.report import Report, build_report
 from tests.cells import cell_of, facts, repeated, searched, stored
 
 

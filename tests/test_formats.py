@@ -16,15 +16,15 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from harness import latex, markdown
 from harness.analysis.cell_result import Curves
-from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
-from harness.figures import draw
-from harness.formats import ENDINGS, FORMATS, pictures, to_html, to_latex, to_markdown, to_summary
-from harness.html import render
 from harness.records import MetricFacts, TaskRef
-from harness.report import Report, build_report
-from harness.sheet import COLUMNS, to_csv, to_parquet
+from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
+from harness.report.figures.per_task import draw
+from harness.report.formats import ENDINGS, FORMATS, pictures, to_html, to_latex, to_markdown, to_summary
+from harness.report.report import Report, build_report
+from harness.report.writers import latex, markdown
+from harness.report.writers.html import render
+from harness.report.writers.tabular import COLUMNS, to_csv, to_parquet
 from tests.cells import ACCURACY, LOSS, cell_of, facts, stored
 
 EVIL = "</td><script>alert(1)</script> & \\end{tabular} $x_1$ 100% #1 ~ ^ {a} [b](c) | `d` @e"

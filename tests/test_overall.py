@@ -5,10 +5,10 @@ import math
 import pytest
 
 from harness.analysis.cell_result import StoredStudy
-from harness.formats import to_markdown
 from harness.ledger.ledger import Entry
 from harness.records import CellFacts
-from harness.report import build_report, over_tasks
+from harness.report.formats import to_markdown
+from harness.report.report import build_report, over_tasks
 from tests.cells import ACCURACY, LOSS, cell_of, facts, lines_of, searched, stored
 
 SCORES = {

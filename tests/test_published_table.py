@@ -4,12 +4,12 @@ import pytest
 
 from harness.plugin.registry import Registry
 from harness.records import TaskRef
-from harness.report import Report, build_report
+from harness.report.report import Report, build_report
 from tests.cells import cell_of, facts, stored
 
 pytest.importorskip("tools.published_table", reason="the core's wheel is tested without the tools")
 
-from harness import markdown
+from harness.report.writers import markdown
 from tools.published_table import page
 
 

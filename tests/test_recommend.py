@@ -26,7 +26,7 @@ from harness.race import ladder
 from harness.recommend import Racing, Wish, begin, read_race
 from harness.recommendation import ANSWER, PAGE, Recommendation, train_command
 from harness.records import Plugin
-from harness.report import build_report
+from harness.report.report import build_report
 from harness.study.schema import Study, parse_study
 from harness.winner import load_winner
 from tests.test_run import Interrupting

@@ -12,11 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import markdown
 from harness.analysis.cell_result import Mark, standing
 from harness.analysis.statistics import summarise
-from harness.document import quote
-from harness.formats import to_html, to_markdown
 from harness.ledger.ledger import Entry
 from harness.plugin.registry import Registry
 from harness.records import (
@@ -27,10 +24,13 @@ from harness.records import (
     Training,
     TrialResult,
 )
-from harness.report import build_report, build_table
-from harness.sheet import COLUMNS, to_csv
+from harness.report.document import quote
+from harness.report.formats import to_html, to_markdown
+from harness.report.formatting import number
+from harness.report.report import build_report, build_table
+from harness.report.writers import markdown
+from harness.report.writers.tabular import COLUMNS, to_csv
 from harness.study.plan import make_plan
-from harness.table import number
 from tests.cells import (
     ACCURACY,
     LOSS,

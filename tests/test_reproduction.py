@@ -8,9 +8,9 @@ import pytest
 from harness.analysis.cell_result import standing
 from harness.analysis.reproduction import Verdict, judge, reproduction
 from harness.analysis.statistics import Interval
-from harness.formats import to_markdown
 from harness.records import MetricFacts
-from harness.report import build_report
+from harness.report.formats import to_markdown
+from harness.report.report import build_report
 from tests.cells import ACCURACY, cell_of, facts, lines_of, repeated, searched, stored
 
 LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=math.log(2), scale="log")

@@ -32,7 +32,7 @@ from harness.records import (
     Trial,
     TrialResult,
 )
-from harness.report import build_report
+from harness.report.report import build_report
 from harness.seeds import Seeds
 from harness.tracking import run_data
 from harness.tracking.store import prepare_store, read_store, store_uri, study_pages, ui_command

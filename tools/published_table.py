@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import markdown
 from harness.analysis.comparison import Row, Section
 from harness.analysis.reproduction import Reproduction, off_size
 from harness.api.task import Task
-from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import CellFacts
-from harness.report import Report, build_report
-from harness.table import count, mean_interval, number
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
+from harness.report.formatting import count, mean_interval, number
+from harness.report.report import Report, build_report
+from harness.report.writers import markdown
 from harness.tracking.store import read_store, store_uri
 
 PROTOCOLS = ("paper", "fair")

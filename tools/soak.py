@@ -33,8 +33,8 @@ import psutil
 
 from harness.analysis.cell_result import Mark, StoredStudy
 from harness.ledger.ledger import MANIFEST, Entry, read_study
-from harness.report import build_report
-from harness.sheet import to_csv
+from harness.report.report import build_report
+from harness.report.writers.tabular import to_csv
 from harness.tracking.store import prepare_store, read_store
 
 NAME = "soak"

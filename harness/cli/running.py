@@ -15,12 +15,12 @@ from harness.errors import LedgerError, StudyError, TrackingError
 from harness.execution.runner import Execute, Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.formats import ENDINGS, FORMATS, to_summary
 from harness.ledger.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommend import read_race
-from harness.report import build_report
+from harness.report.formats import ENDINGS, FORMATS, to_summary
+from harness.report.report import build_report
 from harness.study.from_data import parse_count, study_of_file
 from harness.study.plan import CellPlan
 from harness.study.schema import Study, read_study_file

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from harness.analysis.budget_audit import Spending
 from harness.analysis.comparison import Section
 from harness.analysis.efficiency import TradeOffs
-from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
-from harness.report import Report
-from harness.table import count, number, of_count, of_number, of_size, share_interval
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
+from harness.report.formatting import count, number, of_count, of_number, of_size, share_interval
+from harness.report.report import Report
 
 SEEDS_SHOWN = 3
 """Of the repetitions of a task; all are among the params of their runs."""

@@ -7,9 +7,9 @@ import math
 from harness.analysis.comparison import Pair, Section
 from harness.analysis.paired_tests import MEANINGFUL, noether_pairs, power
 from harness.analysis.statistics import Interval
-from harness.document import NOTHING, Block, Datum, Heading, Notes, Table, quote
 from harness.records import MetricFacts
-from harness.table import count, mean_interval, number, of_number, share_interval
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Table, quote
+from harness.report.formatting import count, mean_interval, number, of_number, share_interval
 
 
 def undecided(n: int, needed: int | None) -> str:

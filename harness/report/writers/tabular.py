@@ -12,7 +12,7 @@ import pandas as pd
 from harness.analysis.comparison import Row, Section
 from harness.analysis.statistics import Interval, Summary
 from harness.records import Outcome
-from harness.report import Report
+from harness.report.report import Report
 
 _OF_ROW = (
     "model", "setting", "state", "rank", "reason", "refused", "capped", "race", "parameters", "deviation_percent",

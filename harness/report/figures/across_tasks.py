@@ -10,8 +10,9 @@ from harness.analysis.across_tasks import Overall
 from harness.analysis.cell_result import Standing
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Interval, Summary, summarise
-from harness.document import Picture
-from harness.drawing import (
+from harness.records import MetricFacts
+from harness.report.document import Picture
+from harness.report.figures.style import (
     GREY,
     LABEL_LIMIT,
     Look,
@@ -24,8 +25,7 @@ from harness.drawing import (
     short,
     to_svg,
 )
-from harness.records import MetricFacts
-from harness.report import Report, over_tasks
+from harness.report.report import Report, over_tasks
 
 
 def over_all(reports: Sequence[Report], look: Mapping[str, Look]) -> Iterator[Picture]:

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.analysis.cell_result import Curves
 from harness.analysis.comparison import Section
-from harness.document import Picture
-from harness.drawing import (
+from harness.report.document import Picture
+from harness.report.figures.across_tasks import over_all
+from harness.report.figures.style import (
     GREY,
     HEIGHT,
     NAMES_FIT,
@@ -32,8 +33,7 @@ from harness.drawing import (
     looks,
     to_svg,
 )
-from harness.overviews import over_all
-from harness.report import Report, by_protocol
+from harness.report.report import Report, by_protocol
 
 
 def draw(reports: Sequence[Report]) -> dict[tuple[str, str, str], tuple[Picture, ...]]:

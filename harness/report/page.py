@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness import claims, costs
 from harness.analysis.across_tasks import Overall
 from harness.analysis.aggregate import RELIABLE_REPETITIONS
 from harness.analysis.comparison import Row, Section
 from harness.analysis.reproduction import off_size
 from harness.analysis.statistics import Summary
-from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
 from harness.records import LeftOut, ParamValue, digest_of
-from harness.report import Report, by_protocol, not_over_tasks, over_tasks
-from harness.table import (
-    count,
-    mean_interval,
-    number,
-    of_count,
-    of_number,
-    of_percent,
-    size,
-)
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
+from harness.report.formatting import count, mean_interval, number, of_count, of_number, of_percent, size
+from harness.report.report import Report, by_protocol, not_over_tasks, over_tasks
+from harness.report.sections import costs, evidence
 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
 """What the spread of a mean is over."""
@@ -52,9 +44,9 @@ def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[B
         blocks += _title(report)
         for section in report.sections:
             place = (report.study_id, section.task)
-            blocks += [*_comparison(section), *drawn.get((*place, "comparison"), ()), *claims.pairs(section)]
-            blocks += [*claims.tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
-            blocks += claims.reproductions(section, report.protocol)
+            blocks += [*_comparison(section), *drawn.get((*place, "comparison"), ()), *evidence.pairs(section)]
+            blocks += [*evidence.tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
+            blocks += evidence.reproductions(section, report.protocol)
             blocks += [*costs.trade_offs(section), *costs.audit(section)]
         blocks += [*_left_out(report.left_out), *costs.provenance(report)]
     for protocol, of_protocol in by_protocol(reports).items():
@@ -162,7 +154,7 @@ def _against(row: Row) -> Datum:
     if found is None:
         return Datum("best mean" if row.rank is not None else NOTHING)
     return Datum(
-        claims.undecided(found.n, found.needed) if found.verdict == "undecided" else found.verdict, found.probability
+        evidence.undecided(found.n, found.needed) if found.verdict == "undecided" else found.verdict, found.probability
     )
 
 
@@ -233,7 +225,7 @@ def _success_rule(section: Section) -> str:
     over = "repetitions that have ended, with an exact 95 % interval"
     if section.floor is None:
         return f"success: repetitions with a test score, of {over}."
-    return f"success: repetitions better than the floor by more than {claims.margin_of(section.metric)}, of {over}."
+    return f"success: repetitions better than the floor by more than {evidence.margin_of(section.metric)}, of {over}."
 
 
 def _row_notes(row: Row) -> list[str]:

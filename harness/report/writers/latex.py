@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
+from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.statistics import Interval
-from harness.document import NOTHING, Datum
+from harness.report.document import NOTHING, Datum
 
 
 def number(value: float | None) -> str:

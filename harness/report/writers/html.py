@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
 
-from harness.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
+from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Picture, Table
 
 NO_BREAK = "\u00a0"
 WORD_LIMIT = 24

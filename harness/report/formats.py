@@ -6,10 +6,10 @@ import itertools
 import re
 from collections.abc import Callable, Container, Sequence
 
-from harness import html, latex, markdown
-from harness.page import Pictures, summary, whole
-from harness.report import Report
-from harness.sheet import to_csv, to_parquet
+from harness.report.page import Pictures, summary, whole
+from harness.report.report import Report
+from harness.report.writers import html, latex, markdown
+from harness.report.writers.tabular import to_csv, to_parquet
 
 Writer = Callable[..., str | bytes]
 
@@ -53,7 +53,7 @@ def _free(wanted: str, taken: Container[str]) -> str:
 
 
 def _draw(reports: Sequence[Report]) -> Pictures:
-    from harness.figures import draw  # matplotlib takes a second to import
+    from harness.report.figures.per_task import draw  # matplotlib takes a second to import
 
     return draw(reports)
 

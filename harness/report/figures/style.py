@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Summary
 from harness.records import MetricFacts
-from harness.report import Report
-from harness.table import number
+from harness.report.formatting import number
+from harness.report.report import Report
 
 # Okabe and Ito's palette without its yellow, which is lost on white paper; marks tell models apart without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

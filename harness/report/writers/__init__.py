@@ -1,0 +1,1 @@
+"""A document as Markdown, LaTeX, HTML, CSV or Parquet."""
