@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from harness.data.files import cache_folder, file_status, own_file
     from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
     from harness.plugin.hookspecs import hookimpl
+    from harness.recommendation.predictor import Winner, load_winner
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
-    from harness.winner import Winner, load_winner
 
 _HOMES = {
     "api.dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
@@ -55,9 +55,9 @@ _HOMES = {
     "data.files": ("cache_folder", "file_status", "own_file"),
     "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
     "plugin.hookspecs": ("hookimpl",),
+    "recommendation.predictor": ("Winner", "load_winner"),
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
-    "winner": ("Winner", "load_winner"),
 }
 _HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.allowance import FEWEST_UPDATES, KEPT_BACK, MOST_UPDATES, TEST_EVALUATIONS, Pace, allow
 from harness.errors import BudgetError
+from harness.recommendation.time_budget import FEWEST_UPDATES, KEPT_BACK, MOST_UPDATES, TEST_EVALUATIONS, Pace, allow
 
 FAST = Pace(update_seconds=0.01, evaluation_seconds=0.1, start_seconds=0.5)
 SLOW = Pace(update_seconds=0.03, evaluation_seconds=0.3, start_seconds=0.5)

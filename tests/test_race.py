@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.race import (
+from harness.recommendation.race import (
     DRAWS,
     POWER,
     Duel,

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from harness import recommend, winner
-from harness.advice import page
 from harness.analysis.cell_result import Mark, StoredStudy
 from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
@@ -22,13 +20,15 @@ from harness.execution.serial import run_serial
 from harness.execution.trial import Desk, Worker
 from harness.ledger.ledger import RACE, read_study
 from harness.plugin.loader import Loaded
-from harness.race import ladder
-from harness.recommend import Racing, Wish, begin, read_race
-from harness.recommendation import ANSWER, PAGE, Recommendation, train_command
+from harness.recommendation import driver, predictor
+from harness.recommendation.driver import Racing, Wish, begin, read_race
+from harness.recommendation.page import page
+from harness.recommendation.predictor import load_winner
+from harness.recommendation.race import ladder
+from harness.recommendation.result import ANSWER, PAGE, Recommendation, train_command
 from harness.records import Plugin
 from harness.report.report import build_report
 from harness.study.schema import Study, parse_study
-from harness.winner import load_winner
 from tests.test_run import Interrupting
 
 MakeStudy = Callable[..., Study]
@@ -255,7 +255,7 @@ def test_a_time_budget_is_measured_and_chosen_once(place: Place, wish: Wish, mon
     assert race is not None
     assert race.granted.training.updates == found.updates
     assert set(race.paces) == {"toy-ema", "toy-stack"}
-    monkeypatch.setattr(recommend, "measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(driver, "measure", lambda *_: pytest.fail("measured again"))
     assert place.race(timed) == found
 
 
@@ -287,7 +287,7 @@ def raced(
 ) -> tuple[Place, Recommendation]:
     """A copy, for a test to damage."""
     place, found = ran
-    monkeypatch.setattr(winner, "load_plugins", lambda: place.loaded)
+    monkeypatch.setattr(predictor, "load_plugins", lambda: place.loaded)
     shutil.copytree(place.runs, tmp_path / "copy")
     return replace(place, runs=tmp_path / "copy"), found
 
@@ -368,13 +368,13 @@ def test_weights_of_another_repetition_are_refused(raced: Raced) -> None:
 def test_another_version_of_a_plugin_is_refused(raced: Raced, monkeypatch: pytest.MonkeyPatch) -> None:
     place, _ = raced
     registry = replace(place.loaded.registry, plugins=(Plugin(name="toys", version="9.9"),))
-    monkeypatch.setattr(winner, "load_plugins", lambda: replace(place.loaded, registry=registry))
+    monkeypatch.setattr(predictor, "load_plugins", lambda: replace(place.loaded, registry=registry))
     with pytest.raises(PluginError, match=r"was trained with toys unknown \(here: 9\.9\); install that"):
         load_winner(place.folder)
 
 
 def test_changed_code_is_refused(raced: Raced, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winner, "code_of", lambda *_: ["other"])
+    monkeypatch.setattr(predictor, "code_of", lambda *_: ["other"])
     with pytest.raises(PluginError, match="the code of seqharness or toys has changed since it was trained"):
         load_winner(raced[0].folder)
 

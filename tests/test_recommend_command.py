@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from harness.ledger.ledger import read_study
-from harness.recommendation import ANSWER, PAGE, Recommendation
+from harness.recommendation.result import ANSWER, PAGE, Recommendation
 from tests.faults.place import COMMAND, ROOT, Place, install_toys, wait_until
 
 FRESH = """

@@ -37,14 +37,14 @@ from harness import (
     mean_of,
     percent_of,
 )
-from harness.advice import brief, chance
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.ledger import read_study
 from harness.plugin.loader import Loaded, load_plugins
-from harness.recommend import Racing, Wish, begin
-from harness.recommendation import Recommendation
+from harness.recommendation.driver import Racing, Wish, begin
+from harness.recommendation.page import brief, chance
+from harness.recommendation.result import Recommendation
 from harness.study.schema import Study, parse_study
 
 LENGTH = 40

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from harness.allowance import TRIALS
 from harness.cli import running
 from harness.errors import StudyError, TrackingError, did_you_mean
 from harness.execution.runner import Outcome, Runner, set_aside
@@ -18,8 +17,9 @@ from harness.ledger.lease import leased
 from harness.ledger.ledger import read_manifest, read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
-from harness.recommend import Racing, Wish, begin
-from harness.recommendation import ANSWER, PAGE
+from harness.recommendation.driver import Racing, Wish, begin
+from harness.recommendation.result import ANSWER, PAGE
+from harness.recommendation.time_budget import TRIALS
 from harness.study.from_data import parse_count, study_of_file, that_serve
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, label_text, parse_assignment, study_of
@@ -210,7 +210,7 @@ def _whole_key(text: str, known: Sequence[str] | None = None) -> str:
 
 def predict(folder: Path, rows: Path, output: Path | None) -> None:
     """What a study's winner says of the rows of a file, as CSV."""
-    from harness.winner import load_winner
+    from harness.recommendation.predictor import load_winner
 
     answers = load_winner(folder).predict(rows)
     if output is None:

@@ -18,7 +18,7 @@ from harness.execution.trial import Worker
 from harness.ledger.ledger import STUDY_FILE, Ledger, read_manifest
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded, load_plugins
-from harness.recommend import read_race
+from harness.recommendation.driver import read_race
 from harness.report.formats import ENDINGS, FORMATS, to_summary
 from harness.report.report import build_report
 from harness.study.from_data import parse_count, study_of_file

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.ledger.ledger import RACE, Entry
-from harness.recommendation import ANSWER, Recommendation
+from harness.recommendation.result import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until
 from tests.test_recommend import lasting

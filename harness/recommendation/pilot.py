@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.allowance import Pace
 from harness.errors import StudyError
 from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
+from harness.recommendation.time_budget import Pace
 from harness.records import Trial, TrialResult
 from harness.search.scheduler import CellState
 from harness.study.plan import CellPlan

@@ -14,17 +14,17 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from harness import advice
-from harness.allowance import Pace, allow
 from harness.analysis.cell_result import Standing, capped, standing
 from harness.errors import LedgerError, StudyError
 from harness.execution.placement import Node, all_slots
 from harness.execution.runner import Outcome
 from harness.ledger.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
-from harness.pilot import measure
 from harness.plugin.registry import Registry
-from harness.race import Errors, Scoring, Step, follow, ladder
-from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
+from harness.recommendation import page
+from harness.recommendation.pilot import measure
+from harness.recommendation.race import Errors, Scoring, Step, follow, ladder
+from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
+from harness.recommendation.time_budget import Pace, allow
 from harness.records import Record, Resources
 from harness.study.plan import Plan, label_of_model, make_plan
 from harness.study.schema import Study, parse_study, study_toml
@@ -312,7 +312,7 @@ class Racing:
         levelled = [capped(one, one.facts.trials, step.repetitions) for one in standings]
         found = answer(levelled, step, setup)
         write_atomically(self.folder / ANSWER, found.model_dump_json(indent=1))
-        write_atomically(self.folder / PAGE, advice.page(found, self.folder))
+        write_atomically(self.folder / PAGE, page.page(found, self.folder))
         return found
 
 

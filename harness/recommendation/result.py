@@ -10,7 +10,19 @@ from typing import Literal
 from harness.analysis.cell_result import Standing
 from harness.analysis.statistics import Interval
 from harness.ledger.ledger import Entry
-from harness.race import Duel, Errors, Gains, Learned, Look, Scoring, Step, gains, look, needed, probabilities
+from harness.recommendation.race import (
+    Duel,
+    Errors,
+    Gains,
+    Learned,
+    Look,
+    Scoring,
+    Step,
+    gains,
+    look,
+    needed,
+    probabilities,
+)
 from harness.records import CellFacts, MetricFacts, Record, TaskRef, Trial
 
 ANSWER = "recommendation.json"

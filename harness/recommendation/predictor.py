@@ -18,8 +18,8 @@ from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger.ledger import Entry, Snapshot, read_study
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
-from harness.recommendation import ANSWER, Recommendation
-from harness.recommendation import Winner as Found
+from harness.recommendation.result import ANSWER, Recommendation
+from harness.recommendation.result import Winner as Found
 from harness.records import CellFacts, Trial
 from harness.study.plan import code_of, fingerprint_of
 from harness.training import checkpoint
