@@ -43,7 +43,7 @@ from harness.testing import (
     ModelSubject,
     TaskSubject,
 )
-from harness.testing.checks import run_checks
+from harness.testing.outcomes import run_checks
 from harness.training.stacked_network import StackedLinear
 
 IN_ANOTHER_PROCESS = ("check_other_process", "check_data_in_another_process")

@@ -16,7 +16,7 @@ from harness.plugin.registry import Registry
 from harness.records import ParamValue
 from harness.study.schema import parse_assignment
 from harness.testing import MODEL_CHECKS, TASK_CHECKS, CheckResult, ModelSubject, TaskSubject
-from harness.testing.checks import refuse_unknown, run_checks
+from harness.testing.outcomes import refuse_unknown, run_checks
 
 MARKS = {
     "passed": "[green]passed[/]",

@@ -39,9 +39,9 @@ from harness.testing.builds import (
     check_unknown_parameter,
 )
 from harness.testing.cases import SIGNATURES, Case, ModelSubject, each_case
-from harness.testing.checks import CheckError, CheckResult, NotApplicableError
 from harness.testing.floors import check_floor
-from harness.testing.marks import BoundCheck, parametrize_checks
+from harness.testing.outcomes import CheckError, CheckResult, NotApplicableError
+from harness.testing.parametrize import BoundCheck, parametrize_checks
 from harness.testing.splits import (
     check_data_in_another_process,
     check_global_random_state,

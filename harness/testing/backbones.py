@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness.api.model import Scan, Suffix
 from harness.api.signature import Tokens
 from harness.testing.cases import Case, each_case
-from harness.testing.checks import TOLERANCE, NotApplicableError, require, require_close
+from harness.testing.outcomes import TOLERANCE, NotApplicableError, require, require_close
 from harness.training.network import map_state, receptive_field
 
 LONGEST_FIELD = 1000

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from harness.api.model import Model, Scan, Suffix
 from harness.errors import BudgetError
 from harness.study.budget import count_at, solve
-from harness.testing import elsewhere
+from harness.testing import subprocesses
 from harness.testing.backbones import BATCH, leaves_of
 from harness.testing.cases import Case, ModelSubject, each_case, subject_of
-from harness.testing.checks import (
+from harness.testing.outcomes import (
     CheckError,
     NotApplicableError,
     described,
@@ -198,11 +198,11 @@ def check_other_process(model: Model | ModelSubject) -> None:
         cases = list(subject_of(model).cases(1))
         if not cases:
             raise NotApplicableError("supports none of the signatures")
-        faults = elsewhere.ask(elsewhere.faults_of_backbones, [_parcel(case) for case in cases])
+        faults = subprocesses.ask(subprocesses.faults_of_backbones, [_parcel(case) for case in cases])
     require(not faults, "; ".join(faults[:2]))
 
 
-def _parcel(case: Case) -> elsewhere.Parcel:
+def _parcel(case: Case) -> subprocesses.Parcel:
     backbone = case.build().double().eval()
     x = case.hidden(case.signature.length)
-    return elsewhere.Parcel(case, backbone, map_state(torch.clone, backbone.state_dict()), x, backbone(x).detach())
+    return subprocesses.Parcel(case, backbone, map_state(torch.clone, backbone.state_dict()), x, backbone(x).detach())

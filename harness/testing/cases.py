@@ -16,7 +16,7 @@ from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.records import ParamValue
 from harness.seeds import derive
 from harness.study.space import at_unit
-from harness.testing.checks import CheckError, NotApplicableError, random_state_kept
+from harness.testing.outcomes import CheckError, NotApplicableError, random_state_kept
 from harness.training.network import Network
 
 SIGNATURES = (

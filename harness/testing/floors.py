@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from harness.api.dataset import Arrays, Batch, Dataset, Ragged
 from harness.api.signature import Signature
 from harness.api.task import Metric, Task
-from harness.testing.checks import NotApplicableError, require
-from harness.testing.probe import head, probe_network
+from harness.testing.memoryless import head, probe_network
+from harness.testing.outcomes import NotApplicableError, require
 from harness.testing.tasks import CPU, TaskSubject, batches_of, task_check
 from harness.training.network import Network
 from harness.training.run import evaluate, first_total, outputs

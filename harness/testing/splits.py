@@ -15,9 +15,9 @@ from harness.execution.trial import Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Cell, Optimisation, Phase, Plugin, TaskRef, Training, Trial, TrialResult
 from harness.seeds import Seeds
-from harness.testing import contents, elsewhere
-from harness.testing.checks import moved_generators, random_states, require
-from harness.testing.probe import WIDTH, Probe, head
+from harness.testing import overlap, subprocesses
+from harness.testing.memoryless import WIDTH, Probe, head
+from harness.testing.outcomes import moved_generators, random_states, require
 from harness.testing.tasks import CPU, SEEDS, SEQUENCES, TOKENS, TaskSubject, paths_of, task_check
 from harness.training.batches import training_batches
 
@@ -28,7 +28,7 @@ def check_splits_disjoint(subject: TaskSubject) -> None:
     alike = Seeds(fixed=1, data=1, order=1, init=1, noise=1)
     loads = [subject.split] if subject.task.files() else [subject.split, lambda split: subject.load(split, alike)]
     for load in loads:
-        shared = contents.shared_sequences({split: load(split) for split in SPLITS})
+        shared = overlap.shared_sequences({split: load(split) for split in SPLITS})
         for (one, other), (count, total) in shared.items():
             require(count == 0, f"{count:,} of {total:,} sequences of {one} are in {other} too")
 
@@ -40,7 +40,7 @@ def check_seed_axes(subject: TaskSubject) -> None:
     for split in SPLITS:
         seeds = others if split != "test" else others.model_copy(update={"data": 4})
         axes = "order, init or noise" if split != "test" else "another axis than fixed"
-        same = contents.digest(subject.load(split, seeds)) == contents.digest(subject.split(split))
+        same = overlap.digest(subject.load(split, seeds)) == overlap.digest(subject.split(split))
         require(same, f"{split} depends on a seed of {axes}")
 
 
@@ -59,7 +59,7 @@ def check_data_in_another_process(subject: TaskSubject) -> None:
     """The same seeds give the same splits and batches in another process."""
     paths_of(subject.task)
     here = digests(subject.task)
-    there = elsewhere.ask(digests, subject.task)
+    there = subprocesses.ask(digests, subject.task)
     for split in SPLITS:
         require(here[split] == there[split], f"one seed gives another {split} split in another process")
 
@@ -71,7 +71,7 @@ def digests(task: Task) -> dict[Split, str]:
 
 def _digest(dataset: Dataset) -> str:
     batches = training_batches(dataset, batch_size=min(4, len(dataset)), order_seed=SEEDS.order, device=CPU)
-    return contents.digest(dataset, *(batches.at(update).inputs for update in range(min(3, batches.per_epoch))))
+    return overlap.digest(dataset, *(batches.at(update).inputs for update in range(min(3, batches.per_epoch))))
 
 
 @task_check

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness.api.model import Scan, Stack, Suffix
 from harness.testing.backbones import leaves_of
 from harness.testing.cases import Case, each_case
-from harness.testing.checks import NotApplicableError, require, require_close
+from harness.testing.outcomes import NotApplicableError, require, require_close
 from harness.training.network import map_state
 
 MEMBERS = 3

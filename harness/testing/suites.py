@@ -8,7 +8,7 @@ from harness.api.model import Model
 from harness.api.task import Task
 from harness.testing import backbones, builds, floors, splits, stacks, tasks
 from harness.testing.cases import ModelCheck, ModelSubject, subject_of
-from harness.testing.checks import CheckResult, run_checks
+from harness.testing.outcomes import CheckResult, run_checks
 from harness.testing.tasks import TaskCheck, TaskSubject, task_subject_of
 
 MODEL_CHECKS: tuple[ModelCheck, ...] = (

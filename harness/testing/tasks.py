@@ -15,13 +15,8 @@ from harness.api.signature import Signature, Tokens
 from harness.api.task import Sums, Task, Total
 from harness.data.files import file_status, locate
 from harness.seeds import Seeds
-from harness.testing.checks import (
-    CheckError,
-    NotApplicableError,
-    random_state_kept,
-    require,
-)
-from harness.testing.probe import head, probe_network
+from harness.testing.memoryless import head, probe_network
+from harness.testing.outcomes import CheckError, NotApplicableError, random_state_kept, require
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
 from harness.training.network import Network
 from harness.training.run import first_total, outputs

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.testing.cases import Case
-from harness.testing.checks import CheckError
+from harness.testing.outcomes import CheckError
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -33,7 +33,7 @@ def ask(function: Callable[[Q], A], question: Q) -> A:
             asked.write_bytes(pickle.dumps((function, question)))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise CheckError(f"cannot be pickled: {error}") from error
-        command = [sys.executable, "-m", "harness.testing.elsewhere", str(asked), str(answered)]
+        command = [sys.executable, "-m", "harness.testing.subprocesses", str(asked), str(answered)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=_environment(), check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -10,7 +10,7 @@ from harness.api.model import Model
 from harness.api.task import Task
 from harness.errors import UnknownNameError, did_you_mean
 from harness.testing.cases import ModelSubject, subject_of
-from harness.testing.checks import NotApplicableError, refuse_unknown
+from harness.testing.outcomes import NotApplicableError, refuse_unknown
 from harness.testing.suites import MODEL_CHECKS, TASK_CHECKS
 from harness.testing.tasks import TaskSubject, task_subject_of
 
