@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 from harness import Signature
-from harness.cli import checking, making
+from harness.cli import check, new
 from harness.cli.main import main
 from harness.plugin.loader import load_plugins
 from harness.testing import check_causality, check_no_state, check_output_shape
@@ -22,7 +22,7 @@ from tests.toys import ToyEma
 @pytest.fixture(autouse=True)
 def _only_toys_and_planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     points = [EntryPoint(name=name, value=f"tests.{name}", group="harness") for name in ("toys", "registered")]
-    monkeypatch.setattr(checking, "load_with_messages", lambda: load_plugins(points))
+    monkeypatch.setattr(check, "load_with_messages", lambda: load_plugins(points))
     monkeypatch.chdir(tmp_path)
 
 
@@ -83,8 +83,8 @@ def test_one_cause_of_several_failures_is_told_once(
     loaded = load_plugins([EntryPoint(name="toys", value="tests.toys", group="harness")])
     ema = loaded.registry.models["toy-ema"]
     raises = replace(loaded.registry, models={"toy-ema": replace(ema, value=Raises())})
-    monkeypatch.setattr(checking, "load_with_messages", lambda: replace(loaded, registry=raises))
-    monkeypatch.setattr(checking, "MODEL_CHECKS", (check_output_shape, check_causality, check_no_state))
+    monkeypatch.setattr(check, "load_with_messages", lambda: replace(loaded, registry=raises))
+    monkeypatch.setattr(check, "MODEL_CHECKS", (check_output_shape, check_causality, check_no_state))
     assert harness(monkeypatch, "check", "toy-ema") == 1
     shown = capsys.readouterr().out
     assert shown.count("a planted raise (test_check_command.py:") == 1
@@ -108,7 +108,7 @@ def test_new_under_the_name_of_an_installed_model_or_task_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     points = [EntryPoint(name="toys", value="tests.toys", group="harness")]
-    monkeypatch.setattr(making, "load_plugins", lambda: load_plugins(points))
+    monkeypatch.setattr(new, "load_plugins", lambda: load_plugins(points))
     assert harness(monkeypatch, "new", "model", name) == 2
     assert f"'{name}' is taken: toys brings it (tests.toys:Toy" in capsys.readouterr().err
     assert not Path(name).exists()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from harness.analysis.cell_result import Mark, StoredStudy
-from harness.cli import running
+from harness.cli import run
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.execution import serial
 from harness.execution.runner import Outcome, Runner
@@ -225,7 +225,7 @@ def test_run_leaves_a_race_alone(place: Place, wish: Wish) -> None:
     """It would add trials that the race was not granted, after which the race could not go on."""
     begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     with pytest.raises(LedgerError, match="holds a race, which `harness recommend` continues; give another name, or "):
-        running.run(wish.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
+        run.run(wish.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
     assert [path.name for path in place.folder.iterdir()] == [RACE]
 
 

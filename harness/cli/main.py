@@ -134,12 +134,12 @@ def run(
     Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
     Exit code 0: everything done; 1: a cell failed, or results are not all in MLflow; 2: a mistake to mend.
     """
-    from harness.cli import running
+    from harness.cli import run
 
     runs = _one_place(runs, serial, address, storage)
-    own = running.own_data(data, target=target, budget=budget, task=task)
-    code = running.run(
-        running.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
+    own = run.own_data(data, target=target, budget=budget, task=task)
+    code = run.run(
+        run.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
         runs=runs,
         fresh=fresh,
         skip_missing=skip_missing,
@@ -202,10 +202,10 @@ def recommend(
     continues it.  Exit code 0: there is an answer, be it that nothing can be told; 1: no model has a score,
     or results are not all in MLflow; 2: a mistake to mend.
     """
-    from harness.cli import recommending
+    from harness.cli import recommend
 
     runs = _one_place(runs, serial, address, storage)
-    asked = recommending.Asked(
+    asked = recommend.Asked(
         task=task,
         assignments=(*(assignments or ()), *(set_ or ())),
         data=data,
@@ -218,8 +218,8 @@ def recommend(
         minutes=minutes,
         confidence=confidence,
     )
-    where = recommending.Where(runs=runs, serial=serial, address=address, fresh=fresh)
-    raise typer.Exit(recommending.recommend(asked, where))
+    where = recommend.Where(runs=runs, serial=serial, address=address, fresh=fresh)
+    raise typer.Exit(recommend.recommend(asked, where))
 
 
 @app.command()
@@ -229,9 +229,9 @@ def predict(
     output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to a file.")] = None,  # noqa: UP045
 ) -> None:
     """Let the winner of `harness recommend --data` answer new rows, as CSV."""
-    from harness.cli import recommending
+    from harness.cli import recommend
 
-    recommending.predict(study, rows, output)
+    recommend.predict(study, rows, output)
 
 
 @app.command()
@@ -249,19 +249,19 @@ def plan(
     draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
 ) -> None:
     """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
-    from harness.cli import planning, running
+    from harness.cli import plan, run
 
-    own = running.own_data(data, target=target, budget=budget, task=task)
-    chosen = running.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
-    planning.show_plan(chosen, draws)
+    own = run.own_data(data, target=target, budget=budget, task=task)
+    chosen = run.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
+    plan.show_plan(chosen, draws)
 
 
 @app.command(name="list")
 def list_() -> None:
     """List the installed models and tasks, with plugin, version and origin."""
-    from harness.cli import planning
+    from harness.cli import plan
 
-    planning.show_registry()
+    plan.show_registry()
 
 
 @app.command()
@@ -273,9 +273,9 @@ def show(
     ] = None,
 ) -> None:
     """Show a task's size, floor, published values and data, or a model's search space and published settings."""
-    from harness.cli import planning
+    from harness.cli import plan
 
-    planning.show(name, options or [])
+    plan.show(name, options or [])
 
 
 @app.command()
@@ -298,25 +298,25 @@ def check(
 
     Exit code 0: every check passed, did not apply or failed as expected; 1: one is to be mended.
     """
-    from harness.cli import checking
+    from harness.cli import check
 
-    raise typer.Exit(checking.check(name, assignments or [], expect or []))
+    raise typer.Exit(check.check(name, assignments or [], expect or []))
 
 
 @new_app.command(name="model")
 def new_model(name: NewName, folder: NewFolder = Path()) -> None:
     """Write a package with the smallest good model: it installs, passes its checks and trains as it stands."""
-    from harness.cli import making
+    from harness.cli import new
 
-    making.make("model", name, folder)
+    new.make("model", name, folder)
 
 
 @new_app.command(name="task")
 def new_task(name: NewName, folder: NewFolder = Path()) -> None:
     """Write a package with the smallest good task: it installs, passes its checks and trains as it stands."""
-    from harness.cli import making
+    from harness.cli import new
 
-    making.make("task", name, folder)
+    new.make("task", name, folder)
 
 
 @app.command()
@@ -336,9 +336,9 @@ def train(
 
     What is not given is drawn as the first search trial of a study would draw it.
     """
-    from harness.cli import trying
+    from harness.cli import train
 
-    raise typer.Exit(trying.train(task, model, assignments or []))
+    raise typer.Exit(train.train(task, model, assignments or []))
 
 
 @app.command()
@@ -361,49 +361,49 @@ def report(
 
     What is sure, what it cost, whether published values were reached; what cannot be compared is not ranked.
     """
-    from harness.cli import reporting
+    from harness.cli import report
 
-    reporting.report(studies, format_, output, study_id, figures)
+    report.report(studies, format_, output, study_id, figures)
 
 
 @app.command()
 def sync(study: Annotated[str, typer.Argument(help="A study's name or its TOML file.")], runs: Runs = RUNS) -> None:
     """Send to MLflow whatever of a study's ledger it lacks: after it was away, or into another store."""
-    from harness.cli import reporting
+    from harness.cli import report
 
-    reporting.sync(study, runs)
+    report.sync(study, runs)
 
 
 @app.command()
 def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000) -> None:
     """Open the MLflow UI on this folder's store, on loopback only."""
-    from harness.cli import reporting
+    from harness.cli import report
 
-    reporting.ui(port)
+    report.ui(port)
 
 
 @data_app.command(name="status")
 def data_status(tasks: TaskNames = None) -> None:
     """Show which data files are here, where, and which are missing or damaged."""
-    from harness.cli import datafiles
+    from harness.cli import data
 
-    raise typer.Exit(datafiles.status(tasks or []))
+    raise typer.Exit(data.status(tasks or []))
 
 
 @data_app.command(name="fetch")
 def data_fetch(tasks: TaskNames = None) -> None:
     """Download the data files that are missing and whose address is known."""
-    from harness.cli import datafiles
+    from harness.cli import data
 
-    raise typer.Exit(datafiles.fetch_missing(tasks or []))
+    raise typer.Exit(data.fetch_missing(tasks or []))
 
 
 @data_app.command(name="verify")
 def data_verify(tasks: TaskNames = None) -> None:
     """Check size and SHA-256 of the data files; exit code 1 where one is missing or damaged."""
-    from harness.cli import datafiles
+    from harness.cli import data
 
-    raise typer.Exit(datafiles.status(tasks or [], all_must_be_there=True))
+    raise typer.Exit(data.status(tasks or [], all_must_be_there=True))
 
 
 def _version(value: bool) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from harness.cli.text import duration_text
+from harness.cli.formatting import duration_text
 from harness.ledger.ledger import Entry
 from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult

@@ -14,8 +14,8 @@ from torch import nn
 
 from harness.api.model import Model, Published
 from harness.api.task import Task
-from harness.cli.running import load_with_messages, say_notes
-from harness.cli.text import duration_text, params_text, value_text, widths_text
+from harness.cli.formatting import duration_text, params_text, value_text, widths_text
+from harness.cli.run import load_with_messages, say_notes
 from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Entry, Registry
