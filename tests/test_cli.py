@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from harness.cli.main import main
-from harness.cli.plan import headline
+from harness.cli.show import headline
 from harness.execution.runner import Conductor
 from harness.records import Trial, TrialResult
 from harness.report.formats import to_markdown

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from harness.cli import show
 from harness.errors import HarnessError, StudyError
 
 app = typer.Typer(
@@ -259,9 +260,8 @@ def plan(
 @app.command(name="list")
 def list_() -> None:
     """List the installed models and tasks, with plugin, version and origin."""
-    from harness.cli import plan
 
-    plan.show_registry()
+    show.show_registry()
 
 
 @app.command()
@@ -273,9 +273,8 @@ def show(
     ] = None,
 ) -> None:
     """Show a task's size, floor, published values and data, or a model's search space and published settings."""
-    from harness.cli import plan
 
-    plan.show(name, options or [])
+    show.show(name, options or [])
 
 
 @app.command()
