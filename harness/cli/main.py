@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from harness.cli import show
+from harness.cli import session, show
 from harness.errors import HarnessError, StudyError
 
 app = typer.Typer(
@@ -138,9 +138,9 @@ def run(
     from harness.cli import run
 
     runs = _one_place(runs, serial, address, storage)
-    own = run.own_data(data, target=target, budget=budget, task=task)
+    own = session.own_data(data, target=target, budget=budget, task=task)
     code = run.run(
-        run.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
+        session.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
         runs=runs,
         fresh=fresh,
         skip_missing=skip_missing,
@@ -250,10 +250,10 @@ def plan(
     draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
 ) -> None:
     """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
-    from harness.cli import plan, run
+    from harness.cli import plan
 
-    own = run.own_data(data, target=target, budget=budget, task=task)
-    chosen = run.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
+    own = session.own_data(data, target=target, budget=budget, task=task)
+    chosen = session.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
     plan.show_plan(chosen, draws)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from harness.cli.formatting import duration_text, params_text, widths_text
-from harness.cli.run import load_with_messages, say_notes
+from harness.cli.session import load_with_messages, say_notes
 from harness.records import ParamValue
 from harness.search.scheduler import CellState
 from harness.study.budget import Size

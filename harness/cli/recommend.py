@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from harness.cli import run
+from harness.cli import session
 from harness.errors import StudyError, TrackingError, did_you_mean
 from harness.execution.runner import Outcome, Runner, set_aside
 from harness.ledger.lease import leased
@@ -59,22 +59,22 @@ class Where:
 
 def recommend(asked: Asked, where: Where) -> int:
     """Run the race, print the answer and write it to the study's folder."""
-    loaded = run.load_with_messages()
+    loaded = session.load_with_messages()
     wish = wish_of(asked, loaded.registry)
     if asked.minutes is not None and where.address is not None:
         raise StudyError("--minutes measures this machine, not a cluster; with --address give --trials and updates=N")
-    runner = run.checked(Runner(wish.study, loaded, where.runs))
-    run.say_notes(Console(stderr=True), runner.plan.cells)
+    runner = session.checked(Runner(wish.study, loaded, where.runs))
+    session.say_notes(Console(stderr=True), runner.plan.cells)
     try:
         with leased(runner.folder):  # from the first look at what it holds until the answer is written
             return _race(wish, loaded, where)
     except KeyboardInterrupt:
-        return run.interrupted()
+        return session.interrupted()
 
 
 def _race(wish: Wish, loaded: Loaded, where: Where) -> int:
     folder = where.runs / wish.study.name
-    run.reach_store(begun=not where.fresh and read_manifest(folder) is not None)
+    session.reach_store(begun=not where.fresh and read_manifest(folder) is not None)
     if where.fresh:
         set_aside(folder)
     race = begin(wish, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=_say)
@@ -114,7 +114,7 @@ class _Training:
 
     def __call__(self, study: Study) -> Outcome:
         runner = Runner(study, self._loaded, self._where.runs, held=True)
-        done = run.train(runner, self._loaded, serial=self._where.serial, address=self._where.address)
+        done = session.train(runner, self._loaded, serial=self._where.serial, address=self._where.address)
         if done.outcome is None:
             raise KeyboardInterrupt
         self.error = done.error
@@ -142,7 +142,7 @@ def wish_of(asked: Asked, registry: Registry) -> Wish:
 
 
 def _of_file(asked: Asked, registry: Registry) -> Study:
-    own = run.own_data(asked.data, target=asked.target, budget=asked.budget, task=asked.task)
+    own = session.own_data(asked.data, target=asked.target, budget=asked.budget, task=asked.task)
     assert own is not None  # asked before
     return study_of_file(
         registry,
@@ -150,7 +150,7 @@ def _of_file(asked: Asked, registry: Registry) -> Study:
         parameters=own.parameters,
         target=own.target,
         task=own.task,
-        models=run.names(asked.models),
+        models=session.names(asked.models),
         overrides=[_whole_key(text) for text in asked.assignments] + _counts(asked),
         name=asked.name,
     )
@@ -165,7 +165,7 @@ def _of_task(asked: Asked, registry: Registry) -> Study:
     label = "-".join([asked.task, *(label_text(f"{key}-{value}") for key, value in sorted(options.items()))])
     tables: dict[str, Any] = {  # as a study file has them
         "name": asked.name or f"recommend-{label}",
-        "models": run.names(asked.models) or list(that_serve(registry, task)),
+        "models": session.names(asked.models) or list(that_serve(registry, task)),
         "tasks": [
             {
                 "name": asked.task,

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from harness.cli.formatting import params_text, widths_text
-from harness.cli.run import load_with_messages
+from harness.cli.session import load_with_messages
 from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
 from harness.execution.trial import Worker

@@ -1,0 +1,45 @@
+"""The lifecycle listener that sends a study to MLflow while it runs."""
+
+from __future__ import annotations
+
+from harness.ledger.ledger import Ledger
+from harness.plugin.hookspecs import hookimpl
+from harness.tracking.sync import Replay, Tracker, start_replay
+
+
+class _Tracking:
+    """Lets MLflow hear of every trial, from the thread that replays the ledger."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._tracker: Tracker | None = None
+        self._replay: Replay | None = None
+
+    def begin(self, ledger: Ledger) -> _Tracking:
+        self._tracker = Tracker(ledger, self._uri)
+        self._replay = start_replay(self._tracker)
+        return self
+
+    def keep_report(self, texts: dict[str, str | bytes]) -> None:
+        if self._tracker is not None:
+            self._tracker.log_report(texts)
+
+    @hookimpl
+    def harness_trial_started(self) -> None:
+        self._wake()
+
+    @hookimpl
+    def harness_trial_reported(self) -> None:
+        self._wake()
+
+    @hookimpl
+    def harness_trial_finished(self) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._replay is not None:
+            self._replay.wake()
+
+    def close(self, patience: float) -> str | None:
+        """What could not be sent, in words, or None."""
+        return self._replay.close(patience) if self._replay is not None else None
