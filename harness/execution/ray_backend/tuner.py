@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
-import socket
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,27 +34,20 @@ os.environ.update(
     else {}
 )
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.errors import CheckpointError, ClusterError, DataError, PluginError
-from harness.execution.crash_trace import Recorder, death_of, trace_path
-from harness.execution.placement import Node, all_slots, fits_beside
+from harness.errors import ClusterError
+from harness.execution.crash_trace import death_of, trace_path
+from harness.execution.placement import all_slots, fits_beside
+from harness.execution.ray_backend.cluster import Nodes, _connected, _gone, probe_nodes
+from harness.execution.ray_backend.worker import RayWorker
 from harness.execution.signals import interruptible
-from harness.execution.trial import Desk, Progress, Worker
-from harness.execution.trial_group import ActiveGroup
+from harness.execution.trial import Desk
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 
 SLICE_SECONDS = 5.0
-NODES_SECONDS = 1.0
-"""How long a list of nodes is believed."""
-KNOCK_SECONDS = 10.0
-"""How long a Ray that is named by its address has to answer."""
-PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
-"""Environment variables that workers must share with the driver."""
 
 
 @dataclass
@@ -116,102 +106,6 @@ def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) ->
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
-
-
-class RayWorker(tune.Trainable):
-    """One process that trains trial after trial.  Tune also makes spare ones that never step: no work before then."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self._worker: Worker | None = None
-        self._active: ActiveGroup | None = None
-        self._recorder: Recorder | None = None
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._config = new_config
-        self._active = None
-        self._left: list[tuple[Trial, int]] = []
-        self._stop_recording()
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """One slice: JSON of what it brought to each trial that is trained here."""
-        self._left = self._left or [
-            (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["dealt"])
-        ]
-        try:
-            with self._recording().watch(self._left[0][0].resources.hang_seconds):
-                active = self._active or self._begin()
-                told = active.advance(self._config["slice_seconds"])
-        except (PluginError, CheckpointError, ClusterError, DataError) as error:
-            return {"fatal": str(error), "done": True}
-        ended = {trial.key for trial, progress in told if progress.result is not None}
-        self._left = [(trial, attempt) for trial, attempt in self._left if trial.key not in ended]
-        if not self._left:
-            self._active = None
-        return {
-            "told": json.dumps([self._told(*each) for each in told]),
-            "node": ray.get_runtime_context().get_node_id(),
-            "done": not self._left,
-        }
-
-    def _recording(self) -> Recorder:
-        """Of the first trial that has not ended, for all; its end takes the file away, and the next one's follows.
-
-        Made before anything of the trial runs, so that a worker that dies without it died of something else.
-        """
-        trial, attempt = self._left[0]
-        folder = folder_of(Path(self._config["folder"]), trial.key)
-        if self._recorder is None or self._recorder.path != trace_path(folder, attempt):
-            self._stop_recording()
-            try:
-                self._recorder = Recorder(trace_path(folder, attempt))
-            except OSError as error:
-                raise CheckpointError(
-                    f"{folder}: cannot be written ({error.strerror}); make space and run again"
-                ) from error
-        return self._recorder
-
-    def _stop_recording(self) -> None:
-        if self._recorder is not None:
-            self._recorder.close()
-        self._recorder = None
-
-    def _begin(self) -> ActiveGroup:
-        if self._worker is None:
-            worker = Worker(Path(self._config["folder"]))
-            worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(self._config["plugins"])))
-            self._worker = worker
-        worker = self._worker
-        self._active = ActiveGroup([worker.start(trial, attempt) for trial, attempt in self._left])
-        return self._active
-
-    def _told(self, trial: Trial, progress: Progress) -> dict[str, Any]:
-        """New points, notes, and the result where the trial has ended, as JSON has them."""
-        return {
-            "trial": trial.key,
-            "points": [point.model_dump(mode="json") for point in progress.points],
-            # Not pydantic's own JSON, which writes a number that is not finite as null.
-            "result": self._with_place(progress.result).model_dump(mode="json") if progress.result else None,
-            "notes": progress.notes,
-        }
-
-    def _with_place(self, result: TrialResult) -> TrialResult:
-        context = ray.get_runtime_context()
-        place = {"node": context.get_node_id(), "worker": f"{result.worker}:{context.get_worker_id()[:8]}"}
-        return result.model_copy(update=place)
-
-    def cleanup(self) -> None:
-        """Called when the study stops: what was trained since the last checkpoint is not lost."""
-        if self._active is not None:
-            with contextlib.suppress(CheckpointError):  # the last one still stands
-                self._active.save()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Tune demands it; the harness keeps its own."""
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Tune demands it; the harness keeps its own."""
 
 
 @dataclass
@@ -353,20 +247,6 @@ class _StudyStopper(tune.Stopper):
         return self._bridge.stopping
 
 
-class Nodes:
-    """The living nodes, asked of Ray at most once a second."""
-
-    def __init__(self) -> None:
-        self._at = -NODES_SECONDS
-        self._nodes: tuple[Node, ...] = ()
-
-    def __call__(self) -> tuple[Node, ...]:
-        if time.monotonic() - self._at >= NODES_SECONDS:
-            self._nodes = tuple(_node(facts) for facts in _living())
-            self._at = time.monotonic()
-        return self._nodes
-
-
 def _request(resources: Resources) -> tune.PlacementGroupFactory:
     bundle = {"CPU": resources.cpu}
     if resources.gpu:
@@ -374,99 +254,3 @@ def _request(resources: Resources) -> tune.PlacementGroupFactory:
     if resources.memory_gib:
         bundle["memory"] = resources.memory_gib * 2**30
     return tune.PlacementGroupFactory([bundle])
-
-
-def _living() -> list[dict[str, Any]]:
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return [facts for facts in nodes if facts["Alive"]]
-
-
-def _gone() -> list[dict[str, Any]]:
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return [facts for facts in nodes if not facts["Alive"]]
-
-
-def _node(facts: dict[str, Any]) -> Node:
-    has = facts["Resources"]
-    return Node(facts["NodeName"], has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", 0.0))
-
-
-@contextlib.contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """Ray for the duration: a fresh one on this machine without an address."""
-    if address is not None:
-        _knock(address)
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=False if address is None else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": passed} if address else None,
-        )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = str(error).splitlines()[0]
-        where = "Ray on this machine" if address is None else f"--address {address}"
-        raise ClusterError(f"{where}: {what}; start one with `ray start`") from error
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost trial is told in our words
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """ClusterError where nothing listens at host:port, for which Ray would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # a name that Ray resolves, as `auto`
-    try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ClusterError(
-            f"--address {address}: nothing answers there ({error}); start one with `ray start`"
-        ) from error
-
-
-def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
-    """ClusterError or PluginError, before the first trial, naming the nodes that cannot serve this study.
-
-    Each must read back a token from the study's folder, and load the driver's plugins.
-    """
-    token = f"{time.time_ns()}"
-    path = folder / "token"
-    path.write_text(token)
-    wanted = json.dumps([plugin.model_dump() for plugin in plugins])
-    try:
-        answers = {facts["NodeName"]: ray.get(_asked(facts, path, wanted)) for facts in _living()}
-    finally:
-        path.unlink(missing_ok=True)
-    blind = [name for name, (read, _) in answers.items() if read != token]
-    if blind:
-        raise ClusterError(
-            f"{folder}: not shared with {', '.join(blind)} of {len(answers)} nodes; give --storage a path that driver "
-            "and workers share"
-        )
-    for _, difference in answers.values():
-        if difference:
-            raise PluginError(difference)
-
-
-def _asked(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an ObjectRef, which Ray leaves untyped
-    there = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
-    return _answer.options(scheduling_strategy=there, num_cpus=0).remote(str(path), plugins)
-
-
-@ray.remote
-def _answer(path: str, plugins: str) -> tuple[str, str]:
-    """What a node reads at a path, and how its plugins differ from these."""
-    try:
-        read = Path(path).read_text()
-    except OSError:
-        read = ""
-    try:
-        Worker(Path(path).parent).check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(plugins)))
-    except PluginError as error:
-        return read, str(error)
-    return read, ""

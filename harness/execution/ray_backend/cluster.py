@@ -1,0 +1,140 @@
+"""Connect to Ray, list its nodes, and check that each can serve a study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from harness.errors import ClusterError, PluginError
+from harness.execution.placement import Node
+from harness.execution.trial import Worker
+from harness.records import Plugin
+
+NODES_SECONDS = 1.0
+"""How long a list of nodes is believed."""
+
+KNOCK_SECONDS = 10.0
+"""How long a Ray that is named by its address has to answer."""
+
+PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
+"""Environment variables that workers must share with the driver."""
+
+
+class Nodes:
+    """The living nodes, asked of Ray at most once a second."""
+
+    def __init__(self) -> None:
+        self._at = -NODES_SECONDS
+        self._nodes: tuple[Node, ...] = ()
+
+    def __call__(self) -> tuple[Node, ...]:
+        if time.monotonic() - self._at >= NODES_SECONDS:
+            self._nodes = tuple(_node(facts) for facts in _living())
+            self._at = time.monotonic()
+        return self._nodes
+
+
+def _living() -> list[dict[str, Any]]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [facts for facts in nodes if facts["Alive"]]
+
+
+def _gone() -> list[dict[str, Any]]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [facts for facts in nodes if not facts["Alive"]]
+
+
+def _node(facts: dict[str, Any]) -> Node:
+    has = facts["Resources"]
+    return Node(facts["NodeName"], has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", 0.0))
+
+
+@contextlib.contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Ray for the duration: a fresh one on this machine without an address."""
+    if address is not None:
+        _knock(address)
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": passed} if address else None,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        what = str(error).splitlines()[0]
+        where = "Ray on this machine" if address is None else f"--address {address}"
+        raise ClusterError(f"{where}: {what}; start one with `ray start`") from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost trial is told in our words
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """ClusterError where nothing listens at host:port, for which Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # a name that Ray resolves, as `auto`
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"--address {address}: nothing answers there ({error}); start one with `ray start`"
+        ) from error
+
+
+def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
+    """ClusterError or PluginError, before the first trial, naming the nodes that cannot serve this study.
+
+    Each must read back a token from the study's folder, and load the driver's plugins.
+    """
+    token = f"{time.time_ns()}"
+    path = folder / "token"
+    path.write_text(token)
+    wanted = json.dumps([plugin.model_dump() for plugin in plugins])
+    try:
+        answers = {facts["NodeName"]: ray.get(_asked(facts, path, wanted)) for facts in _living()}
+    finally:
+        path.unlink(missing_ok=True)
+    blind = [name for name, (read, _) in answers.items() if read != token]
+    if blind:
+        raise ClusterError(
+            f"{folder}: not shared with {', '.join(blind)} of {len(answers)} nodes; give --storage a path that driver "
+            "and workers share"
+        )
+    for _, difference in answers.values():
+        if difference:
+            raise PluginError(difference)
+
+
+def _asked(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an ObjectRef, which Ray leaves untyped
+    there = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
+    return _answer.options(scheduling_strategy=there, num_cpus=0).remote(str(path), plugins)
+
+
+@ray.remote
+def _answer(path: str, plugins: str) -> tuple[str, str]:
+    """What a node reads at a path, and how its plugins differ from these."""
+    try:
+        read = Path(path).read_text()
+    except OSError:
+        read = ""
+    try:
+        Worker(Path(path).parent).check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(plugins)))
+    except PluginError as error:
+        return read, str(error)
+    return read, ""

@@ -1,0 +1,114 @@
+"""The Ray Tune trainable that trains one trial after another in a worker process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from harness.errors import CheckpointError, ClusterError, DataError, PluginError
+from harness.execution.crash_trace import Recorder, trace_path
+from harness.execution.trial import Progress, Worker
+from harness.execution.trial_group import ActiveGroup
+from harness.records import Plugin, Trial, TrialResult
+from harness.training.checkpoint import folder_of
+
+
+class RayWorker(tune.Trainable):
+    """One process that trains trial after trial.  Tune also makes spare ones that never step: no work before then."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._worker: Worker | None = None
+        self._active: ActiveGroup | None = None
+        self._recorder: Recorder | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._config = new_config
+        self._active = None
+        self._left: list[tuple[Trial, int]] = []
+        self._stop_recording()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One slice: JSON of what it brought to each trial that is trained here."""
+        self._left = self._left or [
+            (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["dealt"])
+        ]
+        try:
+            with self._recording().watch(self._left[0][0].resources.hang_seconds):
+                active = self._active or self._begin()
+                told = active.advance(self._config["slice_seconds"])
+        except (PluginError, CheckpointError, ClusterError, DataError) as error:
+            return {"fatal": str(error), "done": True}
+        ended = {trial.key for trial, progress in told if progress.result is not None}
+        self._left = [(trial, attempt) for trial, attempt in self._left if trial.key not in ended]
+        if not self._left:
+            self._active = None
+        return {
+            "told": json.dumps([self._told(*each) for each in told]),
+            "node": ray.get_runtime_context().get_node_id(),
+            "done": not self._left,
+        }
+
+    def _recording(self) -> Recorder:
+        """Of the first trial that has not ended, for all; its end takes the file away, and the next one's follows.
+
+        Made before anything of the trial runs, so that a worker that dies without it died of something else.
+        """
+        trial, attempt = self._left[0]
+        folder = folder_of(Path(self._config["folder"]), trial.key)
+        if self._recorder is None or self._recorder.path != trace_path(folder, attempt):
+            self._stop_recording()
+            try:
+                self._recorder = Recorder(trace_path(folder, attempt))
+            except OSError as error:
+                raise CheckpointError(
+                    f"{folder}: cannot be written ({error.strerror}); make space and run again"
+                ) from error
+        return self._recorder
+
+    def _stop_recording(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = None
+
+    def _begin(self) -> ActiveGroup:
+        if self._worker is None:
+            worker = Worker(Path(self._config["folder"]))
+            worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(self._config["plugins"])))
+            self._worker = worker
+        worker = self._worker
+        self._active = ActiveGroup([worker.start(trial, attempt) for trial, attempt in self._left])
+        return self._active
+
+    def _told(self, trial: Trial, progress: Progress) -> dict[str, Any]:
+        """New points, notes, and the result where the trial has ended, as JSON has them."""
+        return {
+            "trial": trial.key,
+            "points": [point.model_dump(mode="json") for point in progress.points],
+            # Not pydantic's own JSON, which writes a number that is not finite as null.
+            "result": self._with_place(progress.result).model_dump(mode="json") if progress.result else None,
+            "notes": progress.notes,
+        }
+
+    def _with_place(self, result: TrialResult) -> TrialResult:
+        context = ray.get_runtime_context()
+        place = {"node": context.get_node_id(), "worker": f"{result.worker}:{context.get_worker_id()[:8]}"}
+        return result.model_copy(update=place)
+
+    def cleanup(self) -> None:
+        """Called when the study stops: what was trained since the last checkpoint is not lost."""
+        if self._active is not None:
+            with contextlib.suppress(CheckpointError):  # the last one still stands
+                self._active.save()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune demands it; the harness keeps its own."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Tune demands it; the harness keeps its own."""
