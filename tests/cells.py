@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.cell_result import Mark, StoredStudy
-from harness.analysis.comparison import Row
+from harness.analysis.comparison_row import Row
 from harness.ledger.ledger import Entry
 from harness.records import (
     Cell,

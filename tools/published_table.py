@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis.comparison import Row, Section
+from harness.analysis.comparison import Section
+from harness.analysis.comparison_row import Row
 from harness.analysis.reproduction import Reproduction, off_size
 from harness.api.task import Task
 from harness.plugin.loader import load_plugins

@@ -3,113 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, combinations
-from typing import Literal
 
 from harness.analysis.budget_audit import Spending, level, spending
-from harness.analysis.cell_result import Curves, Standing, State, StoredStudy, outcomes_of
+from harness.analysis.cell_result import Curves, Standing, StoredStudy
+from harness.analysis.comparison_row import Row, _row
 from harness.analysis.efficiency import TradeOffs, halfway, trade_offs
 from harness.analysis.paired_tests import Decision, decide
 from harness.analysis.reproduction import Reproduction, reproduction
-from harness.analysis.statistics import Proportion, Scale, Summary
+from harness.analysis.statistics import Scale
 from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
 from harness.ledger.ledger import Entry
-from harness.records import CellFacts, MetricFacts, ParamValue, TaskRef, Trial
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model on one task."""
-
-    model: str
-    setting: Literal["searched", "published"]
-    """`published`: shown beside the searched cells of a fair study, without a rank."""
-    state: State
-    reason: str
-    """Of trials that did not complete; '' where all did."""
-    parameters: int | None
-    """Of the setting that was measured: the winner's, or the published one."""
-    deviation_percent: float | None
-    """From the budget, or from the task's published size where there is no budget."""
-    dimensions: Mapping[str, ParamValue]
-    """Name → value of the setting that was measured."""
-    search_ended: int
-    search_granted: int
-    repetitions_ended: int
-    repetitions_granted: int
-    search_outcomes: Mapping[str, int]
-    repetition_outcomes: Mapping[str, int]
-    """Of the present winner's repetitions."""
-    updates: tuple[int, int] | None
-    """Fewest and most of a repetition of the present winner; None where none has ended."""
-    evaluation_limit: int | None
-    """Held-out sequences or windows that were scored; None: all."""
-    rejections: int
-    """Draws that the budget did not admit."""
-    rejection: str
-    """An example of the most frequent reason, where reasons that differ in numbers alone are one; '' without any."""
-    seconds: float
-    """Training and evaluation of all trials."""
-    peak_bytes: int | None
-    """Largest of any trial."""
-    lacking: int | None
-    """Ended trials of the ledger that the store lacks (negative: has more than its mark says); None without a mark."""
-    best_validation: float | None
-    test: Summary | None
-    """Best-validation weights, over the present winner's repetitions."""
-    successes: Summary | None
-    """Of `test`, those that succeed, where some do not."""
-    success: Proportion | None
-    """Repetitions that are better than the floor by more than the margin, or have a score where there is no floor."""
-    last3: Summary | None
-    """Mean over the weights of the last three evaluations."""
-    published: float | None
-    published_source: str
-    assumed: tuple[str, ...]
-    superseded: int
-    """Repetitions of an earlier winner."""
-    test_opened: int
-    capped: str = ""
-    """What was left out so that all cells of the task have the same budget; '' where nothing was."""
-    refused: str = ""
-    """Why the cell cannot be compared with the others of its task; '' where it can."""
-    race: bool = False
-    """Whether it is of a race, whose models have unequal repetitions: it is shown whole and has no rank."""
-    rank: int | None = None
-    """By mean among searched cells; None where the cell is not complete, refused or of a race."""
-    against_best: Decision | None = None
-    """Of this cell against the one of rank 1; None for that one and where there is no rank."""
-
-    @property
-    def complete(self) -> bool:
-        """All that was granted is there, and the store agrees with the ledger."""
-        return self.state == "complete" and self.lacking == 0
-
-    @property
-    def ranks(self) -> bool:
-        able = self.complete and self.setting == "searched" and self.test is not None
-        return able and not self.refused and not self.race
-
-    @property
-    def standing(self) -> str:
-        """In words, where the row has no rank."""
-        ended, granted = self.search_ended + self.repetitions_ended, self.search_granted + self.repetitions_granted
-        if self.lacking:
-            return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)}"
-        if self.lacking is None or self.state == "incomplete":
-            return f"incomplete {ended}/{granted}" + ("" if self.lacking is not None else ": the store has no mark")
-        if self.refused:
-            return "not comparable"
-        if self.state == "partial":
-            scored = self.test.n if self.test is not None else 0
-            return f"{scored} of {self.repetitions_granted} repetitions have a score"
-        if self.race and self.state == "complete":
-            return f"race, {self.repetitions_ended} repetitions"
-        return "FAILED" if self.state == "failed" else "complete"
+from harness.records import MetricFacts, TaskRef
 
 
 @dataclass(frozen=True)
@@ -262,63 +169,6 @@ def _standing_in(standings: Sequence[Standing]) -> float:
     known = [score for one in standings for entry in one.search if math.isfinite(score := _score(entry, math.nan))]
     known += [facts.floor] if facts.floor is not None else []
     return max(known) if facts.metric.better == "lower" else min(known)
-
-
-def _row(one: Standing, lacking: int | None) -> Row:
-    facts, setting = one.facts, one.setting
-    rejections = one.rejections
-    return Row(
-        model=facts.cell.model,
-        setting=facts.setting,
-        state=one.state,
-        reason=one.reason,
-        parameters=setting.parameters if setting is not None else None,
-        deviation_percent=_deviation_percent(setting, facts),
-        dimensions=setting.params if setting is not None else {},
-        search_ended=one.search_ended,
-        search_granted=facts.trials,
-        repetitions_ended=one.finals_ended,
-        repetitions_granted=facts.repetitions,
-        search_outcomes=_by_name(one.search),
-        repetition_outcomes=_by_name(one.finals),
-        updates=_updates(one.finals),
-        evaluation_limit=setting.training.evaluation_limit if setting is not None else None,
-        rejections=len(rejections),
-        rejection=_most_frequent(rejections),
-        seconds=one.train_seconds,
-        peak_bytes=one.peak_bytes,
-        lacking=lacking,
-        best_validation=one.best_validation,
-        test=one.summary("test"),
-        successes=one.successes,
-        success=one.success,
-        last3=one.summary("test-last3"),
-        published=facts.published,
-        published_source=facts.published_source,
-        assumed=facts.assumed,
-        superseded=len(one.superseded),
-        test_opened=one.test_opened,
-    )
-
-
-def _deviation_percent(setting: Trial | None, facts: CellFacts) -> float | None:
-    size = facts.parameters if facts.parameters is not None else facts.task_parameters
-    return None if setting is None or size is None else 100 * (setting.parameters / size - 1)
-
-
-def _updates(entries: Sequence[Entry]) -> tuple[int, int] | None:
-    done = [entry.result.updates for entry in entries if entry.result is not None]
-    return (min(done), max(done)) if done else None
-
-
-def _by_name(entries: Sequence[Entry]) -> dict[str, int]:
-    return {str(outcome): n for outcome, n in outcomes_of(entries).items()}
-
-
-def _most_frequent(reasons: Sequence[str]) -> str:
-    """The first of the reasons of which there are most, numbers aside: the widths in them differ from draw to draw."""
-    kinds = [re.sub(r"[^A-Za-z]+", " ", reason) for reason in reasons]
-    return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])] if reasons else ""
 
 
 def _ranked(rows: Sequence[Row], metric: MetricFacts, pairs: Sequence[Pair]) -> tuple[Row, ...]:

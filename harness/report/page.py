@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from harness.analysis.across_tasks import Overall
 from harness.analysis.aggregate import RELIABLE_REPETITIONS
-from harness.analysis.comparison import Row, Section
+from harness.analysis.comparison import Section
+from harness.analysis.comparison_row import Row
 from harness.analysis.reproduction import off_size
 from harness.analysis.statistics import Summary
 from harness.records import LeftOut, ParamValue, digest_of

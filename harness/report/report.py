@@ -10,7 +10,8 @@ import pandas as pd
 
 from harness.analysis.across_tasks import Overall, overall, uncounted
 from harness.analysis.cell_result import Curves, StoredStudy
-from harness.analysis.comparison import Row, Section, compare
+from harness.analysis.comparison import Section, compare
+from harness.analysis.comparison_row import Row
 from harness.records import LeftOut, Plugin
 
 

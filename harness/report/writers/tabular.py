@@ -9,7 +9,8 @@ from typing import get_args
 
 import pandas as pd
 
-from harness.analysis.comparison import Row, Section
+from harness.analysis.comparison import Section
+from harness.analysis.comparison_row import Row
 from harness.analysis.statistics import Interval, Summary
 from harness.records import Outcome
 from harness.report.report import Report
