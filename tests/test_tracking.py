@@ -34,7 +34,7 @@ from harness.records import (
 )
 from harness.report.report import build_report
 from harness.seeds import Seeds
-from harness.tracking import run_data
+from harness.tracking import run_data, trial_run
 from harness.tracking.store import prepare_store, read_store, store_uri, study_pages, ui_command
 from harness.tracking.sync import Tracker, start_replay
 
@@ -471,7 +471,7 @@ def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.M
 
 def test_points_that_were_sent_are_not_sent_again(book: Book) -> None:
     entry = Entry(trial(), 1, points(5))
-    late = run_data.trial_content(entry, book.folder, created=CREATED, points_sent=3, begun=True)
+    late = trial_run.trial_content(entry, book.folder, created=CREATED, points_sent=3, begun=True)
     assert {sample.step for sample in late.metrics} == {40, 50}
     assert (late.params, late.tags, late.texts) == ({}, {}, {})
 

@@ -40,7 +40,7 @@ from harness.analysis.cell_result import Curve, Curves, Mark, StoredStudy
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.ledger.ledger import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
-from harness.tracking import run_data
+from harness.tracking import run_data, trial_run
 from harness.tracking.run_data import Content
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -246,7 +246,7 @@ def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], e
             trial.key: {
                 name: readers.submit(_curve, client, held[trial.key], stored)
                 for name, stored in (
-                    (metrics[trial.cell], run_data.validation_name(metrics[trial.cell])),
+                    (metrics[trial.cell], trial_run.validation_name(metrics[trial.cell])),
                     ("gradient_norm", "gradient_norm"),
                 )
             }

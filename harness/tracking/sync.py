@@ -13,7 +13,7 @@ from harness.analysis.cell_result import Mark, Standing, State, stand
 from harness.errors import HarnessError
 from harness.ledger.ledger import Entry
 from harness.records import Cell, Manifest
-from harness.tracking import run_data
+from harness.tracking import cell_run, run_data, trial_run
 from harness.tracking.store import Status, Store, as_tracking_error
 
 
@@ -96,8 +96,8 @@ class Tracker:
         status: Status = "RUNNING" if result is None else "FINISHED" if result.outcome == "complete" else "FAILED"
         store.bring(
             trial.key,
-            run_data.trial_position(entry, superseded=superseded),
-            lambda position: run_data.trial_content(
+            trial_run.trial_position(entry, superseded=superseded),
+            lambda position: trial_run.trial_content(
                 entry,
                 self.ledger.folder,
                 created=manifest.created,
@@ -110,7 +110,7 @@ class Tracker:
 
     def _send_cell(self, store: Store, one: Standing) -> None:
         manifest = self.ledger.manifest
-        whole = run_data.cell_content(one, self.ledger.folder, manifest.created)
+        whole = cell_run.cell_content(one, self.ledger.folder, manifest.created)
         ended: dict[State, Status] = {"complete": "FINISHED", "partial": "FAILED", "failed": "FAILED"}
         store.bring(
             _cell_key(manifest, one.facts.cell),

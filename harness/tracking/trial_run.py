@@ -1,0 +1,158 @@
+"""What the MLflow run of a trial holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.ledger.ledger import Entry
+from harness.records import Point, Trial
+from harness.tracking.run_data import (
+    ATTEMPT,
+    POINTS,
+    RESULT,
+    RESULT_FILE,
+    STATUS,
+    SUPERSEDED,
+    TAG_LIMIT,
+    TRIAL,
+    TRIAL_FILE,
+    WEIGHTS_FILE,
+    Content,
+    Sample,
+    _finite,
+    _lost,
+    cut,
+    flatten,
+    legal_name,
+    milliseconds,
+    to_json,
+)
+
+
+def trial_position(entry: Entry, *, superseded: bool) -> dict[str, str]:
+    """Tags that say how much of a trial its run holds."""
+    return {
+        ATTEMPT: str(entry.attempt),
+        POINTS: str(len(entry.points)),
+        STATUS: "open" if entry.result is None else "ended",
+        SUPERSEDED: str(superseded).lower(),
+    }
+
+
+def trial_content(entry: Entry, folder: Path, *, created: float, points_sent: int, begun: bool) -> Content:
+    """What the run of a trial lacks, given that it holds `points_sent` points and, where `begun`, its params.
+
+    folder: the study's, below which weights lie.  created: when the study was, for what has no time of its own.
+    """
+    curve = [sample for point in entry.points for sample in _curve(point)]
+    late = [sample for point in entry.points[points_sent:] for sample in _curve(point)]
+    end = _end_samples(entry, created)
+    files, missing = _weights(entry, folder)
+    told = entry.result is not None or not begun
+    return Content(
+        metrics=_finite([*late, *end]),
+        params={} if begun else flatten(_settings(entry.trial)),
+        tags=(_trial_tags(entry) if told else {}) | _lost([*curve, *end]) | missing,
+        texts=_trial_texts(entry) if told else {},
+        files=files,
+    )
+
+
+def validation_name(metric: str) -> str:
+    """Of the curve of a metric on validation."""
+    return f"validation/{legal_name(metric)}"
+
+
+def _curve(point: Point) -> list[Sample]:
+    values = {
+        "train_loss": point.train_loss,
+        "learning_rate": point.learning_rate,
+        "gradient_norm": point.gradient_norm,
+        **{validation_name(name): value for name, value in point.metrics.items()},
+    }
+    return [Sample(name, value, milliseconds(point.time), point.update) for name, value in values.items()]
+
+
+def _end_samples(entry: Entry, created: float) -> list[Sample]:
+    """A trial's result as metrics; its validation is that of the best evaluation, so it is no part of the curve."""
+    result = entry.result
+    if result is None:
+        return []
+    values: dict[str, float | None] = {
+        "score": result.score,
+        "parameters": entry.trial.parameters,
+        **{name: getattr(result, name) for name in _RESULT_METRICS},
+    }
+    for part, metrics in result.metrics.items():
+        prefix = "best-validation" if part == "validation" else legal_name(part)
+        values |= {f"{prefix}/{legal_name(name)}": value for name, value in metrics.items()}
+    when = milliseconds(result.ended or created)
+    return [Sample(name, float(value), when, result.updates) for name, value in values.items() if value is not None]
+
+
+_RESULT_METRICS = (
+    "updates", "epochs", "best_update", "train_seconds", "peak_bytes", "padding", "state_bytes", "receptive_field",
+    "test_opened",
+)  # fmt: skip
+
+
+def _settings(trial: Trial) -> dict[str, object]:
+    return {
+        "task": trial.task.model_dump(mode="json"),
+        "model": trial.model,
+        "drawn": dict(trial.params),
+        "build": dict(trial.build),
+        "widths": list(trial.widths),
+        "parameters": trial.parameters,
+        "embedding": trial.embedding,
+        "optimisation": trial.optimisation.model_dump(mode="json"),
+        "training": trial.training.model_dump(mode="json"),
+        "resources": trial.resources.model_dump(mode="json"),
+        "seeds": trial.seeds.model_dump(mode="json"),
+    }
+
+
+def _trial_tags(entry: Entry) -> dict[str, str]:
+    trial, result = entry.trial, entry.result
+    tags = {
+        "harness.task": trial.cell.task,
+        "harness.model": trial.cell.model,
+        "harness.phase": trial.phase,
+        "harness.number": str(trial.number),
+        "harness.repetition": "" if trial.repetition is None else str(trial.repetition),
+        "harness.winner": trial.winner or "",
+        "harness.digest": trial.digest,
+        "harness.plugins": to_json({plugin.name: plugin.version for plugin in trial.plugins}),
+        "harness.data": to_json(trial.data),
+    }
+    if result is not None:
+        tags |= {
+            "harness.outcome": result.outcome,
+            "harness.reason": result.reason,
+            "harness.node": result.node,
+            "harness.worker": result.worker,
+            "harness.device": result.device,
+            "harness.versions": to_json(result.versions),
+            "harness.weights_sha256": result.weights_sha256 or "",
+        }
+    whole = {tag: text for tag, _, text in _records(entry) if len(text) <= TAG_LIMIT}
+    return {name: cut(value, TAG_LIMIT) for name, value in tags.items()} | whole
+
+
+def _records(entry: Entry) -> list[tuple[str, str, str]]:
+    """Tag, artifact and text of the records that rebuild a trial."""
+    records = [(TRIAL, TRIAL_FILE, to_json(entry.trial))]
+    return [*records, (RESULT, RESULT_FILE, to_json(entry.result))] if entry.result is not None else records
+
+
+def _trial_texts(entry: Entry) -> dict[str, str]:
+    always = entry.trial.phase == "final"
+    return {file: text for _, file, text in _records(entry) if always or len(text) > TAG_LIMIT}
+
+
+def _weights(entry: Entry, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """The weights of an ended final as a file, or a tag that says they are gone."""
+    if entry.result is None or entry.result.weights is None:
+        return {}, {}
+    path = folder / entry.result.weights
+    return ({WEIGHTS_FILE: path}, {}) if path.is_file() else ({}, {"harness.missing": cut(str(path), TAG_LIMIT)})
