@@ -29,7 +29,7 @@ from torch import Tensor
 import works
 from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Stream
 from harness.data.files import locate
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from harness.records import Training
 from harness.training.run import TrainingRun
 from harness_tasks.adding import Adding

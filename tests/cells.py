@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.analysis.cell_result import Mark, StoredStudy
 from harness.analysis.comparison_row import Row
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import (
     Cell,
     CellFacts,

@@ -23,7 +23,7 @@ from harness.execution.retry_policy import SILENT_DEATHS
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Desk, Worker
-from harness.ledger.ledger import Entry, read_study
+from harness.ledger.journal import Entry, read_study
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.study.schema import Study, parse_study

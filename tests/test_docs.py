@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from harness.cli.main import main
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from harness.records import Resources
 from harness.study.schema import parse_study
 from tests.faults.machines import Machine, room

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LedgerError
-from harness.ledger.ledger import JOURNAL, MANIFEST, Ledger, read_manifest, read_study, repair, write_atomically
+from harness.ledger.folder import JOURNAL, MANIFEST, read_manifest, write_atomically
+from harness.ledger.journal import read_study
+from harness.ledger.ledger import Ledger, repair
 from harness.records import (
     Cell,
     CellFacts,

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from harness.analysis.cell_result import StoredStudy
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import CellFacts
 from harness.report.formats import to_markdown
 from harness.report.report import build_report, over_tasks

@@ -22,7 +22,7 @@ from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Desk, Worker
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
 from harness.study.from_data import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file

@@ -18,7 +18,8 @@ from harness.execution import serial
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Desk, Worker
-from harness.ledger.ledger import RACE, read_study
+from harness.ledger.folder import RACE
+from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.recommendation import driver, predictor
 from harness.recommendation.driver import Racing, Wish, begin, read_race

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from harness.recommendation.result import ANSWER, PAGE, Recommendation
 from tests.faults.place import COMMAND, ROOT, Place, install_toys, wait_until
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.analysis.cell_result import Mark, standing
 from harness.analysis.statistics import summarise
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.plugin.registry import Registry
 from harness.records import (
     Cell,

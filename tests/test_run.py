@@ -22,8 +22,10 @@ from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.execution.runner import Conductor, Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Desk, Worker
+from harness.ledger.folder import JOURNAL, MANIFEST, STUDY_FILE, read_manifest
+from harness.ledger.journal import Entry, read_study
 from harness.ledger.lease import Lease
-from harness.ledger.ledger import JOURNAL, MANIFEST, STUDY_FILE, Entry, Ledger, read_manifest, read_study
+from harness.ledger.ledger import Ledger
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry as Registered

@@ -18,7 +18,7 @@ from optuna.distributions import distribution_to_json as to_json
 from scipy import stats
 
 from harness.errors import BudgetError
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.ledger.selection import winner
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult

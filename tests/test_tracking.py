@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 
 from harness.analysis.cell_result import Count, Mark
 from harness.errors import TrackingError, UnknownNameError
-from harness.ledger.ledger import Entry, Ledger
+from harness.ledger.journal import Entry
+from harness.ledger.ledger import Ledger
 from harness.records import (
     Cell,
     CellFacts,

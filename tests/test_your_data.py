@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from tests.test_docs import run
 
 pytest.importorskip("harness_tasks", reason="the first-party tasks on own files")

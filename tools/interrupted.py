@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.ledger.ledger import Entry, read_study
+from harness.ledger.journal import Entry, read_study
 
 STUDY = """
 name = "points"

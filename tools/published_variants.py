@@ -29,7 +29,8 @@ from harness.data.files import locate
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.ledger.ledger import Ledger, read_manifest
+from harness.ledger.folder import read_manifest
+from harness.ledger.ledger import Ledger
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
 from harness.records import TrialResult

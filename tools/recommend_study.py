@@ -40,7 +40,7 @@ from harness import (
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommendation.driver import Racing, Wish, begin
 from harness.recommendation.page import brief, chance

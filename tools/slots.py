@@ -18,7 +18,8 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from harness.ledger.ledger import JOURNAL, Entry, read_study
+from harness.ledger.folder import JOURNAL
+from harness.ledger.journal import Entry, read_study
 from harness.records import Trial
 
 HAND_OVER_SECONDS = 0.5

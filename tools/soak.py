@@ -32,7 +32,8 @@ from pathlib import Path
 import psutil
 
 from harness.analysis.cell_result import Mark, StoredStudy
-from harness.ledger.ledger import MANIFEST, Entry, read_study
+from harness.ledger.folder import MANIFEST
+from harness.ledger.journal import Entry, read_study
 from harness.report.report import build_report
 from harness.report.writers.tabular import to_csv
 from harness.tracking.store import prepare_store, read_store

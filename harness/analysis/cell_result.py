@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 
 from harness.analysis.statistics import Proportion, Scale, Summary, proportion, summarise
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.ledger.selection import winner
 from harness.records import Cell, CellFacts, Manifest, Outcome, Phase, Trial
 

@@ -15,7 +15,7 @@ from harness.analysis.paired_tests import Decision, decide
 from harness.analysis.reproduction import Reproduction, reproduction
 from harness.analysis.statistics import Scale
 from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import MetricFacts, TaskRef
 
 

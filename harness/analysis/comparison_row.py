@@ -11,7 +11,7 @@ from typing import Literal
 from harness.analysis.cell_result import Standing, State, outcomes_of
 from harness.analysis.paired_tests import Decision
 from harness.analysis.statistics import Proportion, Summary
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import CellFacts, ParamValue, Trial
 
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from harness.cli.formatting import duration_text
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult
 from harness.study.plan import Plan

@@ -13,8 +13,9 @@ from rich.console import Console
 from harness.cli import session
 from harness.errors import StudyError, TrackingError, did_you_mean
 from harness.execution.runner import Outcome, Runner, set_aside
+from harness.ledger.folder import read_manifest
+from harness.ledger.journal import read_study
 from harness.ledger.lease import leased
-from harness.ledger.ledger import read_manifest, read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
 from harness.recommendation.driver import Racing, Wish, begin

@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
-from harness.ledger.ledger import read_study
+from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
 from harness.report.report import build_report
 from harness.study.schema import read_study_file

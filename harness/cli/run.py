@@ -10,7 +10,7 @@ from rich.console import Console
 from harness.cli.session import Done, checked, interrupted, load_with_messages, reach_store, say_notes, train
 from harness.errors import LedgerError, TrackingError
 from harness.execution.runner import Runner
-from harness.ledger.ledger import read_manifest
+from harness.ledger.folder import read_manifest
 from harness.recommendation.driver import read_race
 from harness.report.formats import ENDINGS, FORMATS, to_summary
 from harness.report.report import build_report

@@ -15,7 +15,7 @@ from harness.errors import StudyError, TrackingError
 from harness.execution.runner import Execute, Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.ledger.ledger import STUDY_FILE
+from harness.ledger.folder import STUDY_FILE
 from harness.plugin.loader import Loaded, load_plugins
 from harness.study.from_data import parse_count, study_of_file
 from harness.study.plan import CellPlan

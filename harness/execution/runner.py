@@ -19,8 +19,9 @@ from harness.data.files import verify_all
 from harness.errors import LedgerError
 from harness.execution.retry_policy import MOST_DEATHS, Lost, verdict
 from harness.execution.trial import Desk, environment_versions
+from harness.ledger.folder import JOURNAL, MANIFEST, RACE, STUDY_FILE, read_manifest, write_atomically
 from harness.ledger.lease import leased
-from harness.ledger.ledger import JOURNAL, MANIFEST, RACE, STUDY_FILE, Ledger, read_manifest, repair, write_atomically
+from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,13 +21,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import LedgerError
+from harness.ledger.folder import JOURNAL, _as_ledger_error
+from harness.ledger.journal import Entry, _as_unreadable, _read
 from harness.records import Manifest, Outcome, Point, Trial, TrialResult
 
-JOURNAL = "ledger.log"
-MANIFEST = "manifest.json"
-RACE = "race.json"
-"""Beside it where the study is a race: see `recommend`."""
-STUDY_FILE = "study.toml"
 LOCK_GRACE_SECONDS = 5
 """A lock that a killed process left is broken after so long."""
 
@@ -38,18 +34,6 @@ _STATE_OF: dict[Outcome, TrialState] = {
     "out-of-memory": TrialState.FAIL,
     "failed": TrialState.FAIL,
 }
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One trial as the ledger knows it."""
-
-    trial: Trial
-    attempt: int
-    """How often it was dealt, from 1."""
-    points: tuple[Point, ...] = ()
-    result: TrialResult | None = None
-    """None until it has ended."""
 
 
 class Ledger:
@@ -133,53 +117,6 @@ class Ledger:
         return self._studies[name]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A study's folder as it stood when it was read."""
-
-    folder: Path
-    manifest: Manifest
-    trials: tuple[Entry, ...]
-
-    def entries(self) -> tuple[Entry, ...]:
-        return self.trials
-
-
-def read_study(folder: Path) -> Snapshot:
-    """What a folder holds, without writing to it; a study that is running may be read."""
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise LedgerError(f"{folder}: holds no study; `harness run` writes one here")
-    journal = folder / JOURNAL
-    if not journal.exists():
-        return Snapshot(folder, manifest, ())
-    with _as_ledger_error(folder), _as_unreadable(folder):
-        entries, _, _ = _read(JournalStorage(_WholeLines(str(journal))))
-    return Snapshot(folder, manifest, tuple(entries.values()))
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    try:
-        return Manifest.model_validate_json((folder / MANIFEST).read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise LedgerError(f"{folder / MANIFEST}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise LedgerError(f"{folder / MANIFEST}: cannot be read ({str(error).splitlines()[0]}); use --fresh") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a reader sees the old text or the new one."""
-    with _as_ledger_error(path.parent):
-        beside = path.with_name(path.name + ".writing")
-        with beside.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-
-
 def repair(folder: Path) -> str | None:
     """Cut the journal to its last whole line; what was dropped, in words, or None.
 
@@ -217,13 +154,6 @@ def _is_record(line: bytes) -> bool:
     return isinstance(record, dict) and "op_code" in record
 
 
-class _WholeLines(JournalFileBackend):
-    """A journal that may only be read."""
-
-    def append_logs(self, logs: list[dict[str, object]]) -> None:
-        raise LedgerError("this journal was opened for reading")
-
-
 def _template(trial: Trial) -> FrozenTrial:
     # Optuna demands a distribution for each param it stores, so parameters live in the record alone.
     return FrozenTrial(
@@ -240,51 +170,3 @@ def _template(trial: Trial) -> FrozenTrial:
         system_attrs={},
         intermediate_values={},
     )
-
-
-def _read(storage: JournalStorage) -> tuple[dict[str, Entry], dict[str, int], dict[str, int]]:
-    """Entries by key in the order of their ids, trial ids by key, Optuna studies by name."""
-    studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
-    trials = [trial for study in studies.values() for trial in storage.get_all_trials(study, deepcopy=False)]
-    entries: dict[str, Entry] = {}
-    ids: dict[str, int] = {}
-    for frozen in sorted(trials, key=lambda frozen: frozen._trial_id):
-        entry = _entry(frozen)
-        entries[entry.trial.key] = entry
-        ids[entry.trial.key] = frozen._trial_id
-    return entries, ids, studies
-
-
-def _entry(frozen: FrozenTrial) -> Entry:
-    attributes = frozen.user_attrs
-    points = sorted(name for name in attributes if name.startswith("point/"))
-    result = attributes.get("result") if frozen.state.is_finished() else None
-    return Entry(
-        trial=Trial.model_validate(attributes["trial"]),
-        attempt=attributes.get("attempt", 0),
-        points=tuple(Point.model_validate(attributes[name]) for name in points),
-        result=TrialResult.model_validate(result) if result else None,
-    )
-
-
-@contextlib.contextmanager
-def _as_ledger_error(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        what = error.strerror or type(error).__name__
-        raise LedgerError(
-            f"{folder}: the ledger cannot be written ({what}); mend that and run the same command again"
-        ) from error
-
-
-@contextlib.contextmanager
-def _as_unreadable(folder: Path) -> Iterator[None]:
-    """What Optuna and the records raise at a journal that holds something else."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise LedgerError(
-            f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew"
-        ) from error

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 
 
 def winner(entries: Iterable[Entry], better: Literal["lower", "higher"]) -> Entry | None:

@@ -18,7 +18,8 @@ from harness.analysis.cell_result import Standing, capped, standing
 from harness.errors import LedgerError, StudyError
 from harness.execution.placement import Node, all_slots
 from harness.execution.runner import Outcome
-from harness.ledger.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
+from harness.ledger.folder import MANIFEST, RACE, read_manifest, write_atomically
+from harness.ledger.journal import read_study
 from harness.plugin.registry import Registry
 from harness.recommendation import page
 from harness.recommendation.pilot import measure

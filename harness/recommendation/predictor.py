@@ -15,7 +15,7 @@ from harness.api.dataset import Arrays, Ragged
 from harness.api.task import Task
 from harness.data.files import locate
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
-from harness.ledger.ledger import Entry, Snapshot, read_study
+from harness.ledger.journal import Entry, Snapshot, read_study
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.recommendation.result import ANSWER, Recommendation

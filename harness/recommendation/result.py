@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.analysis.cell_result import Standing
 from harness.analysis.statistics import Interval
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.recommendation.race import (
     Duel,
     Errors,

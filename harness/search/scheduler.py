@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from harness.errors import BudgetError
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.seeds import Seeds, derive

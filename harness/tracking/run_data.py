@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from harness.analysis.cell_result import Mark
-from harness.ledger.ledger import STUDY_FILE
+from harness.ledger.folder import STUDY_FILE
 from harness.records import Manifest, digest_of
 
 KIND = "harness.kind"

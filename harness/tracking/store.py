@@ -38,7 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.analysis.cell_result import Curve, Curves, Mark, StoredStudy
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import Manifest, Record, Trial, TrialResult
 from harness.tracking import run_data, trial_run
 from harness.tracking.run_data import Content

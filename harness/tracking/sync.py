@@ -11,7 +11,7 @@ from typing import Protocol
 
 from harness.analysis.cell_result import Mark, Standing, State, stand
 from harness.errors import HarnessError
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import Cell, Manifest
 from harness.tracking import cell_run, run_data, trial_run
 from harness.tracking.store import Status, Store, as_tracking_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.ledger.ledger import Entry
+from harness.ledger.journal import Entry
 from harness.records import Point, Trial
 from harness.tracking.run_data import (
     ATTEMPT,

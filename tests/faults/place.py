@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.ledger.ledger import MANIFEST, Entry, read_study
+from harness.ledger.folder import MANIFEST
+from harness.ledger.journal import Entry, read_study
 from harness.plugin.loader import load_plugins
 from harness.study.schema import read_study_file
 from harness.tracking import run_data

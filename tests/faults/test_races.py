@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger.ledger import RACE, Entry
+from harness.ledger.folder import RACE
+from harness.ledger.journal import Entry
 from harness.recommendation.result import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until

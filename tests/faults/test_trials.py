@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.ledger.ledger import JOURNAL
+from harness.ledger.folder import JOURNAL
 from tests.faults.place import UNHURRIED, Place, ended, kill, kill_driver, mount_of, resize, trains, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -1,0 +1,97 @@
+"""The journal on disk: entries, whole lines, and snapshots of a study."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+from harness.errors import LedgerError
+from harness.ledger.folder import JOURNAL, _as_ledger_error, read_manifest
+from harness.records import Manifest, Point, Trial, TrialResult
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial as the ledger knows it."""
+
+    trial: Trial
+    attempt: int
+    """How often it was dealt, from 1."""
+    points: tuple[Point, ...] = ()
+    result: TrialResult | None = None
+    """None until it has ended."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study's folder as it stood when it was read."""
+
+    folder: Path
+    manifest: Manifest
+    trials: tuple[Entry, ...]
+
+    def entries(self) -> tuple[Entry, ...]:
+        return self.trials
+
+
+def read_study(folder: Path) -> Snapshot:
+    """What a folder holds, without writing to it; a study that is running may be read."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise LedgerError(f"{folder}: holds no study; `harness run` writes one here")
+    journal = folder / JOURNAL
+    if not journal.exists():
+        return Snapshot(folder, manifest, ())
+    with _as_ledger_error(folder), _as_unreadable(folder):
+        entries, _, _ = _read(JournalStorage(_WholeLines(str(journal))))
+    return Snapshot(folder, manifest, tuple(entries.values()))
+
+
+class _WholeLines(JournalFileBackend):
+    """A journal that may only be read."""
+
+    def append_logs(self, logs: list[dict[str, object]]) -> None:
+        raise LedgerError("this journal was opened for reading")
+
+
+def _read(storage: JournalStorage) -> tuple[dict[str, Entry], dict[str, int], dict[str, int]]:
+    """Entries by key in the order of their ids, trial ids by key, Optuna studies by name."""
+    studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    trials = [trial for study in studies.values() for trial in storage.get_all_trials(study, deepcopy=False)]
+    entries: dict[str, Entry] = {}
+    ids: dict[str, int] = {}
+    for frozen in sorted(trials, key=lambda frozen: frozen._trial_id):
+        entry = _entry(frozen)
+        entries[entry.trial.key] = entry
+        ids[entry.trial.key] = frozen._trial_id
+    return entries, ids, studies
+
+
+def _entry(frozen: FrozenTrial) -> Entry:
+    attributes = frozen.user_attrs
+    points = sorted(name for name in attributes if name.startswith("point/"))
+    result = attributes.get("result") if frozen.state.is_finished() else None
+    return Entry(
+        trial=Trial.model_validate(attributes["trial"]),
+        attempt=attributes.get("attempt", 0),
+        points=tuple(Point.model_validate(attributes[name]) for name in points),
+        result=TrialResult.model_validate(result) if result else None,
+    )
+
+
+@contextlib.contextmanager
+def _as_unreadable(folder: Path) -> Iterator[None]:
+    """What Optuna and the records raise at a journal that holds something else."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise LedgerError(
+            f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew"
+        ) from error
