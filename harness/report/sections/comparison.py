@@ -1,0 +1,234 @@
+"""The section that compares the models of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.analysis.comparison import Section
+from harness.analysis.comparison_row import Row
+from harness.analysis.reproduction import off_size
+from harness.analysis.statistics import Summary
+from harness.records import ParamValue, digest_of
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
+from harness.report.formatting import count, mean_interval, number, of_count, of_number, of_percent, size
+from harness.report.sections import evidence
+
+VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
+"""What the spread of a mean is over."""
+
+SKEWED_BELOW = 2
+"""A mean below so many standard deviations, of scores that cannot be negative, is of a skewed distribution."""
+
+FIXED_SHOWN = 8
+"""Numbers of a drawn order that a note begins with."""
+
+_HEADER = (
+    "model", "rank", "test: mean [95 %]", "median [95 %]", "std", "success", "against the best", "last 3",
+    "best validation", "parameters", "off budget", "search trials", "updates", "published",
+)  # fmt: skip
+
+
+def _comparison(section: Section) -> list[Block]:
+    metric = section.metric
+    unit = f" in {quote(metric.unit)}" if metric.unit else ""
+    facts = [f"{quote(metric.name)}{unit}, {metric.better} is better"]
+    facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
+    facts += _size(section)
+    facts += [quote(f"{name} = {_value(value)}") for name, value in section.ref.options.items()]
+    table = Table(_HEADER, tuple(_cells(row) for row in section.rows))
+    return [Heading(section.task, 2), Paragraph(f"{'; '.join(facts)}."), table, Notes(tuple(_notes(section)))]
+
+
+def _size(section: Section) -> list[str]:
+    if section.parameters is not None:
+        return [f"budget {count(section.parameters)} parameters"]
+    return [f"published size {count(section.task_parameters)} parameters"] if section.task_parameters else []
+
+
+def _cells(row: Row) -> tuple[Datum, ...]:
+    return (
+        Datum(row.model),
+        Datum(_rank(row), row.rank),
+        _test(row),
+        _median(row),
+        of_number(row.test.std if row.test is not None else None),
+        _success(row),
+        _against(row),
+        of_number(row.last3.mean if row.last3 is not None else None),
+        of_number(row.best_validation),
+        of_count(row.parameters),
+        of_percent(row.deviation_percent),
+        Datum(_search(row), row.search_ended),
+        _updates(row),
+        of_number(row.published),
+    )
+
+
+def _rank(row: Row) -> str:
+    if row.setting == "published":
+        return "published" if row.complete else f"published, {row.standing}"
+    return row.standing if row.rank is None else str(row.rank)
+
+
+def _test(row: Row) -> Datum:
+    if row.state == "failed":
+        return Datum(f"FAILED: {quote(row.reason)}" if row.reason else "FAILED")
+    if row.test is None:
+        return Datum(NOTHING)
+    return Datum(mean_interval(row.test.mean, row.test.interval), row.test.mean, row.rank == 1)
+
+
+def _median(row: Row) -> Datum:
+    if row.test is None:
+        return Datum(NOTHING)
+    return Datum(mean_interval(row.test.median, row.test.median_interval), row.test.median)
+
+
+def _success(row: Row) -> Datum:
+    lost = _lost(row.repetition_outcomes)
+    if row.success is None:
+        return Datum(f"0/{row.repetitions_granted}{lost}", 0)
+    shown = f"{row.success.happened}/{row.success.n}"
+    interval = row.success.interval
+    return Datum(f"{shown}{lost} [{interval.low:.2f}, {interval.high:.2f}]", row.success.share)
+
+
+def _against(row: Row) -> Datum:
+    found = row.against_best
+    if found is None:
+        return Datum("best mean" if row.rank is not None else NOTHING)
+    return Datum(
+        evidence.undecided(found.n, found.needed) if found.verdict == "undecided" else found.verdict, found.probability
+    )
+
+
+def _search(row: Row) -> str:
+    if not row.search_granted:
+        return NOTHING
+    return f"{row.search_ended}/{row.search_granted}{_lost(row.search_outcomes)}"
+
+
+def _updates(row: Row) -> Datum:
+    if row.updates is None:
+        return Datum(NOTHING)
+    fewest, most = row.updates
+    return Datum(count(most) if fewest == most else f"{count(fewest)} to {count(most)}", most)
+
+
+def _lost(outcomes: Mapping[str, int]) -> str:
+    lost = [f"{n} {outcome}" for outcome, n in outcomes.items() if outcome != "complete"]
+    return f" ({', '.join(lost)})" if lost else ""
+
+
+def _notes(section: Section) -> list[str]:
+    rows = section.rows
+    notes = [*_spread(section), _success_rule(section)]
+    if any(row.last3 is not None for row in rows):
+        notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
+    notes += [_fixed(name, values) for name, values in section.fixed.items()]
+    for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
+        notes.append(f"a try: scored on the first {count(limit)} held-out sequences, or windows of a stream, alone.")
+    sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
+    if sources:
+        notes.append(f"published: {quote('; '.join(sources))}.")
+    if section.parameters is None and any(row.deviation_percent is not None for row in rows):
+        notes.append("off budget: from the task's published size, since published widths stand as they are.")
+    if sources and any(off_size(one.facts) for one in section.standings):
+        notes.append(
+            f"published values are of {count(section.task_parameters)} parameters and this budget is of "
+            f"{count(section.parameters)}: no verdict on their reproduction."
+        )
+    if any(row.setting == "published" for row in rows):
+        notes.append(
+            "rank “published”: a published setting beside the search, chosen with the test set in view and not ranked."
+        )
+    return [*notes, *(f"{row.model}: {note}" for row in rows for note in _row_notes(row))]
+
+
+def _fixed(name: str, values: Sequence[int]) -> str:
+    first = " ".join(map(str, values[:FIXED_SHOWN]))
+    return (
+        f"{quote(name)}: {count(len(values))} numbers drawn from the study's seed, the same in every trial, "
+        f"{first} …, sha256 {digest_of(list(values))[:16]}; whole in manifest.json."
+    )
+
+
+def _spread(section: Section) -> list[str]:
+    how = "mean, std and Student's t interval are over"
+    if section.scale == "log":
+        how = "mean (geometric), std (of natural logarithms) and Student's t interval (on a log scale) are over"
+    notes = [f"test: {how} {VARIES}; the weights of the best validation are scored."]
+    if any(row.test is not None and row.test.median_interval is not None for row in section.rows):
+        notes.append("median: exact interval, whatever the distribution; of five repetitions their range, 93.75 %.")
+    if section.scale != section.metric.scale:
+        notes.append("a score is not positive, so every mean, std and interval of this task is on a linear scale.")
+    return notes
+
+
+def _success_rule(section: Section) -> str:
+    over = "repetitions that have ended, with an exact 95 % interval"
+    if section.floor is None:
+        return f"success: repetitions with a test score, of {over}."
+    return f"success: repetitions better than the floor by more than {evidence.margin_of(section.metric)}, of {over}."
+
+
+def _row_notes(row: Row) -> list[str]:
+    measured = [*_dimensions(row), *_cost(row), *_rejected(row)]
+    notes = [f"{'; '.join(measured)}."] if measured else []
+    notes += [f"not comparable: {row.refused}."] if row.refused else []
+    notes += [f"{row.capped}."] if row.capped else []
+    if row.reason and row.state != "failed":
+        notes.append(f"{quote(row.reason)}.")
+    notes += [_given_success(row.successes)] if row.successes is not None else []
+    if row.test is not None and row.test.interval is not None and _is_skewed(row.test):
+        notes.append(
+            "its std is more than half its mean: on a linear scale Student's interval is then short (88 % at 5 "
+            "repetitions of exponential scores); read the median's, or score it on a log scale."
+        )
+    if row.superseded:
+        notes.append(
+            f"{row.superseded} repetitions of an earlier winner are superseded; the test split was scored "
+            f"{row.test_opened} times in all."
+        )
+    if row.assumed:
+        notes.append(f"assumed, since its source does not state them: {quote(', '.join(row.assumed))}.")
+    return notes
+
+
+def _given_success(found: Summary) -> str:
+    """How a cell is to be read of which some repetitions succeed and some do not."""
+    return (
+        "some repetitions succeed and some do not: its mean is of neither and has no interval. Of those that succeed "
+        f"({found.n}), and given that a run does: mean {mean_interval(found.mean, found.interval)}."
+    )
+
+
+def _is_skewed(found: Summary) -> bool:
+    return found.scale == "linear" and found.std is not None and 0 < found.mean < SKEWED_BELOW * found.std
+
+
+def _dimensions(row: Row) -> list[str]:
+    pairs = ", ".join(quote(f"{name}={_value(value)}") for name, value in row.dimensions.items())
+    if not pairs:
+        return []
+    if not row.search_granted:
+        return [f"published setting {pairs}"]
+    return [f"{'winner' if row.search_ended >= row.search_granted else 'best so far'} {pairs}"]
+
+
+def _value(value: ParamValue) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _cost(row: Row) -> list[str]:
+    seconds = [f"{number(row.seconds)} s of training"] if row.seconds else []
+    return [*seconds, f"peak memory {size(row.peak_bytes)}"] if row.peak_bytes is not None else seconds
+
+
+def _rejected(row: Row) -> list[str]:
+    if not row.rejections:
+        return []
+    draws = "1 draw rejected" if row.rejections == 1 else f"{row.rejections} draws rejected, most often"
+    return [f"{draws}: {quote(row.rejection)}"]
