@@ -11,7 +11,8 @@ from harness.api.model import Model, Published
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError, UnknownNameError
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Plugin, Resources, Schedule, Training
-from harness.study.plan import FAIR_BATCH_SIZE, CellPlan, Plan, make_plan, metric_facts
+from harness.study.cell_plan import CellPlan
+from harness.study.plan import FAIR_BATCH_SIZE, Plan, make_plan, metric_facts
 from tests.conftest import MakeStudy
 from tests.toys import ToyEma, ToySum
 

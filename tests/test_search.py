@@ -24,7 +24,8 @@ from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
 from harness.search.scheduler import CellState, Dealer, SamplerName, suggest
 from harness.seeds import Seeds, derive
-from harness.study.plan import CellPlan, make_plan
+from harness.study.cell_plan import CellPlan
+from harness.study.plan import make_plan
 from harness.study.schema import parse_study
 from harness.study.space import contains
 from tests.conftest import MakeStudy, make_trial

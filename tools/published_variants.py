@@ -35,7 +35,7 @@ from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
 from harness.records import TrialResult
 from harness.seeds import Seeds
-from harness.study.plan import CellPlan
+from harness.study.cell_plan import CellPlan
 from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches

@@ -16,7 +16,8 @@ from harness.cli.session import load_with_messages, say_notes
 from harness.records import ParamValue
 from harness.search.scheduler import CellState
 from harness.study.budget import Size
-from harness.study.plan import CellPlan, make_plan
+from harness.study.cell_plan import CellPlan
+from harness.study.plan import make_plan
 from harness.study.schema import Study
 from harness.training.network import build_network
 

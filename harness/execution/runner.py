@@ -27,7 +27,8 @@ from harness.plugin.registry import plugin_border
 from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
 from harness.search.scheduler import CellState, Dealer
 from harness.seeds import Seeds
-from harness.study.plan import CellPlan, make_plan
+from harness.study.cell_plan import CellPlan
+from harness.study.plan import make_plan
 from harness.study.schema import Study, study_toml
 from harness.training import checkpoint
 

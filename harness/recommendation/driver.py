@@ -27,7 +27,8 @@ from harness.recommendation.race import Errors, Scoring, Step, follow, ladder
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.recommendation.time_budget import Pace, allow
 from harness.records import Record, Resources
-from harness.study.plan import Plan, label_of_model, make_plan
+from harness.study.labels import label_of_model
+from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study, parse_study, study_toml
 
 Train = Callable[[Study], Outcome]

@@ -13,7 +13,7 @@ from harness.plugin.registry import Registry
 from harness.recommendation.time_budget import Pace
 from harness.records import Trial, TrialResult
 from harness.search.scheduler import CellState
-from harness.study.plan import CellPlan
+from harness.study.cell_plan import CellPlan
 from harness.study.schema import Search
 
 DRAWS = 3

@@ -21,7 +21,7 @@ from harness.plugin.registry import Registry
 from harness.recommendation.result import ANSWER, Recommendation
 from harness.recommendation.result import Winner as Found
 from harness.records import CellFacts, Trial
-from harness.study.plan import code_of, fingerprint_of
+from harness.study.fingerprint import code_of, fingerprint_of
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
 from harness.training.network import Network, build_network

@@ -18,7 +18,7 @@ from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.seeds import Seeds, derive
 from harness.study.budget import Size
-from harness.study.plan import CellPlan
+from harness.study.cell_plan import CellPlan
 from harness.study.space import Space, at_unit
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every in-memory study, one a draw

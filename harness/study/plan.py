@@ -3,86 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
 from harness.api.model import Model, Published
-from harness.api.signature import Signature
 from harness.api.task import Metric, Task
 from harness.data.files import file_status
-from harness.errors import BudgetError, PluginError, SpaceError, StudyError
-from harness.plugin.registry import Registry, plugin_border, source_digest
+from harness.errors import SpaceError, StudyError
+from harness.plugin.registry import Registry, plugin_border
 from harness.records import (
-    LONGEST_LABEL,
     Cell,
     CellFacts,
     LeftOut,
     MetricFacts,
     ParamValue,
-    Plugin,
     Resources,
     Schedule,
     TaskRef,
     Training,
-    digest_of,
 )
-from harness.study.budget import Size, count_at, solve
-from harness.study.schema import ModelEntry, Study, TaskEntry, TrainingSection, label_text
+from harness.study.cell_plan import CellPlan
+from harness.study.fingerprint import _fingerprint
+from harness.study.labels import _check_labels, _different_options, _task_label, label_of_model
+from harness.study.schema import ModelEntry, Study, TaskEntry, TrainingSection
 from harness.study.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.training.network import offers_scan, offers_stack
 
 FAIR_BATCH_SIZE = 16
-
-
-@dataclass(frozen=True)
-class CellPlan:
-    """One cell, with all that its trials are made from."""
-
-    facts: CellFacts
-    task: Task
-    model: Model
-    signature: Signature
-    space: CellSpace
-    training: Training
-    schedule: Schedule
-    resources: Resources
-    tolerance: float
-    setting: Published | None
-    """The published setting that the cell trains as it stands, without a search; None where it searches."""
-    data: Mapping[str, str]
-    plugins: tuple[Plugin, ...]
-
-    @property
-    def cell(self) -> Cell:
-        return self.facts.cell
-
-    def size(self, build: Mapping[str, ParamValue]) -> Size:
-        """Widths for a configuration; BudgetError with the reason where it cannot serve, be it that `build` raises."""
-        try:
-            with plugin_border(f"model {self.model.name!r}", self.plugins[-1]):
-                return self._size(build)
-        except PluginError as error:
-            raise BudgetError(str(error)) from error
-
-    def _size(self, build: Mapping[str, ParamValue]) -> Size:
-        reason = self.model.unsupported(self.signature, **build)
-        if reason is not None:
-            raise BudgetError(reason)
-        if self.facts.parameters is None:
-            raise BudgetError(f"{self.cell}: has published widths and no budget to solve")
-        return solve(self.model, self.signature, build, budget=self.facts.parameters, tolerance=self.tolerance)
-
-    def published_size(self) -> Size:
-        """The published setting at its own widths under `paper`, at solved ones under `fair`."""
-        if self.setting is None:
-            raise BudgetError(f"{self.cell}: has no published setting")
-        if self.facts.parameters is not None:
-            return self.size(self.setting.params)
-        count = count_at(self.model, self.signature, self.setting.widths, self.setting.params)
-        row = self.task.published()
-        size = row.parameters if row is not None and row.parameters is not None else count.parameters
-        return Size(self.setting.widths, count, size, allowed=math.inf)
 
 
 @dataclass(frozen=True)
@@ -318,43 +264,6 @@ def _check_published(cell: Cell, setting: Published, space: CellSpace, entry: Mo
             )
 
 
-def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
-    """Digests of everything that alters the cell's trials, by name."""
-    parts: dict[str, object] = {
-        "task options": plan.task.model_dump(mode="json"),
-        "model": plan.model.name,
-        "training": plan.training.model_dump(mode="json"),
-        "schedule": plan.schedule.model_dump(mode="json"),
-        "parameters": plan.facts.parameters,
-        "seed": study.search.seed,
-        "data": dict(plan.data),
-        "plugins": [plugin.model_dump(mode="json") for plugin in plan.plugins],
-        "code": code_of(plan.task, plan.model),
-    }
-    if plan.setting is not None:
-        parts["setting"] = _setting_parts(plan.setting)
-    else:
-        parts["space"] = {name: repr(dimension) for name, dimension in plan.space.dimensions.items()}
-        parts["sampler"] = study.search.sampler
-        parts["tolerance"] = plan.tolerance
-    return {name: fingerprint_of(part) for name, part in parts.items()}
-
-
-def code_of(task: Task, model: Model) -> list[str]:
-    """What of the installed code alters a cell's trials."""
-    return [source_digest(type(task)), source_digest(type(model)), version("seqharness")]
-
-
-def fingerprint_of(part: object) -> str:
-    return digest_of(part)[:16]
-
-
-def _setting_parts(setting: Published) -> dict[str, object]:
-    """What of a published setting alters trials, in an order that no process's hash seed changes."""
-    parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding", "tied")}
-    return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}
-
-
 def _as_made(entry: TaskEntry, registry: Registry) -> TaskEntry:
     """The entry with its options as the task has them, under the label of those that were written."""
     beside = {field.alias or name for name, field in TaskEntry.model_fields.items()}
@@ -363,35 +272,3 @@ def _as_made(entry: TaskEntry, registry: Registry) -> TaskEntry:
     if made == entry.options:
         return entry
     return entry.model_copy(update={**made, "label": _task_label(entry, registry)})
-
-
-def _task_label(entry: TaskEntry, registry: Registry) -> str:
-    """The name plus the options that differ from the defaults, unless the study gives a label."""
-    if entry.label is not None:
-        return entry.label
-    task = registry.make_task(entry.name, entry.options)
-    different = sorted(_different_options(entry, task).items())
-    return "-".join([entry.name, *(f"{label_text(key)}-{label_text(value)}" for key, value in different)])
-
-
-def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
-    defaults = type(task).model_fields
-    return {key: value for key, value in entry.options.items() if value != defaults[key].default}
-
-
-def label_of_model(entry: ModelEntry) -> str:
-    if entry.label is not None:
-        return entry.label
-    suffix = [] if entry.setting == "searched" else [entry.setting]
-    fixed = [f"{label_text(key)}-{label_text(value)}" for key, value in sorted(entry.space.items())]
-    return "-".join([entry.name, *suffix, *fixed])
-
-
-def _check_labels(kind: str, labels: list[str]) -> None:
-    seen: set[str] = set()
-    for label in labels:
-        if label in seen:
-            raise StudyError(f'two {kind}s of the study are labelled {label!r}; give one of them another: as = "…"')
-        if len(label) > LONGEST_LABEL:
-            raise StudyError(f'{kind} label {label!r} is longer than {LONGEST_LABEL} characters; give it one: as = "…"')
-        seen.add(label)

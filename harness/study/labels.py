@@ -1,0 +1,41 @@
+"""Labels of tasks and models, unique within a study."""
+
+from __future__ import annotations
+
+from harness.api.task import Task
+from harness.errors import StudyError
+from harness.plugin.registry import Registry
+from harness.records import LONGEST_LABEL, ParamValue
+from harness.study.schema import ModelEntry, TaskEntry, label_text
+
+
+def _task_label(entry: TaskEntry, registry: Registry) -> str:
+    """The name plus the options that differ from the defaults, unless the study gives a label."""
+    if entry.label is not None:
+        return entry.label
+    task = registry.make_task(entry.name, entry.options)
+    different = sorted(_different_options(entry, task).items())
+    return "-".join([entry.name, *(f"{label_text(key)}-{label_text(value)}" for key, value in different)])
+
+
+def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
+    defaults = type(task).model_fields
+    return {key: value for key, value in entry.options.items() if value != defaults[key].default}
+
+
+def label_of_model(entry: ModelEntry) -> str:
+    if entry.label is not None:
+        return entry.label
+    suffix = [] if entry.setting == "searched" else [entry.setting]
+    fixed = [f"{label_text(key)}-{label_text(value)}" for key, value in sorted(entry.space.items())]
+    return "-".join([entry.name, *suffix, *fixed])
+
+
+def _check_labels(kind: str, labels: list[str]) -> None:
+    seen: set[str] = set()
+    for label in labels:
+        if label in seen:
+            raise StudyError(f'two {kind}s of the study are labelled {label!r}; give one of them another: as = "…"')
+        if len(label) > LONGEST_LABEL:
+            raise StudyError(f'{kind} label {label!r} is longer than {LONGEST_LABEL} characters; give it one: as = "…"')
+        seen.add(label)
