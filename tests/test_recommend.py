@@ -22,11 +22,12 @@ from harness.ledger.folder import RACE
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.recommendation import driver, predictor
-from harness.recommendation.driver import Racing, Wish, begin, read_race
+from harness.recommendation.driver import Racing
 from harness.recommendation.page import page
 from harness.recommendation.predictor import load_winner
 from harness.recommendation.race import ladder
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, train_command
+from harness.recommendation.state import Wish, begin, read_race
 from harness.records import Plugin
 from harness.report.report import build_report
 from harness.study.schema import Study, parse_study

@@ -42,9 +42,10 @@ from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded, load_plugins
-from harness.recommendation.driver import Racing, Wish, begin
+from harness.recommendation.driver import Racing
 from harness.recommendation.page import brief, chance
 from harness.recommendation.result import Recommendation
+from harness.recommendation.state import Wish, begin
 from harness.study.schema import Study, parse_study
 
 LENGTH = 40

@@ -18,8 +18,9 @@ from harness.ledger.journal import read_study
 from harness.ledger.lease import leased
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
-from harness.recommendation.driver import Racing, Wish, begin
+from harness.recommendation.driver import Racing
 from harness.recommendation.result import ANSWER, PAGE
+from harness.recommendation.state import Wish, begin
 from harness.recommendation.time_budget import TRIALS
 from harness.study.from_data import parse_count, study_of_file, that_serve
 from harness.study.plan import make_plan

@@ -11,7 +11,7 @@ from harness.cli.session import Done, checked, interrupted, load_with_messages, 
 from harness.errors import LedgerError, TrackingError
 from harness.execution.runner import Runner
 from harness.ledger.folder import read_manifest
-from harness.recommendation.driver import read_race
+from harness.recommendation.state import read_race
 from harness.report.formats import ENDINGS, FORMATS, to_summary
 from harness.report.report import build_report
 from harness.study.schema import Study
