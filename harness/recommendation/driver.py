@@ -14,8 +14,9 @@ from harness.ledger.folder import MANIFEST, write_atomically
 from harness.ledger.journal import read_study
 from harness.plugin.registry import Registry
 from harness.recommendation import page
+from harness.recommendation.conclusions import answer, scoring_of
 from harness.recommendation.race import Errors, Scoring, Step, follow
-from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
+from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup
 from harness.recommendation.state import Race, _write
 from harness.study.labels import label_of_model
 from harness.study.plan import make_plan
