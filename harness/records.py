@@ -309,3 +309,7 @@ class Manifest(Record):
     """Models are dropped in rounds, so that their repetitions are unequal by design: see `recommend`."""
     fixed: dict[str, dict[str, tuple[int, ...]]] = {}
     """Task label → name → what the task drew from the `fixed` seed: see `Task.fixed`."""
+
+
+OF_A_TASK = ("task options", "training", "parameters", "data")
+"""What of a fingerprint is the same in every cell of a task under `fair`, whenever the cell was begun."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.cell_result import Mark, StoredStudy
 from harness.analysis.comparison_row import Row
+from harness.analysis.stored_study import Mark, StoredStudy
 from harness.ledger.journal import Entry
 from harness.records import (
     Cell,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from harness.analysis.cell_result import StoredStudy
+from harness.analysis.stored_study import StoredStudy
 from harness.ledger.journal import Entry
 from harness.records import CellFacts
 from harness.report.formats import to_markdown

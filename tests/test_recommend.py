@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.analysis.cell_result import Mark, StoredStudy
+from harness.analysis.stored_study import Mark, StoredStudy
 from harness.cli import run
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.execution import serial

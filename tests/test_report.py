@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.cell_result import Mark, standing
+from harness.analysis.cell_result import standing
 from harness.analysis.statistics import summarise
+from harness.analysis.stored_study import Mark
 from harness.ledger.journal import Entry
 from harness.plugin.registry import Registry
 from harness.records import (

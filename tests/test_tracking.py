@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness.analysis.cell_result import Count, Mark
+from harness.analysis.stored_study import Count, Mark
 from harness.errors import TrackingError, UnknownNameError
 from harness.ledger.journal import Entry
 from harness.ledger.ledger import Ledger

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.analysis.cell_result import Mark, StoredStudy
+from harness.analysis.stored_study import Mark, StoredStudy
 from harness.ledger.folder import MANIFEST
 from harness.ledger.journal import Entry, read_study
 from harness.report.report import build_report

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.analysis.cell_result import OF_A_TASK, Standing, capped, on_one_scale, outcomes_of
-from harness.records import Cell, Plugin
+from harness.analysis.cell_result import Standing, capped, on_one_scale, outcomes_of
+from harness.records import OF_A_TASK, Cell, Plugin
 
 
 @dataclass(frozen=True)

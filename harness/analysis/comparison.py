@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, combinations
 
 from harness.analysis.budget_audit import Spending, level, spending
-from harness.analysis.cell_result import Curves, Standing, StoredStudy
+from harness.analysis.cell_result import Curves, Standing
 from harness.analysis.comparison_row import Row, _row
 from harness.analysis.efficiency import TradeOffs, halfway, trade_offs
 from harness.analysis.paired_tests import Decision, decide
 from harness.analysis.reproduction import Reproduction, reproduction
 from harness.analysis.statistics import Scale
+from harness.analysis.stored_study import StoredStudy
 from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
 from harness.ledger.journal import Entry
 from harness.records import MetricFacts, TaskRef

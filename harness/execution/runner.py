@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import torch
 
-from harness.analysis.cell_result import OF_A_TASK
 from harness.data.files import verify_all
 from harness.errors import LedgerError
 from harness.execution.retry_policy import MOST_DEATHS, Lost, verdict
@@ -24,7 +23,7 @@ from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
-from harness.records import CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
+from harness.records import OF_A_TASK, CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
 from harness.search.scheduler import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan

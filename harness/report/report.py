@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from harness.analysis.across_tasks import Overall, overall, uncounted
-from harness.analysis.cell_result import Curves, StoredStudy
+from harness.analysis.cell_result import Curves
 from harness.analysis.comparison import Section, compare
 from harness.analysis.comparison_row import Row
+from harness.analysis.stored_study import StoredStudy
 from harness.records import LeftOut, Plugin
 
 

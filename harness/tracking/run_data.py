@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from harness.analysis.cell_result import Mark
+from harness.analysis.stored_study import Mark
 from harness.ledger.folder import STUDY_FILE
 from harness.records import Manifest, digest_of
 

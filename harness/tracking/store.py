@@ -36,7 +36,8 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.analysis.cell_result import Curve, Curves, Mark, StoredStudy
+from harness.analysis.cell_result import Curve, Curves
+from harness.analysis.stored_study import Mark, StoredStudy
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.ledger.journal import Entry
 from harness.records import Manifest, Record, Trial, TrialResult

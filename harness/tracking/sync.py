@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.analysis.cell_result import Mark, Standing, State, stand
+from harness.analysis.cell_result import Standing, State, stand
+from harness.analysis.stored_study import Mark
 from harness.errors import HarnessError
 from harness.ledger.journal import Entry
 from harness.records import Cell, Manifest

@@ -1,0 +1,133 @@
+"""A study as its store holds it: trials, counts and completeness."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from harness.analysis.cell_result import Curves, Standing, stand
+from harness.ledger.journal import Entry
+from harness.records import Cell, CellFacts, Manifest, Phase
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many trials of one cell and phase were dealt, and how many of them have ended."""
+
+    dealt: int
+    ended: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How many trials the ledger held when the store was last brought up to it."""
+
+    counts: Mapping[tuple[str, Phase], Count]
+    """By cell, as text, and phase; superseded finals included."""
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Mark:
+        dealt: Counter[tuple[str, Phase]] = Counter()
+        ended: Counter[tuple[str, Phase]] = Counter()
+        for entry in entries:
+            place = (str(entry.trial.cell), entry.trial.phase)
+            dealt[place] += 1
+            ended[place] += entry.result is not None
+        return cls({place: Count(dealt[place], ended[place]) for place in sorted(dealt)})
+
+    def to_json(self) -> str:
+        return json.dumps([[cell, phase, count.dealt, count.ended] for (cell, phase), count in self.counts.items()])
+
+    @classmethod
+    def from_json(cls, text: str) -> Mark:
+        return cls({(cell, phase): Count(dealt, ended) for cell, phase, dealt, ended in json.loads(text)})
+
+    @property
+    def total(self) -> int:
+        return sum(count.dealt for count in self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(count.ended for count in self.counts.values())
+
+    def of_cell(self, cell: Cell) -> dict[Phase, Count]:
+        return {phase: count for (name, phase), count in self.counts.items() if name == str(cell)}
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as the store holds it."""
+
+    manifest: Manifest
+    entries: tuple[Entry, ...]
+    """In order of dealing, without their curves."""
+    mark: Mark | None
+    """None where the store was never brought up to the ledger."""
+    others: tuple[str, ...] = ()
+    """Older study ids of the same name."""
+    curves: Curves = field(default_factory=dict)
+    """Of present finals, where they were asked for."""
+
+    @property
+    def cells(self) -> tuple[CellFacts, ...]:
+        return self.manifest.cells
+
+    @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        return stand(self.cells, self.entries)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: see `trial_frame`."""
+        return trial_frame(self.standings)
+
+    def lacking(self, cell: Cell) -> int | None:
+        """How many ended trials of a cell the store lacks against its mark; None without a mark.
+
+        Negative where the store is ahead of it: a study that is running.
+        """
+        if self.mark is None:
+            return None
+        held = sum(entry.trial.cell == cell and entry.result is not None for entry in self.entries)
+        return sum(count.ended for count in self.mark.of_cell(cell).values()) - held
+
+
+def trial_frame(standings: Sequence[Standing]) -> pd.DataFrame:
+    """One row a trial: its place, its outcome and costs, `params.<dimension>`, `<weights>/<metric>`."""
+    rows = [
+        _row(entry, superseded=superseded)
+        for one in standings
+        for entries, superseded in ((one.search, False), (one.finals, False), (one.superseded, True))
+        for entry in entries
+    ]
+    return pd.DataFrame(rows, columns=None if rows else [*_OF_TRIAL, *_OF_RESULT])
+
+
+_OF_TRIAL = (
+    "key", "task", "model", "phase", "number", "repetition", "winner", "superseded", "attempt", "parameters", "widths",
+)  # fmt: skip
+
+_OF_RESULT = (
+    "outcome", "reason", "score", "updates", "epochs", "best_update", "train_seconds", "started", "ended", "peak_bytes",
+    "padding", "state_bytes", "receptive_field", "node", "worker", "device", "weights", "weights_sha256", "test_opened",
+)  # fmt: skip
+
+
+def _row(entry: Entry, *, superseded: bool) -> dict[str, object]:
+    trial, result = entry.trial, entry.result
+    widths = " ".join(str(width) for width in trial.widths)
+    place = (
+        trial.key, trial.cell.task, trial.cell.model, trial.phase, trial.number, trial.repetition, trial.winner,
+        superseded, entry.attempt, trial.parameters, widths,
+    )  # fmt: skip
+    row: dict[str, object] = dict(zip(_OF_TRIAL, place, strict=True))
+    row |= {name: getattr(result, name, None) for name in _OF_RESULT}
+    row |= {f"params.{name}": value for name, value in trial.params.items()}
+    if result is not None:
+        row |= {f"{part}/{name}": value for part, values in result.metrics.items() for name, value in values.items()}
+    return row
