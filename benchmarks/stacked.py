@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from harness.execution.runner import machine
+from harness.execution.environment import machine
 from harness.execution.trial import environment_versions
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.cli.show import headline
-from harness.execution.runner import Conductor
+from harness.execution.controller import Conductor
 from harness.records import Trial, TrialResult
 from harness.report.formats import to_markdown
 from harness.report.report import build_report

@@ -18,8 +18,9 @@ import pytest
 from harness.api.task import DataFile, Task
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
 from harness.execution import serial
+from harness.execution.controller import Conductor
 from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS
-from harness.execution.runner import Conductor, Outcome, Runner
+from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Desk, Worker
 from harness.ledger.folder import JOURNAL, MANIFEST, STUDY_FILE, read_manifest

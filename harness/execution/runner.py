@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import platform
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-import torch
-
 from harness.data.files import verify_all
 from harness.errors import LedgerError
-from harness.execution.retry_policy import MOST_DEATHS, Lost, verdict
+from harness.execution.controller import Conductor
+from harness.execution.environment import _git_commit, machine
 from harness.execution.trial import Desk, environment_versions
 from harness.ledger.folder import JOURNAL, MANIFEST, RACE, STUDY_FILE, read_manifest, write_atomically
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
-from harness.records import OF_A_TASK, CellFacts, Death, Manifest, Point, Resources, Trial, TrialResult
+from harness.records import OF_A_TASK, CellFacts, Manifest
 from harness.search.scheduler import CellState, Dealer
 from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan
 from harness.study.schema import Study, study_toml
-from harness.training import checkpoint
 
 Execute = Callable[[Desk], None]
 
@@ -210,122 +205,6 @@ class Runner:
         return Outcome(self.study_id, self.folder, complete, tuple(failed), tuple(self.messages))
 
 
-class Conductor:
-    """The desk of a study: every trial and outcome passes through the ledger, then the dealer, then the hooks."""
-
-    def __init__(self, ledger: Ledger, dealer: Dealer, loaded: Loaded, messages: list[str]) -> None:
-        self.ledger = ledger
-        self.dealer = dealer
-        self._loaded = loaded
-        self._messages = messages
-        self._lost: dict[str, list[Lost]] = {}
-        self._raised: set[tuple[str, str]] = set()
-
-    def classes(self) -> tuple[Resources, ...]:
-        return tuple(dict.fromkeys(state.plan.resources for state in self.dealer.cells.values()))
-
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        trial = self.dealer.deal(fits)
-        return None if trial is None else self._begun(trial)
-
-    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        return tuple(self._begun(beside) for beside in self.dealer.companions(trial))
-
-    def _begun(self, trial: Trial) -> tuple[Trial, int]:
-        attempt = self.ledger.begin(trial)
-        self.tell("harness_trial_started", trial=trial, attempt=attempt)
-        return trial, attempt
-
-    def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
-        for point in points:
-            if self.ledger.report(trial.key, point):
-                self.tell("harness_trial_reported", trial=trial, point=point)
-
-    def note(self, trial: Trial, text: str) -> None:
-        self._messages.append(f"{trial.key}: {text}")
-
-    def end(self, trial: Trial, result: TrialResult) -> None:
-        if _for_want_of_room(trial, result):
-            self.note(trial, f"{result.reason}; dealt again with the GPU alone")
-            self.dealer.lost(trial, alone=True)
-            return
-        self.ledger.finish(trial.key, result)
-        checkpoint.forget(checkpoint.folder_of(self.ledger.folder, trial.key))  # not before its end is written
-        self.dealer.ended(trial, result)
-        self.tell("harness_trial_finished", trial=trial, result=result)
-
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
-        """Deal it again, unless it is the likely cause: then its death is its outcome and spends budget."""
-        history = self._lost.setdefault(trial.key, [])
-        history.append(Lost(death, len(self.ledger.entry(trial.key).points)))
-        match verdict(history):
-            case "again":
-                self.note(trial, f"its worker died ({why}); dealt again")
-                self.dealer.lost(trial)
-            case "aside":
-                self.note(trial, f"its worker died {MOST_DEATHS} times ({why}); the same command deals it again")
-                self.dealer.set_aside(trial)
-            case "out-of-memory":
-                self.end(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
-            case "failed":
-                reason = f"its worker died {len(history)} times: {why}"
-                self.end(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
-
-    def finished(self) -> bool:
-        return self.dealer.finished() or self.dealer.has_only_what_is_aside()
-
-    def tell(self, hook: str, **facts: object) -> None:
-        """Call a lifecycle hook; a listener that raises costs a message, not the study, nor what others hear."""
-        hooks = self._loaded.hooks
-        plugins = [plugin for _, plugin in hooks.list_name_plugin() if plugin is not None]
-        for plugin in plugins:
-            try:
-                hooks.subset_hook_caller(hook, [other for other in plugins if other is not plugin])(**facts)
-            except Exception as error:  # noqa: BLE001  # the plugin border
-                name = getattr(plugin, "__name__", type(plugin).__name__)
-                if (name, hook) not in self._raised:
-                    self._raised.add((name, hook))
-                    self._messages.append(f"plugin {name} raised in {hook} ({type(error).__name__}: {error})")
-
-
-def machine() -> dict[str, str]:
-    """What a reader of timings needs to know."""
-    found = {
-        "host": platform.node(),
-        "system": platform.platform(),
-        "cpu": _processor(),
-        "cores": str(psutil.cpu_count()),
-        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
-    }
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _git_commit() -> str:
-    """Commit of the code that runs, with `+` where the tree differs from it; empty outside a checkout."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return described.stdout.strip()
-
-
 def _holds_trials(folder: Path) -> bool:
     journal = folder / JOURNAL
     return journal.exists() and journal.stat().st_size > 0
@@ -356,12 +235,6 @@ def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping
         f"{folder}: {cell} was begun with other {', '.join(names)}; its trials cannot be continued. "
         "Put them back, give the study another name, or use --fresh"
     )
-
-
-def _for_want_of_room(trial: Trial, result: TrialResult) -> bool:
-    """Whether others on its GPU may have taken the memory that a trial lacked.  On a host's memory, Ray has decided."""
-    on_gpu = result.device not in ("", "cpu")
-    return on_gpu and result.outcome == "out-of-memory" and 0 < trial.resources.gpu < 1
 
 
 def _failure(state: CellState) -> str | None:

@@ -1,0 +1,48 @@
+"""The machine, the code and the library versions that a study ran with."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+import torch
+
+
+def machine() -> dict[str, str]:
+    """What a reader of timings needs to know."""
+    found = {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpu": _processor(),
+        "cores": str(psutil.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
+    }
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git_commit() -> str:
+    """Commit of the code that runs, with `+` where the tree differs from it; empty outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return described.stdout.strip()
