@@ -17,7 +17,7 @@ from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Trial, TrialResult
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study

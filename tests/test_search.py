@@ -22,7 +22,9 @@ from harness.ledger.journal import Entry
 from harness.ledger.selection import winner
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
-from harness.search.scheduler import CellState, Dealer, SamplerName, suggest
+from harness.search.cell import CellState
+from harness.search.samplers import SamplerName, suggest
+from harness.search.scheduler import Dealer
 from harness.seeds import Seeds, derive
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan
@@ -325,7 +327,7 @@ def _cell_seed(state: CellState) -> int:
 
 
 def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.search.scheduler.DRAWS", 20)
+    monkeypatch.setattr("harness.search.cell.DRAWS", 20)
     (state,) = states_of(
         models=[{"name": "toy-stack", "space": {"layers": 1}}], tasks=[{"name": "toy-ragged", "parameters": 200}]
     )

@@ -14,7 +14,7 @@ from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 

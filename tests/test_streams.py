@@ -23,7 +23,7 @@ from harness.api.task import Metric, Task, Total, bits_of, perplexity_of
 from harness.execution.trial import Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Training
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study

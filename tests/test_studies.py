@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.plugin.loader import load_plugins
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.study.plan import make_plan
 from harness.study.schema import read_study_file, study_toml
 

@@ -20,7 +20,7 @@ from harness.execution import trial
 from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study

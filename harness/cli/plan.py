@@ -14,7 +14,7 @@ from torch import nn
 from harness.cli.formatting import duration_text, params_text, widths_text
 from harness.cli.session import load_with_messages, say_notes
 from harness.records import ParamValue
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan

@@ -16,7 +16,7 @@ from harness.errors import StudyError, did_you_mean
 from harness.execution.trial import Worker
 from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, parse_assignment, parse_study
 from harness.study.space import cell_space

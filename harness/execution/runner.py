@@ -20,7 +20,8 @@ from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import OF_A_TASK, CellFacts, Manifest
-from harness.search.scheduler import CellState, Dealer
+from harness.search.cell import CellState
+from harness.search.scheduler import Dealer
 from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan

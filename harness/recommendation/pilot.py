@@ -12,7 +12,7 @@ from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.recommendation.time_budget import Pace
 from harness.records import Trial, TrialResult
-from harness.search.scheduler import CellState
+from harness.search.cell import CellState
 from harness.study.cell_plan import CellPlan
 from harness.study.schema import Search
 
