@@ -11,7 +11,8 @@ from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Cell, Optimisation, Plugin, TaskRef, Training, Trial
 from harness.seeds import Seeds
-from harness.study.schema import Study, parse_study
+from harness.study.file import parse_study
+from harness.study.schema import Study
 
 MakeStudy = Callable[..., Study]
 """Top-level keys of a study file → the study of the toys with those keys replaced."""

@@ -18,8 +18,8 @@ from harness.cli.main import main
 from harness.errors import HarnessError
 from harness.execution.runner import Runner
 from harness.plugin.loader import Loaded
+from harness.study.file import parse_study, read_study_file, study_toml
 from harness.study.plan import make_plan
-from harness.study.schema import parse_study, read_study_file, study_toml
 
 STUDY = """
 name = "toys"

@@ -26,7 +26,8 @@ from harness.execution.trial import Desk, Worker
 from harness.ledger.journal import Entry, read_study
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.study.schema import Study, parse_study
+from harness.study.file import parse_study
+from harness.study.schema import Study
 
 GIB = 2**30
 

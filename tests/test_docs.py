@@ -14,7 +14,7 @@ import yaml
 from harness.cli.main import main
 from harness.ledger.journal import read_study
 from harness.records import Resources
-from harness.study.schema import parse_study
+from harness.study.file import parse_study
 from tests.faults.machines import Machine, room
 from tests.faults.place import wait_until
 

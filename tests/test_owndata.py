@@ -25,9 +25,9 @@ from harness.execution.trial import Desk, Worker
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
+from harness.study.file import parse_study, study_toml
 from harness.study.from_data import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
 from harness.study.plan import make_plan
-from harness.study.schema import parse_study, study_toml
 from tests.conftest import make_trial
 from tests.toys import ToyEma, ToySum
 

@@ -30,7 +30,8 @@ from harness.recommendation.result import ANSWER, PAGE, Recommendation, train_co
 from harness.recommendation.state import Wish, begin, read_race
 from harness.records import Plugin
 from harness.report.report import build_report
-from harness.study.schema import Study, parse_study
+from harness.study.file import parse_study
+from harness.study.schema import Study
 from tests.test_run import Interrupting
 
 MakeStudy = Callable[..., Study]

@@ -33,7 +33,8 @@ from harness.plugin.registry import Entry as Registered
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.seeds import Seeds
-from harness.study.schema import Study, read_study_file
+from harness.study.file import read_study_file
+from harness.study.schema import Study
 from harness.training import checkpoint
 from tests.toys import ToySum
 

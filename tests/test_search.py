@@ -27,8 +27,8 @@ from harness.search.samplers import SamplerName, suggest
 from harness.search.scheduler import Dealer
 from harness.seeds import Seeds, derive
 from harness.study.cell_plan import CellPlan
+from harness.study.file import parse_study
 from harness.study.plan import make_plan
-from harness.study.schema import parse_study
 from harness.study.space import contains
 from tests.conftest import MakeStudy, make_trial
 

@@ -16,7 +16,7 @@ import yaml
 
 import harness
 from harness.plugin import hookspecs
-from harness.study.schema import parse_study
+from harness.study.file import parse_study
 from harness.testing import MODEL_CHECKS, TASK_CHECKS
 
 ROOT = Path(__file__).parents[1]

@@ -7,8 +7,8 @@ import pytest
 
 from harness.plugin.loader import load_plugins
 from harness.search.cell import CellState
+from harness.study.file import read_study_file, study_toml
 from harness.study.plan import make_plan
-from harness.study.schema import read_study_file, study_toml
 
 FOLDER = Path(__file__).parents[1] / "studies"
 STUDIES = sorted(FOLDER.rglob("*.toml"))

@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from harness.errors import StudyError
 from harness.records import Resources, Schedule
-from harness.study.schema import (
-    Study,
-    TrainingSection,
-    parse_assignment,
-    parse_study,
-    parse_value,
-    read_study_file,
-    study_toml,
-)
+from harness.study.file import parse_study, read_study_file, study_toml
+from harness.study.overrides import parse_assignment, parse_value
+from harness.study.schema import Study, TrainingSection
 
 STUDY = """\
 name = "s"

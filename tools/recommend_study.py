@@ -46,7 +46,8 @@ from harness.recommendation.driver import Racing
 from harness.recommendation.page import brief, chance
 from harness.recommendation.result import Recommendation
 from harness.recommendation.state import Wish, begin
-from harness.study.schema import Study, parse_study
+from harness.study.file import parse_study
+from harness.study.schema import Study
 
 LENGTH = 40
 SEQUENCES: dict[Split, int] = {"train": 128, "validation": 64, "test": 256}

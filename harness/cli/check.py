@@ -14,7 +14,7 @@ from harness.cli.session import load_with_messages
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Registry
 from harness.records import ParamValue
-from harness.study.schema import parse_assignment
+from harness.study.overrides import parse_assignment
 from harness.testing import MODEL_CHECKS, TASK_CHECKS, CheckResult, ModelSubject, TaskSubject
 from harness.testing.outcomes import refuse_unknown, run_checks
 

@@ -22,9 +22,11 @@ from harness.recommendation.driver import Racing
 from harness.recommendation.result import ANSWER, PAGE
 from harness.recommendation.state import Wish, begin
 from harness.recommendation.time_budget import TRIALS
+from harness.study.file import study_of
 from harness.study.from_data import parse_count, study_of_file, that_serve
+from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
-from harness.study.schema import Study, TrainingSection, label_text, parse_assignment, study_of
+from harness.study.schema import Study, TrainingSection, label_text
 from harness.tracking.store import store_uri
 from harness.tracking.sync import Tracker
 

@@ -14,7 +14,7 @@ from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
 from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
 from harness.report.report import build_report
-from harness.study.schema import read_study_file
+from harness.study.file import read_study_file
 from harness.tracking.store import prepare_store, read_store, store_uri, study_pages, ui_command
 from harness.tracking.sync import Tracker
 

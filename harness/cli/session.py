@@ -18,8 +18,9 @@ from harness.execution.trial import Worker
 from harness.ledger.folder import STUDY_FILE
 from harness.plugin.loader import Loaded, load_plugins
 from harness.study.cell_plan import CellPlan
+from harness.study.file import read_study_file
 from harness.study.from_data import parse_count, study_of_file
-from harness.study.schema import Study, read_study_file
+from harness.study.schema import Study
 from harness.tracking.listener import _Tracking
 from harness.tracking.store import prepare_store, store_uri
 

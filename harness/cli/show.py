@@ -16,7 +16,7 @@ from harness.cli.session import load_with_messages
 from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Entry, Registry
-from harness.study.schema import parse_assignment
+from harness.study.overrides import parse_assignment
 from harness.study.space import common_space, describe
 
 

@@ -17,8 +17,10 @@ from harness.execution.trial import Worker
 from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
 from harness.search.cell import CellState
+from harness.study.file import parse_study
+from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
-from harness.study.schema import Study, TrainingSection, parse_assignment, parse_study
+from harness.study.schema import Study, TrainingSection
 from harness.study.space import cell_space
 
 

@@ -24,8 +24,9 @@ from harness.search.cell import CellState
 from harness.search.scheduler import Dealer
 from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan
+from harness.study.file import study_toml
 from harness.study.plan import make_plan
-from harness.study.schema import Study, study_toml
+from harness.study.schema import Study
 
 Execute = Callable[[Desk], None]
 

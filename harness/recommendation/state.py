@@ -21,8 +21,9 @@ from harness.recommendation.pilot import measure
 from harness.recommendation.race import ladder
 from harness.recommendation.time_budget import Pace, allow
 from harness.records import Record, Resources
+from harness.study.file import parse_study, study_toml
 from harness.study.plan import Plan, make_plan
-from harness.study.schema import Study, parse_study, study_toml
+from harness.study.schema import Study
 
 
 class Race(Record):

@@ -11,7 +11,9 @@ from harness.api.model import Model
 from harness.api.task import Task
 from harness.errors import StudyError, did_you_mean
 from harness.plugin.registry import Entry, Registry, plugin_border
-from harness.study.schema import Study, label_text, parse_assignment, study_of
+from harness.study.file import study_of
+from harness.study.overrides import parse_assignment
+from harness.study.schema import Study, label_text
 from harness.study.space import at_unit, cell_space
 
 TRIALS = 10

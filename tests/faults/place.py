@@ -24,7 +24,7 @@ from harness.execution.trial import Worker
 from harness.ledger.folder import MANIFEST
 from harness.ledger.journal import Entry, read_study
 from harness.plugin.loader import load_plugins
-from harness.study.schema import read_study_file
+from harness.study.file import read_study_file
 from harness.tracking import run_data
 
 TESTS = Path(__file__).parents[1]

@@ -24,8 +24,8 @@ from harness.errors import StudyError
 from harness.plugin.loader import load_plugins
 from harness.records import Optimisation, Training
 from harness.study.budget import count_at
+from harness.study.file import parse_study, read_study_file
 from harness.study.plan import make_plan
-from harness.study.schema import parse_study, read_study_file
 from harness.study.space import contains
 from harness.training import checkpoint
 from harness.training.batches import StreamBatches, evaluation_batches

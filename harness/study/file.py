@@ -1,0 +1,136 @@
+"""A study as TOML: read, validated with the place of each fault, and written."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from harness.errors import StudyError, did_you_mean, fault_text, shown
+from harness.study.overrides import _apply_profile, _chosen_tasks, _override, _selected
+from harness.study.schema import Study, _known_keys
+
+
+def read_study_file(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    models: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    profile: str | None = None,
+) -> Study:
+    """The study in a TOML file under a profile, then after `overrides` (`budget.trials=3`), with only these `models`
+    and `tasks` where given."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StudyError(f"{path}: no such file; the shipped ones are in studies/") from error
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StudyError(f"{path}: not a TOML file ({error})") from error
+    return study_of(data, overrides, models=models, tasks=tasks, profile=profile, source=str(path))
+
+
+def study_of(
+    data: dict[str, Any],
+    overrides: Sequence[str],
+    *,
+    models: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    profile: str | None = None,
+    source: str,
+) -> Study:
+    """The study in the tables of a file (hence Any), which are changed, as `read_study_file` has it."""
+    if profile is not None:
+        _apply_profile(data, profile)
+    for override in overrides:
+        _override(data, override)
+    if models is not None:
+        data["models"] = _selected(data.get("models"), models)
+    if tasks is not None:
+        data["tasks"] = _chosen_tasks(data.get("tasks"), tasks, source=source)
+    return parse_study(data, source=source)
+
+
+def parse_study(data: Mapping[str, Any], source: str) -> Study:
+    """Validate what a TOML file holds (hence Any); the first fault is told with its place."""
+    tables = _as_tables(data)
+    try:
+        # Strict: a string where a number belongs is a mistake, not a number.
+        return Study.model_validate(tables, strict=True)
+    except ValidationError as error:
+        raise StudyError(f"{source}: {_first_fault(error, tables)}") from error
+
+
+def study_toml(study: Study) -> str:
+    """The whole study, defaults included, as TOML; read back, it is equal."""
+    whole = study.model_dump(mode="json", by_alias=True)
+    # A task's own sections hold what overrides the study's: their defaults must stay unsaid.
+    given = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return tomli_w.dumps(_without_none({**whole, "models": given["models"], "tasks": given["tasks"]}))
+
+
+def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
+    """What is wrong and where, in the words of the file; an unknown key first, as it may explain a missing one."""
+    faults = error.errors()
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    location = fault["loc"]
+    place, given = _place(location, data)
+    where = ".".join(map(str, place))
+    if len(place) < len(location) and fault["type"] != "missing":
+        return f"{where!r} must be {_of_union(place)}, got {shown(given)}"
+    if place == ("tasks",):
+        return f"'tasks' must be a list of tables, each begun with [[tasks]], got {shown(given)}"
+    match fault["type"]:
+        case "missing":
+            return f"{'.'.join(map(str, location))!r} is missing"
+        case "extra_forbidden":
+            known = _known_keys(location)
+            return f"unknown key {where!r};{did_you_mean(str(location[-1]), known)} Known: {', '.join(known)}"
+        case "string_pattern_mismatch":
+            return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"
+    return fault_text(where, given, kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
+
+
+def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tuple[int | str, ...], Any]:
+    """As much of a location as the data have, and what stands there; the rest names the branches of a union."""
+    value: Any = data
+    for depth, part in enumerate(location):
+        in_table = isinstance(value, dict) and part in value
+        in_list = isinstance(value, list | tuple) and isinstance(part, int)
+        if not (in_table or in_list):
+            return location[:depth], value
+        value = value[part]
+    return location, value
+
+
+def _of_union(place: tuple[int | str, ...]) -> str:
+    if "space" in place[:-1]:
+        return "a number, a string, true, false, or a list of such that is not empty"
+    if place[-1] == "parameters":
+        return '"published" or a whole number of at least 1'
+    return "a number, a string, true or false"
+
+
+def _as_tables(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Models given by name alone become tables; lists of tables become tuples, as strict validation wants them."""
+    shaped = dict(data)
+    if isinstance(models := data.get("models"), list):
+        shaped["models"] = tuple({"name": entry} if isinstance(entry, str) else entry for entry in models)
+    if isinstance(tasks := data.get("tasks"), list):
+        shaped["tasks"] = tuple(tasks)
+    return shaped
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: a key that is absent stands for it."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return ["none" if item is None else _without_none(item) for item in value]
+    return value
