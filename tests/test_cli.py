@@ -17,7 +17,7 @@ from harness.execution.controller import Conductor
 from harness.records import Trial, TrialResult
 from harness.report.formats import to_markdown
 from harness.report.report import build_report
-from harness.tracking.store import read_store
+from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
 from tests.toys import ToyEma
 

@@ -36,7 +36,8 @@ from harness.records import (
 from harness.report.report import build_report
 from harness.seeds import Seeds
 from harness.tracking import run_data, trial_run
-from harness.tracking.store import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker, start_replay
 
 STUDY = "copying"

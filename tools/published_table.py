@@ -24,7 +24,8 @@ from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Parag
 from harness.report.formatting import count, mean_interval, number
 from harness.report.report import Report, build_report
 from harness.report.writers import markdown
-from harness.tracking.store import read_store, store_uri
+from harness.tracking.client import store_uri
+from harness.tracking.reader import read_store
 
 PROTOCOLS = ("paper", "fair")
 

@@ -36,7 +36,8 @@ from harness.ledger.folder import MANIFEST
 from harness.ledger.journal import Entry, read_study
 from harness.report.report import build_report
 from harness.report.writers.tabular import to_csv
-from harness.tracking.store import prepare_store, read_store
+from harness.tracking.client import prepare_store
+from harness.tracking.reader import read_store
 
 NAME = "soak"
 STUDY = f"""

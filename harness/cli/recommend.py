@@ -27,7 +27,7 @@ from harness.study.from_data import parse_count, study_of_file, that_serve
 from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, label_text
-from harness.tracking.store import store_uri
+from harness.tracking.client import store_uri
 from harness.tracking.sync import Tracker
 
 UPDATES = 1000

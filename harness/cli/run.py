@@ -15,7 +15,7 @@ from harness.recommendation.state import read_race
 from harness.report.formats import ENDINGS, FORMATS, to_summary
 from harness.report.report import build_report
 from harness.study.schema import Study
-from harness.tracking.store import read_store
+from harness.tracking.reader import read_store
 
 
 def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bool, address: str | None) -> int:

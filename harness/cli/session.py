@@ -21,8 +21,8 @@ from harness.study.cell_plan import CellPlan
 from harness.study.file import read_study_file
 from harness.study.from_data import parse_count, study_of_file
 from harness.study.schema import Study
+from harness.tracking.client import prepare_store, store_uri
 from harness.tracking.listener import _Tracking
-from harness.tracking.store import prepare_store, store_uri
 
 DRAIN_SECONDS = 60.0
 """How long the end of a run waits for MLflow."""

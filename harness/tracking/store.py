@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import re
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 # MLflow reads these when it is imported, and `mlflow ui` inherits them.
 os.environ.update(
@@ -27,76 +23,23 @@ os.environ.update(
     | os.environ
 )
 
-from alembic.util import CommandError
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.store.entities import PagedList
-from pydantic import ValidationError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.entities import Metric, Param, RunTag
 
-from harness.analysis.cell_result import Curve, Curves
-from harness.analysis.stored_study import Mark, StoredStudy
-from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.ledger.journal import Entry
-from harness.records import Manifest, Record, Trial, TrialResult
-from harness.tracking import run_data, trial_run
+from harness.records import Manifest
+from harness.tracking import run_data
+from harness.tracking.client import T, _client, _experiment, _runs_of
 from harness.tracking.run_data import Content
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it prints the trace of what we tell in a line
 
-T = TypeVar("T")
-R = TypeVar("R", bound=Record)
 Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[RunTag]]
 Status = Literal["RUNNING", "FINISHED", "FAILED"]
-SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
-"""Tells MLflow's pages that an experiment is of trainings, not of language models' traces."""
-READERS = 8
-"""Requests for curves that are under way at once; a server's connections are for others too."""
-PAGES = 10
-"""Studies of which `harness ui` names the page."""
 METRICS_PER_BATCH = 800
 PARAMS_PER_BATCH = 50
 TAGS_PER_BATCH = 50
 """MLflow takes 1000 values, 100 params, 100 tags and a megabyte at once; 50 of the longest are half of that."""
-
-
-def store_uri(default_folder: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else a database in `default_folder`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_folder.resolve()}/mlflow.db"
-
-
-def prepare_store(uri: str) -> None:
-    """Create the store where it is a database, and see that it answers; TrackingError where it does not.
-
-    To be called before other processes open it: of several that open a new database at once, one survives.
-    """
-    with as_tracking_error(uri):
-        _client(uri).search_experiments(max_results=1)
-
-
-def ui_command(uri: str, port: int) -> list[str]:
-    """The command line of MLflow's own pages on this machine alone; TrackingError where a server shows them already."""
-    if uri.startswith(("http://", "https://")):
-        raise TrackingError(f"{_public(uri)} is a server with pages of its own: open that address in a browser")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-
-
-def study_pages(uri: str, address: str) -> dict[str, str]:
-    """Name of a study → where MLflow's pages at `address` list its runs; those changed last come first.
-
-    The link begins in the mode for trainings, whatever a browser's own is.
-    """
-    with as_tracking_error(uri):
-        found = _client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
-    return {
-        one.name: f"{address}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
-        for one in found
-        if one.name != "Default"
-    }
 
 
 @dataclass
@@ -208,199 +151,5 @@ def _chunks(values: Sequence[T], size: int) -> list[Sequence[T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:
-    """A study from what the store holds, the newest of its name unless `study_id` says which.
-
-    curves: read those of final trials too, a request a trial and metric, several at a time.
-    UnknownNameError where there is none; TrackingError where the store cannot be reached or lacks its manifest.
-    """
-    with as_tracking_error(uri):
-        client = _client(uri)
-        experiment = _known_experiment(client, uri, study)
-        ids = _study_ids(client, experiment)
-        if not ids or (study_id is not None and study_id not in ids):
-            known = ", ".join(ids) or "none; `harness sync` sends a study's folder"
-            raise UnknownNameError(f"{_public(uri)}: study {study!r} has no id {study_id!r}; it has: {known}")
-        chosen = study_id or ids[0]
-        held = _runs_of(client, experiment, chosen)
-        entries = [_entry(client, run) for run in held.values() if _is_trial_that_arrived(run)]
-        manifest = _parsed(Manifest, _text(client, held[chosen], run_data.MANIFEST_FILE), chosen)
-        return StoredStudy(
-            manifest=manifest,
-            entries=tuple(sorted(entries, key=_place)),
-            mark=_mark(client, held[chosen]),
-            others=tuple(other for other in ids if other != chosen),
-            curves=_curves(client, manifest, held, entries) if curves else {},
-        )
-
-
-def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[Entry]) -> Curves:
-    """The cell's metric on validation, and the gradient norm, of every final trial.
-
-    MLflow's client reads one metric of one run at a time; what its server has for several is for its own pages, and
-    leaves out points.  So several requests are under way at once, which hides how far away a server is.
-    """
-    metrics = {facts.cell: facts.metric.name for facts in manifest.cells}
-    finals = [entry.trial for entry in entries if entry.trial.phase == "final"]
-    with ThreadPoolExecutor(READERS, thread_name_prefix="harness-curves") as readers:
-        reading = {
-            trial.key: {
-                name: readers.submit(_curve, client, held[trial.key], stored)
-                for name, stored in (
-                    (metrics[trial.cell], trial_run.validation_name(metrics[trial.cell])),
-                    ("gradient_norm", "gradient_norm"),
-                )
-            }
-            for trial in finals
-        }
-        return {key: {name: one.result() for name, one in each.items()} for key, each in reading.items()}
-
-
-def _curve(client: MlflowClient, run: Run, name: str) -> Curve:
-    if name not in run.data.metrics:
-        return ()
-    return tuple(sorted({one.step: one.value for one in client.get_metric_history(run.info.run_id, name)}.items()))
-
-
-def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
-    """Newest first."""
-    found = _search(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
-    created = {run.data.tags[run_data.STUDY_ID]: run.info.start_time for run in found}
-    return sorted(created, key=lambda one: (created[one], one), reverse=True)
-
-
-def _is_trial_that_arrived(run: Run) -> bool:
-    """A run is made before it is filled, and its status is written last."""
-    return run.data.tags[run_data.KIND] == "trial" and run_data.STATUS in run.data.tags
-
-
 def _place(entry: Entry) -> tuple[str, bool, int]:
     return str(entry.trial.cell), entry.trial.phase == "final", entry.trial.number
-
-
-def _entry(client: MlflowClient, run: Run) -> Entry:
-    tags = run.data.tags
-    trial = tags.get(run_data.TRIAL) or _text(client, run, run_data.TRIAL_FILE)
-    ended = tags.get(run_data.STATUS) == "ended"
-    result = (tags.get(run_data.RESULT) or _text(client, run, run_data.RESULT_FILE)) if ended else None
-    return Entry(
-        trial=_parsed(Trial, trial, tags[run_data.KEY]),
-        attempt=int(tags.get(run_data.ATTEMPT, 0)),
-        result=_parsed(TrialResult, result, tags[run_data.KEY]) if result is not None else None,
-    )
-
-
-def _mark(client: MlflowClient, run: Run) -> Mark | None:
-    text = run.data.tags.get(run_data.MARK)
-    if text is None:
-        return None
-    return Mark.from_json(_text(client, run, run_data.MARK_FILE) if text == run_data.MARK_FILE else text)
-
-
-def _text(client: MlflowClient, run: Run, file: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run.info.run_id, file, folder)).read_text(encoding="utf-8")
-
-
-def _parsed(kind: type[R], text: str, where: str) -> R:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        raise TrackingError(
-            f"{where}: the store's {kind.__name__} cannot be read ({str(error).splitlines()[0]}); "
-            "read it with the version of the harness that wrote it"
-        ) from error
-
-
-def _client(uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=uri)
-
-
-def _experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """Id of the study's experiment, made where there is none."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=SHOWN_AS)
-    if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"{_public(uri)}: experiment {name!r} was deleted there; bring it back with "
-            f"`mlflow experiments restore -x {found.experiment_id}`, or give the study another name"
-        )
-    return str(found.experiment_id)
-
-
-def _known_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    names = {one.name: str(one.experiment_id) for one in _pages(client.search_experiments)}
-    if name not in names:
-        held = ", ".join(sorted(names.keys() - {"Default"})) or "none"
-        raise UnknownNameError(
-            f"{_public(uri)}: study {name!r} is not there;{did_you_mean(name, names)} Studies: {held}"
-        )
-    return names[name]
-
-
-def _artifact_location(uri: str, name: str) -> str | None:
-    """Beside a SQLite database; None leaves it to a server."""
-    if not uri.startswith("sqlite"):
-        return None
-    database = Path(make_url(uri).database or "mlflow.db").resolve()
-    return (database.parent / "mlartifacts" / name).as_uri()
-
-
-def _runs_of(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
-    """By key.  Of two runs of one key, which a lost answer to create_run can leave, always the same one."""
-    found = _search(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
-    found.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
-    return {run.data.tags[run_data.KEY]: run for run in found}
-
-
-def _search(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
-    return _pages(lambda page_token: client.search_runs([experiment], condition, page_token=page_token))
-
-
-def _pages(search: Callable[..., PagedList[T]]) -> list[T]:
-    """All pages of an MLflow search, whose other arguments are none of ours."""
-    found: list[T] = []
-    token: str | None = None
-    while True:
-        page = search(page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
-@contextlib.contextmanager
-def as_tracking_error(uri: str) -> Iterator[None]:
-    """Whatever a store raises that cannot be reached, written or read, as a TrackingError."""
-    try:
-        yield
-    except ImportError as error:
-        raise TrackingError(f"{_public(uri)}: this store needs a driver ({error}); install it with pip") from error
-    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        raise TrackingError(
-            f"{_public(uri)}: the MLflow store failed ({_what(error)}); mend it or set MLFLOW_TRACKING_URI to another, "
-            "then `harness sync` sends what it lacks"
-        ) from error
-
-
-def _what(error: Exception) -> str:
-    """In a line; MLflow's client wraps what keeps a server from answering several times."""
-    text = str(error)
-    for sign, words in _SILENCES.items():
-        if sign in text:
-            return words.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
-    return run_data.cut(_public((text.splitlines() or [type(error).__name__])[0]), 300)
-
-
-_SILENCES = {
-    "Read timed out": "no answer within {seconds} s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer",
-    "NameResolutionError": "no such host",
-    "NewConnectionError": "nothing listens there, or it cannot be reached",
-    "ConnectTimeoutError": "the host does not answer",
-}
-
-
-def _public(text: str) -> str:
-    """An address, or a text with addresses, without the passwords it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -15,7 +15,8 @@ from harness.errors import HarnessError
 from harness.ledger.journal import Entry
 from harness.records import Cell, Manifest
 from harness.tracking import cell_run, run_data, trial_run
-from harness.tracking.store import Status, Store, as_tracking_error
+from harness.tracking.client import as_tracking_error
+from harness.tracking.store import Status, Store
 
 
 class LedgerLike(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.tracking.store import prepare_store
+from harness.tracking.client import prepare_store
 from tests.faults.place import Place, install_toys
 
 

@@ -1,0 +1,166 @@
+"""Connections to an MLflow store, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from alembic.util import CommandError
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.errors import TrackingError, UnknownNameError, did_you_mean
+from harness.records import Record
+from harness.tracking import run_data
+
+T = TypeVar("T")
+
+R = TypeVar("R", bound=Record)
+
+SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's pages that an experiment is of trainings, not of language models' traces."""
+
+READERS = 8
+"""Requests for curves that are under way at once; a server's connections are for others too."""
+
+PAGES = 10
+"""Studies of which `harness ui` names the page."""
+
+
+def store_uri(default_folder: Path) -> str:
+    """MLFLOW_TRACKING_URI where it is set, else a database in `default_folder`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_folder.resolve()}/mlflow.db"
+
+
+def prepare_store(uri: str) -> None:
+    """Create the store where it is a database, and see that it answers; TrackingError where it does not.
+
+    To be called before other processes open it: of several that open a new database at once, one survives.
+    """
+    with as_tracking_error(uri):
+        _client(uri).search_experiments(max_results=1)
+
+
+def ui_command(uri: str, port: int) -> list[str]:
+    """The command line of MLflow's own pages on this machine alone; TrackingError where a server shows them already."""
+    if uri.startswith(("http://", "https://")):
+        raise TrackingError(f"{_public(uri)} is a server with pages of its own: open that address in a browser")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+
+
+def study_pages(uri: str, address: str) -> dict[str, str]:
+    """Name of a study → where MLflow's pages at `address` list its runs; those changed last come first.
+
+    The link begins in the mode for trainings, whatever a browser's own is.
+    """
+    with as_tracking_error(uri):
+        found = _client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
+    return {
+        one.name: f"{address}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
+        for one in found
+        if one.name != "Default"
+    }
+
+
+def _client(uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """Id of the study's experiment, made where there is none."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=SHOWN_AS)
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"{_public(uri)}: experiment {name!r} was deleted there; bring it back with "
+            f"`mlflow experiments restore -x {found.experiment_id}`, or give the study another name"
+        )
+    return str(found.experiment_id)
+
+
+def _known_experiment(client: MlflowClient, uri: str, name: str) -> str:
+    names = {one.name: str(one.experiment_id) for one in _pages(client.search_experiments)}
+    if name not in names:
+        held = ", ".join(sorted(names.keys() - {"Default"})) or "none"
+        raise UnknownNameError(
+            f"{_public(uri)}: study {name!r} is not there;{did_you_mean(name, names)} Studies: {held}"
+        )
+    return names[name]
+
+
+def _artifact_location(uri: str, name: str) -> str | None:
+    """Beside a SQLite database; None leaves it to a server."""
+    if not uri.startswith("sqlite"):
+        return None
+    database = Path(make_url(uri).database or "mlflow.db").resolve()
+    return (database.parent / "mlartifacts" / name).as_uri()
+
+
+def _runs_of(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
+    """By key.  Of two runs of one key, which a lost answer to create_run can leave, always the same one."""
+    found = _search(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
+    found.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
+    return {run.data.tags[run_data.KEY]: run for run in found}
+
+
+def _search(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
+    return _pages(lambda page_token: client.search_runs([experiment], condition, page_token=page_token))
+
+
+def _pages(search: Callable[..., PagedList[T]]) -> list[T]:
+    """All pages of an MLflow search, whose other arguments are none of ours."""
+    found: list[T] = []
+    token: str | None = None
+    while True:
+        page = search(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+@contextlib.contextmanager
+def as_tracking_error(uri: str) -> Iterator[None]:
+    """Whatever a store raises that cannot be reached, written or read, as a TrackingError."""
+    try:
+        yield
+    except ImportError as error:
+        raise TrackingError(f"{_public(uri)}: this store needs a driver ({error}); install it with pip") from error
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+        raise TrackingError(
+            f"{_public(uri)}: the MLflow store failed ({_what(error)}); mend it or set MLFLOW_TRACKING_URI to another, "
+            "then `harness sync` sends what it lacks"
+        ) from error
+
+
+def _what(error: Exception) -> str:
+    """In a line; MLflow's client wraps what keeps a server from answering several times."""
+    text = str(error)
+    for sign, words in _SILENCES.items():
+        if sign in text:
+            return words.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    return run_data.cut(_public((text.splitlines() or [type(error).__name__])[0]), 300)
+
+
+_SILENCES = {
+    "Read timed out": "no answer within {seconds} s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer",
+    "NameResolutionError": "no such host",
+    "NewConnectionError": "nothing listens there, or it cannot be reached",
+    "ConnectTimeoutError": "the host does not answer",
+}
+
+
+def _public(text: str) -> str:
+    """An address, or a text with addresses, without the passwords it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

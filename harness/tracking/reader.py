@@ -1,0 +1,130 @@
+"""Read a study back from MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from pydantic import ValidationError
+
+from harness.analysis.cell_result import Curve, Curves
+from harness.analysis.stored_study import Mark, StoredStudy
+from harness.errors import TrackingError, UnknownNameError
+from harness.ledger.journal import Entry
+from harness.records import Manifest, Trial, TrialResult
+from harness.tracking import run_data, trial_run
+from harness.tracking.client import (
+    READERS,
+    R,
+    _client,
+    _known_experiment,
+    _public,
+    _runs_of,
+    _search,
+    as_tracking_error,
+)
+from harness.tracking.store import _place
+
+
+def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:
+    """A study from what the store holds, the newest of its name unless `study_id` says which.
+
+    curves: read those of final trials too, a request a trial and metric, several at a time.
+    UnknownNameError where there is none; TrackingError where the store cannot be reached or lacks its manifest.
+    """
+    with as_tracking_error(uri):
+        client = _client(uri)
+        experiment = _known_experiment(client, uri, study)
+        ids = _study_ids(client, experiment)
+        if not ids or (study_id is not None and study_id not in ids):
+            known = ", ".join(ids) or "none; `harness sync` sends a study's folder"
+            raise UnknownNameError(f"{_public(uri)}: study {study!r} has no id {study_id!r}; it has: {known}")
+        chosen = study_id or ids[0]
+        held = _runs_of(client, experiment, chosen)
+        entries = [_entry(client, run) for run in held.values() if _is_trial_that_arrived(run)]
+        manifest = _parsed(Manifest, _text(client, held[chosen], run_data.MANIFEST_FILE), chosen)
+        return StoredStudy(
+            manifest=manifest,
+            entries=tuple(sorted(entries, key=_place)),
+            mark=_mark(client, held[chosen]),
+            others=tuple(other for other in ids if other != chosen),
+            curves=_curves(client, manifest, held, entries) if curves else {},
+        )
+
+
+def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[Entry]) -> Curves:
+    """The cell's metric on validation, and the gradient norm, of every final trial.
+
+    MLflow's client reads one metric of one run at a time; what its server has for several is for its own pages, and
+    leaves out points.  So several requests are under way at once, which hides how far away a server is.
+    """
+    metrics = {facts.cell: facts.metric.name for facts in manifest.cells}
+    finals = [entry.trial for entry in entries if entry.trial.phase == "final"]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="harness-curves") as readers:
+        reading = {
+            trial.key: {
+                name: readers.submit(_curve, client, held[trial.key], stored)
+                for name, stored in (
+                    (metrics[trial.cell], trial_run.validation_name(metrics[trial.cell])),
+                    ("gradient_norm", "gradient_norm"),
+                )
+            }
+            for trial in finals
+        }
+        return {key: {name: one.result() for name, one in each.items()} for key, each in reading.items()}
+
+
+def _curve(client: MlflowClient, run: Run, name: str) -> Curve:
+    if name not in run.data.metrics:
+        return ()
+    return tuple(sorted({one.step: one.value for one in client.get_metric_history(run.info.run_id, name)}.items()))
+
+
+def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
+    """Newest first."""
+    found = _search(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
+    created = {run.data.tags[run_data.STUDY_ID]: run.info.start_time for run in found}
+    return sorted(created, key=lambda one: (created[one], one), reverse=True)
+
+
+def _is_trial_that_arrived(run: Run) -> bool:
+    """A run is made before it is filled, and its status is written last."""
+    return run.data.tags[run_data.KIND] == "trial" and run_data.STATUS in run.data.tags
+
+
+def _entry(client: MlflowClient, run: Run) -> Entry:
+    tags = run.data.tags
+    trial = tags.get(run_data.TRIAL) or _text(client, run, run_data.TRIAL_FILE)
+    ended = tags.get(run_data.STATUS) == "ended"
+    result = (tags.get(run_data.RESULT) or _text(client, run, run_data.RESULT_FILE)) if ended else None
+    return Entry(
+        trial=_parsed(Trial, trial, tags[run_data.KEY]),
+        attempt=int(tags.get(run_data.ATTEMPT, 0)),
+        result=_parsed(TrialResult, result, tags[run_data.KEY]) if result is not None else None,
+    )
+
+
+def _mark(client: MlflowClient, run: Run) -> Mark | None:
+    text = run.data.tags.get(run_data.MARK)
+    if text is None:
+        return None
+    return Mark.from_json(_text(client, run, run_data.MARK_FILE) if text == run_data.MARK_FILE else text)
+
+
+def _text(client: MlflowClient, run: Run, file: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run.info.run_id, file, folder)).read_text(encoding="utf-8")
+
+
+def _parsed(kind: type[R], text: str, where: str) -> R:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise TrackingError(
+            f"{where}: the store's {kind.__name__} cannot be read ({str(error).splitlines()[0]}); "
+            "read it with the version of the harness that wrote it"
+        ) from error
