@@ -26,8 +26,9 @@ from harness.execution.trial import seed_everything
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
 from harness.training.batches import training_batches
+from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network
-from harness.training.run import TrainingRun, evaluate
+from harness.training.run import TrainingRun
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding
 from reference import ReferenceStep, squared_error, tcn_like

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import works
 from harness.errors import DataError
-from harness.training.run import make_optimizer
+from harness.training.optimizers import make_optimizer
 from harness_models.recurrent import RecurrentBackbone
 from measure import Rounds, Row, Table, at_least, environment, take_turns
 from reference import (

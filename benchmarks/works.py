@@ -20,8 +20,9 @@ from harness.records import Optimisation
 from harness.seeds import Seeds
 from harness.study.budget import solve
 from harness.training.batches import TrainingBatches
+from harness.training.evaluation import first_total, outputs
 from harness.training.network import Network, build_network
-from harness.training.run import first_total, make_optimizer, outputs
+from harness.training.optimizers import make_optimizer
 from harness_models.dropout import Dropout
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn

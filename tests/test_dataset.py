@@ -9,8 +9,9 @@ from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
 from harness.api.dataset import first, resident
 from harness.records import Training
 from harness.training.batches import evaluation_batches, training_batches
+from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun, evaluate
+from harness.training.run import TrainingRun
 from tests.toys import ToyEma, ToySum
 
 CPU = torch.device("cpu")

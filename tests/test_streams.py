@@ -27,10 +27,11 @@ from harness.search.cell import CellState
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
-from harness.training import checkpoint, run
+from harness.training import checkpoint, evaluation
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
+from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network, map_state, offers_scan
-from harness.training.run import TrainingRun, evaluate
+from harness.training.run import TrainingRun
 from tests.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")
@@ -231,7 +232,7 @@ def whole_pass(net: Network, data: Stream) -> float:
 
 @pytest.mark.parametrize("steps", [1, 7, 64, 4096])
 def test_scan_over_any_split_equals_one_pass(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    monkeypatch.setattr(run, "EVALUATION_TOKENS", steps)
+    monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", steps)
     task, net = ToyTokens(), ema().double()
     data = task.load("test", SEEDS, {})
     assert isinstance(data, Stream)
@@ -243,7 +244,7 @@ def test_scan_over_any_split_equals_one_pass(monkeypatch: pytest.MonkeyPatch, st
 def test_windows_with_the_receptive_field_before_them_equal_one_pass(
     monkeypatch: pytest.MonkeyPatch, steps: int, levels: int
 ) -> None:
-    monkeypatch.setattr(run, "EVALUATION_TOKENS", steps)
+    monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", steps)
     task, net = ToyTokens(), stack(levels).double()
     data = task.load("test", SEEDS, {})
     assert isinstance(data, Stream)
@@ -251,7 +252,7 @@ def test_windows_with_the_receptive_field_before_them_equal_one_pass(
 
 
 def test_windows_with_less_history_differ_from_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "EVALUATION_TOKENS", 5)
+    monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", 5)
     task, net = ToyTokens(), stack(3).double()
     net.backbone = Unscanned(net.backbone, receptive_field=3)  # one step less than it has
     data = task.load("test", SEEDS, {})
@@ -260,7 +261,7 @@ def test_windows_with_less_history_differ_from_one_pass(monkeypatch: pytest.Monk
 
 
 def test_backbone_of_unknown_field_is_evaluated_with_the_history_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "EVALUATION_TOKENS", 5)
+    monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", 5)
     net = stack(3).double()
     net.backbone = Unscanned(net.backbone, receptive_field=None)
     scores = []
@@ -281,7 +282,7 @@ def test_rows_in_evaluation_forget_what_stands_before_them() -> None:
 
 
 def test_evaluation_windows_hold_no_more_outputs_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "EVALUATION_OUTPUTS", 6 * VOCABULARY * 5 + 1)
+    monkeypatch.setattr(evaluation, "EVALUATION_OUTPUTS", 6 * VOCABULARY * 5 + 1)
     seen: list[int] = []
 
     class Counted(ToyTokens):
@@ -295,7 +296,7 @@ def test_evaluation_windows_hold_no_more_outputs_than_allowed(monkeypatch: pytes
 
 
 def test_evaluation_windows_hold_no_more_tokens_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "EVALUATION_TOKENS", 23)
+    monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", 23)
     seen: list[tuple[int, ...]] = []
 
     class Counted(ToyTokens):
@@ -414,7 +415,7 @@ def test_gradient_of_a_window_is_of_its_scored_tokens_alone() -> None:
     net = stack(2).double()
     data = task.load("train", SEEDS, {})
     batch = training_batches(data, batch_size=2, order_seed=0, device=CPU).at(3)
-    output, state = run.outputs(net, "each", batch)
+    output, state = evaluation.outputs(net, "each", batch)
     assert state is None
     assert output.shape == (2, 5, VOCABULARY)
     torch.testing.assert_close(output, net(batch.inputs)[:, -5:])

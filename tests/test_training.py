@@ -22,9 +22,11 @@ from harness.api.signature import Real, Signature
 from harness.api.task import Metric, Task, Total, mean_of
 from harness.records import Optimisation, Point, Schedule, Training
 from harness.seeds import Seeds
-from harness.training import checkpoint, run
+from harness.training import checkpoint, evaluation, run
+from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.network import Network, build_network
-from harness.training.run import TrainingRun, evaluate, evaluate_weights, make_optimizer, schedule_factor
+from harness.training.optimizers import make_optimizer, schedule_factor
+from harness.training.run import TrainingRun
 from tests.toys import ToyEma, ToyRagged, ToySum
 
 CPU = torch.device("cpu")
@@ -316,9 +318,9 @@ def test_micro_averages_do_not_depend_on_the_batch_size(
     torch.manual_seed(0)
     network = build_network(ToyEma(), task.signature(), (5,), {"bias": True, "dropout": 0.5})
     dataset = task.load("train", SEEDS, {})
-    monkeypatch.setattr(run, "EVALUATION_BATCH_SIZE", 4)
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH_SIZE", 4)
     expected = evaluate(network, task, dataset, CPU)
-    monkeypatch.setattr(run, "EVALUATION_BATCH_SIZE", batch_size)
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH_SIZE", batch_size)
     assert evaluate(network, task, dataset, CPU) == pytest.approx(expected, rel=1e-6)
 
 

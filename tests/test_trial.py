@@ -25,8 +25,8 @@ from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 from harness.training import checkpoint
+from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import evaluate
 from tests.toys import ToyEma, ToySum
 
 MakeStudy = Callable[..., Study]

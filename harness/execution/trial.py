@@ -28,9 +28,10 @@ from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Death, Outcome, Plugin, Point, Resources, Trial, TrialResult
 from harness.training import checkpoint
+from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
 from harness.training.network import Network, build_network, receptive_field
-from harness.training.run import TrainingRun, evaluate, evaluate_weights
+from harness.training.run import TrainingRun
 
 DATASETS_KEPT = 8
 """Splits that a worker keeps between trials."""

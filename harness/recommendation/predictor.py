@@ -24,8 +24,8 @@ from harness.records import CellFacts, Trial
 from harness.study.fingerprint import code_of, fingerprint_of
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
+from harness.training.evaluation import outputs
 from harness.training.network import Network, build_network
-from harness.training.run import outputs
 
 if TYPE_CHECKING:
     import pandas as pd

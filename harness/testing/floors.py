@@ -14,8 +14,8 @@ from harness.api.task import Metric, Task
 from harness.testing.memoryless import head, probe_network
 from harness.testing.outcomes import NotApplicableError, require
 from harness.testing.tasks import CPU, TaskSubject, batches_of, task_check
+from harness.training.evaluation import evaluate, first_total, outputs
 from harness.training.network import Network
-from harness.training.run import evaluate, first_total, outputs
 
 FRAMES = 20_000
 """Steps of training data that a predictor is fitted to."""

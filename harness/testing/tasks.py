@@ -18,8 +18,8 @@ from harness.seeds import Seeds
 from harness.testing.memoryless import head, probe_network
 from harness.testing.outcomes import CheckError, NotApplicableError, random_state_kept, require
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
+from harness.training.evaluation import first_total, outputs
 from harness.training.network import Network
-from harness.training.run import first_total, outputs
 
 SEEDS = Seeds.of(0, 0)
 CPU = torch.device("cpu")

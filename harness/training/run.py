@@ -9,25 +9,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from harness.api.dataset import Batch, Dataset, Stream, resident
-from harness.api.model import Scan
-from harness.api.task import Sums, Task, Total
-from harness.records import Optimisation, Outcome, Point, Precision, Schedule, Training
+from harness.api.dataset import Dataset, resident
+from harness.api.task import Task
+from harness.records import Optimisation, Outcome, Point, Training
 from harness.seeds import Seeds
-from harness.training.batches import StreamBatches, evaluation_batches, training_batches
-from harness.training.network import Network, map_state, receptive_field
+from harness.training.batches import training_batches
+from harness.training.evaluation import Weights, evaluate, first_total, objective, training_outputs
+from harness.training.network import Network, map_state
+from harness.training.optimizers import make_optimizer, schedule_factor
+from harness.training.random_state import fork_random_state, seeded_random_state
 
-EVALUATION_BATCH_SIZE = 64
-EVALUATION_TOKENS = 1 << 14
-"""Tokens of all rows that one evaluation window of a stream scores at most."""
-EVALUATION_OUTPUTS = 1 << 25
-"""Numbers that the decoder gives for one such window at most: 128 MiB of float32."""
 KEPT_FOR_LAST = 3
 """Bai et al. report the mean over the last three epochs (locuslab/TCN issue 40)."""
-
-Weights = dict[str, Tensor]
 
 
 class TrainingRun:
@@ -230,137 +225,8 @@ class TrainingRun:
         self.points = [Point.model_validate(point) for point in state["points"]]
 
 
-def outputs(network: Network, readout: str, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
-    """(batch, n) at the last real step, or (batch, time, n) at each scored one; and the state after the batch.
-
-    The state is a tree of tensors (hence Any), read where the batch continues the one before it, and given back
-    without its gradient; None where none is carried.
-    """
-    if batch.continues is not None:
-        output, after = network.scan(batch.inputs, state if batch.continues else None)
-        return output, map_state(Tensor.detach, after)
-    if readout == "last" or batch.last:
-        return network.last(batch.inputs, batch.lengths), None
-    return (network(batch.inputs) if batch.scored is None else network.suffix(batch.inputs, batch.scored)), None
-
-
-def training_outputs(
-    network: Network, readout: str, batch: Batch, state: Any, precision: Precision
-) -> tuple[Tensor, Any]:
-    """`outputs` in the precision of training; the loss is in float32 whatever it is, and so is evaluation."""
-    if precision == "float32":
-        return outputs(network, readout, batch, state)
-    with torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16):
-        output, after = outputs(network, readout, batch, state)
-    return output.float(), after
-
-
-def objective(primary: Total, optimisation: Optimisation) -> Tensor:
-    """What is back-propagated."""
-    return primary.sum / primary.count if optimisation.reduction == "mean" else primary.sum
-
-
-def first_total(totals: Mapping[str, Total]) -> Total:
-    """The total that is back-propagated."""
-    return next(iter(totals.values()))
-
-
-def evaluate(network: Network, task: Task, dataset: Dataset, device: torch.device) -> dict[str, float]:
-    """Every metric over a whole split, as exact micro-averages; leaves the network in training mode."""
-    readout = task.signature().readout
-    totals: dict[str, Tensor] = {}
-    state = None
-    network.eval()
-    with torch.inference_mode():
-        for batch in _evaluation_batches(network, dataset, device):
-            output, state = outputs(network, readout, batch, state)
-            for name, total in task.loss(output, batch).items():
-                totals.setdefault(name, torch.zeros(2, dtype=torch.float64, device=device))
-                totals[name][0] += total.sum
-                totals[name][1] += total.count
-    network.train()
-    sums: Sums = {name: (values[0], values[1]) for name, values in ((name, t.tolist()) for name, t in totals.items())}
-    return {metric.name: _metric_value(metric.of, sums) for metric in task.metrics()}
-
-
-def _evaluation_batches(network: Network, dataset: Dataset, device: torch.device) -> Iterator[Batch]:
-    """A stream by `scan` where the backbone offers it, else in windows whose history fills its receptive field."""
-    if not isinstance(dataset, Stream):
-        return evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device)
-    history = None
-    if not isinstance(network.backbone, Scan):
-        # A backbone whose past is unlimited, or not stated, sees what it saw in training.
-        history = max(dataset.history or 0, (receptive_field(network.backbone) or 1) - 1)
-    tokens = min(EVALUATION_TOKENS, EVALUATION_OUTPUTS // network.decoder.out_features)
-    steps = max(tokens // dataset.rows, 1)
-    return iter(StreamBatches(dataset, rows=dataset.rows, scored=steps, history=history, device=device))
-
-
-def _metric_value(of: Any, sums: Sums) -> float:
-    try:
-        return float(of(sums))
-    except OverflowError:  # exp of a large loss
-        return math.inf
-
-
-def evaluate_weights(
-    network: Network, weights: Weights, task: Task, dataset: Dataset, device: torch.device
-) -> dict[str, float]:
-    network.load_state_dict(weights)
-    return evaluate(network, task, dataset, device)
-
-
 def copy_weights(network: nn.Module) -> Weights:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def make_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
-    """PyTorch's own, fused where it offers that: one kernel for all tensors of a small network."""
-    parameters, rate = network.parameters(), optimisation.learning_rate
-    match optimisation.optimizer:
-        case "adam":
-            return torch.optim.Adam(parameters, lr=rate, fused=True)
-        case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=rate, foreach=True)
-        case "sgd":
-            return torch.optim.SGD(parameters, lr=rate, fused=True)
-        case "adagrad":
-            return torch.optim.Adagrad(parameters, lr=rate, foreach=True)
-
-
-def schedule_factor(schedule: Schedule, losses: list[float], progress: float) -> float:
-    """The factor on the learning rate after evaluations with these losses, at `progress` in [0, 1] of all updates."""
-    match schedule.kind:
-        case "constant":
-            return 1.0
-        case "step":
-            return float(schedule.factor ** (len(losses) // schedule.every))
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * progress))
-        case "plateau":
-            return float(schedule.factor ** _plateaus(losses, schedule.start, schedule.window))
-
-
-def _plateaus(losses: list[float], start: int, window: int) -> int:
-    """How often a loss past the first `start` was worse than all of the `window` before it."""
-    return sum(
-        loss > max(losses[max(0, index - window) : index])
-        for index, loss in enumerate(losses)
-        if index >= max(start, 1)
-    )
-
-
-def seeded_random_state(seed: int, device: torch.device) -> dict[str, Tensor]:
-    """The default generators' states as `torch.manual_seed` would leave them."""
-    state = {"cpu": torch.Generator().manual_seed(seed).get_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.Generator(device).manual_seed(seed).get_state()
-    return state
-
-
-def fork_random_state(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """The process's random state is put back after."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 @contextlib.contextmanager

@@ -20,16 +20,11 @@ from harness.api.dataset import Batch
 from harness.api.model import Stack
 from harness.seeds import derive
 from harness.training.cuda_graphs import Recorded, can_record
+from harness.training.evaluation import first_total, objective, training_outputs
 from harness.training.network import map_state
-from harness.training.run import (
-    TrainingRun,
-    first_total,
-    fork_random_state,
-    make_optimizer,
-    objective,
-    seeded_random_state,
-    training_outputs,
-)
+from harness.training.optimizers import make_optimizer
+from harness.training.random_state import fork_random_state, seeded_random_state
+from harness.training.run import TrainingRun
 from harness.training.stacked_network import StackedNetwork
 from harness.training.vectorized_batches import _along, _are_static, _joined_batch, _on_device, _own
 

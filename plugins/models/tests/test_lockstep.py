@@ -42,8 +42,9 @@ from harness import (
 )
 from harness.records import Training
 from harness.training import checkpoint
+from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun, evaluate
+from harness.training.run import TrainingRun
 from harness.training.vectorized import Lockstep
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn

@@ -29,8 +29,9 @@ from harness.study.plan import make_plan
 from harness.study.space import contains
 from harness.training import checkpoint
 from harness.training.batches import StreamBatches, evaluation_batches
+from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network
-from harness.training.run import TrainingRun, evaluate
+from harness.training.run import TrainingRun
 from harness_tasks import Lambada, PtbChar, PtbWord, Text8, WikiText2, WikiText103
 from harness_tasks.lambada import NOVELS, PASSAGES, UNKNOWN, VOCABULARY
 from harness_tasks.language import Language, Vocabulary
@@ -628,7 +629,7 @@ def test_scan_windows_and_one_pass_agree_on_real_words(monkeypatch: pytest.Monke
         net = small_network(task, model).double()
         with torch.no_grad():
             nats = torch.nn.functional.cross_entropy(net.eval()(inputs[None])[0], data.tokens.long())
-        monkeypatch.setattr("harness.training.run.EVALUATION_TOKENS", 64)
+        monkeypatch.setattr("harness.training.evaluation.EVALUATION_TOKENS", 64)
         assert evaluate(net, task, data, CPU)["perplexity"] == pytest.approx(math.exp(float(nats)), rel=1e-9)
         if model == "tcn":
             net.backbone = Unscanned(net.backbone)
