@@ -22,12 +22,12 @@ from typing import Any
 import torch
 
 from harness.api.dataset import Dataset
-from harness.execution.trial import seed_everything
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
 from harness.training.batches import training_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network
+from harness.training.random_state import seed_everything
 from harness.training.run import TrainingRun
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding

@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from harness.execution.environment import machine
-from harness.execution.trial import environment_versions
+from harness.execution.environment import environment_versions, machine
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Training

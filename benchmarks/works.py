@@ -15,7 +15,6 @@ from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.api.task import Task
 from harness.data.files import locate
-from harness.execution.trial import seed_everything
 from harness.records import Optimisation
 from harness.seeds import Seeds
 from harness.study.budget import solve
@@ -23,6 +22,7 @@ from harness.training.batches import TrainingBatches
 from harness.training.evaluation import first_total, outputs
 from harness.training.network import Network, build_network
 from harness.training.optimizers import make_optimizer
+from harness.training.random_state import seed_everything
 from harness_models.dropout import Dropout
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn

@@ -22,7 +22,8 @@ from harness.execution.ray_backend.tuner import Cluster
 from harness.execution.retry_policy import SILENT_DEATHS
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
-from harness.execution.trial import Desk, Worker
+from harness.execution.trial import Worker
+from harness.execution.trial_source import Desk
 from harness.ledger.journal import Entry, read_study
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult

@@ -21,7 +21,8 @@ from harness.data.files import own_file
 from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
-from harness.execution.trial import Desk, Worker
+from harness.execution.trial import Worker
+from harness.execution.trial_source import Desk
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry

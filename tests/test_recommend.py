@@ -17,7 +17,8 @@ from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.execution import serial
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
-from harness.execution.trial import Desk, Worker
+from harness.execution.trial import Worker
+from harness.execution.trial_source import Desk
 from harness.ledger.folder import RACE
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded

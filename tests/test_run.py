@@ -22,7 +22,8 @@ from harness.execution.controller import Conductor
 from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS
 from harness.execution.runner import Outcome, Runner
 from harness.execution.serial import run_serial
-from harness.execution.trial import Desk, Worker
+from harness.execution.trial import Worker
+from harness.execution.trial_source import Desk
 from harness.ledger.folder import JOURNAL, MANIFEST, STUDY_FILE, read_manifest
 from harness.ledger.journal import Entry, read_study
 from harness.ledger.lease import Lease

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -46,3 +47,14 @@ def _git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return described.stdout.strip()
+
+
+def environment_versions() -> dict[str, str]:
+    """Versions of what can alter a result."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "numpy", "optuna", "ray", "mlflow", "seqharness"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -12,8 +12,8 @@ from pathlib import Path
 from harness.data.files import verify_all
 from harness.errors import LedgerError
 from harness.execution.controller import Conductor
-from harness.execution.environment import _git_commit, machine
-from harness.execution.trial import Desk, environment_versions
+from harness.execution.environment import _git_commit, environment_versions, machine
+from harness.execution.trial_source import Desk
 from harness.ledger.folder import JOURNAL, MANIFEST, RACE, STUDY_FILE, read_manifest, write_atomically
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from harness.execution.signals import interruptible
-from harness.execution.trial import Desk, Worker
+from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
+from harness.execution.trial_source import Desk
 from harness.records import Resources
 
 SLICE_SECONDS = 5.0

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import random
-import re
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import psutil
 import torch
 
@@ -24,57 +17,22 @@ from harness.api.signature import Tokens
 from harness.api.task import Task
 from harness.data.files import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
+from harness.execution.environment import environment_versions
+from harness.execution.memory import PeakMemory, _is_out_of_memory
+from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
-from harness.records import Death, Outcome, Plugin, Point, Resources, Trial, TrialResult
+from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
 from harness.training.network import Network, build_network, receptive_field
+from harness.training.random_state import seed_everything
 from harness.training.run import TrainingRun
 
 DATASETS_KEPT = 8
 """Splits that a worker keeps between trials."""
 WEIGHTS = "weights.pt"
-
-
-class Desk(Protocol):
-    """Where an executor gets its trials and hands in what became of them.
-
-    Nothing that a desk raises may be swallowed: the executor ends its workers and raises it.
-    """
-
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        """A trial whose resources fit and its attempt; None where there is none now."""
-
-    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        """Trials, with their attempts, that are dealt together with this one, to be trained beside it in its place."""
-
-    def report(self, trial: Trial, points: tuple[Point, ...]) -> None: ...
-
-    def note(self, trial: Trial, text: str) -> None:
-        """Something that the user should know of how the trial ran."""
-
-    def end(self, trial: Trial, result: TrialResult) -> None: ...
-
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
-        """The worker died, in this way as far as can be told."""
-
-    def finished(self) -> bool:
-        """Nothing is left to deal or to wait for."""
-
-    def classes(self) -> tuple[Resources, ...]:
-        """The resource classes of the trials to come."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a slice brought."""
-
-    points: tuple[Point, ...]
-    result: TrialResult | None
-    notes: tuple[str, ...] = ()
-    """What the user should know: checkpoints that were passed over, random state that a model touches."""
 
 
 class Worker:
@@ -321,53 +279,6 @@ def _test_scores(
     return scores
 
 
-def seed_everything(seed: int) -> None:
-    """torch, numpy and Python alike."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
-
-
-def environment_versions() -> dict[str, str]:
-    """Versions of what can alter a result."""
-    found = {"python": platform.python_version()}
-    for name in ("torch", "numpy", "optuna", "ray", "mlflow", "seqharness"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-class PeakMemory:
-    """The largest memory of a trial: allocated on the GPU, else resident in the process (Linux)."""
-
-    def __init__(self) -> None:
-        self.device_name = ""
-        self._device = torch.device("cpu")
-
-    def begin(self, device: torch.device) -> None:
-        self._device = device
-        if device.type == "cuda":
-            self.device_name = torch.cuda.get_device_name(device)
-            torch.cuda.reset_peak_memory_stats(device)
-            return
-        self.device_name = "cpu"
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark, proc(5)
-        except OSError:
-            return
-
-    def bytes(self) -> int | None:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
-        try:
-            found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        except OSError:
-            return None
-        return int(found[1]) * 1024 if found else None
-
-
 def _device(resources: Resources) -> torch.device:
     if resources.gpu == 0:
         torch.set_num_threads(1)  # trials share the cores; barriers between their threads cost more than they gain
@@ -399,9 +310,3 @@ def _bytes_of(tree: object) -> int:
     if isinstance(tree, list | tuple):
         return sum(_bytes_of(branch) for branch in tree)
     return 0
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

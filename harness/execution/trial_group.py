@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.execution.trial import ActiveTrial, Progress
+from harness.execution.trial import ActiveTrial
+from harness.execution.trial_source import Progress
 from harness.records import Trial
 from harness.training.run import TrainingRun
 from harness.training.vectorized import Lockstep

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,3 +21,10 @@ def seeded_random_state(seed: int, device: torch.device) -> dict[str, Tensor]:
 def fork_random_state(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """The process's random state is put back after."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def seed_everything(seed: int) -> None:
+    """torch, numpy and Python alike."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

@@ -43,7 +43,7 @@ from harness.execution.placement import all_slots, fits_beside
 from harness.execution.ray_backend.cluster import Nodes, _connected, _gone, probe_nodes
 from harness.execution.ray_backend.worker import RayWorker
 from harness.execution.signals import interruptible
-from harness.execution.trial import Desk
+from harness.execution.trial_source import Desk
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 

@@ -12,8 +12,9 @@ from ray import tune
 
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.execution.crash_trace import Recorder, trace_path
-from harness.execution.trial import Progress, Worker
+from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
+from harness.execution.trial_source import Progress
 from harness.records import Plugin, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 

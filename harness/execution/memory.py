@@ -1,0 +1,43 @@
+"""Peak memory of a trial, and what counts as out of memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+
+class PeakMemory:
+    """The largest memory of a trial: allocated on the GPU, else resident in the process (Linux)."""
+
+    def __init__(self) -> None:
+        self.device_name = ""
+        self._device = torch.device("cpu")
+
+    def begin(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            self.device_name = torch.cuda.get_device_name(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        self.device_name = "cpu"
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark, proc(5)
+        except OSError:
+            return
+
+    def bytes(self) -> int | None:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        try:
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        except OSError:
+            return None
+        return int(found[1]) * 1024 if found else None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
