@@ -25,7 +25,7 @@ from harness.records import Optimisation, ParamValue, Training
 from harness.seeds import Seeds
 from harness.training.network import build_network
 from harness.training.run import TrainingRun
-from harness.training.vectorized import Lockstep
+from harness.training.vectorized import VectorizedRuns
 
 WORKS: dict[str, tuple[tuple[int, ...], dict[str, ParamValue]]] = {
     "tcn": ((24,) * 8, {"kernel_size": 8, "levels": 8}),
@@ -98,7 +98,7 @@ def rows(
         for way in ("stacked", "graphs") if device.type == "cuda" else ("stacked",):
             runs = [make_run(registry, model, length, repetition, device) for repetition in range(count)]
             _forget_peak(device)
-            stack = Lockstep(runs, graphs=way == "graphs")
+            stack = VectorizedRuns(runs, graphs=way == "graphs")
             rate = updates_per_second(runs[0], stack.advance, seconds)
             yield Row(model, count, way, rate, count * rate / alone, _peak_gib(device))
 

@@ -62,6 +62,7 @@ _HOMES = {
 _HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "SPLITS",
     "Array",
     "Arrays",
     "Batch",
@@ -79,7 +80,6 @@ __all__ = [
     "Ragged",
     "Real",
     "Record",
-    "SPLITS",
     "Scan",
     "Schedule",
     "Seeds",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.comparison_row import Row
-from harness.analysis.stored_study import Mark, StoredStudy
-from harness.ledger.journal import Entry
+from harness.analysis.stored_study import StoredStudy, SyncMark
+from harness.ledger.journal import TrialEntry
 from harness.records import (
     Cell,
     CellFacts,
@@ -68,7 +68,7 @@ def trial(cell: Cell, phase: Phase, number: int, winner: str | None = None) -> T
 
 def searched(
     cell: Cell, scores: Sequence[float | None], outcome: Outcome = "diverged", reason: str = ""
-) -> list[Entry]:
+) -> list[TrialEntry]:
     """Search trials: complete where there is a score, else with `outcome`."""
     results = [
         TrialResult(outcome="complete", score=score)
@@ -76,13 +76,13 @@ def searched(
         else TrialResult(outcome=outcome, reason=reason)
         for score in scores
     ]
-    return [Entry(trial(cell, "search", n), 1, (), result) for n, result in enumerate(results)]
+    return [TrialEntry(trial(cell, "search", n), 1, (), result) for n, result in enumerate(results)]
 
 
-def repeated(cell: Cell, winner: int | None, scores: Sequence[float], metric: MetricFacts = LOSS) -> list[Entry]:
+def repeated(cell: Cell, winner: int | None, scores: Sequence[float], metric: MetricFacts = LOSS) -> list[TrialEntry]:
     key = trial(cell, "search", winner).key if winner is not None else None
     return [
-        Entry(
+        TrialEntry(
             trial(cell, "final", n, key),
             1,
             (),
@@ -98,7 +98,7 @@ def repeated(cell: Cell, winner: int | None, scores: Sequence[float], metric: Me
     ]
 
 
-def cell_of(one: CellFacts, scores: Sequence[float]) -> list[Entry]:
+def cell_of(one: CellFacts, scores: Sequence[float]) -> list[TrialEntry]:
     """A complete cell with these test scores."""
     return [
         *searched(one.cell, [0.2, 0.1] if one.metric.better == "lower" else [0.1, 0.2]),
@@ -108,9 +108,9 @@ def cell_of(one: CellFacts, scores: Sequence[float]) -> list[Entry]:
 
 def stored(
     cells: Sequence[CellFacts],
-    entries: Sequence[Entry],
+    entries: Sequence[TrialEntry],
     *,
-    ledger: Sequence[Entry] | None = None,
+    ledger: Sequence[TrialEntry] | None = None,
     left_out: tuple[LeftOut, ...] = (),
     others: tuple[str, ...] = (),
     study: str = "copying",
@@ -126,7 +126,7 @@ def stored(
         cells=tuple(cells),
         left_out=left_out,
     )
-    return StoredStudy(manifest, tuple(entries), Mark.of(entries if ledger is None else ledger), others)
+    return StoredStudy(manifest, tuple(entries), SyncMark.of(entries if ledger is None else ledger), others)
 
 
 def rows(study: StoredStudy) -> dict[str, Row]:

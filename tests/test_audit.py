@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis.budget_audit import level, spending
-from harness.analysis.cell_result import standing
+from harness.analysis.cell_result import summarize_cell
 from harness.records import TaskRef, Training
 from harness.report.formats import to_markdown
 from harness.report.report import build_report
@@ -98,7 +98,7 @@ def test_cells_of_a_fair_task_that_differ_in_what_all_must_share_are_not_compare
 
 def test_published_settings_of_one_protocol_may_differ() -> None:
     cells = [facts(model, trials=0).model_copy(update={"fingerprint": {"training": model}}) for model in ("a", "b")]
-    standings = [standing(one, repeated(one.cell, None, [0.1, 0.2])) for one in cells]
+    standings = [summarize_cell(one, repeated(one.cell, None, [0.1, 0.2])) for one in cells]
     assert level(standings, "paper").refused == {}
 
 
@@ -106,7 +106,7 @@ def test_published_row_beside_a_search_caps_nothing() -> None:
     tcn = facts("tcn", repetitions=3)
     shown = facts("tcn-published", trials=0, repetitions=1).model_copy(update={"setting": "published"})
     entries = [*cell_of(tcn, [0.1, 0.2, 0.3]), *repeated(shown.cell, None, [0.1])]
-    assert level([standing(one, entries) for one in (tcn, shown)], "fair").capped == {}
+    assert level([summarize_cell(one, entries) for one in (tcn, shown)], "fair").capped == {}
 
 
 def test_spending_counts_every_trial_and_says_what_chose_the_winner() -> None:
@@ -116,7 +116,7 @@ def test_spending_counts_every_trial_and_says_what_chose_the_winner() -> None:
         *repeated(one.cell, 1, [0.01, 0.04]),
         *repeated(one.cell, 0, [9.0]),
     ]
-    spent = spending(standing(one, entries))
+    spent = spending(summarize_cell(one, entries))
     assert spent.search_outcomes == {"complete": 2, "diverged": 1}
     assert (spent.repetition_outcomes, spent.superseded) == ({"complete": 2}, 1)
     assert spent.updates == 7 + 8 + 7
@@ -129,7 +129,7 @@ def test_audit_of_trials_that_were_granted_differently_names_no_number() -> None
     one = facts("tcn")
     first, *rest = cell_of(one, [0.01, 0.04])
     other = first.trial.model_copy(update={"training": Training(updates=9, batch_size=2, evaluate_every=1)})
-    spent = spending(standing(one, [replace(first, trial=other), *rest]))
+    spent = spending(summarize_cell(one, [replace(first, trial=other), *rest]))
     assert (spent.updates_granted, spent.batch_size) == (None, None)
 
 

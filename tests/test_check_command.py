@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 from harness import Signature
-from harness.cli import check, new
+from harness.cli.actions import check, new
 from harness.cli.main import main
 from harness.plugin.loader import load_plugins
 from harness.testing import check_causality, check_no_state, check_output_shape

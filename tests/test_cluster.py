@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from harness.errors import ClusterError, LedgerError
 from harness.execution.placement import Node, fits_beside, slots_for
-from harness.execution.ray_backend.tuner import Cluster
+from harness.execution.ray_backend.tuner import RayExecutor
 from harness.execution.retry_policy import SILENT_DEATHS
-from harness.execution.runner import Outcome, Runner
+from harness.execution.runner import Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.execution.trial_source import Desk
-from harness.ledger.journal import Entry, read_study
+from harness.execution.trial_source import TrialSource
+from harness.ledger.journal import TrialEntry, read_study
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.study.file import parse_study
@@ -199,7 +199,7 @@ def make_study(**overrides: Any) -> Study:  # Any: the tables of a study file
 class Passing:
     """A desk that hands everything on."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: TrialSource) -> None:
         self.desk = desk
 
     def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
@@ -228,10 +228,10 @@ class Passing:
 
 
 def run_on_ray(
-    study: Study, loaded: Loaded, runs: Path, around: Callable[[Desk], Desk] = Passing, **options: Any
-) -> Outcome:
+    study: Study, loaded: Loaded, runs: Path, around: Callable[[TrialSource], TrialSource] = Passing, **options: Any
+) -> StudyOutcome:
     runner = Runner(study, loaded, runs)
-    cluster = Cluster(messages=runner.messages, **options)
+    cluster = RayExecutor(messages=runner.messages, **options)
     try:
         return runner.run(lambda desk: cluster.run(around(desk), runner.folder, loaded.registry.plugins))
     finally:
@@ -250,12 +250,12 @@ def ray_processes() -> list[str]:
     return [name for name in names if name in ("raylet", "gcs_server") or name.startswith("ray::")]
 
 
-def run_here(study: Study, loaded: Loaded, runs: Path) -> Outcome:
+def run_here(study: Study, loaded: Loaded, runs: Path) -> StudyOutcome:
     runner = Runner(study, loaded, runs)
     return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
 
 
-def lasting(entry: Entry) -> object:
+def lasting(entry: TrialEntry) -> object:
     """What must not depend on the executor."""
     assert entry.result is not None
     result = entry.result
@@ -265,7 +265,7 @@ def lasting(entry: Entry) -> object:
     return trial, curve, scores
 
 
-def by_key(folder: Path) -> dict[str, Entry]:
+def by_key(folder: Path) -> dict[str, TrialEntry]:
     return {entry.trial.key.partition("/")[2]: entry for entry in read_study(folder).entries()}
 
 
@@ -276,8 +276,8 @@ EXITS = {"name": "toy-ema", "as": "exits", "space": {"fault": "exit"}}
 class Both:
     """One study on Ray, with a third model that ends its workers, and here, without it."""
 
-    ray: Outcome
-    here: Outcome
+    ray: StudyOutcome
+    here: StudyOutcome
 
 
 @pytest.fixture(scope="module")
@@ -414,11 +414,11 @@ def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(ins
     assert {key: lasting(entry) for key, entry in by_key(folder).items()} == expected
 
 
-NOBODY = cast(Desk, None)
+NOBODY = cast(TrialSource, None)
 """A desk that must not be asked."""
 
 
 def test_an_address_where_no_ray_is_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: nothing answers there .*ray start") as caught:
-        Cluster("127.0.0.1:1").run(Passing(NOBODY), tmp_path, ())
+        RayExecutor("127.0.0.1:1").run(Passing(NOBODY), tmp_path, ())
     assert "\n" not in str(caught.value)

@@ -4,14 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS, Lost, Verdict, verdict
+from harness.execution.retry_policy import (
+    CRASHES,
+    MOST_DEATHS,
+    SILENT_DEATHS,
+    RetryDecision,
+    WorkerFailure,
+    retry_decision,
+)
 from harness.records import Death
 
 DEATHS = st.sampled_from(["crash", "silent", "early", "node"])
 
 
-def of(*deaths: Death, points: int = 3) -> list[Lost]:
-    return [Lost(death, points) for death in deaths]
+def of(*deaths: Death, points: int = 3) -> list[WorkerFailure]:
+    return [WorkerFailure(death, points) for death in deaths]
 
 
 @pytest.mark.parametrize(
@@ -32,20 +39,20 @@ def of(*deaths: Death, points: int = 3) -> list[Lost]:
         (of("early") * MOST_DEATHS, "aside"),
     ],
 )
-def test_verdict_is_the_documented_one(history: list[Lost], expected: Verdict) -> None:
-    assert verdict(history) == expected
+def test_verdict_is_the_documented_one(history: list[WorkerFailure], expected: RetryDecision) -> None:
+    assert retry_decision(history) == expected
 
 
 @given(st.lists(DEATHS, min_size=1, max_size=30))
 def test_with_progress_between_deaths_no_trial_is_blamed(deaths: list[Death]) -> None:
-    history = [Lost(death, number) for number, death in enumerate(deaths)]
-    assert verdict(history) in ("again", "aside")
+    history = [WorkerFailure(death, number) for number, death in enumerate(deaths)]
+    assert retry_decision(history) in ("again", "aside")
 
 
-@given(st.lists(st.builds(Lost, DEATHS, st.integers(0, 3)), max_size=60))
-def test_no_trial_is_dealt_for_ever_unless_machines_go(history: list[Lost]) -> None:
+@given(st.lists(st.builds(WorkerFailure, DEATHS, st.integers(0, 3)), max_size=60))
+def test_no_trial_is_dealt_for_ever_unless_machines_go(history: list[WorkerFailure]) -> None:
     told = [lost for lost in history if lost.death != "node"]
-    if verdict(history) == "again" and history and history[-1].death != "node":
+    if retry_decision(history) == "again" and history and history[-1].death != "node":
         assert len(told) < MOST_DEATHS
 
 

@@ -18,7 +18,7 @@ from harness.training import vectorized
 from harness.training.cuda_graphs import Computation, Recorded, can_record
 from harness.training.network import build_network
 from harness.training.run import TrainingRun
-from harness.training.vectorized import Lockstep
+from harness.training.vectorized import VectorizedRuns
 from tests.toys import ToyEma, ToyRagged, ToySum
 
 CPU = torch.device("cpu")
@@ -88,7 +88,7 @@ def losses(runs: Sequence[TrainingRun]) -> list[list[float]]:
 
 
 def trained(runs: list[TrainingRun], *, graphs: bool) -> list[list[float]]:
-    Lockstep(runs, graphs=graphs).advance(FOREVER)
+    VectorizedRuns(runs, graphs=graphs).advance(FOREVER)
     return losses(runs)
 
 

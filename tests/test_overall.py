@@ -5,7 +5,7 @@ import math
 import pytest
 
 from harness.analysis.stored_study import StoredStudy
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import CellFacts
 from harness.report.formats import to_markdown
 from harness.report.report import build_report, over_tasks
@@ -25,7 +25,7 @@ def study(
 ) -> StoredStudy:
     """copied: test scores of `tcn` on `copy`."""
     cells: list[CellFacts] = []
-    entries: list[Entry] = []
+    entries: list[TrialEntry] = []
     for (task, model), scores in (SCORES | ({("copy", "tcn"): copied} if copied else {})).items():
         metric = ACCURACY if task == "digits" else LOSS
         one = facts(model, metric, task=task).model_copy(update={"floor": {**FLOORS, **(floors or {})}[task]})

@@ -22,7 +22,7 @@ from harness.errors import DataError, LedgerError, StudyError, UnknownNameError
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.execution.trial_source import Desk
+from harness.execution.trial_source import TrialSource
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
@@ -201,7 +201,7 @@ def test_plan_keeps_whole_paths_under_the_label_that_was_written(
     assert (again.cell, again.facts.fingerprint) == (cell.cell, cell.facts.fingerprint)
 
 
-def nothing_to_deal(desk: Desk) -> None:
+def nothing_to_deal(desk: TrialSource) -> None:
     assert desk.deal(lambda _: True) is None
 
 

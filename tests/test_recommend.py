@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 import torch
 
-from harness.analysis.stored_study import Mark, StoredStudy
-from harness.cli import run
+from harness.analysis.stored_study import StoredStudy, SyncMark
+from harness.cli.actions import run
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.execution import serial
-from harness.execution.runner import Outcome, Runner
+from harness.execution.runner import Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.execution.trial_source import Desk
+from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import RACE
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.recommendation import driver, predictor
-from harness.recommendation.driver import Racing
+from harness.recommendation.driver import RaceDriver
 from harness.recommendation.page import page
 from harness.recommendation.predictor import load_winner
 from harness.recommendation.race import ladder
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, train_command
-from harness.recommendation.state import Wish, begin, read_race
+from harness.recommendation.state import RecommendRequest, begin, read_race
 from harness.records import Plugin
 from harness.report.report import build_report
 from harness.study.file import parse_study
@@ -45,8 +45,8 @@ TABLES: dict[str, Any] = {  # tables of a study file, hence Any
 
 
 @pytest.fixture
-def wish(toy_study: MakeStudy) -> Wish:
-    return Wish(toy_study(**TABLES))
+def wish(toy_study: MakeStudy) -> RecommendRequest:
+    return RecommendRequest(toy_study(**TABLES))
 
 
 @dataclass
@@ -59,15 +59,17 @@ class Place:
     granted: list[tuple[int, int]] = field(default_factory=list)
     """Models and repetitions of each round."""
 
-    def race(self, wish: Wish, around: Callable[[Desk], Desk] = lambda desk: desk) -> Recommendation:
+    def race(
+        self, wish: RecommendRequest, around: Callable[[TrialSource], TrialSource] = lambda desk: desk
+    ) -> Recommendation:
         race = begin(wish, self.loaded.registry, self.runs, slots=1, say=self.said.append)
 
-        def train(study: Study) -> Outcome:
+        def train(study: Study) -> StudyOutcome:
             self.granted.append((len(study.models), study.budget.repetitions))
             runner = Runner(study, self.loaded, self.runs)
             return runner.run(lambda desk: run_serial(around(desk), Worker(runner.folder, self.loaded.registry)))
 
-        found = Racing(race, self.runs, self.loaded.registry, train, self.said.append).run()
+        found = RaceDriver(race, self.runs, self.loaded.registry, train, self.said.append).run()
         assert found is not None
         return found
 
@@ -94,7 +96,7 @@ def lasting(found: Recommendation) -> dict[str, Any]:
 # ---- rounds
 
 
-def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, wish: Wish) -> None:
+def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, wish: RecommendRequest) -> None:
     found = place.race(wish)
     assert place.granted[0] == (2, 5)
     assert {one.model for one in found.candidates} == {"toy-ema", "toy-stack"}
@@ -103,10 +105,10 @@ def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, wish: Wish)
     assert (place.folder / PAGE).read_text() == page(found, place.folder)
 
 
-def test_the_report_of_a_race_knows_that_it_is_one(place: Place, wish: Wish) -> None:
+def test_the_report_of_a_race_knows_that_it_is_one(place: Place, wish: RecommendRequest) -> None:
     place.race(wish)
     here = read_study(place.folder)
-    report = build_report(StoredStudy(here.manifest, here.entries(), Mark.of(here.entries())))
+    report = build_report(StoredStudy(here.manifest, here.entries(), SyncMark.of(here.entries())))
     assert report.race
     assert [row.standing for row in report.rows] == [
         f"race, {row.repetitions_ended} repetitions" for row in report.rows
@@ -114,7 +116,7 @@ def test_the_report_of_a_race_knows_that_it_is_one(place: Place, wish: Wish) -> 
     assert all(row.repetitions_ended >= 5 and row.rank is None for row in report.rows)
 
 
-def test_test_is_scored_once_a_repetition(place: Place, wish: Wish) -> None:
+def test_test_is_scored_once_a_repetition(place: Place, wish: RecommendRequest) -> None:
     place.race(wish)
     results = [entry.result for entry in read_study(place.folder).entries() if entry.trial.phase == "final"]
     assert results
@@ -123,7 +125,7 @@ def test_test_is_scored_once_a_repetition(place: Place, wish: Wish) -> None:
 
 @pytest.mark.parametrize("after", [40, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 110))])
 def test_an_interrupted_race_gives_the_answer_of_an_undisturbed_one(
-    place: Place, wish: Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    place: Place, wish: RecommendRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
     whole = replace(place, runs=tmp_path / "whole", granted=[]).race(wish)
@@ -132,14 +134,14 @@ def test_an_interrupted_race_gives_the_answer_of_an_undisturbed_one(
     assert lasting(place.race(wish)) == lasting(whole)
 
 
-def test_a_finished_race_trains_nothing_more(place: Place, wish: Wish) -> None:
+def test_a_finished_race_trains_nothing_more(place: Place, wish: RecommendRequest) -> None:
     found = place.race(wish)
     place.granted.clear()
     assert place.race(wish) == found
     assert place.granted == []
 
 
-def test_more_repetitions_go_on_from_there(place: Place, wish: Wish) -> None:
+def test_more_repetitions_go_on_from_there(place: Place, wish: RecommendRequest) -> None:
     first = place.race(wish)
     assert first.candidates[0].repetitions <= 6
     budget = wish.study.budget.model_copy(update={"repetitions": 12})
@@ -155,13 +157,13 @@ def test_more_repetitions_go_on_from_there(place: Place, wish: Wish) -> None:
 @pytest.mark.slow
 def test_one_model_alone_is_told_as_such(place: Place, toy_study: MakeStudy) -> None:
     training = {"updates": 400, "batch_size": 8, "evaluations": 2}
-    found = place.race(Wish(toy_study(**{**TABLES, "models": ["toy-ema"], "training": training})))
+    found = place.race(RecommendRequest(toy_study(**{**TABLES, "models": ["toy-ema"], "training": training})))
     assert (found.verdict, found.model, found.probability) == ("alone", "toy-ema", 1.0)
 
 
 def test_models_that_never_train_lose_and_the_others_race_on(place: Place, toy_study: MakeStudy) -> None:
     broken = {"name": "toy-ema", "as": "broken", "space": {"fault": "raise"}}
-    found = place.race(Wish(toy_study(**{**TABLES, "models": ["toy-ema", broken]})))
+    found = place.race(RecommendRequest(toy_study(**{**TABLES, "models": ["toy-ema", broken]})))
     by_model = {one.model: one for one in found.candidates}
     assert by_model["broken"].place == "failed"
     assert "told to raise" in by_model["broken"].reason
@@ -170,7 +172,7 @@ def test_models_that_never_train_lose_and_the_others_race_on(place: Place, toy_s
 
 def test_no_score_at_all_is_no_recommendation(place: Place, toy_study: MakeStudy) -> None:
     broken = {"name": "toy-ema", "as": "broken", "space": {"fault": "nan"}}
-    found = place.race(Wish(toy_study(**{**TABLES, "models": [broken]})))
+    found = place.race(RecommendRequest(toy_study(**{**TABLES, "models": [broken]})))
     assert (found.verdict, found.model, found.winner) == ("failed", None, None)
     assert "No repetition of any model has a score" in (place.folder / PAGE).read_text()
 
@@ -178,7 +180,7 @@ def test_no_score_at_all_is_no_recommendation(place: Place, toy_study: MakeStudy
 # ---- what is refused
 
 
-def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Place, wish: Wish) -> None:
+def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Place, wish: RecommendRequest) -> None:
     place.race(wish)
     training = wish.study.training.model_copy(update={"updates": 9})
     other = replace(wish, study=wish.study.model_copy(update={"training": training}), confidence=0.9)
@@ -198,17 +200,17 @@ def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Pl
     ],
 )
 def test_a_changed_budget_is_refused_with_what_was_and_is(
-    place: Place, wish: Wish, toy_study: MakeStudy, changes: dict[str, Any], told: str
+    place: Place, wish: RecommendRequest, toy_study: MakeStudy, changes: dict[str, Any], told: str
 ) -> None:
     begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     before = (place.folder / RACE).read_bytes()
     with pytest.raises(LedgerError, match=f"was begun with {told}; put that back, give another --name, or use --fresh"):
-        place.race(Wish(toy_study(**{**TABLES, **changes})))
+        place.race(RecommendRequest(toy_study(**{**TABLES, **changes})))
     assert (place.folder / RACE).read_bytes() == before
 
 
 def test_a_cell_of_another_task_is_not_taken_for_one_of_the_race(
-    place: Place, wish: Wish, toy_study: MakeStudy
+    place: Place, wish: RecommendRequest, toy_study: MakeStudy
 ) -> None:
     """A driver of another kind may add cells to the folder; by model alone they would be mistaken."""
     expected = place.race(wish)
@@ -218,14 +220,14 @@ def test_a_cell_of_another_task_is_not_taken_for_one_of_the_race(
     assert place.race(wish) == expected
 
 
-def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, wish: Wish) -> None:
+def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, wish: RecommendRequest) -> None:
     runner = Runner(wish.study, place.loaded, place.runs)
     runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
     with pytest.raises(LedgerError, match="holds a study that `recommend` did not begin; give another --name"):
         place.race(wish)
 
 
-def test_run_leaves_a_race_alone(place: Place, wish: Wish) -> None:
+def test_run_leaves_a_race_alone(place: Place, wish: RecommendRequest) -> None:
     """It would add trials that the race was not granted, after which the race could not go on."""
     begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     with pytest.raises(LedgerError, match="holds a race, which `harness recommend` continues; give another name, or "):
@@ -236,10 +238,10 @@ def test_run_leaves_a_race_alone(place: Place, wish: Wish) -> None:
 def test_two_tasks_are_refused(place: Place, toy_study: MakeStudy) -> None:
     tasks = [{"name": "toy-sum", "parameters": 161}, {"name": "toy-ragged", "parameters": 161}]
     with pytest.raises(StudyError, match="a recommendation is for one task"):
-        place.race(Wish(toy_study(**{**TABLES, "tasks": tasks})))
+        place.race(RecommendRequest(toy_study(**{**TABLES, "tasks": tasks})))
 
 
-def test_a_damaged_race_file_is_told(place: Place, wish: Wish) -> None:
+def test_a_damaged_race_file_is_told(place: Place, wish: RecommendRequest) -> None:
     place.race(wish)
     (place.folder / RACE).write_text("{")
     with pytest.raises(LedgerError, match=r"race\.json: cannot be read .* use --fresh"):
@@ -250,7 +252,9 @@ def test_a_damaged_race_file_is_told(place: Place, wish: Wish) -> None:
 
 
 @pytest.mark.slow
-def test_a_time_budget_is_measured_and_chosen_once(place: Place, wish: Wish, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_budget_is_measured_and_chosen_once(
+    place: Place, wish: RecommendRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timed = replace(wish, seconds=30.0)
     found = place.race(timed)
     assert "pilot" in place.said[0]
@@ -265,10 +269,10 @@ def test_a_time_budget_is_measured_and_chosen_once(place: Place, wish: Wish, mon
 
 @pytest.mark.slow
 def test_time_that_is_used_up_ends_the_race_and_is_told(
-    place: Place, wish: Wish, monkeypatch: pytest.MonkeyPatch
+    place: Place, wish: RecommendRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timed = replace(wish, seconds=30.0)
-    monkeypatch.setattr(Racing, "_trained_seconds", lambda self: 1e6)
+    monkeypatch.setattr(RaceDriver, "_trained_seconds", lambda self: 1e6)
     found = place.race(timed)
     assert found.out_of_time or found.candidates[0].repetitions == 5
     assert all(count <= 5 for _, count in place.granted)
@@ -282,7 +286,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory, toy_loaded: Loaded) -> tuple[P
     tables = {**TABLES, "training": {"updates": 300, "batch_size": 8, "evaluations": 2}}
     tasks = [{"name": "toy-sum", "parameters": 161}]
     place = Place(tmp_path_factory.mktemp("raced"), toy_loaded)
-    return place, place.race(Wish(parse_study({"name": "toys", "tasks": tasks, **tables}, source="toys.toml")))
+    return place, place.race(
+        RecommendRequest(parse_study({"name": "toys", "tasks": tasks, **tables}, source="toys.toml"))
+    )
 
 
 @pytest.fixture

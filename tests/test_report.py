@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.cell_result import standing
+from harness.analysis.cell_result import summarize_cell
 from harness.analysis.statistics import summarise
-from harness.analysis.stored_study import Mark
-from harness.ledger.journal import Entry
+from harness.analysis.stored_study import SyncMark
+from harness.ledger.journal import TrialEntry
 from harness.plugin.registry import Registry
 from harness.records import (
     Cell,
@@ -266,7 +266,7 @@ def test_losses_are_counted_by_phase() -> None:
     )
 
 
-def measured(entry: Entry, seconds: float, peak_bytes: int | None, rejections: tuple[str, ...] = ()) -> Entry:
+def measured(entry: TrialEntry, seconds: float, peak_bytes: int | None, rejections: tuple[str, ...] = ()) -> TrialEntry:
     assert entry.result is not None
     params = {"kernel_size": 3 + entry.trial.number, "factor": 1 / 3, "clip": None, "bias": True}
     return replace(
@@ -494,16 +494,16 @@ def test_csv_has_a_line_a_cell_at_full_precision() -> None:
 
 def test_summary_of_a_cell_ignores_other_cells() -> None:
     tcn, gru = facts("tcn"), facts("gru")
-    one = standing(tcn, [*cell_of(tcn, [0.01, 0.04]), *cell_of(gru, [1.0, 1.0])])
+    one = summarize_cell(tcn, [*cell_of(tcn, [0.01, 0.04]), *cell_of(gru, [1.0, 1.0])])
     assert one.scores("test") == [0.01, 0.04]
     assert one.scores("test-last3") == [0.02, 0.08]
 
 
 def test_mark_survives_json() -> None:
     one = facts("tcn")
-    mark = Mark.of([*cell_of(one, [0.01, 0.04]), Entry(trial(one.cell, "search", 5), 1)])
+    mark = SyncMark.of([*cell_of(one, [0.01, 0.04]), TrialEntry(trial(one.cell, "search", 5), 1)])
     assert (mark.total, mark.ended) == (5, 4)
-    assert Mark.from_json(mark.to_json()) == mark
+    assert SyncMark.from_json(mark.to_json()) == mark
 
 
 @pytest.mark.parametrize(

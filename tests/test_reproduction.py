@@ -5,8 +5,8 @@ from typing import Literal
 
 import pytest
 
-from harness.analysis.cell_result import standing
-from harness.analysis.reproduction import Verdict, judge, reproduction
+from harness.analysis.cell_result import summarize_cell
+from harness.analysis.reproduction import ReproductionStatus, judge, reproduction
 from harness.analysis.statistics import Interval
 from harness.records import MetricFacts
 from harness.report.formats import to_markdown
@@ -27,7 +27,7 @@ LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=math.log(2),
         (80.0, 95.0, "under-powered"),
     ],
 )
-def test_verdict_is_where_the_whole_interval_lies(low: float, high: float, verdict: Verdict) -> None:
+def test_verdict_is_where_the_whole_interval_lies(low: float, high: float, verdict: ReproductionStatus) -> None:
     assert judge(Interval(low, high, 0.95), 90.0, ACCURACY) == verdict
 
 
@@ -42,7 +42,7 @@ def test_verdict_is_where_the_whole_interval_lies(low: float, high: float, verdi
         (-1e-4, 1.9e-4, "reproduced"),
     ],
 )
-def test_tolerance_on_a_log_scale_is_a_factor(low: float, high: float, verdict: Verdict) -> None:
+def test_tolerance_on_a_log_scale_is_a_factor(low: float, high: float, verdict: ReproductionStatus) -> None:
     assert judge(Interval(low, high, 0.95), 1e-4, LOSS) == verdict
 
 
@@ -57,7 +57,7 @@ def test_published_value_without_a_logarithm_is_under_powered_on_a_log_scale() -
 @pytest.mark.parametrize(("protocol", "weights", "mean"), [("paper", "test-last3", 0.04), ("fair", "test", 0.02)])
 def test_each_protocol_is_judged_by_its_own_rule(protocol: Literal["paper", "fair"], weights: str, mean: float) -> None:
     one = facts("tcn", trials=0)
-    found = reproduction(standing(one, repeated(one.cell, None, [0.01, 0.04])), protocol)
+    found = reproduction(summarize_cell(one, repeated(one.cell, None, [0.01, 0.04])), protocol)
     assert found is not None
     assert (found.weights, found.published, found.source) == (weights, 3.5e-5, "Table 1")
     assert found.ours.mean == pytest.approx(mean)
@@ -66,9 +66,9 @@ def test_each_protocol_is_judged_by_its_own_rule(protocol: Literal["paper", "fai
 def test_cell_without_a_published_value_or_with_a_lost_repetition_has_no_verdict() -> None:
     one = facts("tcn", trials=0)
     unpublished = one.model_copy(update={"published": None})
-    assert reproduction(standing(unpublished, repeated(one.cell, None, [0.1, 0.2])), "paper") is None
-    assert reproduction(standing(one, repeated(one.cell, None, [0.1])), "paper") is None
-    assert reproduction(standing(one, searched(one.cell, [0.1])), "fair") is None
+    assert reproduction(summarize_cell(unpublished, repeated(one.cell, None, [0.1, 0.2])), "paper") is None
+    assert reproduction(summarize_cell(one, repeated(one.cell, None, [0.1])), "paper") is None
+    assert reproduction(summarize_cell(one, searched(one.cell, [0.1])), "fair") is None
 
 
 def test_other_size_than_the_published_one_has_no_verdict() -> None:

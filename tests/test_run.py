@@ -18,14 +18,14 @@ import pytest
 from harness.api.task import DataFile, Task
 from harness.errors import BudgetError, DataError, LeaseError, LedgerError, StudyError
 from harness.execution import serial
-from harness.execution.controller import Conductor
+from harness.execution.controller import StudyController
 from harness.execution.retry_policy import CRASHES, MOST_DEATHS, SILENT_DEATHS
-from harness.execution.runner import Outcome, Runner
+from harness.execution.runner import Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
-from harness.execution.trial_source import Desk
+from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import JOURNAL, MANIFEST, STUDY_FILE, read_manifest
-from harness.ledger.journal import Entry, read_study
+from harness.ledger.journal import TrialEntry, read_study
 from harness.ledger.lease import Lease
 from harness.ledger.ledger import Ledger
 from harness.plugin.hookspecs import hookimpl
@@ -50,10 +50,12 @@ def _short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., Outcome]:
+def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., StudyOutcome]:
     """Runs a study in `tmp_path / runs`, serially, with the conductor behind the desk that `around` makes."""
 
-    def start(study: Study, around: Callable[[Desk], Desk] = lambda desk: desk, **options: Any) -> Outcome:
+    def start(
+        study: Study, around: Callable[[TrialSource], TrialSource] = lambda desk: desk, **options: Any
+    ) -> StudyOutcome:
         runner = Runner(study, toy_loaded, tmp_path / options.pop("runs", "runs"), fresh=options.pop("fresh", False))
         worker = Worker(runner.folder, toy_loaded.registry)
         return runner.run(lambda desk: run_serial(around(desk), worker), **options)
@@ -61,13 +63,13 @@ def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., Outcome]:
     return start
 
 
-Launch = Callable[..., Outcome]
+Launch = Callable[..., StudyOutcome]
 
 
 class Passing:
     """A desk that hands everything on."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: TrialSource) -> None:
         self.desk = desk
 
     def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
@@ -98,7 +100,7 @@ class Passing:
 class Interrupting(Passing):
     """Interrupts at the `after`-th call, from 0, before or after it is handed on."""
 
-    def __init__(self, desk: Desk, after: int, *, before: bool) -> None:
+    def __init__(self, desk: TrialSource, after: int, *, before: bool) -> None:
         super().__init__(desk)
         self.left = after
         self.before = before
@@ -125,7 +127,7 @@ class Interrupting(Passing):
             self.desk.end(trial, result)
 
 
-def lasting(entry: Entry) -> Facts:
+def lasting(entry: TrialEntry) -> Facts:
     """What must not depend on interruptions: all but times, places and the study's random id."""
     trial = entry.trial.model_dump(mode="json", exclude={"study", "winner"})
     winner = entry.trial.winner.partition("/")[2] if entry.trial.winner else None
@@ -579,7 +581,7 @@ def test_a_second_driver_is_refused_and_does_not_disturb_the_first(launch: Launc
 def test_the_lease_is_freed_however_a_run_ends(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, error: type[BaseException]
 ) -> None:
-    def execute(desk: Desk) -> None:
+    def execute(desk: TrialSource) -> None:
         raise error("enough")
 
     runner = Runner(toy_study(), toy_loaded, tmp_path)
@@ -598,7 +600,7 @@ def test_runs_that_cannot_be_written_are_one_line(
     assert "\n" not in str(caught.value)
 
 
-def never(desk: Desk) -> None:
+def never(desk: TrialSource) -> None:
     raise AssertionError("nothing may be trained")
 
 
@@ -706,16 +708,16 @@ def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None
 
 
 @pytest.fixture
-def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> Conductor:
+def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> StudyController:
     """The desk of a study that nobody runs."""
     return desk_of(toy_study(), toy_loaded, tmp_path)
 
 
-def desk_of(study: Study, loaded: Loaded, runs: Path) -> Conductor:
-    desks: list[Desk] = []
+def desk_of(study: Study, loaded: Loaded, runs: Path) -> StudyController:
+    desks: list[TrialSource] = []
     Runner(study, loaded, runs).run(desks.append)
     (desk,) = desks
-    assert isinstance(desk, Conductor)
+    assert isinstance(desk, StudyController)
     return desk
 
 
@@ -732,13 +734,13 @@ def point(update: int) -> Point:
     )
 
 
-def dealt(desk: Conductor) -> tuple[Trial, int]:
+def dealt(desk: StudyController) -> tuple[Trial, int]:
     found = desk.deal(lambda _: True)
     assert found is not None
     return found
 
 
-def result_of(desk: Conductor, trial: Trial) -> TrialResult | None:
+def result_of(desk: StudyController, trial: Trial) -> TrialResult | None:
     return desk.ledger.entry(trial.key).result
 
 
@@ -748,7 +750,7 @@ def result_of_folder(folder: Path, trial: Trial) -> TrialResult:
     return result
 
 
-def test_a_lost_trial_is_dealt_again_with_the_same_content(conductor: Conductor) -> None:
+def test_a_lost_trial_is_dealt_again_with_the_same_content(conductor: StudyController) -> None:
     trial, attempt = dealt(conductor)
     conductor.lose(trial, "the node is gone", death="node")
     again, second = dealt(conductor)
@@ -757,7 +759,7 @@ def test_a_lost_trial_is_dealt_again_with_the_same_content(conductor: Conductor)
 
 
 @pytest.mark.parametrize(("death", "times"), [("crash", CRASHES), ("silent", SILENT_DEATHS)])
-def test_deaths_without_progress_are_the_trial_s_outcome(conductor: Conductor, death: Death, times: int) -> None:
+def test_deaths_without_progress_are_the_trial_s_outcome(conductor: StudyController, death: Death, times: int) -> None:
     trial, _ = dealt(conductor)
     conductor.report(trial, (point(4),))
     for _ in range(times - 1):
@@ -773,7 +775,7 @@ def test_deaths_without_progress_are_the_trial_s_outcome(conductor: Conductor, d
 
 @pytest.mark.parametrize("death", ["crash", "silent"])
 def test_a_trial_whose_workers_die_in_spite_of_progress_has_no_outcome_and_the_next_run_deals_it(
-    conductor: Conductor, toy_study: MakeStudy, toy_loaded: Loaded, death: Death
+    conductor: StudyController, toy_study: MakeStudy, toy_loaded: Loaded, death: Death
 ) -> None:
     trial, _ = dealt(conductor)
     for number in range(1, MOST_DEATHS):
@@ -798,14 +800,14 @@ def test_a_trial_whose_workers_die_in_spite_of_progress_has_no_outcome_and_the_n
     assert result_of_folder(folder, trial).outcome == "complete"
 
 
-def test_a_machine_that_is_lost_again_and_again_says_nothing_of_the_trial(conductor: Conductor) -> None:
+def test_a_machine_that_is_lost_again_and_again_says_nothing_of_the_trial(conductor: StudyController) -> None:
     trial, _ = dealt(conductor)
     for attempt in range(1, 3 * MOST_DEATHS):
         conductor.lose(trial, "its node has died", death="node")
         assert dealt(conductor) == (trial, attempt + 1)
 
 
-def test_a_worker_that_dies_before_its_trial_begins_is_not_the_trial_s_doing(conductor: Conductor) -> None:
+def test_a_worker_that_dies_before_its_trial_begins_is_not_the_trial_s_doing(conductor: StudyController) -> None:
     trial, _ = dealt(conductor)
     for _ in range(MOST_DEATHS - 1):
         conductor.lose(trial, "signal 9", death="early")
@@ -815,7 +817,7 @@ def test_a_worker_that_dies_before_its_trial_begins_is_not_the_trial_s_doing(con
     assert dealt(conductor)[0].number == 1
 
 
-def test_a_death_for_want_of_memory_is_out_of_memory_at_once(conductor: Conductor) -> None:
+def test_a_death_for_want_of_memory_is_out_of_memory_at_once(conductor: StudyController) -> None:
     trial, _ = dealt(conductor)
     conductor.lose(trial, "OutOfMemoryError: 3 GiB", death="memory")
     result = result_of(conductor, trial)

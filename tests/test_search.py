@@ -18,13 +18,13 @@ from optuna.distributions import distribution_to_json as to_json
 from scipy import stats
 
 from harness.errors import BudgetError
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
 from harness.search.cell import CellState
 from harness.search.samplers import SamplerName, suggest
-from harness.search.scheduler import Dealer
+from harness.search.scheduler import TrialScheduler
 from harness.seeds import Seeds, derive
 from harness.study.cell_plan import CellPlan
 from harness.study.file import parse_study
@@ -80,7 +80,9 @@ def _always(score: float) -> Score:
     return lambda _: score
 
 
-def _run(dealer: Dealer, score: Score = _rate, *, at_once: int = 1, stop_after: int | None = None) -> list[Trial]:
+def _run(
+    dealer: TrialScheduler, score: Score = _rate, *, at_once: int = 1, stop_after: int | None = None
+) -> list[Trial]:
     """Deal and end trials, the oldest first, until nothing is left; stopping leaves some dealt and not ended."""
     dealt: list[Trial] = []
     running: list[Trial] = []
@@ -96,7 +98,7 @@ def _run(dealer: Dealer, score: Score = _rate, *, at_once: int = 1, stop_after: 
     return dealt
 
 
-def _rebuilt(states: Iterable[CellState]) -> Dealer:
+def _rebuilt(states: Iterable[CellState]) -> TrialScheduler:
     """A dealer from what the ledger would hold: every trial, and which ended."""
     fresh = []
     for state in states:
@@ -111,12 +113,12 @@ def _rebuilt(states: Iterable[CellState]) -> Dealer:
                 again=again,
             )
         )
-    return Dealer(fresh)
+    return TrialScheduler(fresh)
 
 
-def _entry(number: int, score: float | None, **params: ParamValue) -> Entry:
+def _entry(number: int, score: float | None, **params: ParamValue) -> TrialEntry:
     trial = make_trial(number=number, params=params, draw=number)
-    return Entry(trial, 1, (), _result(score))
+    return TrialEntry(trial, 1, (), _result(score))
 
 
 # Suggestions
@@ -133,7 +135,7 @@ def test_suggestion_is_a_function_of_its_arguments(sampler: SamplerName) -> None
         assert all(contains(SPACE[name], value) for name, value in first.items())
 
 
-def _history(count: int) -> list[Entry]:
+def _history(count: int) -> list[TrialEntry]:
     drawn = [suggest("random", SPACE, seed=1, draw=draw, history=()) for draw in range(count)]
     return [_entry(n, None if n % 5 == 4 else float(params["zoom"] or 0), **params) for n, params in enumerate(drawn)]
 
@@ -215,7 +217,7 @@ def test_tpe_maximises_where_higher_is_better(states_of: MakeStates) -> None:
     for better, task in tasks.items():
         (state,) = states_of(tasks=[task], search=search, budget={"trials": 45, "repetitions": 1})
         assert state.plan.facts.metric.better == better
-        _run(Dealer([state]), lambda trial: float(trial.params["dropout"] or 0), stop_after=46)
+        _run(TrialScheduler([state]), lambda trial: float(trial.params["dropout"] or 0), stop_after=46)
         late[better] = float(np.mean([float(entry.trial.params["dropout"] or 0) for entry in state.searched[25:]]))
     # Dropout is searched in [0, 0.5].
     assert late["lower"] < 0.2
@@ -227,7 +229,7 @@ def test_tpe_accepts_every_outcome(outcome: Outcome | None) -> None:
     params = suggest("random", SPACE, seed=1, draw=0, history=())
     score = 0.5 if outcome == "complete" else None
     result = TrialResult(outcome=outcome, score=score) if outcome else None
-    entry = Entry(make_trial(params=params), 1, (), result)
+    entry = TrialEntry(make_trial(params=params), 1, (), result)
     assert suggest("tpe", SPACE, seed=1, draw=1, history=[entry] * 12).keys() == SPACE.keys()
 
 
@@ -237,9 +239,11 @@ def test_tpe_accepts_every_outcome(outcome: Outcome | None) -> None:
 @pytest.mark.parametrize(("better", "number"), [("lower", 1), ("higher", 2)])
 def test_winner_is_the_best_complete_search_trial(better: Any, number: int) -> None:
     entries = [_entry(0, 0.5), _entry(1, 0.1), _entry(2, 0.9), _entry(3, None)]
-    entries.append(Entry(make_trial(number=4), 1))
-    entries.append(Entry(make_trial(number=5), 1, (), TrialResult(outcome="failed", score=0.0)))
-    entries.append(Entry(make_trial(number=0, phase="final"), 1, (), _complete(-9.0 if better == "lower" else 9.0)))
+    entries.append(TrialEntry(make_trial(number=4), 1))
+    entries.append(TrialEntry(make_trial(number=5), 1, (), TrialResult(outcome="failed", score=0.0)))
+    entries.append(
+        TrialEntry(make_trial(number=0, phase="final"), 1, (), _complete(-9.0 if better == "lower" else 9.0))
+    )
     best = winner(entries, better)
     assert best is not None
     assert (best.trial.phase, best.trial.number) == ("search", number)
@@ -282,7 +286,7 @@ def test_every_cell_trains_exactly_its_trials(states_of: MakeStates, sampler: Sa
         search={"sampler": sampler},
         budget={"trials": 6, "repetitions": 2, "tolerance": 0.05},
     )
-    dealer = Dealer(states)
+    dealer = TrialScheduler(states)
     dealt = _run(dealer, lambda trial: None if trial.number % 3 == 1 else _rate(trial), at_once=at_once)
     counts = Counter((str(trial.cell), trial.phase) for trial in dealt)
     assert counts == {
@@ -295,7 +299,7 @@ def test_every_cell_trains_exactly_its_trials(states_of: MakeStates, sampler: Sa
 
 def test_every_dealt_configuration_meets_the_budget(states_of: MakeStates) -> None:
     (state,) = states_of(models=["toy-stack"], tasks=[{"name": "toy-ragged", "parameters": 300}], budget={"trials": 20})
-    for trial in _run(Dealer([state]), stop_after=20):
+    for trial in _run(TrialScheduler([state]), stop_after=20):
         size = state.plan.size(trial.build)
         assert (trial.widths, trial.parameters) == (size.widths, size.count.parameters)
         assert size.met
@@ -307,7 +311,7 @@ def test_every_dealt_configuration_meets_the_budget(states_of: MakeStates) -> No
 def test_redraws_are_counted_with_their_reasons(states_of: MakeStates) -> None:
     """One layer cannot see far enough, and some depths meet no width: neither becomes a trial, both are counted."""
     (state,) = states_of(models=["toy-stack"], tasks=[{"name": "toy-ragged", "parameters": 200}], budget={"trials": 12})
-    trials = _run(Dealer([state]), stop_after=12)
+    trials = _run(TrialScheduler([state]), stop_after=12)
     place = -1
     for trial in trials:
         assert trial.draw == place + len(trial.rejections) + 1
@@ -336,12 +340,12 @@ def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, mo
         r"1 layers reach 2 steps, but 3 are needed; change the task's parameters, the model's space or budget\.tol"
     )
     with pytest.raises(BudgetError, match=message):
-        Dealer([state]).deal(_any)
+        TrialScheduler([state]).deal(_any)
 
 
 def test_search_trials_share_stream_zero(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", "toy-stack"], search={"seed": 7})
-    dealer = Dealer(states)
+    dealer = TrialScheduler(states)
     trials = [trial for trial in _run(dealer) if trial.phase == "search"]
     assert {trial.seeds for trial in trials} == {Seeds.of(7, 0)}
     assert {trial.plugins for trial in trials} == {states[0].plan.plugins}
@@ -352,14 +356,14 @@ def test_search_trials_share_stream_zero(states_of: MakeStates) -> None:
 
 def test_cells_are_dealt_in_turn(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", {"name": "toy-ema", "as": "b"}, {"name": "toy-ema", "as": "c"}])
-    dealer = Dealer(states)
+    dealer = TrialScheduler(states)
     order = [trial.cell.model for trial in iter(lambda: dealer.deal(_any), None)]
     assert order == ["toy-ema", "b", "c", "toy-ema", "b", "c"]
 
 
 def test_class_that_does_not_fit_does_not_block_another(states_of: MakeStates) -> None:
     tasks = [{"name": "toy-sum", "as": "gpu", "resources": {"gpu": 1}}, {"name": "toy-sum", "as": "cpu"}]
-    dealer = Dealer(states_of(tasks=tasks))
+    dealer = TrialScheduler(states_of(tasks=tasks))
     asked: list[Resources] = []
 
     def without_gpu(resources: Resources) -> bool:
@@ -376,7 +380,7 @@ def test_class_that_does_not_fit_does_not_block_another(states_of: MakeStates) -
 
 def test_cell_that_waited_has_its_turn_when_there_is_room(states_of: MakeStates) -> None:
     tasks = [{"name": "toy-sum", "as": "gpu", "resources": {"gpu": 1}}, {"name": "toy-sum", "as": "cpu"}]
-    dealer = Dealer(states_of(tasks=tasks, budget={"trials": 5, "repetitions": 1}))
+    dealer = TrialScheduler(states_of(tasks=tasks, budget={"trials": 5, "repetitions": 1}))
     capacity = Resources(cpu=3, gpu=1)
 
     def fits(resources: Resources) -> bool:
@@ -393,7 +397,7 @@ def test_cell_that_waited_has_its_turn_when_there_is_room(states_of: MakeStates)
 
 
 def test_nothing_is_dealt_where_nothing_fits(states_of: MakeStates) -> None:
-    dealer = Dealer(states_of())
+    dealer = TrialScheduler(states_of())
     assert dealer.deal(lambda _: False) is None
     assert dict(dealer.running) == {}
     assert not dealer.finished()
@@ -401,7 +405,7 @@ def test_nothing_is_dealt_where_nothing_fits(states_of: MakeStates) -> None:
 
 def test_trial_that_was_lost_goes_first_and_keeps_its_place(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 3, "repetitions": 1})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     first, second = dealer.deal(_any), dealer.deal(_any)
     assert first is not None
     assert second is not None
@@ -416,11 +420,11 @@ def test_trial_that_was_lost_goes_first_and_keeps_its_place(states_of: MakeState
 
 def test_trial_dealt_again_occupies_what_the_study_now_says(states_of: MakeStates) -> None:
     (before,) = states_of()
-    first = Dealer([before]).deal(_any)
+    first = TrialScheduler([before]).deal(_any)
     assert first is not None
     (after,) = states_of(resources={"cpu": 2})
     after.entries, after.again = dict(before.entries), [first.key]
-    dealer = Dealer([after])
+    dealer = TrialScheduler([after])
     again = dealer.deal(_any)
     assert again is not None
     assert (again.key, again.digest, again.resources) == (first.key, first.digest, Resources(cpu=2))
@@ -434,7 +438,7 @@ def test_trial_dealt_again_occupies_what_the_study_now_says(states_of: MakeState
 
 def test_finals_wait_for_the_whole_search(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 3, "repetitions": 2})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     trials = list(iter(lambda: dealer.deal(_any), None))
     assert [trial.phase for trial in trials] == ["search"] * 3
     for trial in trials[:2]:
@@ -448,7 +452,7 @@ def test_finals_wait_for_the_whole_search(states_of: MakeStates) -> None:
 
 def test_finals_come_cell_by_cell_while_others_search(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", {"name": "toy-ema", "as": "slow"}], budget={"trials": 1, "repetitions": 1})
-    dealer = Dealer(states)
+    dealer = TrialScheduler(states)
     fast, slow = dealer.deal(_any), dealer.deal(_any)
     assert fast is not None
     assert slow is not None
@@ -461,7 +465,7 @@ def test_finals_come_cell_by_cell_while_others_search(states_of: MakeStates) -> 
 
 def test_final_is_the_winner_again_with_fresh_seeds(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 5, "repetitions": 3}, search={"seed": 3})
-    trials = _run(Dealer([state]))
+    trials = _run(TrialScheduler([state]))
     best = min((trial for trial in trials if trial.phase == "search"), key=_rate)
     finals = [trial for trial in trials if trial.phase == "final"]
     assert [trial.repetition for trial in finals] == [0, 1, 2]
@@ -475,7 +479,7 @@ def test_final_is_the_winner_again_with_fresh_seeds(states_of: MakeStates) -> No
 def test_finals_are_paired_across_models(states_of: MakeStates) -> None:
     """Repetition r of any model has the seeds of stream r + 1: the same data, order and initial noise."""
     states = states_of(models=["toy-ema", "toy-stack"], budget={"trials": 2, "repetitions": 3, "tolerance": 0.1})
-    finals = [trial for trial in _run(Dealer(states), at_once=3) if trial.phase == "final"]
+    finals = [trial for trial in _run(TrialScheduler(states), at_once=3) if trial.phase == "final"]
     by_repetition = {r: {trial.seeds for trial in finals if trial.repetition == r} for r in range(3)}
     assert by_repetition == {r: {Seeds.of(0, r + 1)} for r in range(3)}
     assert len({seeds.fixed for group in by_repetition.values() for seeds in group}) == 1
@@ -484,7 +488,7 @@ def test_finals_are_paired_across_models(states_of: MakeStates) -> None:
 
 def test_cell_without_a_complete_trial_has_no_final(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", {"name": "toy-ema", "as": "bad"}])
-    dealer = Dealer(states)
+    dealer = TrialScheduler(states)
     dealt = _run(dealer, lambda trial: None if trial.cell.model == "bad" else 1.0)
     assert Counter((trial.cell.model, trial.phase) for trial in dealt) == {
         ("toy-ema", "search"): 2,
@@ -496,7 +500,7 @@ def test_cell_without_a_complete_trial_has_no_final(states_of: MakeStates) -> No
 
 def test_final_that_failed_is_not_tried_again(states_of: MakeStates) -> None:
     (state,) = states_of()
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     dealt = _run(dealer, lambda trial: None if trial.phase == "final" else 1.0)
     assert Counter(trial.phase for trial in dealt) == {"search": 2, "final": 2}
     assert dealer.finished()
@@ -504,7 +508,7 @@ def test_final_that_failed_is_not_tried_again(states_of: MakeStates) -> None:
 
 def test_published_setting_has_finals_alone(states_of: MakeStates) -> None:
     (state,) = states_of(protocol="paper", training={}, budget={"repetitions": 2})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     dealt = _run(dealer, _always(1.0))
     assert [(trial.phase, trial.number, trial.repetition, trial.winner) for trial in dealt] == [
         ("final", 0, 0, None),
@@ -528,9 +532,9 @@ def _with_budget(states_of: MakeStates, before: CellState, **budget: int) -> Cel
 
 def test_more_repetitions_are_added(states_of: MakeStates) -> None:
     (before,) = states_of(budget={"trials": 2, "repetitions": 2})
-    _run(Dealer([before]))
+    _run(TrialScheduler([before]))
     after = _with_budget(states_of, before, trials=2, repetitions=4)
-    added = _run(Dealer([after]))
+    added = _run(TrialScheduler([after]))
     assert [(trial.number, trial.repetition, trial.seeds) for trial in added] == [
         (2, 2, Seeds.of(0, 3)),
         (3, 3, Seeds.of(0, 4)),
@@ -540,9 +544,9 @@ def test_more_repetitions_are_added(states_of: MakeStates) -> None:
 @pytest.mark.parametrize("better_comes", [True, False])
 def test_more_trials_supersede_finals_where_the_winner_changes(states_of: MakeStates, better_comes: bool) -> None:
     (before,) = states_of(budget={"trials": 2, "repetitions": 2})
-    old = [trial for trial in _run(Dealer([before]), _always(1.0)) if trial.phase == "final"]
+    old = [trial for trial in _run(TrialScheduler([before]), _always(1.0)) if trial.phase == "final"]
     after = _with_budget(states_of, before, trials=4, repetitions=2)
-    dealer = Dealer([after])
+    dealer = TrialScheduler([after])
     assert not dealer.finished()
     added = _run(dealer, lambda trial: 0.5 if better_comes and trial.number == 3 else 2.0)
     assert [trial.number for trial in added if trial.phase == "search"] == [2, 3]
@@ -562,11 +566,11 @@ def test_more_trials_supersede_finals_where_the_winner_changes(states_of: MakeSt
 def test_interrupted_final_waits_for_the_search_and_is_dropped_if_superseded(states_of: MakeStates) -> None:
     """Continued with more trials, an interrupted final may belong to a winner that no longer stands."""
     (before,) = states_of(budget={"trials": 1, "repetitions": 2})
-    dealt = _run(Dealer([before]), _always(1.0), stop_after=2)
+    dealt = _run(TrialScheduler([before]), _always(1.0), stop_after=2)
     assert [trial.phase for trial in dealt] == ["search", "final"]
     for score, kept in ((0.5, False), (2.0, True)):
         after = _with_budget(states_of, before, trials=2, repetitions=2)
-        dealer = Dealer([after])
+        dealer = TrialScheduler([after])
         added = _run(dealer, _always(score))
         assert [(trial.phase, trial.number) for trial in added] == [
             ("search", 1),
@@ -587,9 +591,9 @@ def test_interrupted_study_deals_what_an_undisturbed_one_would(
 ) -> None:
     """Killed twice and rebuilt from the ledger each time; one worker, so that even TPE is told the same."""
     states = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
-    undisturbed = {trial.key: trial for trial in _run(Dealer(states))}
+    undisturbed = {trial.key: trial for trial in _run(TrialScheduler(states))}
     states = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
-    dealt = _run(Dealer(states), stop_after=cut)
+    dealt = _run(TrialScheduler(states), stop_after=cut)
     second = _rebuilt(states)
     dealt += _run(second, stop_after=again)
     dealt += _run(_rebuilt(second.cells.values()))
@@ -600,7 +604,7 @@ def test_interrupted_study_deals_what_an_undisturbed_one_would(
 def test_parallel_study_deals_the_same_trials_as_a_serial_one(toy_registry: Registry, sampler: SamplerName) -> None:
     trials = []
     for at_once in (1, 3, 16):
-        dealer = Dealer([_state(plan, sampler) for plan in _small_plan(toy_registry)])
+        dealer = TrialScheduler([_state(plan, sampler) for plan in _small_plan(toy_registry)])
         trials.append({trial.key: trial for trial in _run(dealer, at_once=at_once)})
     assert trials[0] == trials[1] == trials[2]
 
@@ -624,20 +628,20 @@ def _state(plan: CellPlan, sampler: SamplerName) -> CellState:
 
 
 def test_other_study_seed_deals_other_parameters(states_of: MakeStates) -> None:
-    trials = [_run(Dealer(states_of(search={"seed": seed})), stop_after=1)[0] for seed in range(5)]
+    trials = [_run(TrialScheduler(states_of(search={"seed": seed})), stop_after=1)[0] for seed in range(5)]
     assert len({json.dumps(trial.params) for trial in trials}) == 5
     assert len({trial.seeds for trial in trials}) == 5
 
 
 def test_cells_of_a_study_draw_independently(states_of: MakeStates) -> None:
     models = [{"name": "toy-ema", "as": label} for label in "abcde"]
-    trials = _run(Dealer(states_of(models=models)), at_once=5, stop_after=5)
+    trials = _run(TrialScheduler(states_of(models=models)), at_once=5, stop_after=5)
     assert len({json.dumps(trial.params) for trial in trials}) == 5
 
 
 def test_final_trials_of_a_cell_are_dealt_together(states_of: MakeStates) -> None:
     (state,) = states_of(resources={"stack": 3}, budget={"trials": 2, "repetitions": 5})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     for _ in range(2):
         search = dealer.deal(_any)
         assert search is not None
@@ -657,7 +661,7 @@ def test_final_trials_of_a_cell_are_dealt_together(states_of: MakeStates) -> Non
 
 def test_without_a_stack_every_trial_has_its_own_place(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 1, "repetitions": 2})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     dealt = [dealer.deal(_any)]
     assert dealt[0] is not None
     dealer.ended(dealt[0], _complete(1.0))
@@ -668,7 +672,7 @@ def test_without_a_stack_every_trial_has_its_own_place(states_of: MakeStates) ->
 
 def test_interrupted_final_trials_are_dealt_together_again(states_of: MakeStates) -> None:
     (state,) = states_of(resources={"stack": 4}, budget={"trials": 1, "repetitions": 3})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     search = dealer.deal(_any)
     assert search is not None
     dealer.ended(search, _complete(1.0))
@@ -684,7 +688,7 @@ def test_interrupted_final_trials_are_dealt_together_again(states_of: MakeStates
 
 def test_trials_whose_worker_died_are_dealt_one_by_one(states_of: MakeStates) -> None:
     (state,) = states_of(resources={"stack": 2}, budget={"trials": 1, "repetitions": 4})
-    dealer = Dealer([state])
+    dealer = TrialScheduler([state])
     search = dealer.deal(_any)
     assert search is not None
     dealer.ended(search, _complete(1.0))
@@ -705,7 +709,7 @@ def test_the_place_of_a_group_is_free_once_its_last_trial_has_ended(states_of: M
         {"name": "toy-sum", "parameters": 161, "as": "a", "resources": {"stack": 2}},
         {"name": "toy-sum", "parameters": 161, "as": "b", "resources": {"cpu": 2}},
     ]
-    dealer = Dealer(states_of(tasks=tasks, budget={"trials": 1, "repetitions": 2}))
+    dealer = TrialScheduler(states_of(tasks=tasks, budget={"trials": 1, "repetitions": 2}))
     searched = [dealer.deal(_any), dealer.deal(_any)]
     for trial in searched:
         assert trial is not None

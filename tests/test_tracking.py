@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from harness.analysis.stored_study import Count, Mark
+from harness.analysis.stored_study import Count, SyncMark
 from harness.errors import TrackingError, UnknownNameError
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.ledger.ledger import Ledger
 from harness.records import (
     Cell,
@@ -52,9 +52,9 @@ class Book:
 
     folder: Path
     manifest: Manifest
-    held: tuple[Entry, ...] = ()
+    held: tuple[TrialEntry, ...] = ()
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TrialEntry, ...]:
         return self.held
 
 
@@ -136,7 +136,7 @@ def result(score: float | None = 1.0, test: float | None = None, **given: object
     return TrialResult.model_validate(whole)
 
 
-def complete_cell(folder: Path, cell: Cell = TCN) -> tuple[Entry, ...]:
+def complete_cell(folder: Path, cell: Cell = TCN) -> tuple[TrialEntry, ...]:
     """Two search trials, of which the second wins, and its two finals with weights."""
     weights = folder / "checkpoints" / f"{cell.model}.pt"
     weights.parent.mkdir(parents=True, exist_ok=True)
@@ -144,10 +144,10 @@ def complete_cell(folder: Path, cell: Cell = TCN) -> tuple[Entry, ...]:
     best = trial(cell, number=1)
     path = str(weights.relative_to(folder))
     finals = [
-        Entry(trial(cell, "final", n, best.key), 1, points(2), result(0.5, test=test, weights=path, test_opened=1))
+        TrialEntry(trial(cell, "final", n, best.key), 1, points(2), result(0.5, test=test, weights=path, test_opened=1))
         for n, test in enumerate((0.01, 0.04))
     ]
-    return (Entry(trial(cell), 1, points(2), result(1.0)), Entry(best, 1, points(2), result(0.5)), *finals)
+    return (TrialEntry(trial(cell), 1, points(2), result(1.0)), TrialEntry(best, 1, points(2), result(0.5)), *finals)
 
 
 @pytest.fixture(scope="module")
@@ -455,15 +455,15 @@ def test_curve_of_a_metric_with_a_strange_name_is_read_back(book: Book, uri: str
 
 def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = trial().key
-    book.held = (Entry(trial(), 1),)
+    book.held = (TrialEntry(trial(), 1),)
     tracker = Tracker(book, uri)
     tracker.pump()
     assert stored_runs(uri)[key].info.status == "RUNNING"
     for count in (1, 3):
-        book.held = (Entry(trial(), 1, points(count)),)
+        book.held = (TrialEntry(trial(), 1, points(count)),)
         tracker.pump()
         assert len(history(uri, key, "validation/loss")) == count
-    book.held = (Entry(trial(), 2, points(4), result(0.5)),)
+    book.held = (TrialEntry(trial(), 2, points(4), result(0.5)),)
     Tracker(book, uri).pump()
     assert history(uri, key, "validation/loss") == [(10, 2.0), (20, 1.0), (30, pytest.approx(2 / 3)), (40, 0.5)]
     run = stored_runs(uri)[key]
@@ -472,14 +472,14 @@ def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.M
 
 
 def test_points_that_were_sent_are_not_sent_again(book: Book) -> None:
-    entry = Entry(trial(), 1, points(5))
-    late = trial_run.trial_content(entry, book.folder, created=CREATED, points_sent=3, begun=True)
+    entry = TrialEntry(trial(), 1, points(5))
+    late = trial_run.trial_run_data(entry, book.folder, created=CREATED, points_sent=3, begun=True)
     assert {sample.step for sample in late.metrics} == {40, 50}
     assert (late.params, late.tags, late.texts) == ({}, {}, {})
 
 
 def test_curve_longer_than_a_batch_arrives_whole(book: Book, uri: str) -> None:
-    book.held = (Entry(trial(), 1, points(1001), result()),)
+    book.held = (TrialEntry(trial(), 1, points(1001), result()),)
     Tracker(book, uri).pump()
     for name in ("train_loss", "validation/loss"):
         values = history(uri, trial().key, name)
@@ -489,7 +489,7 @@ def test_curve_longer_than_a_batch_arrives_whole(book: Book, uri: str) -> None:
 def test_numbers_that_are_not_finite_become_a_tag(book: Book, uri: str) -> None:
     broken = points(2)[1].model_copy(update={"train_loss": float("inf"), "metrics": {"loss": float("nan")}})
     ended = result(outcome="diverged", score=float("inf"), reason="loss is nan")
-    book.held = (Entry(trial(), 1, (points(1)[0], broken), ended),)
+    book.held = (TrialEntry(trial(), 1, (points(1)[0], broken), ended),)
     Tracker(book, uri).pump()
     run = stored_runs(uri)[trial().key]
     assert run.data.tags["harness.non_finite"] == "train_loss@20, validation/loss@20, score@20, best-validation/loss@20"
@@ -504,17 +504,17 @@ def test_numbers_that_are_not_finite_become_a_tag(book: Book, uri: str) -> None:
 def test_long_values_are_cut_in_the_pages_and_whole_in_the_store(book: Book, uri: str) -> None:
     long = trial().model_copy(update={"params": {"pattern": "x" * 9000}})
     ended = result(outcome="failed", score=None, reason="y" * 9000)
-    book.held = (Entry(long, 1, (), ended),)
+    book.held = (TrialEntry(long, 1, (), ended),)
     Tracker(book, uri).pump()
     run = stored_runs(uri)[long.key]
     assert run.data.params["drawn.pattern"] == "x" * 5999 + "…"
     assert run.data.tags["harness.reason"] == "y" * 4999 + "…"
-    assert read_store(uri, STUDY).entries == (Entry(long, 1, (), ended),)
+    assert read_store(uri, STUDY).entries == (TrialEntry(long, 1, (), ended),)
 
 
 def test_hundreds_of_params_arrive(book: Book, uri: str) -> None:
     wide = trial().model_copy(update={"params": {f"p{i}": i for i in range(333)}})
-    book.held = (Entry(wide, 1, (), result()),)
+    book.held = (TrialEntry(wide, 1, (), result()),)
     Tracker(book, uri).pump()
     held = stored_runs(uri)[wide.key].data.params
     assert [held[f"drawn.p{i}"] for i in range(333)] == [str(i) for i in range(333)]
@@ -524,7 +524,7 @@ def test_any_metric_name_is_stored(book: Book, uri: str) -> None:
     values = dict(zip(["bits/char", "..", "a|b", "größe", "n" * 400, "a:b", " "], map(float, range(7)), strict=True))
     point = points(1)[0].model_copy(update={"metrics": values})
     ended = result().model_copy(update={"metrics": {"validation": values}})
-    book.held = (Entry(trial(), 1, (point,), ended),)
+    book.held = (TrialEntry(trial(), 1, (point,), ended),)
     Tracker(book, uri).pump()
     metrics = stored_runs(uri)[trial().key].data.metrics
     assert [metrics[f"validation/{run_data.legal_name(name)}"] for name in values] == list(values.values())
@@ -588,7 +588,7 @@ def test_cell_run_does_not_keep_what_no_longer_holds(book: Book, uri: str) -> No
     Tracker(book, uri).pump()
     assert "interval_low" in stored_runs(uri)["s1/copy/tcn"].data.metrics
     won = book.held[1].trial.key
-    fails = Entry(trial(TCN, "final", 2, won), 1, (), result(0.1, test=5.0, test_opened=1))
+    fails = TrialEntry(trial(TCN, "final", 2, won), 1, (), result(0.1, test=5.0, test_opened=1))
     book.manifest, book.held = manifest(facts(TCN, repetitions=3)), (*book.held, fails)
     Tracker(book, uri).pump()
     mixed = stored_runs(uri)["s1/copy/tcn"].data
@@ -596,7 +596,7 @@ def test_cell_run_does_not_keep_what_no_longer_holds(book: Book, uri: str) -> No
     assert math.isnan(mixed.metrics["interval_high"])
     assert mixed.metrics["success_rate"] == pytest.approx(2 / 3)
     assert "harness.non_finite" not in mixed.tags
-    better = Entry(trial(number=2), 1, points(1), result(0.01))
+    better = TrialEntry(trial(number=2), 1, points(1), result(0.01))
     book.manifest, book.held = manifest(facts(TCN, trials=3, repetitions=3)), (*book.held, better)
     Tracker(book, uri).pump()
     anew = stored_runs(uri)["s1/copy/tcn"].data.metrics
@@ -613,7 +613,7 @@ def test_cell_run_shows_the_winners_learning_curve_once_the_search_is_over(book:
     book.held = whole
     tracker.pump()
     assert history(uri, "s1/copy/tcn", "curve-of-winner-1/validation/loss") == [(10, 2.0), (20, 1.0)]
-    better = Entry(trial(number=2), 1, points(3, loss=1.0), result(0.1))
+    better = TrialEntry(trial(number=2), 1, points(3, loss=1.0), result(0.1))
     book.manifest, book.held = manifest(facts(TCN, trials=3)), (*whole, better)
     tracker.pump()
     assert len(history(uri, "s1/copy/tcn", "curve-of-winner-2/validation/loss")) == 3
@@ -621,7 +621,7 @@ def test_cell_run_shows_the_winners_learning_curve_once_the_search_is_over(book:
 
 def test_cell_without_a_complete_trial_is_a_failed_run(book: Book, uri: str) -> None:
     lost = result(outcome="diverged", score=None, reason="loss is nan")
-    book.held = tuple(Entry(trial(number=n), 1, (), lost) for n in range(2))
+    book.held = tuple(TrialEntry(trial(number=n), 1, (), lost) for n in range(2))
     Tracker(book, uri).pump()
     run = stored_runs(uri)["s1/copy/tcn"]
     assert run.info.status == "FAILED"
@@ -632,9 +632,9 @@ def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: s
     tracker = Tracker(book, uri)
     tracker.pump()
     better = trial(number=2)
-    final = Entry(trial(TCN, "final", 2, better.key), 1, (), result(0.1, test=0.5, test_opened=1))
+    final = TrialEntry(trial(TCN, "final", 2, better.key), 1, (), result(0.1, test=0.5, test_opened=1))
     book.manifest = manifest(facts(TCN, trials=3, repetitions=1))
-    book.held = (*book.held, Entry(better, 1, (), result(0.1)), final)
+    book.held = (*book.held, TrialEntry(better, 1, (), result(0.1)), final)
     tracker.pump()
     held = stored_runs(uri)
     superseded = {key: run.data.tags[run_data.SUPERSEDED] for key, run in held.items() if "/final/" in key}
@@ -647,7 +647,7 @@ def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: s
 
 
 def test_superseded_final_that_never_ended_does_not_keep_the_study_running(book: Book, uri: str) -> None:
-    old = Entry(trial(TCN, "final", 2, trial(number=0).key), 1)
+    old = TrialEntry(trial(TCN, "final", 2, trial(number=0).key), 1)
     book.held = (*book.held, old)
     Tracker(book, uri).pump()
     held = stored_runs(uri)
@@ -656,7 +656,7 @@ def test_superseded_final_that_never_ended_does_not_keep_the_study_running(book:
 
 
 def test_trial_that_has_not_ended_keeps_the_study_running(book: Book, uri: str) -> None:
-    book.held = (*book.held, Entry(trial(TCN, "final", 2, trial(number=1).key), 1))
+    book.held = (*book.held, TrialEntry(trial(TCN, "final", 2, trial(number=1).key), 1))
     Tracker(book, uri).pump()
     assert stored_runs(uri)["s1"].info.status == "RUNNING"
 
@@ -681,16 +681,16 @@ def test_study_run_carries_its_file_and_the_mark(book: Book, uri: str, tmp_path:
     assert (run.data.tags["harness.trials_total"], run.data.tags["harness.trials_ended"]) == ("4", "3")
     assert artifact(uri, "s1", "study.toml", tmp_path / "got") == b'name = "copying"\n'
     mark = read_store(uri, STUDY).mark
-    assert mark == Mark({("copy/tcn", "final"): Count(2, 1), ("copy/tcn", "search"): Count(2, 2)})
+    assert mark == SyncMark({("copy/tcn", "final"): Count(2, 1), ("copy/tcn", "search"): Count(2, 2)})
 
 
 def test_mark_of_many_cells_is_read_back(tmp_path: Path, uri: str) -> None:
     cells = [Cell(task=f"{i:02d}{'x' * 98}", model="tcn") for i in range(42)]
-    entries = tuple(Entry(trial(cell), 1) for cell in cells)
+    entries = tuple(TrialEntry(trial(cell), 1) for cell in cells)
     book = Book(tmp_path, manifest(*(facts(cell) for cell in cells)), entries)
     Tracker(book, uri).pump()
     assert stored_runs(uri)["s1"].data.tags[run_data.MARK] == run_data.MARK_FILE
-    assert read_store(uri, STUDY).mark == Mark.of(entries)
+    assert read_store(uri, STUDY).mark == SyncMark.of(entries)
 
 
 def test_report_is_kept_with_the_study(book: Book, uri: str, tmp_path: Path) -> None:

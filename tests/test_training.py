@@ -22,7 +22,8 @@ from harness.api.signature import Real, Signature
 from harness.api.task import Metric, Task, Total, mean_of
 from harness.records import Optimisation, Point, Schedule, Training
 from harness.seeds import Seeds
-from harness.training import checkpoint, evaluation, run
+from harness.training import checkpoint, evaluation
+from harness.training import run as training_loop
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.network import Network, build_network
 from harness.training.optimizers import make_optimizer, schedule_factor
@@ -123,7 +124,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: self.now, time=lambda: 0.0))
+        monkeypatch.setattr(training_loop, "time", SimpleNamespace(monotonic=lambda: self.now, time=lambda: 0.0))
 
     def drive(self, run: TrainingRun) -> TrainingRun:
         def tick(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.ledger.journal import Entry, read_study
+from harness.ledger.journal import TrialEntry, read_study
 
 STUDY = """
 name = "points"
@@ -65,7 +65,7 @@ def compare(sampler: str) -> bool:
     return same and distinct
 
 
-def run(folder: Path, sampler: str, *, interruptions: int) -> tuple[list[Entry], list[str]]:
+def run(folder: Path, sampler: str, *, interruptions: int) -> tuple[list[TrialEntry], list[str]]:
     """The search trials in the order of cell and number, and how many had ended at each interruption."""
     folder.mkdir(parents=True)
     (folder / "points.toml").write_text(STUDY.format(trials=TRIALS, sampler=sampler))
@@ -98,7 +98,7 @@ def ended(folder: Path) -> int:
     return sum(entry.result is not None for entry in read_study(path).entries())
 
 
-def point(entry: Entry) -> str:
+def point(entry: TrialEntry) -> str:
     params = " ".join(
         f"{name[:6]}={value:.4g}" if isinstance(value, float) else f"{name[:6]}={value}"
         for name, value in sorted(entry.trial.params.items())

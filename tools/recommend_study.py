@@ -37,15 +37,15 @@ from harness import (
     mean_of,
     percent_of,
 )
-from harness.execution.runner import Outcome, Runner
+from harness.execution.runner import Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded, load_plugins
-from harness.recommendation.driver import Racing
+from harness.recommendation.driver import RaceDriver
 from harness.recommendation.page import brief, chance
 from harness.recommendation.result import Recommendation
-from harness.recommendation.state import Wish, begin
+from harness.recommendation.state import RecommendRequest, begin
 from harness.study.file import parse_study
 from harness.study.schema import Study
 
@@ -216,12 +216,12 @@ def raced(case: Case, loaded: Loaded, runs: Path, *, seed: int) -> tuple[Recomme
     tables["search"] = {**tables["search"], "seed": seed}
     study = parse_study(tables, source=case.name)
 
-    def train(granted: Study) -> Outcome:
+    def train(granted: Study) -> StudyOutcome:
         runner = Runner(granted, loaded, runs)
         return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
 
-    race = begin(Wish(study), loaded.registry, runs, slots=1, say=lambda _: None)
-    found = Racing(race, runs, loaded.registry, train).run()
+    race = begin(RecommendRequest(study), loaded.registry, runs, slots=1, say=lambda _: None)
+    found = RaceDriver(race, runs, loaded.registry, train).run()
     assert found is not None  # nothing is set aside in one process
     results = [entry.result for entry in read_study(runs / study.name).entries() if entry.result is not None]
     return found, sum(result.ended - result.started for result in results)

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.ledger.folder import JOURNAL
-from harness.ledger.journal import Entry, read_study
+from harness.ledger.journal import TrialEntry, read_study
 from harness.records import Trial
 
 HAND_OVER_SECONDS = 0.5
@@ -69,22 +69,22 @@ def dealt_times(folder: Path) -> dict[str, float]:
     return times
 
 
-def started(entry: Entry) -> float:
+def started(entry: TrialEntry) -> float:
     assert entry.result is not None
     return entry.result.started
 
 
-def ended(entry: Entry) -> float:
+def ended(entry: TrialEntry) -> float:
     assert entry.result is not None
     return entry.result.ended
 
 
-def kind(entry: Entry) -> str:
+def kind(entry: TrialEntry) -> str:
     resources = entry.trial.resources
     return f"{resources.cpu:g} cpu" + (f" {resources.memory_gib:g} GiB" if resources.memory_gib else "")
 
 
-def idle(ran: Sequence[Entry], dealt: dict[str, float], cores: float) -> list[tuple[float, float]]:
+def idle(ran: Sequence[TrialEntry], dealt: dict[str, float], cores: float) -> list[tuple[float, float]]:
     """Spans before the last dealing in which the trials dealt and not ended asked for fewer cores than there are."""
     last = max(dealt.values())
     times = [(dealt[entry.trial.key], ended(entry), entry.trial.resources.cpu) for entry in ran]

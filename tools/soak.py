@@ -31,9 +31,9 @@ from pathlib import Path
 
 import psutil
 
-from harness.analysis.stored_study import Mark, StoredStudy
+from harness.analysis.stored_study import StoredStudy, SyncMark
 from harness.ledger.folder import MANIFEST
-from harness.ledger.journal import Entry, read_study
+from harness.ledger.journal import TrialEntry, read_study
 from harness.report.report import build_report
 from harness.report.writers.tabular import to_csv
 from harness.tracking.client import prepare_store
@@ -119,7 +119,7 @@ class Soak:
         command = [*DRIVER, "--serial", "--runs", "undisturbed"]
         return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=apart)
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TrialEntry, ...]:
         folder = self.folder / "runs" / NAME
         return read_study(folder).entries() if (folder / MANIFEST).exists() else ()
 
@@ -214,7 +214,7 @@ def compare(soak: Soak) -> int:
     here = read_study(soak.folder / "undisturbed" / NAME)
     expected, stored = by_key(here.entries()), read_store(soak.served, NAME)
     curves = {entry.trial.key.partition("/")[2]: curve(entry) for entry in here.entries()}
-    rows, others = table(stored), table(StoredStudy(here.manifest, here.entries(), Mark.of(here.entries())))
+    rows, others = table(stored), table(StoredStudy(here.manifest, here.entries(), SyncMark.of(here.entries())))
     alike = {
         "ledger": by_key(soak.entries()) == expected,
         "curves": {entry.trial.key.partition("/")[2]: curve(entry) for entry in soak.entries()} == curves,
@@ -230,12 +230,12 @@ def compare(soak: Soak) -> int:
     return sum(not same for same in alike.values())
 
 
-def by_key(entries: Sequence[Entry]) -> dict[str, object]:
+def by_key(entries: Sequence[TrialEntry]) -> dict[str, object]:
     """Trials by key, with what must not depend on what befell them: all but times, places and the study's random id."""
     return {entry.trial.key.partition("/")[2]: _lasting(entry) for entry in entries}
 
 
-def _lasting(entry: Entry) -> object:
+def _lasting(entry: TrialEntry) -> object:
     assert entry.result is not None
     trial = entry.trial.model_dump(mode="json", exclude={"study", "winner", "resources"})
     result = entry.result
@@ -243,7 +243,7 @@ def _lasting(entry: Entry) -> object:
     return trial, (entry.trial.winner or "").partition("/")[2], scores
 
 
-def curve(entry: Entry) -> list[tuple[int, float, dict[str, float]]]:
+def curve(entry: TrialEntry) -> list[tuple[int, float, dict[str, float]]]:
     return [(point.update, point.train_loss, point.metrics) for point in entry.points]
 
 

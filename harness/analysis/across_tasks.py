@@ -13,7 +13,7 @@ from harness.analysis.aggregate import (
     interquartile_mean,
     mean_ranks,
 )
-from harness.analysis.cell_result import Standing
+from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Interval
 
@@ -84,7 +84,7 @@ def _excluded(section: Section, models: Sequence[str]) -> str:
     return "" if _gain(section, _best(section)) > 0 else "no model is better than the floor"
 
 
-def _of(section: Section, model: str) -> Standing:
+def _of(section: Section, model: str) -> CellResult:
     return next(one for one in section.standings if one.facts.cell.model == model)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.analysis.cell_result import Standing, capped, on_one_scale, outcomes_of
+from harness.analysis.cell_result import CellResult, capped, on_one_scale, outcomes_of
 from harness.records import OF_A_TASK, Cell, Plugin
 
 
@@ -42,7 +42,7 @@ class Spending:
     devices: tuple[str, ...]
 
 
-def spending(one: Standing) -> Spending:
+def spending(one: CellResult) -> Spending:
     trials = [entry.trial for entry in one.entries]
     results = [entry.result for entry in one.entries if entry.result is not None]
     finals = [entry for entry in one.entries if entry.trial.phase == "final" and entry.result is not None]
@@ -72,7 +72,7 @@ def _only(values: set[int]) -> int | None:
     return values.pop() if len(values) == 1 else None
 
 
-def _selection(one: Standing) -> str:
+def _selection(one: CellResult) -> str:
     if one.facts.trials == 0:
         return "published setting"
     if one.winner is None:
@@ -84,14 +84,14 @@ def _selection(one: Standing) -> str:
 class Level:
     """The cells of a task on one budget."""
 
-    standings: tuple[Standing, ...]
+    standings: tuple[CellResult, ...]
     capped: Mapping[Cell, str] = field(default_factory=dict)
     """What was left out of a cell so that all have the same, in words."""
     refused: Mapping[Cell, str] = field(default_factory=dict)
     """Why a cell cannot be compared with the others."""
 
 
-def level(standings: Sequence[Standing], protocol: str, *, race: bool = False) -> Level:
+def level(standings: Sequence[CellResult], protocol: str, *, race: bool = False) -> Level:
     """Cells of one task, capped to the budget that all of them were granted, or refused where that cannot be done.
 
     Published settings beside a search are extra to the budget and stay as they are; so do the cells of a race, whose
@@ -124,16 +124,16 @@ def level(standings: Sequence[Standing], protocol: str, *, race: bool = False) -
     )
 
 
-def _differing(standings: Sequence[Standing]) -> tuple[str, ...]:
+def _differing(standings: Sequence[CellResult]) -> tuple[str, ...]:
     prints = [one.facts.fingerprint for one in standings]
     return tuple(name for name in OF_A_TASK if len({one.get(name) for one in prints}) > 1)
 
 
-def _exceeds(one: Standing, trials: int, repetitions: int) -> bool:
+def _exceeds(one: CellResult, trials: int, repetitions: int) -> bool:
     return one.facts.trials > trials or one.facts.repetitions > repetitions
 
 
-def _capped(one: Standing, trials: int, repetitions: int) -> str:
+def _capped(one: CellResult, trials: int, repetitions: int) -> str:
     pairs = ((one.facts.trials, trials, "search trials"), (one.facts.repetitions, repetitions, "repetitions"))
     parts = [f"{common} of {granted} {what}" for granted, common, what in pairs if granted > common]
     return f"capped to the common budget, the first {' and '.join(parts)}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.analysis.statistics import Proportion, Scale, Summary, proportion, summarise
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
 from harness.records import Cell, CellFacts, Outcome, Trial
 
@@ -22,23 +22,23 @@ State = Literal["complete", "partial", "failed", "incomplete"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class CellResult:
     """How one cell stands."""
 
     facts: CellFacts
-    search: tuple[Entry, ...]
+    search: tuple[TrialEntry, ...]
     """In order of dealing."""
-    finals: tuple[Entry, ...]
+    finals: tuple[TrialEntry, ...]
     """Of the present winner, by repetition."""
-    superseded: tuple[Entry, ...]
+    superseded: tuple[TrialEntry, ...]
     """Finals of an earlier winner: shown, never averaged."""
-    winner: Entry | None
+    winner: TrialEntry | None
     """The best complete search trial; None under protocol `paper`."""
     scale: Scale
     """On which its scores are averaged: the metric's, or linear where a test score of its task is not positive."""
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TrialEntry, ...]:
         return (*self.search, *self.finals, *self.superseded)
 
     @property
@@ -171,12 +171,12 @@ class Standing:
         return summarise(scores, self.scale) if self.mixed else None
 
 
-def outcomes_of(entries: Iterable[Entry]) -> Counter[Outcome]:
+def outcomes_of(entries: Iterable[TrialEntry]) -> Counter[Outcome]:
     """How many of the trials that have ended came to each outcome."""
     return Counter(entry.result.outcome for entry in entries if entry.result is not None)
 
 
-def _lost(entries: Sequence[Entry]) -> str:
+def _lost(entries: Sequence[TrialEntry]) -> str:
     outcomes = outcomes_of(entries)
     del outcomes["complete"]
     if not outcomes:
@@ -186,30 +186,30 @@ def _lost(entries: Sequence[Entry]) -> str:
     return ": ".join([", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common()), *said[:1]])
 
 
-def stand(cells: Iterable[CellFacts], entries: Iterable[Entry]) -> tuple[Standing, ...]:
+def summarize_cells(cells: Iterable[CellFacts], entries: Iterable[TrialEntry]) -> tuple[CellResult, ...]:
     """How cells stand, given the trials of any."""
-    own: dict[Cell, list[Entry]] = {}
+    own: dict[Cell, list[TrialEntry]] = {}
     for entry in entries:
         own.setdefault(entry.trial.cell, []).append(entry)
-    return on_one_scale([standing(facts, own.get(facts.cell, ())) for facts in cells])
+    return on_one_scale([summarize_cell(facts, own.get(facts.cell, ())) for facts in cells])
 
 
-def on_one_scale(standings: Iterable[Standing]) -> tuple[Standing, ...]:
+def on_one_scale(standings: Iterable[CellResult]) -> tuple[CellResult, ...]:
     """A mean of logarithms is not compared with another: where one cell of a task has none, none of them does."""
     found = tuple(standings)
     linear = {one.facts.cell.task for one in found if one.scale == "linear"}
     return tuple(replace(one, scale="linear") if one.facts.cell.task in linear else one for one in found)
 
 
-def standing(facts: CellFacts, entries: Iterable[Entry]) -> Standing:
-    """How a cell stands, given the trials of any number of cells; on a scale of its own: see `stand`."""
+def summarize_cell(facts: CellFacts, entries: Iterable[TrialEntry]) -> CellResult:
+    """How a cell stands, given the trials of any number of cells; on a scale of its own: see `summarize_cells`."""
     own = [entry for entry in entries if entry.trial.cell == facts.cell]
     search = tuple(entry for entry in own if entry.trial.phase == "search")
     best = winner(search, facts.metric.better)
     key = best.trial.key if best is not None else None
     finals = [entry for entry in own if entry.trial.phase == "final"]
     present = [entry for entry in finals if entry.trial.winner == key]
-    alone = Standing(
+    alone = CellResult(
         facts=facts,
         search=search,
         finals=tuple(sorted(present, key=lambda entry: (entry.trial.repetition or 0, entry.trial.number))),
@@ -221,7 +221,7 @@ def standing(facts: CellFacts, entries: Iterable[Entry]) -> Standing:
     return alone if positive else replace(alone, scale="linear")
 
 
-def capped(one: Standing, trials: int, repetitions: int) -> Standing:
+def capped(one: CellResult, trials: int, repetitions: int) -> CellResult:
     """The cell as it would stand, had it been granted no more than this; repetitions of an earlier winner count again
     where it would have won."""
     facts = one.facts.model_copy(
@@ -236,4 +236,4 @@ def capped(one: Standing, trials: int, repetitions: int) -> Standing:
             else (entry.trial.repetition or 0) < repetitions
         )
     ]
-    return standing(facts, kept)
+    return summarize_cell(facts, kept)

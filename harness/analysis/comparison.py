@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, combinations
 
 from harness.analysis.budget_audit import Spending, level, spending
-from harness.analysis.cell_result import Curves, Standing
-from harness.analysis.comparison_row import Row, _row
+from harness.analysis.cell_result import CellResult, Curves
+from harness.analysis.comparison_row import Row, make_row
 from harness.analysis.efficiency import TradeOffs, halfway, trade_offs
 from harness.analysis.paired_tests import Decision, decide
 from harness.analysis.reproduction import Reproduction, reproduction
 from harness.analysis.statistics import Scale
 from harness.analysis.stored_study import StoredStudy
 from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import MetricFacts, TaskRef
 
 
@@ -44,7 +44,7 @@ class Section:
     fixed: Mapping[str, Sequence[int]]
     """What the task drew from the `fixed` seed, by name."""
     rows: tuple[Row, ...]
-    standings: tuple[Standing, ...]
+    standings: tuple[CellResult, ...]
     """By row, on the common budget."""
     pairs: tuple[Pair, ...]
     """Of cells that are ranked or lack nothing but scores."""
@@ -76,7 +76,7 @@ def _section(stored: StoredStudy, task: str) -> Section:
     standings, facts = fair.standings, granted[0].facts
     rows = [
         replace(
-            _row(one, stored.lacking(one.facts.cell)),
+            make_row(one, stored.lacking(one.facts.cell)),
             capped=fair.capped.get(one.facts.cell, ""),
             refused=fair.refused.get(one.facts.cell, ""),
             race=stored.manifest.race,
@@ -107,11 +107,11 @@ def _section(stored: StoredStudy, task: str) -> Section:
     )
 
 
-def _trade_offs(standings: Sequence[Standing], curves: Curves, threshold: float | None) -> tuple[TradeOffs, ...]:
+def _trade_offs(standings: Sequence[CellResult], curves: Curves, threshold: float | None) -> tuple[TradeOffs, ...]:
     return tuple(trade_offs(one, curves, threshold) for one in standings)
 
 
-def _pairs(rows: Sequence[Row], standings: Sequence[Standing]) -> tuple[Pair, ...]:
+def _pairs(rows: Sequence[Row], standings: Sequence[CellResult]) -> tuple[Pair, ...]:
     """Every two searched cells of which nothing is missing or refused; lost repetitions lose their pairs.
 
     None of a race: which repetitions there are depends on the scores, and its own answer shares out the error.
@@ -125,7 +125,7 @@ def _pairs(rows: Sequence[Row], standings: Sequence[Standing]) -> tuple[Pair, ..
     return tuple(Pair(one[0].model, other[0].model, _decide(one[1], other[1])) for one, other in combinations(able, 2))
 
 
-def _decide(one: Standing, other: Standing) -> Decision:
+def _decide(one: CellResult, other: CellResult) -> Decision:
     mine, others = one.repeated("test"), other.repeated("test")
     shared = sorted(mine.keys() & others.keys())
     metric = one.facts.metric
@@ -138,7 +138,7 @@ def _decide(one: Standing, other: Standing) -> Decision:
     )
 
 
-def _tuning(rows: Sequence[Row], standings: Sequence[Standing], sampler: str) -> dict[str, TuningCurve]:
+def _tuning(rows: Sequence[Row], standings: Sequence[CellResult], sampler: str) -> dict[str, TuningCurve]:
     searched = {
         row.model: one
         for row, one in zip(rows, standings, strict=True)
@@ -158,12 +158,12 @@ def _tuning(rows: Sequence[Row], standings: Sequence[Standing], sampler: str) ->
     return {model: tuning_curve(each, metric.better, scale) for model, each in scores.items()}
 
 
-def _score(entry: Entry, otherwise: float) -> float:
+def _score(entry: TrialEntry, otherwise: float) -> float:
     score = entry.result.score if entry.result is not None and entry.result.outcome == "complete" else None
     return score if score is not None and math.isfinite(score) else otherwise
 
 
-def _standing_in(standings: Sequence[Standing]) -> float:
+def _standing_in(standings: Sequence[CellResult]) -> float:
     """What a trial without a score counts as in a tuning curve: the floor, or the worst score of the task where that
     is worse or no floor is known."""
     facts = standings[0].facts

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.cell_result import Standing, State, outcomes_of
+from harness.analysis.cell_result import CellResult, State, outcomes_of
 from harness.analysis.paired_tests import Decision
 from harness.analysis.statistics import Proportion, Summary
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import CellFacts, ParamValue, Trial
 
 
@@ -106,7 +106,7 @@ class Row:
         return "FAILED" if self.state == "failed" else "complete"
 
 
-def _row(one: Standing, lacking: int | None) -> Row:
+def make_row(one: CellResult, lacking: int | None) -> Row:
     facts, setting = one.facts, one.setting
     rejections = one.rejections
     return Row(
@@ -148,12 +148,12 @@ def _deviation_percent(setting: Trial | None, facts: CellFacts) -> float | None:
     return None if setting is None or size is None else 100 * (setting.parameters / size - 1)
 
 
-def _updates(entries: Sequence[Entry]) -> tuple[int, int] | None:
+def _updates(entries: Sequence[TrialEntry]) -> tuple[int, int] | None:
     done = [entry.result.updates for entry in entries if entry.result is not None]
     return (min(done), max(done)) if done else None
 
 
-def _by_name(entries: Sequence[Entry]) -> dict[str, int]:
+def _by_name(entries: Sequence[TrialEntry]) -> dict[str, int]:
     return {str(outcome): n for outcome, n in outcomes_of(entries).items()}
 
 

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from harness.analysis.cell_result import Curve, Curves, Standing
+from harness.analysis.cell_result import CellResult, Curve, Curves
 from harness.analysis.statistics import Proportion, proportion
 from harness.records import MetricFacts
 
@@ -39,7 +39,7 @@ class TradeOffs:
     """What a recurrent pass carries for one sequence."""
 
 
-def trade_offs(one: Standing, curves: Curves, threshold: float | None) -> TradeOffs:
+def trade_offs(one: CellResult, curves: Curves, threshold: float | None) -> TradeOffs:
     """threshold: of the metric on validation; None where there is none to reach."""
     results = [entry.result for entry in one.finals if entry.result is not None and entry.result.outcome == "complete"]
     own = [curves[entry.trial.key] for entry in one.finals if entry.trial.key in curves]
@@ -62,7 +62,7 @@ def trade_offs(one: Standing, curves: Curves, threshold: float | None) -> TradeO
     )
 
 
-def halfway(standings: Sequence[Standing]) -> float | None:
+def halfway(standings: Sequence[CellResult]) -> float | None:
     """Halfway, on the metric's scale, from the floor to the best validation score of the task's cells.
 
     None where no floor is known or no cell is better than it.

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.cell_result import Standing
+from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Interval, Summary
 from harness.records import CellFacts, MetricFacts
 
-Verdict = Literal["reproduced", "better", "not reproduced", "under-powered"]
+ReproductionStatus = Literal["reproduced", "better", "not reproduced", "under-powered"]
 
 SIZE_TOLERANCE = 0.1
 """Published sizes are rounded, and their models differ from them by some percent."""
@@ -26,10 +26,10 @@ class Reproduction:
     ours: Summary
     tolerance: float
     """On the metric's scale: the task's margin."""
-    verdict: Verdict
+    verdict: ReproductionStatus
 
 
-def reproduction(one: Standing, protocol: str) -> Reproduction | None:
+def reproduction(one: CellResult, protocol: str) -> Reproduction | None:
     """None where nothing is published for this size, or a repetition has no score."""
     facts = one.facts
     if off_size(facts):
@@ -51,7 +51,7 @@ def off_size(facts: CellFacts) -> bool:
     return abs(facts.parameters / facts.task_parameters - 1) > SIZE_TOLERANCE
 
 
-def judge(interval: Interval | None, published: float, metric: MetricFacts) -> Verdict:
+def judge(interval: Interval | None, published: float, metric: MetricFacts) -> ReproductionStatus:
     """By where the whole interval of our mean lies: beyond the tolerance on the good side, beyond it on the bad side,
     or not worse than the tolerance; under-powered where it straddles the bound that would tell."""
     if interval is None or (metric.scale == "log" and published <= 0):

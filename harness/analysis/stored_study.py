@@ -10,8 +10,8 @@ from functools import cached_property
 
 import pandas as pd
 
-from harness.analysis.cell_result import Curves, Standing, stand
-from harness.ledger.journal import Entry
+from harness.analysis.cell_result import CellResult, Curves, summarize_cells
+from harness.ledger.journal import TrialEntry
 from harness.records import Cell, CellFacts, Manifest, Phase
 
 
@@ -24,14 +24,14 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Mark:
+class SyncMark:
     """How many trials the ledger held when the store was last brought up to it."""
 
     counts: Mapping[tuple[str, Phase], Count]
     """By cell, as text, and phase; superseded finals included."""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Mark:
+    def of(cls, entries: Iterable[TrialEntry]) -> SyncMark:
         dealt: Counter[tuple[str, Phase]] = Counter()
         ended: Counter[tuple[str, Phase]] = Counter()
         for entry in entries:
@@ -44,7 +44,7 @@ class Mark:
         return json.dumps([[cell, phase, count.dealt, count.ended] for (cell, phase), count in self.counts.items()])
 
     @classmethod
-    def from_json(cls, text: str) -> Mark:
+    def from_json(cls, text: str) -> SyncMark:
         return cls({(cell, phase): Count(dealt, ended) for cell, phase, dealt, ended in json.loads(text)})
 
     @property
@@ -64,9 +64,9 @@ class StoredStudy:
     """A study as the store holds it."""
 
     manifest: Manifest
-    entries: tuple[Entry, ...]
+    entries: tuple[TrialEntry, ...]
     """In order of dealing, without their curves."""
-    mark: Mark | None
+    mark: SyncMark | None
     """None where the store was never brought up to the ledger."""
     others: tuple[str, ...] = ()
     """Older study ids of the same name."""
@@ -78,8 +78,8 @@ class StoredStudy:
         return self.manifest.cells
 
     @cached_property
-    def standings(self) -> tuple[Standing, ...]:
-        return stand(self.cells, self.entries)
+    def standings(self) -> tuple[CellResult, ...]:
+        return summarize_cells(self.cells, self.entries)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -97,7 +97,7 @@ class StoredStudy:
         return sum(count.ended for count in self.mark.of_cell(cell).values()) - held
 
 
-def trial_frame(standings: Sequence[Standing]) -> pd.DataFrame:
+def trial_frame(standings: Sequence[CellResult]) -> pd.DataFrame:
     """One row a trial: its place, its outcome and costs, `params.<dimension>`, `<weights>/<metric>`."""
     rows = [
         _row(entry, superseded=superseded)
@@ -118,7 +118,7 @@ _OF_RESULT = (
 )  # fmt: skip
 
 
-def _row(entry: Entry, *, superseded: bool) -> dict[str, object]:
+def _row(entry: TrialEntry, *, superseded: bool) -> dict[str, object]:
     trial, result = entry.trial, entry.result
     widths = " ".join(str(width) for width in trial.widths)
     place = (

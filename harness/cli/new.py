@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
-from harness.errors import ScaffoldError
-from harness.plugin.loader import load_plugins
-from harness.scaffold import Kind, write_package
+from harness.cli.options import NewFolder, NewName
 
 
-def make(kind: Kind, name: str, folder: Path) -> None:
-    """Writes the package and says what to do with it."""
-    _check_free(name)
-    package = write_package(kind, name, folder)
-    typer.echo(f"wrote {package}. Next:\n")
-    compare = f"harness run {package / 'study.toml'}"
-    for command in (f"pip install -e {package}", "harness list", f"harness check {name}", compare):
-        typer.echo(f"  {command}")
+def new_model(name: NewName, folder: NewFolder = Path()) -> None:
+    """Write a package with the smallest good model: it installs, passes its checks and trains as it stands."""
+    from harness.cli.actions import new
+
+    new.make("model", name, folder)
 
 
-def _check_free(name: str) -> None:
-    """ScaffoldError where an installed plugin has a model or a task of this name: two of one name would not load."""
-    registry = load_plugins().registry
-    for entry in (registry.models.get(name), registry.tasks.get(name)):
-        if entry is not None:
-            raise ScaffoldError(f"{name!r} is taken: {entry.plugin.name} brings it ({entry.origin}); try 'my-{name}'")
+def new_task(name: NewName, folder: NewFolder = Path()) -> None:
+    """Write a package with the smallest good task: it installs, passes its checks and trains as it stands."""
+    from harness.cli.actions import new
+
+    new.make("task", name, folder)

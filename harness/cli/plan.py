@@ -1,116 +1,30 @@
-"""`harness plan`, `harness list` and `harness show`."""
+"""`harness plan`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated
 
-import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from torch import nn
+import typer
 
-from harness.cli.formatting import duration_text, params_text, widths_text
-from harness.cli.session import load_with_messages, say_notes
-from harness.records import ParamValue
-from harness.search.cell import CellState
-from harness.study.budget import Size
-from harness.study.cell_plan import CellPlan
-from harness.study.plan import make_plan
-from harness.study.schema import Study
-from harness.training.network import build_network
-
-FLOPS_PER_PARAMETER = 6
-"""Forward and backward, a multiply and an add each, at every step of a sequence."""
-FLOPS_PER_SECOND = 3e10
-"""What one core is taken to do on networks this small; fast paths and large networks do better."""
+from harness.cli.options import RUNS, Data, Models, OwnTask, Profile, Runs, Set, Size, StudyPlace, Target, Tasks
 
 
-@dataclass(frozen=True)
-class PlannedTrial:
-    """One configuration as it would be trained."""
+def plan(
+    study: StudyPlace = None,
+    data: Data = None,
+    target: Target = None,
+    budget: Size = None,
+    task: OwnTask = None,
+    set_: Set = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    profile: Profile = None,
+    runs: Runs = RUNS,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
+) -> None:
+    """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
+    from harness.cli.actions import plan, session
 
-    params: dict[str, ParamValue]
-    size: Size
-    receptive_field: str
-    seconds: float
-
-
-def show_plan(study: Study, draws: int) -> None:
-    loaded = load_with_messages()
-    plan = make_plan(study, loaded.registry)
-    console = Console(width=None if Console().is_terminal else 200)
-    table = Table(title=escape(f"{study.name}: protocol {study.protocol}, {study.search.sampler} search"))
-    right = ("budget", "parameters", "deviation", "bare", "sees / needs", "updates (epochs)", "trials", "estimate")
-    for heading in ("task", "model", "widths", *right, "first draw" if draws == 1 else "draw"):
-        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
-    total = 0.0
-    for cell in plan.cells:
-        for index, planned in enumerate(planned_trials(cell, study, draws)):
-            table.add_row(*_row(cell, planned, first=index == 0))
-            total += cell_seconds(cell, planned) if index == 0 else 0
-    console.print(table)
-    say_notes(console, plan.cells)
-    for left in plan.left_out:
-        console.print(f"left out: {left.cell}: {left.reason}", markup=False)
-    for reason in dict.fromkeys(plan.missing().values()):
-        console.print(f"not at hand: {reason}", markup=False, soft_wrap=True)
-    console.print(
-        f"{len(plan.cells)} cells, {plan.trials()} trials; roughly {duration_text(total)} of one core at "
-        f"{FLOPS_PER_SECOND / 1e9:g} GFLOP/s, from counts alone",
-        markup=False,
-    )
-
-
-def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
-    """The published setting, or the first configurations that the search would train."""
-    if cell.setting is not None:
-        yield _planned(cell, dict(cell.setting.params), cell.published_size())
-        return
-    state = CellState(cell, study_id="plan", seed=study.search.seed, sampler=study.search.sampler)
-    for number in range(draws):
-        trial = state.search_trial(number)
-        state.remember(trial)
-        yield _planned(cell, trial.params, cell.size(trial.build))
-
-
-def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> PlannedTrial:
-    build = cell.space.build_params(params) if cell.setting is None else params
-    with torch.device("meta"):
-        backbone = build_network(cell.model, cell.signature, size.widths, build).backbone
-    bare = size.count.parameters - size.count.embedding
-    steps = cell.training.updates * cell.training.batch_size * cell.signature.length
-    seconds = FLOPS_PER_PARAMETER * bare * steps / FLOPS_PER_SECOND
-    return PlannedTrial(params, size, _sees(backbone, cell), seconds)
-
-
-def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
-    return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
-
-
-def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
-    size, facts = planned.size, cell.facts
-    epochs = cell.training.updates / cell.task.updates_per_epoch(cell.training.batch_size)
-    return [
-        escape(facts.cell.task) if first else "",
-        escape(facts.cell.model) if first else "",
-        widths_text(size.widths),
-        f"{facts.parameters:,}" if facts.parameters is not None else "as published",
-        f"{size.count.parameters:,}",
-        f"{size.deviation:+.2%}",
-        f"{size.bare_deviation:+.2%}",
-        planned.receptive_field,
-        f"{cell.training.updates:,} ({epochs:.3g})",
-        f"{facts.trials} + {facts.repetitions}",
-        duration_text(cell_seconds(cell, planned)),
-        escape(params_text(planned.params)),
-    ]
-
-
-def _sees(backbone: nn.Module, cell: CellPlan) -> str:
-    needs = f"{cell.signature.dependency:,}" if cell.signature.dependency is not None else "unknown"
-    if not hasattr(backbone, "receptive_field"):
-        return f"not stated / {needs}"
-    sees = backbone.receptive_field
-    return f"{'all' if sees is None else f'{sees:,}'} / {needs}"
+    own = session.own_data(data, target=target, budget=budget, task=task)
+    chosen = session.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
+    plan.show_plan(chosen, draws)

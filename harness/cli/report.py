@@ -2,95 +2,47 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Optional
 
 import typer
 
-from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
-from harness.ledger.journal import read_study
-from harness.report.formats import ENDINGS, FORMATS, pictures
-from harness.report.report import build_report
-from harness.study.file import read_study_file
-from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
-from harness.tracking.reader import read_store
-from harness.tracking.sync import Tracker
+from harness.cli.options import RUNS, Runs
 
 
 def report(
-    studies: Sequence[str], format_: str | None, output: Path | None, study_id: str | None, figures: Path | None
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their TOML files.", show_default=False)
+    ],
+    format_: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--format", help="markdown, latex, csv, parquet or html; else by the ending of --output."),
+    ] = None,
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to a file.")] = None,  # noqa: UP045
+    figures: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--figures", metavar="FOLDER", help="Write every figure there, as SVG."),
+    ] = None,
+    study_id: Annotated[Optional[str], typer.Option("--id", help="One of several studies of a name.")] = None,  # noqa: UP045
 ) -> None:
-    format_ = format_ or _format_of(output)
-    if format_ not in FORMATS:
-        raise StudyError(f"--format {format_!r}:{did_you_mean(format_, FORMATS)} Known: {', '.join(FORMATS)}")
-    if study_id is not None and len(studies) > 1:
-        raise StudyError(f"--id {study_id} names one of several studies of a name; give one study with it")
-    if output is None and format_ == "parquet":
-        raise StudyError("--format parquet is no text; give --output FILE")
-    uri = _existing_store()
-    reports = [
-        build_report(read_store(uri, name, study_id, curves=True)) for name in dict.fromkeys(map(_name, studies))
-    ]
-    if figures is not None:
-        for name, svg in pictures(reports).items():
-            _write(figures / f"{name}.svg", svg, "--figures")
-    written = FORMATS[format_](*reports)
-    if output is None:
-        typer.echo(written)
-    else:
-        _write(output, written, "--output")
+    """Print the comparison of one or more studies from MLflow alone, and how complete the store is.
+
+    What is sure, what it cost, whether published values were reached; what cannot be compared is not ranked.
+    """
+    from harness.cli.actions import report
+
+    report.report(studies, format_, output, study_id, figures)
 
 
-def _format_of(output: Path | None) -> str:
-    """By the ending of the file, else Markdown."""
-    ending = output.suffix.removeprefix(".") if output is not None else ""
-    return next((name for name, known in ENDINGS.items() if known == ending), "markdown")
+def sync(study: Annotated[str, typer.Argument(help="A study's name or its TOML file.")], runs: Runs = RUNS) -> None:
+    """Send to MLflow whatever of a study's ledger it lacks: after it was away, or into another store."""
+    from harness.cli.actions import report
+
+    report.sync(study, runs)
 
 
-def _write(path: Path, written: str | bytes, option: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(written if isinstance(written, bytes) else written.encode())
-    except OSError as error:
-        raise StudyError(f"{option} {path}: cannot be written ({error.strerror})") from error
+def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000) -> None:
+    """Open the MLflow UI on this folder's store, on loopback only."""
+    from harness.cli.actions import report
 
-
-def sync(study: str, runs: Path) -> None:
-    folder = runs / _name(study)
-    if not folder.is_dir():
-        known = [path.name for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
-        raise LedgerError(f"{folder}: no such study;{did_you_mean(_name(study), known)} Name its folder with --runs")
-    uri = store_uri(Path.cwd())
-    prepare_store(uri)
-    snapshot = read_study(folder)
-    Tracker(snapshot, uri).pump()
-    typer.echo(f"{folder.name}: {len(snapshot.entries())} trials are in MLflow")
-
-
-def ui(port: int) -> NoReturn:
-    """Becomes the MLflow server, so that whatever ends this command ends it."""
-    uri, address = store_uri(Path.cwd()), f"http://127.0.0.1:{port}"
-    command = ui_command(uri, port)
-    pages = study_pages(uri, address)
-    typer.echo(f"MLflow on {address} (Ctrl-C ends it)")
-    for name, page in pages.items():
-        typer.echo(f"  {name}: {page}")
-    sys.stdout.flush()
-    os.execv(command[0], command)
-
-
-def _existing_store() -> str:
-    """The store to read; one in a file is not made by looking into it."""
-    uri = store_uri(Path.cwd())
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():
-        raise TrackingError(f"{path}: no such store; run a study here, or set MLFLOW_TRACKING_URI")
-    return uri
-
-
-def _name(study: str) -> str:
-    """A study by name, or by the file that names it."""
-    return read_study_file(Path(study)).name if study.endswith(".toml") else study
+    report.ui(port)

@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
-from rich.console import Console
 
-from harness.cli.session import Done, checked, interrupted, load_with_messages, reach_store, say_notes, train
-from harness.errors import LedgerError, TrackingError
-from harness.execution.runner import Runner
-from harness.ledger.folder import read_manifest
-from harness.recommendation.state import read_race
-from harness.report.formats import ENDINGS, FORMATS, to_summary
-from harness.report.report import build_report
-from harness.study.schema import Study
-from harness.tracking.reader import read_store
-
-
-def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bool, address: str | None) -> int:
-    if not fresh and read_race(folder := runs / study.name) is not None:
-        raise LedgerError(f"{folder}: holds a race, which `harness recommend` continues; give another name, or --fresh")
-    loaded = load_with_messages()
-    runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
-    say_notes(Console(stderr=True), checked(runner).plan.cells)
-    reach_store(begun=not fresh and read_manifest(runner.folder) is not None)
-    done = train(runner, loaded, serial=serial, address=address)
-    if done.outcome is None:
-        return interrupted()
-    _show_table(done, study.name)
-    for failure in done.outcome.failed:
-        typer.echo(f"harness: FAILED {failure}", err=True)
-    if not done.outcome.complete:
-        typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
-    return 1 if done.error is not None or done.outcome.failed or not done.outcome.complete else 0
+from harness.cli.options import (
+    RUNS,
+    Address,
+    Data,
+    Fresh,
+    Models,
+    OwnTask,
+    Profile,
+    Runs,
+    Serial,
+    Set,
+    Size,
+    SkipMissing,
+    Storage,
+    StudyPlace,
+    Target,
+    Tasks,
+    study_folder,
+)
 
 
-def _show_table(done: Done, study: str) -> None:
-    """Print the comparison, and keep it with the study's run."""
-    assert done.outcome is not None  # asked before
-    try:
-        report = build_report(read_store(done.uri, study, done.outcome.study_id, curves=True))
-        typer.echo(to_summary(report))
-        done.tracking.keep_report({f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()})
-    except TrackingError as failure:
-        typer.echo(f"harness: no table: {failure}", err=True)
+def run(
+    study: StudyPlace = None,
+    data: Data = None,
+    target: Target = None,
+    budget: Size = None,
+    task: OwnTask = None,
+    set_: Set = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    profile: Profile = None,
+    skip_missing: SkipMissing = False,
+    runs: Runs = RUNS,
+    fresh: Fresh = False,
+    serial: Serial = False,
+    address: Address = None,
+    storage: Storage = None,
+) -> None:
+    """Run a study, or continue it: the same command again does what is missing.
+
+    With --data there need be no study file: harness run --data my.parquet --target y --budget 50k trains every model
+    that is installed, 10 configurations each and 10 repetitions of the best one, for 50 epochs (500 to 5000 updates),
+    and keeps the study as runs/my/study.toml. See docs/your-data.md.
+
+    Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
+    Exit code 0: everything done; 1: a cell failed, or results are not all in MLflow; 2: a mistake to mend.
+    """
+    from harness.cli.actions import run, session
+
+    runs = study_folder(runs, serial, address, storage)
+    own = session.own_data(data, target=target, budget=budget, task=task)
+    code = run.run(
+        session.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
+        runs=runs,
+        fresh=fresh,
+        skip_missing=skip_missing,
+        serial=serial,
+        address=address,
+    )
+    raise typer.Exit(code)

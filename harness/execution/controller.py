@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from harness.execution.retry_policy import MOST_DEATHS, Lost, verdict
+from harness.execution.retry_policy import MOST_DEATHS, WorkerFailure, retry_decision
 from harness.ledger.ledger import Ledger
 from harness.plugin.loader import Loaded
 from harness.records import Death, Point, Resources, Trial, TrialResult
-from harness.search.scheduler import Dealer
+from harness.search.scheduler import TrialScheduler
 from harness.training import checkpoint
 
 
-class Conductor:
+class StudyController:
     """The desk of a study: every trial and outcome passes through the ledger, then the dealer, then the hooks."""
 
-    def __init__(self, ledger: Ledger, dealer: Dealer, loaded: Loaded, messages: list[str]) -> None:
+    def __init__(self, ledger: Ledger, dealer: TrialScheduler, loaded: Loaded, messages: list[str]) -> None:
         self.ledger = ledger
         self.dealer = dealer
         self._loaded = loaded
         self._messages = messages
-        self._lost: dict[str, list[Lost]] = {}
+        self._lost: dict[str, list[WorkerFailure]] = {}
         self._raised: set[tuple[str, str]] = set()
 
     def classes(self) -> tuple[Resources, ...]:
@@ -60,8 +60,8 @@ class Conductor:
     def lose(self, trial: Trial, why: str, *, death: Death) -> None:
         """Deal it again, unless it is the likely cause: then its death is its outcome and spends budget."""
         history = self._lost.setdefault(trial.key, [])
-        history.append(Lost(death, len(self.ledger.entry(trial.key).points)))
-        match verdict(history):
+        history.append(WorkerFailure(death, len(self.ledger.entry(trial.key).points)))
+        match retry_decision(history):
             case "again":
                 self.note(trial, f"its worker died ({why}); dealt again")
                 self.dealer.lost(trial)

@@ -33,7 +33,7 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """Commit of the code that runs, with `+` where the tree differs from it; empty outside a checkout."""
     try:
         described = subprocess.run(

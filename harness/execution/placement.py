@@ -24,7 +24,7 @@ class Node:
     memory_bytes: float
 
 
-class _Room:
+class _FreeResources:
     """What is free on a node.  A fraction of a GPU lies on one of them, and more than one are whole: Ray's rules."""
 
     def __init__(self, node: Node) -> None:
@@ -57,14 +57,14 @@ def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence
     First fit, the largest first: GPUs before all, lest trials that need none are thought to fill the nodes that have
     them.
     """
-    rooms = [_Room(node) for node in nodes]
+    rooms = [_FreeResources(node) for node in nodes]
     largest_first = sorted((*running, wanted), key=lambda each: (each.gpu, each.cpu, each.memory_gib), reverse=True)
     return all(any(room.take(resources) for room in rooms) for resources in largest_first)
 
 
 def slots_for(resources: Resources, nodes: Sequence[Node]) -> int:
     """How many trials of a class an idle cluster holds."""
-    return sum(1 for node in nodes for _ in iter(partial(_Room.take, _Room(node), resources), False))
+    return sum(1 for node in nodes for _ in iter(partial(_FreeResources.take, _FreeResources(node), resources), False))
 
 
 def all_slots(classes: Sequence[Resources], nodes: Sequence[Node]) -> int:

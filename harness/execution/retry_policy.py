@@ -16,13 +16,13 @@ SILENT_DEATHS = 4
 MOST_DEATHS = 10
 """A trial whose worker died so often is not dealt again by this run of the command, whatever the cause."""
 
-Verdict = Literal["again", "out-of-memory", "failed", "aside"]
+RetryDecision = Literal["again", "out-of-memory", "failed", "aside"]
 """again: it is dealt again.  out-of-memory, failed: its outcome, which spends budget.  aside: it has no outcome, and
 the next run of the command deals it."""
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerFailure:
     """One death of a trial's worker."""
 
     death: Death
@@ -30,7 +30,7 @@ class Lost:
     """On the trial's curve by then."""
 
 
-def verdict(history: Sequence[Lost]) -> Verdict:
+def retry_decision(history: Sequence[WorkerFailure]) -> RetryDecision:
     """What the last of these deaths makes of their trial; a lost machine says nothing of it."""
     told = [lost for lost in history if lost.death != "node"]
     if not told or history[-1].death == "node":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from harness.data.files import verify_all
 from harness.errors import LedgerError
-from harness.execution.controller import Conductor
-from harness.execution.environment import _git_commit, environment_versions, machine
-from harness.execution.trial_source import Desk
+from harness.execution.controller import StudyController
+from harness.execution.environment import environment_versions, git_commit, machine
+from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import JOURNAL, MANIFEST, RACE, STUDY_FILE, read_manifest, write_atomically
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
@@ -21,18 +21,18 @@ from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import OF_A_TASK, CellFacts, Manifest
 from harness.search.cell import CellState
-from harness.search.scheduler import Dealer
+from harness.search.scheduler import TrialScheduler
 from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan
 from harness.study.file import study_toml
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 
-Execute = Callable[[Desk], None]
+Execute = Callable[[TrialSource], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """How a run of the command ended."""
 
     study_id: str
@@ -77,18 +77,18 @@ class Runner:
         verify_all([file for plan in self.plan.cells for file in plan.task.files()])
         self._checked = True
 
-    def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> Outcome:
+    def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> StudyOutcome:
         """Begin or continue the study, until it is finished or interrupted.  `listeners` hear its lifecycle hooks."""
         self.check()
         with contextlib.nullcontext() if self.held else leased(self.folder):
             return self._run(execute, listeners)
 
-    def _run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]]) -> Outcome:
+    def _run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]]) -> StudyOutcome:
         self._open_folder()
         ledger = self._open_ledger()
         unregister: list[Callable[[], None]] = []
         try:
-            desk = Conductor(ledger, self._dealer(ledger), self.loaded, self.messages)
+            desk = StudyController(ledger, self._dealer(ledger), self.loaded, self.messages)
             self._write_study()
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             desk.tell("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
@@ -149,7 +149,7 @@ class Runner:
             plugins=self.loaded.registry.plugins,
             versions=environment_versions(),
             machine=machine(),
-            git=_git_commit(),
+            git=git_commit(),
             data=data,
             race=(self.folder / RACE).is_file(),
             fixed={**(before.fixed if before else {}), **self._fixed()},
@@ -180,7 +180,7 @@ class Runner:
         search = self.study.search
         return CellState(plan, study_id=study_id, seed=search.seed, sampler=search.sampler)
 
-    def _dealer(self, ledger: Ledger) -> Dealer:
+    def _dealer(self, ledger: Ledger) -> TrialScheduler:
         """The dealer as it would stand, had nothing been interrupted; trials found running are dealt again."""
         states = {plan.cell: self._state(plan, self.study_id) for plan in self.plan.cells}
         for entry in ledger.entries():
@@ -192,7 +192,7 @@ class Runner:
             searched = [entry for entry in state.searched if entry.result is None]
             finals = [entry for entry in state.finals() if entry.result is None]
             state.again = [entry.trial.key for entry in (*searched, *finals)]
-        return Dealer(list(states.values()))
+        return TrialScheduler(list(states.values()))
 
     def _refuse_less(self, state: CellState, phase: str, held: int, name: str, granted: int) -> None:
         if held > granted:
@@ -201,10 +201,10 @@ class Runner:
                 "raise it, or use --fresh"
             )
 
-    def _outcome(self, desk: Conductor) -> Outcome:
+    def _outcome(self, desk: StudyController) -> StudyOutcome:
         complete = desk.dealer.finished()
         failed = [text for state in desk.dealer.cells.values() if (text := _failure(state))] if complete else []
-        return Outcome(self.study_id, self.folder, complete, tuple(failed), tuple(self.messages))
+        return StudyOutcome(self.study_id, self.folder, complete, tuple(failed), tuple(self.messages))
 
 
 def _holds_trials(folder: Path) -> bool:

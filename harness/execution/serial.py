@@ -5,13 +5,13 @@ from __future__ import annotations
 from harness.execution.signals import interruptible
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
-from harness.execution.trial_source import Desk
+from harness.execution.trial_source import TrialSource
 from harness.records import Resources
 
 SLICE_SECONDS = 5.0
 
 
-def run_serial(desk: Desk, worker: Worker) -> None:
+def run_serial(desk: TrialSource, worker: Worker) -> None:
     """Run every trial the desk deals, in order.
 
     An interrupt waits for the end of the slice, as half an update is no checkpoint, and writes one of the trial in
@@ -30,7 +30,7 @@ def run_serial(desk: Desk, worker: Worker) -> None:
                 raise
 
 
-def _slice(desk: Desk, group: ActiveGroup) -> None:
+def _slice(desk: TrialSource, group: ActiveGroup) -> None:
     for trial, progress in group.advance(SLICE_SECONDS):
         for note in progress.notes:
             desk.note(trial, note)

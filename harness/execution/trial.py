@@ -18,7 +18,7 @@ from harness.api.task import Task
 from harness.data.files import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.execution.environment import environment_versions
-from harness.execution.memory import PeakMemory, _is_out_of_memory
+from harness.execution.memory import PeakMemory, is_out_of_memory
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
@@ -233,7 +233,7 @@ class ActiveTrial:
         return {"test": best, "test-last3": mean}
 
     def _failure(self, error: Exception) -> TrialResult:
-        outcome: Outcome = "out-of-memory" if _is_out_of_memory(error) else "failed"
+        outcome: Outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return self._facts(

@@ -10,7 +10,7 @@ from harness.execution.trial import ActiveTrial
 from harness.execution.trial_source import Progress
 from harness.records import Trial
 from harness.training.run import TrainingRun
-from harness.training.vectorized import Lockstep
+from harness.training.vectorized import VectorizedRuns
 
 
 class ActiveGroup:
@@ -22,7 +22,7 @@ class ActiveGroup:
     def __init__(self, members: Sequence[ActiveTrial]) -> None:
         self._active = list(members)
         self._together = len(members) > 1
-        self._lockstep: Lockstep | None = None
+        self._lockstep: VectorizedRuns | None = None
 
     def advance(self, seconds: float) -> list[tuple[Trial, Progress]]:
         """What a slice of about `seconds` brought to each; nothing is left to advance once every result is there."""
@@ -51,7 +51,7 @@ class ActiveGroup:
         """Why they go on apart, where they do."""
         runs = [member.run for member in self._active if member.run is not None]
         if self._lockstep is None:
-            self._lockstep = Lockstep(runs, graphs=any(member.trial.resources.graphs for member in self._active))
+            self._lockstep = VectorizedRuns(runs, graphs=any(member.trial.resources.graphs for member in self._active))
         try:
             self._lockstep.advance(seconds)
         # A stranger's model or task may raise anything, and a stack may need more memory than there is.

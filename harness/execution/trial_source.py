@@ -9,7 +9,7 @@ from typing import Protocol
 from harness.records import Death, Point, Resources, Trial, TrialResult
 
 
-class Desk(Protocol):
+class TrialSource(Protocol):
     """Where an executor gets its trials and hands in what became of them.
 
     Nothing that a desk raises may be swallowed: the executor ends its workers and raises it.

@@ -33,7 +33,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write under a temporary name, then rename: a reader sees the old text or the new one."""
-    with _as_ledger_error(path.parent):
+    with as_ledger_error(path.parent):
         beside = path.with_name(path.name + ".writing")
         with beside.open("w") as file:
             file.write(text)
@@ -43,7 +43,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _as_ledger_error(folder: Path) -> Iterator[None]:
+def as_ledger_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -12,12 +12,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from harness.errors import LedgerError
-from harness.ledger.folder import JOURNAL, _as_ledger_error, read_manifest
+from harness.ledger.folder import JOURNAL, as_ledger_error, read_manifest
 from harness.records import Manifest, Point, Trial, TrialResult
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrialEntry:
     """One trial as the ledger knows it."""
 
     trial: Trial
@@ -34,9 +34,9 @@ class Snapshot:
 
     folder: Path
     manifest: Manifest
-    trials: tuple[Entry, ...]
+    trials: tuple[TrialEntry, ...]
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TrialEntry, ...]:
         return self.trials
 
 
@@ -48,8 +48,8 @@ def read_study(folder: Path) -> Snapshot:
     journal = folder / JOURNAL
     if not journal.exists():
         return Snapshot(folder, manifest, ())
-    with _as_ledger_error(folder), _as_unreadable(folder):
-        entries, _, _ = _read(JournalStorage(_WholeLines(str(journal))))
+    with as_ledger_error(folder), as_unreadable(folder):
+        entries, _, _ = read_storage(JournalStorage(_WholeLines(str(journal))))
     return Snapshot(folder, manifest, tuple(entries.values()))
 
 
@@ -60,11 +60,11 @@ class _WholeLines(JournalFileBackend):
         raise LedgerError("this journal was opened for reading")
 
 
-def _read(storage: JournalStorage) -> tuple[dict[str, Entry], dict[str, int], dict[str, int]]:
+def read_storage(storage: JournalStorage) -> tuple[dict[str, TrialEntry], dict[str, int], dict[str, int]]:
     """Entries by key in the order of their ids, trial ids by key, Optuna studies by name."""
     studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
     trials = [trial for study in studies.values() for trial in storage.get_all_trials(study, deepcopy=False)]
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TrialEntry] = {}
     ids: dict[str, int] = {}
     for frozen in sorted(trials, key=lambda frozen: frozen._trial_id):
         entry = _entry(frozen)
@@ -73,11 +73,11 @@ def _read(storage: JournalStorage) -> tuple[dict[str, Entry], dict[str, int], di
     return entries, ids, studies
 
 
-def _entry(frozen: FrozenTrial) -> Entry:
+def _entry(frozen: FrozenTrial) -> TrialEntry:
     attributes = frozen.user_attrs
     points = sorted(name for name in attributes if name.startswith("point/"))
     result = attributes.get("result") if frozen.state.is_finished() else None
-    return Entry(
+    return TrialEntry(
         trial=Trial.model_validate(attributes["trial"]),
         attempt=attributes.get("attempt", 0),
         points=tuple(Point.model_validate(attributes[name]) for name in points),
@@ -86,7 +86,7 @@ def _entry(frozen: FrozenTrial) -> Entry:
 
 
 @contextlib.contextmanager
-def _as_unreadable(folder: Path) -> Iterator[None]:
+def as_unreadable(folder: Path) -> Iterator[None]:
     """What Optuna and the records raise at a journal that holds something else."""
     try:
         yield

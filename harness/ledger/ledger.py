@@ -21,8 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import LedgerError
-from harness.ledger.folder import JOURNAL, _as_ledger_error
-from harness.ledger.journal import Entry, _as_unreadable, _read
+from harness.ledger.folder import JOURNAL, as_ledger_error
+from harness.ledger.journal import TrialEntry, as_unreadable, read_storage
 from harness.records import Manifest, Outcome, Point, Trial, TrialResult
 
 LOCK_GRACE_SECONDS = 5
@@ -46,17 +46,17 @@ class Ledger:
         self._lock = threading.RLock()
         self._failure: str | None = None
         path = str(folder / JOURNAL)
-        with _as_ledger_error(folder), _as_unreadable(folder):
+        with as_ledger_error(folder), as_unreadable(folder):
             backend = JournalFileBackend(path, JournalFileOpenLock(path, grace_period=LOCK_GRACE_SECONDS))
             self._storage = JournalStorage(backend)
-            self._entries, self._ids, self._studies = _read(self._storage)
+            self._entries, self._ids, self._studies = read_storage(self._storage)
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TrialEntry, ...]:
         """All trials in the order of their first dealing."""
         with self._lock:
             return tuple(self._entries.values())
 
-    def entry(self, key: str) -> Entry:
+    def entry(self, key: str) -> TrialEntry:
         with self._lock:
             return self._entries[key]
 
@@ -68,7 +68,7 @@ class Ledger:
             if known is None:
                 self._ids[trial.key] = self._storage.create_new_trial(self._study_of(trial), _template(trial))
             self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", attempt)
-            self._entries[trial.key] = replace(known, attempt=attempt) if known else Entry(trial, attempt)
+            self._entries[trial.key] = replace(known, attempt=attempt) if known else TrialEntry(trial, attempt)
             return attempt
 
     def report(self, key: str, point: Point) -> bool:
@@ -101,7 +101,7 @@ class Ledger:
             if self._failure is not None:
                 raise LedgerError(self._failure)
             try:
-                with _as_ledger_error(self.folder):
+                with as_ledger_error(self.folder):
                     yield
             except LedgerError as error:
                 self._failure = str(error)
@@ -125,7 +125,7 @@ def repair(folder: Path) -> str | None:
     path = folder / JOURNAL
     if not path.exists():
         return None
-    with _as_ledger_error(folder), path.open("r+b") as file:
+    with as_ledger_error(folder), path.open("r+b") as file:
         content = file.read()
         keep = _length_of_whole_lines(content)
         if keep == len(content):

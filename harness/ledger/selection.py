@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 
 
-def winner(entries: Iterable[Entry], better: Literal["lower", "higher"]) -> Entry | None:
+def winner(entries: Iterable[TrialEntry], better: Literal["lower", "higher"]) -> TrialEntry | None:
     """The complete search trial of the best finite validation score; ties go to the lower number."""
     sign = 1 if better == "lower" else -1
     scored = [

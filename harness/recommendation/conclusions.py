@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.analysis.cell_result import Standing
+from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Interval
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.recommendation.race import Duel, Errors, Gains, Look, Scoring, Step, gains, look, needed, probabilities
-from harness.recommendation.result import Candidate, Place, Recommendation, Setup, Span, Verdict, Winner
+from harness.recommendation.result import Candidate, Conclusion, Place, Recommendation, SelectedTrial, Setup, Span
 from harness.records import CellFacts
 
 
@@ -19,7 +19,7 @@ def scoring_of(facts: CellFacts) -> Scoring:
     return Scoring(metric.better, metric.margin, metric.scale, facts.floor)
 
 
-def answer(standings: Sequence[Standing], step: Step, setup: Setup) -> Recommendation:
+def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recommendation:
     """From the cells of one task as they stand at the end of a race.  Test scores are looked at here, once."""
     facts = standings[0].facts
     scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
@@ -39,7 +39,7 @@ def answer(standings: Sequence[Standing], step: Step, setup: Setup) -> Recommend
     return _whole(standings, setup, _verdict(now, ordered), ordered, field, of_model[now.leader])
 
 
-def _tests(one: Standing, repetitions: int) -> list[float]:
+def _tests(one: CellResult, repetitions: int) -> list[float]:
     found = one.repeated("test")
     return [found[repetition] for repetition in range(repetitions) if repetition in found]
 
@@ -59,7 +59,7 @@ def place_of(duel: Duel, step: Step) -> Place:
     return duel.verdict
 
 
-def _candidate(one: Standing, now: Look, probability: float, step: Step, field: Gains, errors: Errors) -> Candidate:
+def _candidate(one: CellResult, now: Look, probability: float, step: Step, field: Gains, errors: Errors) -> Candidate:
     model = one.facts.cell.model
     duel = next((duel for duel in now.duels if duel.rival == model), None)
     place: Place = "leader" if duel is None else place_of(duel, step)
@@ -88,12 +88,12 @@ def _span(interval: Interval | None) -> Span | None:
     return Span(low=interval.low, high=interval.high) if interval is not None else None
 
 
-def _seconds(one: Standing) -> float | None:
+def _seconds(one: CellResult) -> float | None:
     times = [entry.result.train_seconds for entry in one.finals if entry.result is not None]
     return sum(times) / len(times) if times else None
 
 
-def _failed(one: Standing) -> Candidate:
+def _failed(one: CellResult) -> Candidate:
     return Candidate(
         model=one.facts.cell.model,
         place="failed",
@@ -107,7 +107,7 @@ def _failed(one: Standing) -> Candidate:
     )
 
 
-def _verdict(now: Look, candidates: Sequence[Candidate]) -> Verdict:
+def _verdict(now: Look, candidates: Sequence[Candidate]) -> Conclusion:
     if now.nothing_learned:
         return "nothing-learned"
     places = [one.place for one in candidates]
@@ -119,12 +119,12 @@ def _verdict(now: Look, candidates: Sequence[Candidate]) -> Verdict:
 
 
 def _whole(
-    standings: Sequence[Standing],
+    standings: Sequence[CellResult],
     setup: Setup,
-    verdict: Verdict,
+    verdict: Conclusion,
     candidates: Sequence[Candidate],
     field: Gains | None,
-    leader: Standing | None,
+    leader: CellResult | None,
 ) -> Recommendation:
     facts = standings[0].facts
     decided = verdict in ("best", "equivalent", "alone")
@@ -179,7 +179,7 @@ def _notes(field: Gains | None, candidates: Sequence[Candidate]) -> tuple[str, .
     return tuple(notes)
 
 
-def best_final(one: Standing) -> Entry | None:
+def best_final(one: CellResult) -> TrialEntry | None:
     """The complete repetition of the best validation score, of which weights are kept; ties go to the earlier."""
     sign = 1 if one.facts.metric.better == "lower" else -1
     kept = [
@@ -191,11 +191,11 @@ def best_final(one: Standing) -> Entry | None:
     return min(kept, key=lambda each: each[:2])[2] if kept else None
 
 
-def _winner(one: Standing) -> Winner | None:
+def _winner(one: CellResult) -> SelectedTrial | None:
     entry = best_final(one)
     if entry is None or entry.result is None or entry.result.score is None or entry.result.weights is None:
         return None
-    return Winner(
+    return SelectedTrial(
         model=one.facts.cell.model,
         key=entry.trial.key,
         repetition=entry.trial.repetition or 0,

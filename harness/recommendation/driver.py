@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.analysis.cell_result import Standing, capped, standing
-from harness.execution.runner import Outcome
+from harness.analysis.cell_result import CellResult, capped, summarize_cell
+from harness.execution.runner import StudyOutcome
 from harness.ledger.folder import MANIFEST, write_atomically
 from harness.ledger.journal import read_study
 from harness.plugin.registry import Registry
@@ -17,17 +17,17 @@ from harness.recommendation import page
 from harness.recommendation.conclusions import answer, scoring_of
 from harness.recommendation.race import Errors, Scoring, Step, follow
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup
-from harness.recommendation.state import Race, _write
-from harness.study.labels import label_of_model
+from harness.recommendation.state import Race, write_race
+from harness.study.labels import model_label
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 
-Train = Callable[[Study], Outcome]
+Train = Callable[[Study], StudyOutcome]
 """Begins or continues a study as it is now granted."""
 
 
 @dataclass
-class Racing:
+class RaceDriver:
     """Runs the rounds of a race.  `train` does the training, under the lease, as it does that of any study."""
 
     race: Race
@@ -70,12 +70,12 @@ class Racing:
     def _errors(self) -> Errors:
         return Errors.of(self.race.confidence, looks=len(self.race.looks), models=len(self._models))
 
-    def _round(self, step: Step) -> Outcome:
+    def _round(self, step: Step) -> StudyOutcome:
         self.say(
             f"{step.repetitions} repetitions of {', '.join(step.models)}"
             + "".join(f"; {model} has lost after {n}" for model, n in step.lost.items())
         )
-        entries = [entry for entry in self.study.models if label_of_model(entry) in step.models]
+        entries = [entry for entry in self.study.models if model_label(entry) in step.models]
         budget = self.study.budget.model_copy(update={"repetitions": step.repetitions})
         return self.train(self.study.model_copy(update={"models": tuple(entries), "budget": budget}))
 
@@ -92,11 +92,11 @@ class Racing:
         if fits == step.repetitions:
             return step
         self.race = self.race.model_copy(update={"cut": fits})
-        _write(self.folder, self.race)
+        write_race(self.folder, self.race)
         self.say(f"time is used up at {fits} repetitions")
         return Step(fits, step.models if fits > held else (), step.alive, step.lost)
 
-    def _seconds_of(self, one: Standing) -> float:
+    def _seconds_of(self, one: CellResult) -> float:
         """Of one repetition, from those that there are."""
         times = [entry.result.ended - entry.result.started for entry in one.finals if entry.result is not None]
         return sum(times) / len(times) if times else 0.0
@@ -106,15 +106,15 @@ class Racing:
         results = [entry.result for one in self._standings() for entry in one.entries if entry.result is not None]
         return sum(max(result.ended - result.started, result.train_seconds) for result in results) / self.race.slots
 
-    def _standings(self) -> tuple[Standing, ...]:
+    def _standings(self) -> tuple[CellResult, ...]:
         """Of this race's models, in their order; none before anything is written."""
         if not (self.folder / MANIFEST).exists():
             return ()
         snapshot = read_study(self.folder)
         known = {facts.cell: facts for facts in snapshot.manifest.cells}
-        return tuple(standing(known[cell], snapshot.entries()) for cell in self._cells if cell in known)
+        return tuple(summarize_cell(known[cell], snapshot.entries()) for cell in self._cells if cell in known)
 
-    def _validation_scores(self, standings: Sequence[Standing]) -> dict[str, list[float]]:
+    def _validation_scores(self, standings: Sequence[CellResult]) -> dict[str, list[float]]:
         """Model → validation scores of the repetitions that have ended, without a gap; none of a failed search."""
         known = {one.facts.cell.model: one for one in standings}
         return {
@@ -140,7 +140,7 @@ class Racing:
         return found
 
 
-def _validation(one: Standing) -> list[float]:
+def _validation(one: CellResult) -> list[float]:
     ended = {entry.trial.repetition or 0: entry.result for entry in one.finals if entry.result is not None}
     scores: list[float] = []
     while (result := ended.get(len(scores))) is not None:

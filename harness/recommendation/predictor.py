@@ -15,11 +15,11 @@ from harness.api.dataset import Arrays, Ragged
 from harness.api.task import Task
 from harness.data.files import locate
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
-from harness.ledger.journal import Entry, Snapshot, read_study
+from harness.ledger.journal import Snapshot, TrialEntry, read_study
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.recommendation.result import ANSWER, Recommendation
-from harness.recommendation.result import Winner as Found
+from harness.recommendation.result import SelectedTrial as Found
 from harness.records import CellFacts, Trial
 from harness.study.fingerprint import code_of, fingerprint_of
 from harness.training import checkpoint
@@ -109,7 +109,7 @@ def read_recommendation(folder: Path) -> Recommendation:
         raise LedgerError(f"{folder / ANSWER}: cannot be read ({what}); `harness recommend` writes it again") from error
 
 
-def _entry(snapshot: Snapshot, found: Found, folder: Path) -> Entry:
+def _entry(snapshot: Snapshot, found: Found, folder: Path) -> TrialEntry:
     entry = next((entry for entry in snapshot.entries() if entry.trial.key == found.key), None)
     if entry is None or entry.result is None or entry.result.weights is None:
         raise LedgerError(f"{folder}: its ledger has no {found.key}; run `harness recommend` again")
@@ -134,7 +134,7 @@ def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path)
     return task
 
 
-def _network(registry: Registry, task: Task, entry: Entry, folder: Path) -> Network:
+def _network(registry: Registry, task: Task, entry: TrialEntry, folder: Path) -> Network:
     trial, result = entry.trial, entry.result
     assert result is not None  # `_entry` has asked
     assert result.weights is not None

@@ -14,7 +14,7 @@ from harness.records import MetricFacts, Record, TaskRef, Trial
 ANSWER = "recommendation.json"
 PAGE = "recommendation.md"
 
-Verdict = Literal["best", "equivalent", "undecided", "alone", "nothing-learned", "failed"]
+Conclusion = Literal["best", "equivalent", "undecided", "alone", "nothing-learned", "failed"]
 Place = Literal["leader", "lost", "equivalent", "open", "failed"]
 
 
@@ -54,7 +54,7 @@ class Candidate(Record):
     """Why repetitions or trials have no score."""
 
 
-class Winner(Record):
+class SelectedTrial(Record):
     """What is ready for use: the recommended model, or the leader where it is too small to tell."""
 
     model: str
@@ -84,7 +84,7 @@ class Recommendation(Record):
     confidence: float
     looks: int
     """Planned ones, over which half of the permitted error was shared out."""
-    verdict: Verdict
+    verdict: Conclusion
     model: str | None
     """The recommended one; None where nothing is recommended."""
     probability: float | None
@@ -97,7 +97,7 @@ class Recommendation(Record):
     of repetitions would."""
     slots: int
     out_of_time: bool
-    winner: Winner | None
+    winner: SelectedTrial | None
     notes: tuple[str, ...]
     """Of what the scores did not allow."""
 

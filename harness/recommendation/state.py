@@ -19,7 +19,7 @@ from harness.ledger.folder import RACE, read_manifest, write_atomically
 from harness.plugin.registry import Registry
 from harness.recommendation.pilot import measure
 from harness.recommendation.race import ladder
-from harness.recommendation.time_budget import Pace, allow
+from harness.recommendation.time_budget import Throughput, allocate
 from harness.records import Record, Resources
 from harness.study.file import parse_study, study_toml
 from harness.study.plan import Plan, make_plan
@@ -40,7 +40,7 @@ class Race(Record):
     """For all of it; None: until it is clear."""
     slots: int
     """Trials that train at a time."""
-    paces: dict[str, Pace] = {}
+    paces: dict[str, Throughput] = {}
     pilot_seconds: float = 0
     cut: int | None = None
     """Repetitions at which time ended it."""
@@ -51,7 +51,7 @@ class Race(Record):
 
 
 @dataclass(frozen=True)
-class Wish:
+class RecommendRequest:
     """What the command asks for."""
 
     study: Study
@@ -63,7 +63,9 @@ class Wish:
     updates: int | None = None
 
 
-def begin(wish: Wish, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]) -> Race:
+def begin(
+    wish: RecommendRequest, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]
+) -> Race:
     """The race in this study's folder as it was begun, extended where more is granted now; else a new one."""
     folder = runs / wish.study.name
     asked = study_toml(wish.study)
@@ -78,24 +80,24 @@ def begin(wish: Wish, registry: Registry, runs: Path, *, slots: int | None = Non
     return _extended(folder, found, wish, asked)
 
 
-def _extended(folder: Path, race: Race, wish: Wish, asked: str) -> Race:
+def _extended(folder: Path, race: Race, wish: RecommendRequest, asked: str) -> Race:
     """With the looks, or the time, that are granted now; all looks are taken anew at the error that they then have."""
     if (asked, wish.seconds) == (race.asked, race.seconds):
         return race
     planned = ladder(wish.study.budget.repetitions)
     race = race.model_copy(update={"looks": planned, "seconds": wish.seconds, "cut": None, "asked": asked})
-    _write(folder, race)
+    write_race(folder, race)
     return race
 
 
 def _new(
-    wish: Wish, asked: str, registry: Registry, folder: Path, slots: int | None, say: Callable[[str], None]
+    wish: RecommendRequest, asked: str, registry: Registry, folder: Path, slots: int | None, say: Callable[[str], None]
 ) -> Race:
     study, begun = wish.study, time.monotonic()
     plan = make_plan(study, registry)
     _check_one_task(plan)
     slots = slots if slots is not None else local_slots(plan.cells[0].resources)
-    paces: dict[str, Pace] = {}
+    paces: dict[str, Throughput] = {}
     if wish.seconds is not None:
         say(f"pilot: how fast {len(plan.cells)} models train here")
         paces = measure(plan.cells, study.search, registry)
@@ -112,13 +114,13 @@ def _new(
         pilot_seconds=time.monotonic() - begun if paces else 0,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, race)
+    write_race(folder, race)
     return race
 
 
-def _affordable(wish: Wish, paces: Mapping[str, Pace], slots: int) -> Study:
+def _affordable(wish: RecommendRequest, paces: Mapping[str, Throughput], slots: int) -> Study:
     study, seconds = wish.study, wish.seconds or 0
-    found = allow(
+    found = allocate(
         paces,
         seconds * slots,
         evaluations=study.training.evaluations,
@@ -132,7 +134,7 @@ def _affordable(wish: Wish, paces: Mapping[str, Pace], slots: int) -> Study:
     return study.model_copy(update={"budget": budget, "training": training})
 
 
-def _chosen(study: Study, paces: Mapping[str, Pace]) -> str:
+def _chosen(study: Study, paces: Mapping[str, Throughput]) -> str:
     listed = ", ".join(f"{model} {1000 * pace.update_seconds:.3g}" for model, pace in paces.items())
     budget = study.budget
     return (
@@ -161,11 +163,11 @@ def read_race(folder: Path) -> Race | None:
         raise LedgerError(f"{folder / RACE}: cannot be read ({str(error).splitlines()[0]}); use --fresh") from error
 
 
-def _write(folder: Path, race: Race) -> None:
+def write_race(folder: Path, race: Race) -> None:
     write_atomically(folder / RACE, race.model_dump_json(indent=1))
 
 
-def _check_continues(folder: Path, race: Race, wish: Wish, asked: str) -> None:
+def _check_continues(folder: Path, race: Race, wish: RecommendRequest, asked: str) -> None:
     """Only more repetitions and another time may be asked for."""
     was, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
     was["confidence"], now["confidence"] = f"{race.confidence:g}", f"{wish.confidence:g}"

@@ -22,7 +22,7 @@ TEST_EVALUATIONS = 4
 """A repetition scores the test split with its best weights and those of its last three evaluations."""
 
 
-class Pace(Record):
+class Throughput(Record):
     """How fast a model trains here."""
 
     update_seconds: float
@@ -37,7 +37,7 @@ class Pace(Record):
 
 
 @dataclass(frozen=True)
-class Allowance:
+class TimeBudget:
     """What every model is granted."""
 
     updates: int
@@ -46,15 +46,15 @@ class Allowance:
     """At most; a race may want fewer, and the clock may allow fewer."""
 
 
-def allow(
-    paces: Mapping[str, Pace],
+def allocate(
+    paces: Mapping[str, Throughput],
     seconds: float,
     *,
     evaluations: int,
     repetitions: int,
     updates: int | None = None,
     trials: int | None = None,
-) -> Allowance:
+) -> TimeBudget:
     """The longest training of which `TRIALS` trials and `REPETITIONS` repetitions of every model fit; what is left
     over, or lacking, in trainings goes to both in proportion.
 
@@ -70,15 +70,15 @@ def allow(
     if fits < fewest or fits < 2:
         raise BudgetError(_too_few(paces, seconds, length, evaluations, (trials or 2) + first))
     searched = trials or max(min(round(fits * SEARCH_SHARE), MOST_TRIALS, fits - first), 2)
-    return Allowance(length, searched, max(min(_most(fits - searched, len(paces)), repetitions), first))
+    return TimeBudget(length, searched, max(min(_most(fits - searched, len(paces)), repetitions), first))
 
 
-def _round(paces: Mapping[str, Pace], updates: int, evaluations: int) -> float:
+def _round(paces: Mapping[str, Throughput], updates: int, evaluations: int) -> float:
     """Seconds of one training of each model."""
     return sum(pace.training(updates, evaluations + TEST_EVALUATIONS) for pace in paces.values())
 
 
-def _updates(paces: Mapping[str, Pace], seconds: float, evaluations: int) -> int:
+def _updates(paces: Mapping[str, Throughput], seconds: float, evaluations: int) -> int:
     """Of one training of each model in this time, to two digits."""
     a_update = sum(pace.update_seconds for pace in paces.values())
     found = max(seconds - _round(paces, 0, evaluations), 0) / a_update
@@ -91,7 +91,7 @@ def _most(trainings: int, models: int) -> int:
     return LADDER[0] + (trainings - LADDER[0]) * models // min(models, 2) if trainings > LADDER[0] else trainings
 
 
-def _too_few(paces: Mapping[str, Pace], seconds: float, updates: int, evaluations: int, trainings: int) -> str:
+def _too_few(paces: Mapping[str, Throughput], seconds: float, updates: int, evaluations: int, trainings: int) -> str:
     wanted = trainings * _round(paces, updates, evaluations) / (1 - KEPT_BACK)
     return (
         f"{seconds / 60:.1f} minutes (over all slots) are too few: {trainings} trainings of {updates} updates of each "

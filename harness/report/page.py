@@ -9,8 +9,8 @@ from harness.report.document import Block, Heading, Notes, Paragraph, Picture, q
 from harness.report.formatting import count
 from harness.report.report import Report, by_protocol
 from harness.report.sections import costs, evidence
-from harness.report.sections.across_tasks import _overall
-from harness.report.sections.comparison import _comparison
+from harness.report.sections.across_tasks import across_tasks_blocks
+from harness.report.sections.comparison import comparison_blocks
 
 RACE = (
     "A race: on validation, models that had clearly lost were dropped in rounds. Repetitions are unequal by design, so "
@@ -23,7 +23,7 @@ Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
 
 def summary(report: Report) -> list[Block]:
     """Completeness, a table a task, and what was left out: what a terminal shows."""
-    tables = [block for section in report.sections for block in _comparison(section)]
+    tables = [block for section in report.sections for block in comparison_blocks(section)]
     return [*_title(report), *tables, *_left_out(report.left_out)]
 
 
@@ -35,13 +35,13 @@ def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[B
         blocks += _title(report)
         for section in report.sections:
             place = (report.study_id, section.task)
-            blocks += [*_comparison(section), *drawn.get((*place, "comparison"), ()), *evidence.pairs(section)]
+            blocks += [*comparison_blocks(section), *drawn.get((*place, "comparison"), ()), *evidence.pairs(section)]
             blocks += [*evidence.tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
             blocks += evidence.reproductions(section, report.protocol)
             blocks += [*costs.trade_offs(section), *costs.audit(section)]
         blocks += [*_left_out(report.left_out), *costs.provenance(report)]
     for protocol, of_protocol in by_protocol(reports).items():
-        blocks += _overall(of_protocol, protocol, drawn.get(("", protocol, "overall"), ()))
+        blocks += across_tasks_blocks(of_protocol, protocol, drawn.get(("", protocol, "overall"), ()))
     return blocks
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.errors import BudgetError
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial
 from harness.search.samplers import SamplerName, suggest
@@ -28,7 +28,7 @@ class CellState:
     seed: int
     """The study's."""
     sampler: SamplerName
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, TrialEntry] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
     """Keys of trials that were dealt and neither run nor ended: they go first."""
     alone: set[str] = field(default_factory=set)
@@ -37,10 +37,10 @@ class CellState:
     """Architecture → its size, or why it has none."""
 
     @property
-    def searched(self) -> list[Entry]:
+    def searched(self) -> list[TrialEntry]:
         return [entry for entry in self.entries.values() if entry.trial.phase == "search"]
 
-    def winner(self) -> Entry | None:
+    def winner(self) -> TrialEntry | None:
         return winner(self.entries.values(), self.plan.facts.metric.better)
 
     def search_ended(self) -> bool:
@@ -55,7 +55,7 @@ class CellState:
         dealt = {entry.trial.repetition for entry in self.finals()}
         return [repetition for repetition in range(self.plan.facts.repetitions) if repetition not in dealt]
 
-    def finals(self) -> list[Entry]:
+    def finals(self) -> list[TrialEntry]:
         """Final trials of the present winner or the published setting; those of an earlier winner are superseded."""
         best = self.winner()
         key = best.trial.key if best else None
@@ -92,7 +92,7 @@ class CellState:
 
     def remember(self, trial: Trial) -> None:
         """It was dealt for the first time."""
-        self.entries[trial.key] = Entry(trial, 1)
+        self.entries[trial.key] = TrialEntry(trial, 1)
 
     def search_trial(self, number: int) -> Trial:
         """The trial of this number: the first draw, after those of the trial before, that the budget admits."""
@@ -135,7 +135,7 @@ class CellState:
                 self._sizes[architecture] = str(error)
         return self._sizes[architecture]
 
-    def _draws(self, first: int, history: Sequence[Entry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
+    def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
         dimensions = self.plan.space.dimensions
         seed = derive(self.seed, "search", str(self.plan.cell))
         told = [_lower_is_better(entry, self.plan.facts.metric.better) for entry in history]
@@ -189,7 +189,7 @@ class CellState:
         )
 
 
-def _lower_is_better(entry: Entry, better: Literal["lower", "higher"]) -> Entry:
+def _lower_is_better(entry: TrialEntry, better: Literal["lower", "higher"]) -> TrialEntry:
     if better == "lower" or entry.result is None or entry.result.score is None:
         return entry
-    return Entry(entry.trial, entry.attempt, (), entry.result.model_copy(update={"score": -entry.result.score}))
+    return TrialEntry(entry.trial, entry.attempt, (), entry.result.model_copy(update={"score": -entry.result.score}))

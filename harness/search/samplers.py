@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import ParamValue
 from harness.seeds import derive
 from harness.study.space import Space, at_unit
@@ -20,7 +20,7 @@ SamplerName = Literal["random", "tpe", "quasi-random"]
 
 
 def suggest(
-    sampler: SamplerName, space: Space, *, seed: int, draw: int, history: Sequence[Entry]
+    sampler: SamplerName, space: Space, *, seed: int, draw: int, history: Sequence[TrialEntry]
 ) -> dict[str, ParamValue]:
     """Parameters of one draw: a function of these arguments alone, in any process.
 
@@ -43,7 +43,7 @@ def _ask(sampler: BaseSampler, space: Space, told: Sequence[FrozenTrial]) -> dic
     return study.ask(dict(space)).params
 
 
-def _told(entry: Entry, space: Space) -> FrozenTrial:
+def _told(entry: TrialEntry, space: Space) -> FrozenTrial:
     """A trial as Optuna's samplers learn from it; one that did not complete has no value."""
     outcome = entry.result.outcome if entry.result else None
     state = {

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import Resources, Trial, TrialResult
 from harness.search.cell import CellState
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every in-memory study, one a draw
 
 
-class Dealer:
+class TrialScheduler:
     """Deals trials over all cells in turn: what was interrupted, then the search, then the final trials."""
 
     def __init__(self, cells: Sequence[CellState]) -> None:
@@ -89,7 +89,7 @@ class Dealer:
         """A trial has its outcome."""
         state = self._cells[str(trial.cell)]
         known = state.entries[trial.key]
-        state.entries[trial.key] = Entry(trial, known.attempt, known.points, result)
+        state.entries[trial.key] = TrialEntry(trial, known.attempt, known.points, result)
         self._freed(trial)
 
     def lost(self, trial: Trial, *, alone: bool = False) -> None:

@@ -11,8 +11,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from harness.errors import StudyError, did_you_mean, fault_text, shown
-from harness.study.overrides import _apply_profile, _chosen_tasks, _override, _selected
-from harness.study.schema import Study, _known_keys
+from harness.study.overrides import apply_assignment, apply_profile, select_models, select_tasks
+from harness.study.schema import Study, known_keys
 
 
 def read_study_file(
@@ -47,13 +47,13 @@ def study_of(
 ) -> Study:
     """The study in the tables of a file (hence Any), which are changed, as `read_study_file` has it."""
     if profile is not None:
-        _apply_profile(data, profile)
+        apply_profile(data, profile)
     for override in overrides:
-        _override(data, override)
+        apply_assignment(data, override)
     if models is not None:
-        data["models"] = _selected(data.get("models"), models)
+        data["models"] = select_models(data.get("models"), models)
     if tasks is not None:
-        data["tasks"] = _chosen_tasks(data.get("tasks"), tasks, source=source)
+        data["tasks"] = select_tasks(data.get("tasks"), tasks, source=source)
     return parse_study(data, source=source)
 
 
@@ -90,7 +90,7 @@ def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
         case "missing":
             return f"{'.'.join(map(str, location))!r} is missing"
         case "extra_forbidden":
-            known = _known_keys(location)
+            known = known_keys(location)
             return f"unknown key {where!r};{did_you_mean(str(location[-1]), known)} Known: {', '.join(known)}"
         case "string_pattern_mismatch":
             return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"

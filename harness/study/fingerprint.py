@@ -12,7 +12,7 @@ from harness.study.cell_plan import CellPlan
 from harness.study.schema import Study
 
 
-def _fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
+def cell_fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
     """Digests of everything that alters the cell's trials, by name."""
     parts: dict[str, object] = {
         "task options": plan.task.model_dump(mode="json"),

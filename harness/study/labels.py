@@ -9,21 +9,21 @@ from harness.records import LONGEST_LABEL, ParamValue
 from harness.study.schema import ModelEntry, TaskEntry, label_text
 
 
-def _task_label(entry: TaskEntry, registry: Registry) -> str:
+def task_label(entry: TaskEntry, registry: Registry) -> str:
     """The name plus the options that differ from the defaults, unless the study gives a label."""
     if entry.label is not None:
         return entry.label
     task = registry.make_task(entry.name, entry.options)
-    different = sorted(_different_options(entry, task).items())
+    different = sorted(different_options(entry, task).items())
     return "-".join([entry.name, *(f"{label_text(key)}-{label_text(value)}" for key, value in different)])
 
 
-def _different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
+def different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
     defaults = type(task).model_fields
     return {key: value for key, value in entry.options.items() if value != defaults[key].default}
 
 
-def label_of_model(entry: ModelEntry) -> str:
+def model_label(entry: ModelEntry) -> str:
     if entry.label is not None:
         return entry.label
     suffix = [] if entry.setting == "searched" else [entry.setting]
@@ -31,7 +31,7 @@ def label_of_model(entry: ModelEntry) -> str:
     return "-".join([entry.name, *suffix, *fixed])
 
 
-def _check_labels(kind: str, labels: list[str]) -> None:
+def check_labels(kind: str, labels: list[str]) -> None:
     seen: set[str] = set()
     for label in labels:
         if label in seen:

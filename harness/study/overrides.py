@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import StudyError, did_you_mean
 from harness.records import ParamValue
-from harness.study.schema import _known_keys
+from harness.study.schema import known_keys
 
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
@@ -24,7 +24,7 @@ smoke: does it run from end to end?  Two trials a cell, bounded by seconds, scor
 """
 
 
-def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
+def select_models(entries: Any, names: Sequence[str]) -> list[Any]:
     """The study's entries of each label, else of each name; a name it lacks stands for that model, unrestricted."""
     known = entries if isinstance(entries, list) else []
     chosen: list[Any] = []
@@ -35,7 +35,7 @@ def _selected(entries: Any, names: Sequence[str]) -> list[Any]:
     return chosen
 
 
-def _chosen_tasks(entries: Any, names: Sequence[str], source: str) -> list[Any]:
+def select_tasks(entries: Any, names: Sequence[str], source: str) -> list[Any]:
     """The study's entries of these labels, else of these names."""
     known = entries if isinstance(entries, list) else []
     chosen: list[Any] = []
@@ -51,7 +51,7 @@ def _chosen_tasks(entries: Any, names: Sequence[str], source: str) -> list[Any]:
     return chosen
 
 
-def _apply_profile(data: dict[str, Any], name: str) -> None:
+def apply_profile(data: dict[str, Any], name: str) -> None:
     """Set the profile's values in the tables of a study file (hence Any), whose name says so."""
     if name not in PROFILES:
         raise StudyError(f"--profile {name!r}:{did_you_mean(name, PROFILES)} Known: {', '.join(PROFILES)}")
@@ -102,7 +102,7 @@ def parse_assignment(text: str) -> tuple[str, ParamValue | list[Any]]:
     return key.strip(), parse_value(value.strip())
 
 
-def _override(data: dict[str, Any], text: str) -> None:
+def apply_assignment(data: dict[str, Any], text: str) -> None:
     path, value = parse_assignment(text)
     *parents, last = path.split(".")
     if not all((*parents, last)):
@@ -116,7 +116,7 @@ def _override(data: dict[str, Any], text: str) -> None:
         raise StudyError(f"{text!r}: name what to set in it, as tasks.0.length=200")
     if value is None and parents[-1:] == ["space"]:
         place[last] = "none"
-    elif value is None and (last in place or last in _known_keys((*parents, last))):
+    elif value is None and (last in place or last in known_keys((*parents, last))):
         place.pop(last, None)
     else:
         place[last] = value

@@ -22,8 +22,8 @@ from harness.records import (
     Training,
 )
 from harness.study.cell_plan import CellPlan
-from harness.study.fingerprint import _fingerprint
-from harness.study.labels import _check_labels, _different_options, _task_label, label_of_model
+from harness.study.fingerprint import cell_fingerprint
+from harness.study.labels import check_labels, different_options, model_label, task_label
 from harness.study.schema import ModelEntry, Study, TaskEntry, TrainingSection
 from harness.study.space import CellSpace, at_unit, cell_space, contains, describe
 from harness.training.network import offers_scan, offers_stack
@@ -72,15 +72,15 @@ def make_plan(study: Study, registry: Registry) -> Plan:
                 f'{entry.parameters!r} for {entry.name}; drop it, or set protocol = "fair"'
             )
     study = study.model_copy(update={"tasks": tuple(_as_made(entry, registry) for entry in study.tasks)})
-    tasks = [(_task_label(entry, registry), entry) for entry in study.tasks]
-    models = [(label_of_model(entry), entry) for entry in study.models]
-    _check_labels("task", [label for label, _ in tasks])
-    _check_labels("model", [label for label, _ in models])
+    tasks = [(task_label(entry, registry), entry) for entry in study.tasks]
+    models = [(model_label(entry), entry) for entry in study.models]
+    check_labels("task", [label for label, _ in tasks])
+    check_labels("model", [label for label, _ in models])
     cells: list[CellPlan] = []
     left_out: list[LeftOut] = []
-    for task_label, task_entry in tasks:
-        for model_label, model_entry in models:
-            cell = Cell(task=task_label, model=model_label)
+    for task, task_entry in tasks:
+        for model, model_entry in models:
+            cell = Cell(task=task, model=model)
             brought = (registry.task(task_entry.name).plugin, registry.model(model_entry.name).plugin)
             with plugin_border(f"study {study.name!r}, {cell}", *brought):
                 planned = _plan_cell(study, registry, cell, task_entry, model_entry)
@@ -136,7 +136,7 @@ def _plan_cell(
         data=data,
         plugins=plugins,
     )
-    return replace(plan, facts=plan.facts.model_copy(update={"fingerprint": _fingerprint(plan, study)}))
+    return replace(plan, facts=plan.facts.model_copy(update={"fingerprint": cell_fingerprint(plan, study)}))
 
 
 def _facts(
@@ -152,7 +152,7 @@ def _facts(
     beside_others = study.protocol == "fair" and model_entry.setting != "searched"
     return CellFacts(
         cell=cell,
-        task=TaskRef(name=task.name, options=_different_options(task_entry, task)),
+        task=TaskRef(name=task.name, options=different_options(task_entry, task)),
         model=model.name,
         metric=metric_facts(task.metric),
         others=tuple(metric_facts(metric) for metric in task.metrics()[1:]),
@@ -271,4 +271,4 @@ def _as_made(entry: TaskEntry, registry: Registry) -> TaskEntry:
     made = {key: value for key, value in task.model_dump(mode="json").items() if key in entry.options}
     if made == entry.options:
         return entry
-    return entry.model_copy(update={**made, "label": _task_label(entry, registry)})
+    return entry.model_copy(update={**made, "label": task_label(entry, registry)})

@@ -115,7 +115,7 @@ def label_text(value: object) -> str:
     return "-".join(part for part in kept.split("-") if part)
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys that may stand where an unknown one was found."""
     model: type[BaseModel] = Study
     homes: dict[str, type[BaseModel]] = {

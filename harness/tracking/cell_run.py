@@ -6,14 +6,24 @@ import math
 from pathlib import Path
 from typing import get_args
 
-from harness.analysis.cell_result import Standing
+from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Proportion, Summary
 from harness.records import Outcome
-from harness.tracking.run_data import TAG_LIMIT, Content, Sample, _finite, _lost, cut, flatten, milliseconds, to_json
-from harness.tracking.trial_run import _weights, validation_name
+from harness.tracking.run_data import (
+    TAG_LIMIT,
+    RunData,
+    Sample,
+    cut,
+    finite_samples,
+    flatten,
+    milliseconds,
+    non_finite_tags,
+    to_json,
+)
+from harness.tracking.trial_run import validation_name, weights_artifact
 
 
-def cell_content(standing: Standing, folder: Path, created: float) -> Content:
+def cell_run_data(standing: CellResult, folder: Path, created: float) -> RunData:
     """The run of a cell: what it was granted, and what its trials add up to."""
     facts, setting = standing.facts, standing.setting
     kept_out = {"trials", "repetitions", "fingerprint", "others"}  # of params, which MLflow does not let change
@@ -31,22 +41,22 @@ def cell_content(standing: Standing, folder: Path, created: float) -> Content:
     samples = [*_cell_samples(standing, created), *_winners_curve(standing)]
     finished = standing.state in ("complete", "partial") and setting is not None
     files, missing = _first_weights(standing, folder) if finished else ({}, {})
-    return Content(
-        metrics=(*_finite(samples), *_unknown(standing, created)),
+    return RunData(
+        metrics=(*finite_samples(samples), *_unknown(standing, created)),
         params=flatten(facts.model_dump(mode="json", exclude=kept_out)),
-        tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()} | _lost(samples) | missing,
+        tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()} | non_finite_tags(samples) | missing,
         texts={"winner.json": to_json(setting)} if finished and setting is not None else {},
         files=files,
     )
 
 
-def _first_weights(standing: Standing, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+def _first_weights(standing: CellResult, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     complete = (entry for entry in standing.finals if entry.result is not None and entry.result.outcome == "complete")
     first = next(complete, None)
-    return _weights(first, folder) if first is not None else ({}, {})
+    return weights_artifact(first, folder) if first is not None else ({}, {})
 
 
-def _cell_samples(standing: Standing, created: float) -> list[Sample]:
+def _cell_samples(standing: CellResult, created: float) -> list[Sample]:
     """Aggregates as curves over ended trials; step and time follow from those, so a repeat changes nothing."""
     step, when = _so_far(standing, created)
     values: dict[str, float | None] = {
@@ -60,7 +70,7 @@ def _cell_samples(standing: Standing, created: float) -> list[Sample]:
     return [Sample(name, float(value), when, step) for name, value in values.items() if value is not None]
 
 
-def _unknown(standing: Standing, created: float) -> list[Sample]:
+def _unknown(standing: CellResult, created: float) -> list[Sample]:
     """NaN for what is not known of the repetitions so far, which takes the place of what an earlier set of them had.
 
     MLflow removes no metric, and shows the last value: an interval from before a repetition failed, or the mean of an
@@ -72,13 +82,13 @@ def _unknown(standing: Standing, created: float) -> list[Sample]:
     return [Sample(name, math.nan, when, step) for name, value in _scored_values(standing).items() if value is None]
 
 
-def _so_far(standing: Standing, created: float) -> tuple[int, int]:
+def _so_far(standing: CellResult, created: float) -> tuple[int, int]:
     """How many trials have ended, and when the last did, in milliseconds."""
     ended = [one.result for one in standing.entries if one.result is not None]
     return len(ended), milliseconds(max((result.ended for result in ended), default=0) or created)
 
 
-def _scored_values(standing: Standing) -> dict[str, float | None]:
+def _scored_values(standing: CellResult) -> dict[str, float | None]:
     return {
         **_success_values(standing.success),
         **_summary_values("", standing.summary("test")),
@@ -86,7 +96,7 @@ def _scored_values(standing: Standing) -> dict[str, float | None]:
     }
 
 
-def _winners_curve(standing: Standing) -> list[Sample]:
+def _winners_curve(standing: CellResult) -> list[Sample]:
     """The learning curve of the winner, once the search is over, so that it can be seen on the cell's own page.
 
     Named by the winner's number: another winner, after more trials, is another curve.

@@ -47,13 +47,15 @@ def prepare_store(uri: str) -> None:
     To be called before other processes open it: of several that open a new database at once, one survives.
     """
     with as_tracking_error(uri):
-        _client(uri).search_experiments(max_results=1)
+        mlflow_client(uri).search_experiments(max_results=1)
 
 
 def ui_command(uri: str, port: int) -> list[str]:
     """The command line of MLflow's own pages on this machine alone; TrackingError where a server shows them already."""
     if uri.startswith(("http://", "https://")):
-        raise TrackingError(f"{_public(uri)} is a server with pages of its own: open that address in a browser")
+        raise TrackingError(
+            f"{without_credentials(uri)} is a server with pages of its own: open that address in a browser"
+        )
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
@@ -64,7 +66,7 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
     The link begins in the mode for trainings, whatever a browser's own is.
     """
     with as_tracking_error(uri):
-        found = _client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
+        found = mlflow_client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
     return {
         one.name: f"{address}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
         for one in found
@@ -72,29 +74,29 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
     }
 
 
-def _client(uri: str) -> MlflowClient:
+def mlflow_client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+def create_experiment(client: MlflowClient, uri: str, name: str) -> str:
     """Id of the study's experiment, made where there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:
         return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=SHOWN_AS)
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"{_public(uri)}: experiment {name!r} was deleted there; bring it back with "
+            f"{without_credentials(uri)}: experiment {name!r} was deleted there; bring it back with "
             f"`mlflow experiments restore -x {found.experiment_id}`, or give the study another name"
         )
     return str(found.experiment_id)
 
 
-def _known_experiment(client: MlflowClient, uri: str, name: str) -> str:
+def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
     names = {one.name: str(one.experiment_id) for one in _pages(client.search_experiments)}
     if name not in names:
         held = ", ".join(sorted(names.keys() - {"Default"})) or "none"
         raise UnknownNameError(
-            f"{_public(uri)}: study {name!r} is not there;{did_you_mean(name, names)} Studies: {held}"
+            f"{without_credentials(uri)}: study {name!r} is not there;{did_you_mean(name, names)} Studies: {held}"
         )
     return names[name]
 
@@ -107,14 +109,14 @@ def _artifact_location(uri: str, name: str) -> str | None:
     return (database.parent / "mlartifacts" / name).as_uri()
 
 
-def _runs_of(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
+def study_runs(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
     """By key.  Of two runs of one key, which a lost answer to create_run can leave, always the same one."""
-    found = _search(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
+    found = search_runs(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
     found.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
     return {run.data.tags[run_data.KEY]: run for run in found}
 
 
-def _search(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
+def search_runs(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
     return _pages(lambda page_token: client.search_runs([experiment], condition, page_token=page_token))
 
 
@@ -136,11 +138,13 @@ def as_tracking_error(uri: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise TrackingError(f"{_public(uri)}: this store needs a driver ({error}); install it with pip") from error
+        raise TrackingError(
+            f"{without_credentials(uri)}: this store needs a driver ({error}); install it with pip"
+        ) from error
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         raise TrackingError(
-            f"{_public(uri)}: the MLflow store failed ({_what(error)}); mend it or set MLFLOW_TRACKING_URI to another, "
-            "then `harness sync` sends what it lacks"
+            f"{without_credentials(uri)}: the MLflow store failed ({_what(error)}); repair it, or set "
+            "MLFLOW_TRACKING_URI to another store, then run `harness sync`"
         ) from error
 
 
@@ -150,7 +154,7 @@ def _what(error: Exception) -> str:
     for sign, words in _SILENCES.items():
         if sign in text:
             return words.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
-    return run_data.cut(_public((text.splitlines() or [type(error).__name__])[0]), 300)
+    return run_data.cut(without_credentials((text.splitlines() or [type(error).__name__])[0]), 300)
 
 
 _SILENCES = {
@@ -161,6 +165,6 @@ _SILENCES = {
 }
 
 
-def _public(text: str) -> str:
+def without_credentials(text: str) -> str:
     """An address, or a text with addresses, without the passwords it may hold."""
     return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -7,7 +7,7 @@ from harness.plugin.hookspecs import hookimpl
 from harness.tracking.sync import Replay, Tracker, start_replay
 
 
-class _Tracking:
+class TrackingListener:
     """Lets MLflow hear of every trial, from the thread that replays the ledger."""
 
     def __init__(self, uri: str) -> None:
@@ -15,7 +15,7 @@ class _Tracking:
         self._tracker: Tracker | None = None
         self._replay: Replay | None = None
 
-    def begin(self, ledger: Ledger) -> _Tracking:
+    def begin(self, ledger: Ledger) -> TrackingListener:
         self._tracker = Tracker(ledger, self._uri)
         self._replay = start_replay(self._tracker)
         return self

@@ -12,22 +12,22 @@ from mlflow.entities import Run
 from pydantic import ValidationError
 
 from harness.analysis.cell_result import Curve, Curves
-from harness.analysis.stored_study import Mark, StoredStudy
+from harness.analysis.stored_study import StoredStudy, SyncMark
 from harness.errors import TrackingError, UnknownNameError
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import Manifest, Trial, TrialResult
 from harness.tracking import run_data, trial_run
 from harness.tracking.client import (
     READERS,
     R,
-    _client,
-    _known_experiment,
-    _public,
-    _runs_of,
-    _search,
     as_tracking_error,
+    find_experiment,
+    mlflow_client,
+    search_runs,
+    study_runs,
+    without_credentials,
 )
-from harness.tracking.store import _place
+from harness.tracking.store import entry_order
 
 
 def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:
@@ -37,26 +37,28 @@ def read_store(uri: str, study: str, study_id: str | None = None, *, curves: boo
     UnknownNameError where there is none; TrackingError where the store cannot be reached or lacks its manifest.
     """
     with as_tracking_error(uri):
-        client = _client(uri)
-        experiment = _known_experiment(client, uri, study)
+        client = mlflow_client(uri)
+        experiment = find_experiment(client, uri, study)
         ids = _study_ids(client, experiment)
         if not ids or (study_id is not None and study_id not in ids):
             known = ", ".join(ids) or "none; `harness sync` sends a study's folder"
-            raise UnknownNameError(f"{_public(uri)}: study {study!r} has no id {study_id!r}; it has: {known}")
+            raise UnknownNameError(
+                f"{without_credentials(uri)}: study {study!r} has no id {study_id!r}; it has: {known}"
+            )
         chosen = study_id or ids[0]
-        held = _runs_of(client, experiment, chosen)
+        held = study_runs(client, experiment, chosen)
         entries = [_entry(client, run) for run in held.values() if _is_trial_that_arrived(run)]
         manifest = _parsed(Manifest, _text(client, held[chosen], run_data.MANIFEST_FILE), chosen)
         return StoredStudy(
             manifest=manifest,
-            entries=tuple(sorted(entries, key=_place)),
+            entries=tuple(sorted(entries, key=entry_order)),
             mark=_mark(client, held[chosen]),
             others=tuple(other for other in ids if other != chosen),
             curves=_curves(client, manifest, held, entries) if curves else {},
         )
 
 
-def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[Entry]) -> Curves:
+def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[TrialEntry]) -> Curves:
     """The cell's metric on validation, and the gradient norm, of every final trial.
 
     MLflow's client reads one metric of one run at a time; what its server has for several is for its own pages, and
@@ -86,7 +88,7 @@ def _curve(client: MlflowClient, run: Run, name: str) -> Curve:
 
 def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
     """Newest first."""
-    found = _search(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
+    found = search_runs(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
     created = {run.data.tags[run_data.STUDY_ID]: run.info.start_time for run in found}
     return sorted(created, key=lambda one: (created[one], one), reverse=True)
 
@@ -96,23 +98,23 @@ def _is_trial_that_arrived(run: Run) -> bool:
     return run.data.tags[run_data.KIND] == "trial" and run_data.STATUS in run.data.tags
 
 
-def _entry(client: MlflowClient, run: Run) -> Entry:
+def _entry(client: MlflowClient, run: Run) -> TrialEntry:
     tags = run.data.tags
     trial = tags.get(run_data.TRIAL) or _text(client, run, run_data.TRIAL_FILE)
     ended = tags.get(run_data.STATUS) == "ended"
     result = (tags.get(run_data.RESULT) or _text(client, run, run_data.RESULT_FILE)) if ended else None
-    return Entry(
+    return TrialEntry(
         trial=_parsed(Trial, trial, tags[run_data.KEY]),
         attempt=int(tags.get(run_data.ATTEMPT, 0)),
         result=_parsed(TrialResult, result, tags[run_data.KEY]) if result is not None else None,
     )
 
 
-def _mark(client: MlflowClient, run: Run) -> Mark | None:
+def _mark(client: MlflowClient, run: Run) -> SyncMark | None:
     text = run.data.tags.get(run_data.MARK)
     if text is None:
         return None
-    return Mark.from_json(_text(client, run, run_data.MARK_FILE) if text == run_data.MARK_FILE else text)
+    return SyncMark.from_json(_text(client, run, run_data.MARK_FILE) if text == run_data.MARK_FILE else text)
 
 
 def _text(client: MlflowClient, run: Run, file: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from harness.analysis.stored_study import Mark
+from harness.analysis.stored_study import SyncMark
 from harness.ledger.folder import STUDY_FILE
 from harness.records import Manifest, digest_of
 
@@ -55,7 +55,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Content:
+class RunData:
     """What one run is to hold."""
 
     metrics: tuple[Sample, ...] = ()
@@ -103,17 +103,17 @@ def to_json(record: BaseModel | Mapping[str, object]) -> str:
     return json.dumps(record.model_dump(mode="json") if isinstance(record, BaseModel) else record)
 
 
-def _finite(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+def finite_samples(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     return tuple(sample for sample in samples if math.isfinite(sample.value))
 
 
-def _lost(samples: Iterable[Sample]) -> dict[str, str]:
+def non_finite_tags(samples: Iterable[Sample]) -> dict[str, str]:
     """A tag that names what was not finite: MLflow would store infinity as 1.8e308."""
     lost = [f"{sample.name}@{sample.step}" for sample in samples if not math.isfinite(sample.value)]
     return {"harness.non_finite": cut(", ".join(lost), TAG_LIMIT)} if lost else {}
 
 
-def study_content(manifest: Manifest, folder: Path) -> Content:
+def study_run_data(manifest: Manifest, folder: Path) -> RunData:
     """The run of a study: where its trials come from."""
     tags = {
         "harness.created": repr(manifest.created),
@@ -128,16 +128,16 @@ def study_content(manifest: Manifest, folder: Path) -> Content:
         "harness.left_out": to_json({str(left.cell): left.reason for left in manifest.left_out}),
     }
     study_file = folder / STUDY_FILE
-    return Content(
+    return RunData(
         tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()},
         texts={MANIFEST_FILE: to_json(manifest)}
         | ({STUDY_FILE: study_file.read_text(encoding="utf-8")} if study_file.is_file() else {}),
     )
 
 
-def mark_content(mark: Mark) -> Content:
+def mark_content(mark: SyncMark) -> RunData:
     """How many trials the ledger held: the last thing to be sent, against which a reader checks what it finds."""
     text = mark.to_json()
     fits = len(text) <= TAG_LIMIT
     tags = {"harness.trials_total": str(mark.total), "harness.trials_ended": str(mark.ended)}
-    return Content(tags=tags | {MARK: text if fits else MARK_FILE}, texts={} if fits else {MARK_FILE: text})
+    return RunData(tags=tags | {MARK: text if fits else MARK_FILE}, texts={} if fits else {MARK_FILE: text})

@@ -25,11 +25,11 @@ os.environ.update(
 
 from mlflow.entities import Metric, Param, RunTag
 
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import Manifest
 from harness.tracking import run_data
-from harness.tracking.client import T, _client, _experiment, _runs_of
-from harness.tracking.run_data import Content
+from harness.tracking.client import T, create_experiment, mlflow_client, study_runs
+from harness.tracking.run_data import RunData
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it prints the trace of what we tell in a line
@@ -57,12 +57,12 @@ class Store:
 
     def __init__(self, uri: str, manifest: Manifest) -> None:
         """Read what the store holds."""
-        self._client = _client(uri)
+        self._client = mlflow_client(uri)
         self._study_id = manifest.study_id
-        self._experiment = _experiment(self._client, uri, manifest.study)
+        self._experiment = create_experiment(self._client, uri, manifest.study)
         self._held = {
             key: _Held(run.info.run_id, run.info.status, _position(run.data.tags))
-            for key, run in _runs_of(self._client, self._experiment, manifest.study_id).items()
+            for key, run in study_runs(self._client, self._experiment, manifest.study_id).items()
         }
 
     def open(self, key: str, kind: str, name: str, *, start: float, parent: str | None = None) -> None:
@@ -79,7 +79,7 @@ class Store:
         self,
         key: str,
         position: dict[str, str],
-        lacks: Callable[[Mapping[str, str]], Content],
+        lacks: Callable[[Mapping[str, str]], RunData],
         *,
         status: Status | None = None,
         end: float = 0,
@@ -111,7 +111,7 @@ class Store:
             self._client.set_terminated(held.run_id, status, run_data.milliseconds(end))
         held.status = status
 
-    def _send(self, run_id: str, whole: Content, position: Mapping[str, str]) -> None:
+    def _send(self, run_id: str, whole: RunData, position: Mapping[str, str]) -> None:
         for file, text in whole.texts.items():
             self._client.log_text(run_id, text, file)
         for file, path in whole.files.items():
@@ -133,7 +133,7 @@ def _position(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: tags[name] for name in run_data.POSITION if name in tags}
 
 
-def _batches(whole: Content) -> list[Batch]:
+def _batches(whole: RunData) -> list[Batch]:
     """At least one; each within what MLflow takes at once."""
     metrics = [Metric(one.name, one.value, one.milliseconds, one.step) for one in whole.metrics]
     params = [Param(name, value) for name, value in whole.params.items()]
@@ -151,5 +151,5 @@ def _chunks(values: Sequence[T], size: int) -> list[Sequence[T]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def _place(entry: Entry) -> tuple[str, bool, int]:
+def entry_order(entry: TrialEntry) -> tuple[str, bool, int]:
     return str(entry.trial.cell), entry.trial.phase == "final", entry.trial.number

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.analysis.cell_result import Standing, State, stand
-from harness.analysis.stored_study import Mark
+from harness.analysis.cell_result import CellResult, State, summarize_cells
+from harness.analysis.stored_study import SyncMark
 from harness.errors import HarnessError
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import Cell, Manifest
 from harness.tracking import cell_run, run_data, trial_run
 from harness.tracking.client import as_tracking_error
@@ -26,7 +26,7 @@ class LedgerLike(Protocol):
     def folder(self) -> Path: ...
     @property
     def manifest(self) -> Manifest: ...
-    def entries(self) -> tuple[Entry, ...]: ...
+    def entries(self) -> tuple[TrialEntry, ...]: ...
 
 
 class Tracker:
@@ -60,7 +60,7 @@ class Tracker:
         manifest, entries = self.ledger.manifest, self.ledger.entries()
         if reached.manifest == manifest and reached.entries == entries:
             return reached
-        store, mark = reached.store, Mark.of(entries)
+        store, mark = reached.store, SyncMark.of(entries)
         standings = _stand(manifest, entries, reached.standings)
         if reached.manifest != manifest:
             self._open(store, manifest)
@@ -85,12 +85,12 @@ class Tracker:
     def _open(self, store: Store, manifest: Manifest) -> None:
         """The runs under which trials come, so that a study that has just begun can be seen and read."""
         store.open(manifest.study_id, "study", f"{manifest.study} (study)", start=manifest.created)
-        whole = run_data.study_content(manifest, self.ledger.folder)
+        whole = run_data.study_run_data(manifest, self.ledger.folder)
         store.bring(manifest.study_id, {run_data.CONTENT: whole.digest}, lambda _: whole)
         for facts in manifest.cells:
             store.open(_cell_key(manifest, facts.cell), "cell", str(facts.cell), start=manifest.created)
 
-    def _send_trial(self, store: Store, entry: Entry, *, superseded: bool) -> None:
+    def _send_trial(self, store: Store, entry: TrialEntry, *, superseded: bool) -> None:
         trial, result, manifest = entry.trial, entry.result, self.ledger.manifest
         parent = _cell_key(manifest, trial.cell)
         name = f"{trial.cell}/{trial.phase}/{trial.number}"
@@ -99,7 +99,7 @@ class Tracker:
         store.bring(
             trial.key,
             trial_run.trial_position(entry, superseded=superseded),
-            lambda position: trial_run.trial_content(
+            lambda position: trial_run.trial_run_data(
                 entry,
                 self.ledger.folder,
                 created=manifest.created,
@@ -110,9 +110,9 @@ class Tracker:
             end=_last_end([entry], manifest.created),
         )
 
-    def _send_cell(self, store: Store, one: Standing) -> None:
+    def _send_cell(self, store: Store, one: CellResult) -> None:
         manifest = self.ledger.manifest
-        whole = cell_run.cell_content(one, self.ledger.folder, manifest.created)
+        whole = cell_run.cell_run_data(one, self.ledger.folder, manifest.created)
         ended: dict[State, Status] = {"complete": "FINISHED", "partial": "FAILED", "failed": "FAILED"}
         store.bring(
             _cell_key(manifest, one.facts.cell),
@@ -129,14 +129,14 @@ class _Reached:
 
     store: Store
     manifest: Manifest | None = None
-    entries: tuple[Entry, ...] = ()
-    standings: tuple[Standing, ...] = ()
+    entries: tuple[TrialEntry, ...] = ()
+    standings: tuple[CellResult, ...] = ()
 
 
-def _stand(manifest: Manifest, entries: Sequence[Entry], known: Iterable[Standing]) -> tuple[Standing, ...]:
+def _stand(manifest: Manifest, entries: Sequence[TrialEntry], known: Iterable[CellResult]) -> tuple[CellResult, ...]:
     """The standing of each cell; of cells without news the very object that is known."""
     of_cell = {one.facts.cell: one for one in known}
-    new = stand(manifest.cells, entries)
+    new = summarize_cells(manifest.cells, entries)
     return tuple(old if (old := of_cell.get(one.facts.cell)) == one else one for one in new)
 
 
@@ -144,7 +144,7 @@ def _cell_key(manifest: Manifest, cell: Cell) -> str:
     return f"{manifest.study_id}/{cell}"
 
 
-def _start(entry: Entry) -> float:
+def _start(entry: TrialEntry) -> float:
     """When a trial began, in seconds since 1970, as far as the ledger knows."""
     if entry.result is not None and entry.result.started:
         return entry.result.started
@@ -153,7 +153,7 @@ def _start(entry: Entry) -> float:
     return entry.result.ended if entry.result is not None else time.time()
 
 
-def _last_end(entries: Iterable[Entry], otherwise: float) -> float:
+def _last_end(entries: Iterable[TrialEntry], otherwise: float) -> float:
     return max((entry.result.ended for entry in entries if entry.result is not None), default=0) or otherwise
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.records import Point, Trial
 from harness.tracking.run_data import (
     ATTEMPT,
@@ -17,19 +17,19 @@ from harness.tracking.run_data import (
     TRIAL,
     TRIAL_FILE,
     WEIGHTS_FILE,
-    Content,
+    RunData,
     Sample,
-    _finite,
-    _lost,
     cut,
+    finite_samples,
     flatten,
     legal_name,
     milliseconds,
+    non_finite_tags,
     to_json,
 )
 
 
-def trial_position(entry: Entry, *, superseded: bool) -> dict[str, str]:
+def trial_position(entry: TrialEntry, *, superseded: bool) -> dict[str, str]:
     """Tags that say how much of a trial its run holds."""
     return {
         ATTEMPT: str(entry.attempt),
@@ -39,7 +39,7 @@ def trial_position(entry: Entry, *, superseded: bool) -> dict[str, str]:
     }
 
 
-def trial_content(entry: Entry, folder: Path, *, created: float, points_sent: int, begun: bool) -> Content:
+def trial_run_data(entry: TrialEntry, folder: Path, *, created: float, points_sent: int, begun: bool) -> RunData:
     """What the run of a trial lacks, given that it holds `points_sent` points and, where `begun`, its params.
 
     folder: the study's, below which weights lie.  created: when the study was, for what has no time of its own.
@@ -47,12 +47,12 @@ def trial_content(entry: Entry, folder: Path, *, created: float, points_sent: in
     curve = [sample for point in entry.points for sample in _curve(point)]
     late = [sample for point in entry.points[points_sent:] for sample in _curve(point)]
     end = _end_samples(entry, created)
-    files, missing = _weights(entry, folder)
+    files, missing = weights_artifact(entry, folder)
     told = entry.result is not None or not begun
-    return Content(
-        metrics=_finite([*late, *end]),
+    return RunData(
+        metrics=finite_samples([*late, *end]),
         params={} if begun else flatten(_settings(entry.trial)),
-        tags=(_trial_tags(entry) if told else {}) | _lost([*curve, *end]) | missing,
+        tags=(_trial_tags(entry) if told else {}) | non_finite_tags([*curve, *end]) | missing,
         texts=_trial_texts(entry) if told else {},
         files=files,
     )
@@ -73,7 +73,7 @@ def _curve(point: Point) -> list[Sample]:
     return [Sample(name, value, milliseconds(point.time), point.update) for name, value in values.items()]
 
 
-def _end_samples(entry: Entry, created: float) -> list[Sample]:
+def _end_samples(entry: TrialEntry, created: float) -> list[Sample]:
     """A trial's result as metrics; its validation is that of the best evaluation, so it is no part of the curve."""
     result = entry.result
     if result is None:
@@ -112,7 +112,7 @@ def _settings(trial: Trial) -> dict[str, object]:
     }
 
 
-def _trial_tags(entry: Entry) -> dict[str, str]:
+def _trial_tags(entry: TrialEntry) -> dict[str, str]:
     trial, result = entry.trial, entry.result
     tags = {
         "harness.task": trial.cell.task,
@@ -139,18 +139,18 @@ def _trial_tags(entry: Entry) -> dict[str, str]:
     return {name: cut(value, TAG_LIMIT) for name, value in tags.items()} | whole
 
 
-def _records(entry: Entry) -> list[tuple[str, str, str]]:
+def _records(entry: TrialEntry) -> list[tuple[str, str, str]]:
     """Tag, artifact and text of the records that rebuild a trial."""
     records = [(TRIAL, TRIAL_FILE, to_json(entry.trial))]
     return [*records, (RESULT, RESULT_FILE, to_json(entry.result))] if entry.result is not None else records
 
 
-def _trial_texts(entry: Entry) -> dict[str, str]:
+def _trial_texts(entry: TrialEntry) -> dict[str, str]:
     always = entry.trial.phase == "final"
     return {file: text for _, file, text in _records(entry) if always or len(text) > TAG_LIMIT}
 
 
-def _weights(entry: Entry, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+def weights_artifact(entry: TrialEntry, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """The weights of an ended final as a file, or a tag that says they are gone."""
     if entry.result is None or entry.result.weights is None:
         return {}, {}

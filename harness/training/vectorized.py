@@ -26,7 +26,13 @@ from harness.training.optimizers import make_optimizer
 from harness.training.random_state import fork_random_state, seeded_random_state
 from harness.training.run import TrainingRun
 from harness.training.stacked_network import StackedNetwork
-from harness.training.vectorized_batches import _along, _are_static, _joined_batch, _on_device, _own
+from harness.training.vectorized_batches import (
+    are_static,
+    broadcast_over_runs,
+    count_on_device,
+    join_batches,
+    without_padding,
+)
 
 Signature = tuple[object, ...]
 """What of a stack's batches a recording depends on."""
@@ -36,7 +42,7 @@ def can_stack(run: TrainingRun) -> bool:
     return isinstance(run.network.backbone, Stack)
 
 
-class Lockstep:
+class VectorizedRuns:
     """Runs that differ in their seeds and data alone, advanced together.
 
     Without dropout each ends with the weights, curve and outcome that it would have had alone, up to rounding; dropout
@@ -187,14 +193,14 @@ class _Stack:
     def _gradients(self, batches: list[Batch]) -> tuple[Tensor, Tensor]:
         """Of every run's own loss; the losses' sums and counts: (runs,) each."""
         seed = derive(self._noise, self.runs[0].update)
-        if self._graphs and _are_static(batches):
+        if self._graphs and are_static(batches):
             recorded, inputs = self._recording(batches)
             torch.manual_seed(seed)
             sums, counts = recorded(inputs)
             return sums, counts
         torch.manual_seed(seed)
         self._optimizer.zero_grad(set_to_none=True)
-        return self._backward(_joined_batch(batches), batches)
+        return self._backward(join_batches(batches), batches)
 
     def _recording(self, batches: list[Batch]) -> tuple[Recorded, tuple[Tensor, Tensor]]:
         """The recording for batches like these, made where there is none, and what it takes of them."""
@@ -216,14 +222,14 @@ class _Stack:
             self._network, first._readout, joined, self._carried, first._training.precision
         )
         totals = [
-            first_total(run._task.loss(_own(output[index], batch), batch))
+            first_total(run._task.loss(without_padding(output[index], batch), batch))
             for index, (run, batch) in enumerate(zip(self.runs, batches, strict=True))
         ]
         # Each run's weights are in its own loss alone, so the gradient of the sum is every run's own.
         torch.stack([objective(total, first._optimisation) for total in totals]).sum().backward()  # type: ignore[no-untyped-call]
         self._carried = carried
         sums = torch.stack([total.sum.detach() for total in totals])
-        return sums, torch.stack([_on_device(total.count, sums) for total in totals])
+        return sums, torch.stack([count_on_device(total.count, sums) for total in totals])
 
     def _clip(self, most: float) -> None:
         """`nn.utils.clip_grad_norm_` of every run by itself."""
@@ -232,7 +238,7 @@ class _Stack:
         self._norm = torch.linalg.vector_norm(norms, dim=0)
         factor = (most / (self._norm + 1e-6)).clamp(max=1.0)  # (runs,)
         for gradient in gradients:
-            gradient.mul_(_along(factor, gradient))
+            gradient.mul_(broadcast_over_runs(factor, gradient))
 
     def _update_weights(self) -> None:
         """A step at the largest learning rate, of which a run whose schedule has lowered its own takes a part: what
@@ -249,7 +255,7 @@ class _Stack:
         self._optimizer.step()
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                part = _along(self._parts[1].to(parameter.dtype), parameter)
+                part = broadcast_over_runs(self._parts[1].to(parameter.dtype), parameter)
                 parameter.copy_(torch.lerp(before[name], parameter, part))
 
 

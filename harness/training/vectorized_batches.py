@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.api.dataset import Batch
 
 
-def _are_static(batches: list[Batch]) -> bool:
+def are_static(batches: list[Batch]) -> bool:
     """Whether nothing but numbers differs between these batches, and from those of another update."""
     first = batches[0]
     return first.continues is None and all(
@@ -21,7 +21,7 @@ def _are_static(batches: list[Batch]) -> bool:
     )
 
 
-def _joined_batch(batches: list[Batch]) -> Batch:
+def join_batches(batches: list[Batch]) -> Batch:
     """Inputs (runs, batch, time, ...), padded on the right where the runs' shapes differ.
 
     The targets, and with them what a loss masks, stay with the runs' own batches.
@@ -54,16 +54,16 @@ def _padded_lengths(batch: Batch, rows: int) -> Tensor:
     return torch.cat([lengths, lengths.new_ones(rows - len(lengths))])
 
 
-def _own(output: Tensor, batch: Batch) -> Tensor:
+def without_padding(output: Tensor, batch: Batch) -> Tensor:
     """A run's outputs without what its batch was padded by: (batch, n), or (batch, time, n)."""
     output = output[: len(batch.inputs)]
     return output if output.ndim == 2 else output[:, : batch.inputs.shape[1]]
 
 
-def _on_device(count: Tensor | int, like: Tensor) -> Tensor:
+def count_on_device(count: Tensor | int, like: Tensor) -> Tensor:
     return count if isinstance(count, Tensor) else torch.full((), count, device=like.device)
 
 
-def _along(values: Tensor, like: Tensor) -> Tensor:
+def broadcast_over_runs(values: Tensor, like: Tensor) -> Tensor:
     """(runs,) → (runs, 1, ...), as many axes as `like` has."""
     return values.view(-1, *[1] * (like.ndim - 1))

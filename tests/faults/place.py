@@ -22,7 +22,7 @@ from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.folder import MANIFEST
-from harness.ledger.journal import Entry, read_study
+from harness.ledger.journal import TrialEntry, read_study
 from harness.plugin.loader import load_plugins
 from harness.study.file import read_study_file
 from harness.tracking import run_data
@@ -167,7 +167,7 @@ class Place:
         """Exit code, output and errors of the command, after its end."""
         return ended(self.start(*arguments, **environment))
 
-    def entries(self, name: str = "toys", runs: str = "runs") -> tuple[Entry, ...]:
+    def entries(self, name: str = "toys", runs: str = "runs") -> tuple[TrialEntry, ...]:
         folder = self.folder / runs / name
         return read_study(folder).entries() if (folder / MANIFEST).exists() else ()
 
@@ -210,7 +210,7 @@ class Place:
             process.communicate()
 
 
-def lasting(entry: Entry) -> object:
+def lasting(entry: TrialEntry) -> object:
     """What must not depend on interruptions: all but times, places, attempts and the study's random id."""
     assert entry.result is not None, f"{entry.trial.key} has not ended"
     trial = entry.trial.model_dump(mode="json", exclude={"study", "winner", "resources"})
@@ -221,7 +221,7 @@ def lasting(entry: Entry) -> object:
     return trial, winner, curve, scores
 
 
-def trains(entry: Entry, points: int = 0) -> bool:
+def trains(entry: TrialEntry, points: int = 0) -> bool:
     """In the middle: it has brought more points than these, and has not ended."""
     return len(entry.points) > points and entry.result is None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.ledger.folder import RACE
-from harness.ledger.journal import Entry
+from harness.ledger.journal import TrialEntry
 from harness.recommendation.result import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until
@@ -60,7 +60,7 @@ def is_the_undisturbed_race(place: Place, undisturbed: Place, runs: str = "runs"
     assert lasting(recommendation(place, runs)) == lasting(recommendation(undisturbed))
 
 
-def in_the_middle(place: Place, of: Callable[[Entry], bool]) -> bool:
+def in_the_middle(place: Place, of: Callable[[TrialEntry], bool]) -> bool:
     """Whether a trial of this kind trains and has written a checkpoint."""
     return any(
         of(entry) and trains(entry) and any(folder_of(place.folder / "runs/toys", entry.trial.key).glob("attempt-*.pt"))

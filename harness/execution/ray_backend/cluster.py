@@ -23,10 +23,10 @@ from harness.records import Plugin
 NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
 
-KNOCK_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 10.0
 """How long a Ray that is named by its address has to answer."""
 
-PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
+FORWARDED_ENV = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
 
 
@@ -39,17 +39,17 @@ class Nodes:
 
     def __call__(self) -> tuple[Node, ...]:
         if time.monotonic() - self._at >= NODES_SECONDS:
-            self._nodes = tuple(_node(facts) for facts in _living())
+            self._nodes = tuple(_node(facts) for facts in living_nodes())
             self._at = time.monotonic()
         return self._nodes
 
 
-def _living() -> list[dict[str, Any]]:
+def living_nodes() -> list[dict[str, Any]]:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [facts for facts in nodes if facts["Alive"]]
 
 
-def _gone() -> list[dict[str, Any]]:
+def dead_nodes() -> list[dict[str, Any]]:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [facts for facts in nodes if not facts["Alive"]]
 
@@ -60,11 +60,11 @@ def _node(facts: dict[str, Any]) -> Node:
 
 
 @contextlib.contextmanager
-def _connected(address: str | None) -> Iterator[None]:
+def connect(address: str | None) -> Iterator[None]:
     """Ray for the duration: a fresh one on this machine without an address."""
     if address is not None:
-        _knock(address)
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        check_reachable(address)
+    passed = {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}
     try:
         ray.init(
             address=address or "local",
@@ -84,13 +84,13 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """ClusterError where nothing listens at host:port, for which Ray would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # a name that Ray resolves, as `auto`
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
             f"--address {address}: nothing answers there ({error}); start one with `ray start`"
@@ -107,7 +107,7 @@ def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
     path.write_text(token)
     wanted = json.dumps([plugin.model_dump() for plugin in plugins])
     try:
-        answers = {facts["NodeName"]: ray.get(_asked(facts, path, wanted)) for facts in _living()}
+        answers = {facts["NodeName"]: ray.get(_asked(facts, path, wanted)) for facts in living_nodes()}
     finally:
         path.unlink(missing_ok=True)
     blind = [name for name, (read, _) in answers.items() if read != token]

@@ -9,30 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
-
-os.environ.update(
-    # Read by Ray when it is imported: no usage reports, no tables on the terminal, no per-trial CSV and TensorBoard
-    # files (they double the cost of a trial), Ctrl-C handled here.
-    RAY_USAGE_STATS_ENABLED="0",
-    RAY_AIR_NEW_OUTPUT="0",
-    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
-    TUNE_DISABLE_SIGINT_HANDLER="1",
-    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-)
-
-
-os.environ.update(
-    # `ray start` asks for the token that it finds; a client that is given an address sends it only when told to.
-    {"RAY_AUTH_MODE": "token"}
-    if "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists()
-    else {}
-)
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -40,10 +21,10 @@ from ray.tune.search import Searcher
 from harness.errors import ClusterError
 from harness.execution.crash_trace import death_of, trace_path
 from harness.execution.placement import all_slots, fits_beside
-from harness.execution.ray_backend.cluster import Nodes, _connected, _gone, probe_nodes
-from harness.execution.ray_backend.worker import RayWorker
+from harness.execution.ray_backend.cluster import Nodes, connect, dead_nodes, probe_nodes
+from harness.execution.ray_backend.worker import TrialTrainable
 from harness.execution.signals import interruptible
-from harness.execution.trial_source import Desk
+from harness.execution.trial_source import TrialSource
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 
@@ -51,16 +32,16 @@ SLICE_SECONDS = 5.0
 
 
 @dataclass
-class Cluster:
+class RayExecutor:
     """How to reach Ray: an address, or None for workers on this machine."""
 
     address: str | None = None
     slice_seconds: float = SLICE_SECONDS
     messages: list[str] = field(default_factory=list)
 
-    def run(self, desk: Desk, folder: Path, plugins: Sequence[Plugin]) -> None:
+    def run(self, desk: TrialSource, folder: Path, plugins: Sequence[Plugin]) -> None:
         """Run what the desk deals, until it is finished or interrupted; workers reach `folder` under this path."""
-        with _connected(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
+        with connect(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
             nodes = Nodes()
             slots = all_slots(desk.classes(), nodes())
             if self.address is not None:
@@ -86,11 +67,11 @@ class Cluster:
 def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(
-            RayWorker, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
+            TrialTrainable, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
         ),
         param_space=config,
         tune_config=tune.TuneConfig(
-            search_alg=_DeskSearcher(bridge),
+            search_alg=_SourceSearcher(bridge),
             num_samples=-1,
             max_concurrent_trials=slots,
             reuse_actors=True,
@@ -101,7 +82,7 @@ def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) ->
             storage_path=scratch,
             verbose=0,
             stop=_StudyStopper(bridge),
-            callbacks=[_DeskCallback(bridge)],
+            callbacks=[_SourceCallback(bridge)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),
         ),
@@ -109,7 +90,7 @@ def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) ->
 
 
 @dataclass
-class _Dealt:
+class _Assignment:
     """The trials in one of Tune's places: one, or those of a stack."""
 
     left: list[tuple[Trial, int]]
@@ -125,11 +106,11 @@ class _Bridge:
     is kept, ends the run, and is raised after it.
     """
 
-    def __init__(self, desk: Desk, nodes: Nodes, folder: Path) -> None:
+    def __init__(self, desk: TrialSource, nodes: Nodes, folder: Path) -> None:
         self.desk = desk
         self.nodes = nodes
         self.folder = folder
-        self.running: dict[str, _Dealt] = {}
+        self.running: dict[str, _Assignment] = {}
         """By Tune's trial id."""
         self.error: BaseException | None = None
         self.interrupted = False
@@ -149,11 +130,11 @@ class _Bridge:
         except BaseException as error:  # noqa: BLE001  # kept and raised after `fit`
             self.error = self.error or error
 
-    def death(self, dealt: _Dealt, told: str) -> tuple[Death, str]:
+    def death(self, dealt: _Assignment, told: str) -> tuple[Death, str]:
         """How a trial's worker died, and why in a line.  told: what Ray says of it."""
         trial, attempt = dealt.left[0]
         path = trace_path(folder_of(self.folder, trial.key), attempt)
-        gone = dealt.node in {node["NodeID"] for node in _gone()}
+        gone = dealt.node in {node["NodeID"] for node in dead_nodes()}
         return death_of(told, path, hang_seconds=trial.resources.hang_seconds, machine_gone=gone)
 
     def fits(self, wanted: Resources) -> bool:
@@ -164,7 +145,7 @@ class _Bridge:
 _FINISHED = cast(dict[str, Any], Searcher.FINISHED)
 
 
-class _DeskSearcher(Searcher):
+class _SourceSearcher(Searcher):
     """Tune asks here for its next trial."""
 
     def __init__(self, bridge: _Bridge) -> None:
@@ -181,7 +162,7 @@ class _DeskSearcher(Searcher):
             if dealt is None:
                 return _FINISHED if bridge.desk.finished() else None
             group = [dealt, *bridge.desk.companions(dealt[0])]
-            bridge.running[trial_id] = _Dealt(list(group))
+            bridge.running[trial_id] = _Assignment(list(group))
             return {
                 "dealt": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
                 "resources": dealt[0].resources.model_dump_json(),
@@ -198,7 +179,7 @@ class _DeskSearcher(Searcher):
         """Tune's snapshots are never restored from."""
 
 
-class _DeskCallback(tune.Callback):
+class _SourceCallback(tune.Callback):
     """Tune tells here what became of its trials."""
 
     def __init__(self, bridge: _Bridge) -> None:
@@ -214,7 +195,7 @@ class _DeskCallback(tune.Callback):
             for told in json.loads(result["told"]):
                 self._hear(trial.trial_id, dealt, told)
 
-    def _hear(self, trial_id: str, dealt: _Dealt, told: dict[str, Any]) -> None:
+    def _hear(self, trial_id: str, dealt: _Assignment, told: dict[str, Any]) -> None:
         bridge = self._bridge
         ours, attempt = next(each for each in dealt.left if each[0].key == told["trial"])
         for note in told["notes"]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.analysis.across_tasks import Overall
-from harness.analysis.cell_result import Standing
+from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Interval, Summary, summarise
 from harness.records import MetricFacts
@@ -156,12 +156,12 @@ def varying(group: Sequence[Section]) -> str | None:
     return differing[0] if numeric and len(values) == len(group) >= 3 else None
 
 
-def _test_metrics(one: Standing) -> list[str]:
+def _test_metrics(one: CellResult) -> list[str]:
     results = [entry.result for entry in one.finals if entry.result is not None]
     return [name for result in results for name in result.metrics.get("test", {})]
 
 
-Place = Callable[[Section, Standing], float | None]
+Place = Callable[[Section, CellResult], float | None]
 Points = dict[str, list[tuple[float, Summary]]]
 
 

@@ -11,7 +11,7 @@ from harness.report.formatting import mean_interval, number, of_number
 from harness.report.report import Report, not_over_tasks, over_tasks
 
 
-def _overall(reports: Sequence[Report], protocol: str, pictures: Sequence[Picture]) -> list[Block]:
+def across_tasks_blocks(reports: Sequence[Report], protocol: str, pictures: Sequence[Picture]) -> list[Block]:
     title, found = Heading(f"Over tasks, protocol {protocol}", 1), over_tasks(reports)
     if found is None:
         told = _why_not(reports)

@@ -28,7 +28,7 @@ _HEADER = (
 )  # fmt: skip
 
 
-def _comparison(section: Section) -> list[Block]:
+def comparison_blocks(section: Section) -> list[Block]:
     metric = section.metric
     unit = f" in {quote(metric.unit)}" if metric.unit else ""
     facts = [f"{quote(metric.name)}{unit}, {metric.better} is better"]

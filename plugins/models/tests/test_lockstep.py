@@ -45,7 +45,7 @@ from harness.training import checkpoint
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
 from harness.training.run import TrainingRun
-from harness.training.vectorized import Lockstep
+from harness.training.vectorized import VectorizedRuns
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
 
@@ -192,7 +192,7 @@ def in_precision(dataset: Dataset, dtype: torch.dtype) -> Dataset:
 
 def together_and_apart(make: Callable[[int], TrainingRun]) -> tuple[list[TrainingRun], list[TrainingRun]]:
     together = [make(repetition) for repetition in range(RUNS)]
-    Lockstep(together).advance(FOREVER)
+    VectorizedRuns(together).advance(FOREVER)
     apart = [make(repetition) for repetition in range(RUNS)]
     for run in apart:
         run.advance(FOREVER)
@@ -278,9 +278,9 @@ def test_slices_and_checkpoints_change_nothing(
         return make_run(repetition, "lstm", task, Optimisation(optimizer=optimizer, learning_rate=0.01), dropout=0.3)
 
     whole = [make(repetition) for repetition in range(RUNS)]
-    Lockstep(whole).advance(FOREVER)
+    VectorizedRuns(whole).advance(FOREVER)
     first = [make(repetition) for repetition in range(RUNS)]
-    stack = Lockstep(first)
+    stack = VectorizedRuns(first)
     while first[0].update < 11:
         stack.advance(0)
     for index, run in enumerate(first):
@@ -288,7 +288,7 @@ def test_slices_and_checkpoints_change_nothing(
     second = [make(repetition) for repetition in range(RUNS)]
     for index, run in enumerate(second):
         run.restore(checkpoint.load(tmp_path / f"{index}.pt"))
-    Lockstep(second).advance(FOREVER)
+    VectorizedRuns(second).advance(FOREVER)
     for found, expected in zip(second, whole, strict=True):
         assert_same(found, expected, tolerance=1e-12)
 
@@ -300,7 +300,7 @@ def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
 
     alone = make_run(0, "lstm")
     together = [make_run(repetition, "lstm") for repetition in range(8)]
-    stack = Lockstep(together)
+    stack = VectorizedRuns(together)
     for _ in range(5):
         alone.advance(0)
         stack.advance(0)
@@ -310,7 +310,7 @@ def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_a_run_goes_on_alone_from_where_its_stack_stopped(task: Task) -> None:
     together = [make_run(repetition, task=task) for repetition in range(RUNS)]
-    stack = Lockstep(together)
+    stack = VectorizedRuns(together)
     for _ in range(7):
         stack.advance(0)
     alone = make_run(1, task=task)
@@ -329,7 +329,7 @@ def test_a_run_that_was_saved_earlier_catches_up_first() -> None:
     for index, run in enumerate(together):
         for _ in range(3 * index):
             run.advance(0)
-    Lockstep(together).advance(FOREVER)
+    VectorizedRuns(together).advance(FOREVER)
     for found, expected in zip(together, apart, strict=True):
         expected.advance(FOREVER)
         assert_same(found, expected)
@@ -340,7 +340,7 @@ def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> 
         runs = [make_run(repetition, "tcn", dropout=0.5) for repetition in range(2)]
         runs[1].network.load_state_dict(runs[0].network.state_dict())
         runs[1]._batches = runs[0]._batches
-        Lockstep(runs).advance(0)
+        VectorizedRuns(runs).advance(0)
         return runs
 
     first, second = trained(), trained()
@@ -351,7 +351,7 @@ def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> 
 def test_runs_that_part_draw_apart() -> None:
     """Saved in one stack, each goes on with dropout of its own."""
     runs = [make_run(repetition, dropout=0.5) for repetition in range(2)]
-    Lockstep(runs).advance(0)
+    VectorizedRuns(runs).advance(0)
     states = [run.state()["random"]["cpu"] for run in runs]
     assert not torch.equal(*states)
 
@@ -361,14 +361,14 @@ def test_the_process_s_random_state_is_put_back() -> None:
     before = torch.get_rng_state()
     runs = [make_run(repetition, dropout=0.5) for repetition in range(2)]
     torch.set_rng_state(before)
-    Lockstep(runs).advance(0)
+    VectorizedRuns(runs).advance(0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_training_seconds_add_up_to_those_that_passed() -> None:
     runs = [make_run(repetition, updates=200) for repetition in range(RUNS)]
     begun = time.monotonic()
-    Lockstep(runs).advance(FOREVER)
+    VectorizedRuns(runs).advance(FOREVER)
     passed = time.monotonic() - begun
     assert sum(run.seconds for run in runs) <= passed
     assert sum(run.seconds for run in runs) > 0.5 * passed
@@ -393,10 +393,10 @@ class Reads(Last):
         return {"mse": Total(super().loss(output, batch)["mse"].sum * output.sum().item(), len(output))}
 
 
-def started(stack: bool, *args: Any, **kwargs: Any) -> TrainingRun | Lockstep:
+def started(stack: bool, *args: Any, **kwargs: Any) -> TrainingRun | VectorizedRuns:
     """One run or three, after an update."""
     runs = [make_run(repetition, *args, **kwargs) for repetition in range(RUNS)]
-    started = Lockstep(runs) if stack else runs[0]
+    started = VectorizedRuns(runs) if stack else runs[0]
     started.advance(0)
     return started
 
@@ -470,7 +470,7 @@ def test_an_update_does_not_wait_for_the_gpu(model: str, task: Task, stack: bool
 @pytest.mark.parametrize("model", MODELS)
 def test_runs_in_lockstep_on_a_gpu_end_as_alone_on_the_cpu(model: str, task: Task, graphs: bool) -> None:
     together = [make_run(repetition, model, task, device=CUDA) for repetition in range(RUNS)]
-    Lockstep(together, graphs=graphs).advance(FOREVER)
+    VectorizedRuns(together, graphs=graphs).advance(FOREVER)
     for repetition, run in enumerate(together):
         expected = make_run(repetition, model, task)
         expected.advance(FOREVER)
@@ -484,7 +484,7 @@ def test_runs_in_lockstep_on_a_gpu_end_as_alone_on_the_cpu(model: str, task: Tas
 def test_recorded_dropout_is_of_the_seeds_and_differs_between_updates() -> None:
     def trained() -> Tensor:
         runs = [make_run(repetition, dropout=0.5, device=CUDA) for repetition in range(2)]
-        stack = Lockstep(runs, graphs=True)
+        stack = VectorizedRuns(runs, graphs=True)
         for _ in range(4):
             stack.advance(0)
         return path_of(runs[0].network.state_dict())

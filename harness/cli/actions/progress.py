@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from harness.cli.formatting import duration_text
-from harness.ledger.journal import Entry
+from harness.cli.actions.formatting import duration_text
+from harness.ledger.journal import TrialEntry
 from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult
 from harness.study.plan import Plan
@@ -48,7 +48,7 @@ class Progress:
         """Trials ended in this run of the command."""
         self._before = 0
 
-    def begin(self, entries: Iterable[Entry]) -> Progress:
+    def begin(self, entries: Iterable[TrialEntry]) -> Progress:
         """Count what earlier runs of the command have done; they say nothing of the pace of this one."""
         for entry in entries:
             view = self._cells.get(entry.trial.cell)

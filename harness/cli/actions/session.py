@@ -10,9 +10,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from harness.cli.progress import progress
+from harness.cli.actions.progress import progress
 from harness.errors import StudyError, TrackingError
-from harness.execution.runner import Execute, Outcome, Runner
+from harness.execution.runner import Execute, Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.folder import STUDY_FILE
@@ -22,7 +22,7 @@ from harness.study.file import read_study_file
 from harness.study.from_data import parse_count, study_of_file
 from harness.study.schema import Study
 from harness.tracking.client import prepare_store, store_uri
-from harness.tracking.listener import _Tracking
+from harness.tracking.listener import TrackingListener
 
 DRAIN_SECONDS = 60.0
 """How long the end of a run waits for MLflow."""
@@ -116,11 +116,11 @@ def checked(runner: Runner) -> Runner:
 class Done:
     """How a training of a study ended, told as far as anything went wrong."""
 
-    outcome: Outcome | None
+    outcome: StudyOutcome | None
     """None where it was interrupted."""
     error: str | None
     """What MLflow did not take."""
-    tracking: _Tracking
+    tracking: TrackingListener
     uri: str
 
 
@@ -128,7 +128,7 @@ def train(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) 
     """All that the study is granted, tracked, with its progress shown."""
     uri = store_uri(Path.cwd())
     console = Console(stderr=True)
-    tracking = _Tracking(uri)
+    tracking = TrackingListener(uri)
     patience = DRAIN_SECONDS
     execute = _executor(runner, loaded, serial=serial, address=address)
     try:
@@ -165,7 +165,7 @@ def reach_store(*, begun: bool) -> None:
 def _executor(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Execute:
     if serial:
         return lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry))
-    from harness.execution.ray_backend.tuner import Cluster  # Ray takes seconds to import
+    from harness.execution.ray_backend.tuner import RayExecutor  # Ray takes seconds to import
 
-    cluster = Cluster(address, messages=runner.messages)
+    cluster = RayExecutor(address, messages=runner.messages)
     return lambda desk: cluster.run(desk, runner.folder, loaded.registry.plugins)
