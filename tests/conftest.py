@@ -26,7 +26,7 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def toy_loaded() -> Loaded:
     """The toys as a loaded plugin.  Listeners registered on its hooks must be unregistered again."""
-    return load_plugins([EntryPoint(name="toys", value="tests.toys", group="harness")])
+    return load_plugins([EntryPoint(name="toys", value="tests.support.toys", group="harness")])
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ def install(site: Path, name: str, code: str, version: str = "0.3") -> Path:
 
 
 def install_toys(site: Path) -> Path:
-    install(site, "seqharness-toys", (TESTS / "toys.py").read_text())
+    install(site, "seqharness-toys", (TESTS / "support" / "toys.py").read_text())
     return install(site, "seqharness-killer", KILLER)
 
 

@@ -8,7 +8,9 @@ from tests.faults.place import TESTS, Place, install
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-TOYS = (TESTS / "toys.py").read_text().replace('"toy-ema"', '"{name}"').replace("register(ToyStack())", "pass")
+TOYS = (
+    (TESTS / "support" / "toys.py").read_text().replace('"toy-ema"', '"{name}"').replace("register(ToyStack())", "pass")
+)
 NO_TASKS = TOYS.replace("register(ToySum)", "pass").replace("register(ToyRagged)", "pass")
 TRAINS = '"toy-ema"'
 

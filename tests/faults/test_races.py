@@ -16,7 +16,7 @@ from harness.ledger.journal import TrialEntry
 from harness.recommendation.result import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until
-from tests.test_recommend import lasting
+from tests.recommendation.test_driver import lasting
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

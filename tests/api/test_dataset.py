@@ -1,0 +1,136 @@
+"""Data that a task stores in another form than the network sees."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
+from harness.api.dataset import first, resident
+from harness.records import Training
+from harness.training.batches import evaluation_batches, training_batches
+from harness.training.evaluation import evaluate
+from harness.training.network import build_network
+from harness.training.run import TrainingRun
+from tests.support.toys import ToyEma, ToySum
+
+CPU = torch.device("cpu")
+SEEDS = Seeds.of(3, 0)
+
+
+def from_bytes(batch: Batch) -> Batch:
+    return Batch(batch.inputs.float() / 255, batch.targets)
+
+
+def stored(count: int = 40) -> Arrays:
+    inputs = torch.randint(0, 256, (count, 6, 1), generator=torch.Generator().manual_seed(count), dtype=torch.uint8)
+    return Arrays(inputs, (inputs.float() / 255).mean(1), from_bytes)
+
+
+def as_seen(data: Arrays) -> Arrays:
+    """The same data, prepared as a whole and in advance."""
+    batch = from_bytes(Batch(data.inputs, data.targets))
+    return Arrays(batch.inputs, batch.targets)
+
+
+def test_arrays_refuse_inputs_without_targets() -> None:
+    with pytest.raises(ValueError, match="3 input sequences but 2 targets"):
+        Arrays(torch.zeros(3, 1, 1), torch.zeros(2, 1))
+
+
+def test_every_batch_is_prepared_once() -> None:
+    data = stored()
+    plain, seen = (training_batches(which, batch_size=16, order_seed=1, device=CPU) for which in (data, as_seen(data)))
+    for update in range(2 * plain.per_epoch):
+        assert torch.equal(plain.at(update).inputs, seen.at(update).inputs)
+        assert torch.equal(plain.at(update).targets, seen.at(update).targets)
+    pairs = zip(
+        evaluation_batches(data, batch_size=16, device=CPU),
+        evaluation_batches(as_seen(data), batch_size=16, device=CPU),
+        strict=True,
+    )
+    assert all(torch.equal(one.inputs, other.inputs) for one, other in pairs)
+
+
+def test_what_is_stored_stays_as_it_is() -> None:
+    data = stored()
+    before = data.inputs.clone()
+    for batch in evaluation_batches(data, batch_size=16, device=CPU):
+        batch.inputs.zero_()
+    assert torch.equal(data.inputs, before)
+
+
+def trained(train: Arrays, validation: Arrays) -> TrainingRun:
+    task = ToySum()
+    torch.manual_seed(0)
+    run = TrainingRun(
+        build_network(ToyEma(), task.signature(), (8,), {}),
+        task,
+        training=Training(updates=12, batch_size=16, evaluate_every=4),
+        optimisation=Optimisation(learning_rate=0.01),
+        train=train,
+        validation=validation,
+        seeds=SEEDS,
+        device=CPU,
+    )
+    run.advance(60)
+    return run
+
+
+def test_training_on_stored_bytes_equals_training_on_what_is_made_of_them() -> None:
+    plain = trained(stored(), stored(20))
+    seen = trained(as_seen(stored()), as_seen(stored(20)))
+    assert plain.outcome == "complete"
+    assert [point.metrics for point in plain.points] == [point.metrics for point in seen.points]
+    assert [point.train_loss for point in plain.points] == [point.train_loss for point in seen.points]
+    assert all(torch.equal(value, seen.best[name]) for name, value in plain.best.items())
+    test = stored(24)
+    assert evaluate(plain.network, ToySum(), test, CPU) == evaluate(seen.network, ToySum(), as_seen(test), CPU)
+
+
+def test_first_of_arrays_are_views_prepared_alike() -> None:
+    data = stored()
+    part = first(data, 7)
+    assert isinstance(part, Arrays)
+    assert (len(part), part.prepare) == (7, data.prepare)
+    assert part.inputs.data_ptr() == data.inputs.data_ptr()
+    assert torch.equal(part.targets, data.targets[:7])
+    assert len(first(data, 10**6)) == len(data)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_first_of_ragged_sequences_are_whole(last: bool) -> None:
+    frames, lengths = torch.arange(9.0)[:, None], torch.tensor([2, 4, 3])
+    part = first(Ragged(frames, lengths if last else frames, lengths, last=last), 2)
+    assert isinstance(part, Ragged)
+    assert part.lengths.tolist() == [2, 4]
+    assert part.inputs.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert part.targets.flatten().tolist() == ([2, 4] if last else [0, 1, 2, 3, 4, 5])
+
+
+def test_first_of_a_stream_is_as_many_windows_of_scored_tokens() -> None:
+    stream = Stream(torch.arange(100), before=0, scored=10, history=None, rows=50)
+    part = first(stream, 3)
+    assert isinstance(part, Stream)
+    assert part.tokens.tolist() == list(range(30))
+    assert (part.rows, part.before, part.scored) == (30, 0, 10)
+
+
+def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:
+    meta = torch.device("meta")
+    arrays = resident(Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1)), meta)
+    ragged = resident(Ragged(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([1, 2])), meta)
+    stream = resident(Stream(torch.zeros(3, dtype=torch.int64), before=0, scored=1, history=None), meta)
+    assert isinstance(arrays, Arrays)
+    assert isinstance(ragged, Ragged)
+    assert isinstance(stream, Stream)
+    on_device = [arrays.inputs, arrays.targets, ragged.inputs, ragged.targets, stream.tokens]
+    assert {tensor.device.type for tensor in on_device} == {"meta"}
+    assert ragged.lengths.device.type == "cpu"
+
+
+def test_data_on_the_cpu_stay_where_they_are() -> None:
+    data = Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1))
+    kept = resident(data, CPU)
+    assert isinstance(kept, Arrays)
+    assert kept.inputs is data.inputs
