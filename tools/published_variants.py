@@ -36,6 +36,7 @@ from harness.plugin.registry import Registry
 from harness.records import TrialResult
 from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan
+from harness.study.plan import make_plan
 from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
@@ -101,7 +102,7 @@ def main() -> None:
             "budget": {"repetitions": given.seeds},
         }
     )
-    runner = Runner(study, loaded, given.runs)
+    runner = Runner(make_plan(study, loaded.registry), loaded, given.runs)
     runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
     _show(runner)
 

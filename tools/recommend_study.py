@@ -45,9 +45,9 @@ from harness.plugin.loader import Loaded, load_plugins
 from harness.recommendation.driver import RaceDriver
 from harness.recommendation.page import brief, chance
 from harness.recommendation.result import Recommendation
-from harness.recommendation.state import RecommendRequest, begin
+from harness.recommendation.state import RecommendRequest, begin, granted_plan
 from harness.study.file import parse_study
-from harness.study.schema import Study
+from harness.study.plan import Plan, make_plan
 
 LENGTH = 40
 SEQUENCES: dict[Split, int] = {"train": 128, "validation": 64, "test": 256}
@@ -216,12 +216,13 @@ def raced(case: Case, loaded: Loaded, runs: Path, *, seed: int) -> tuple[Recomme
     tables["search"] = {**tables["search"], "seed": seed}
     study = parse_study(tables, source=case.name)
 
-    def train(granted: Study) -> StudyOutcome:
-        runner = Runner(granted, loaded, runs)
+    def train(plan: Plan) -> StudyOutcome:
+        runner = Runner(plan, loaded, runs)
         return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
 
-    race = begin(RecommendRequest(study), loaded.registry, runs, slots=1, say=lambda _: None)
-    found = RaceDriver(race, runs, loaded.registry, train).run()
+    asked = RecommendRequest(make_plan(study, loaded.registry))
+    race = begin(asked, loaded.registry, runs, slots=1, say=lambda _: None)
+    found = RaceDriver(race, granted_plan(race, asked, loaded.registry), runs, train).run()
     assert found is not None  # nothing is set aside in one process
     results = [entry.result for entry in read_study(runs / study.name).entries() if entry.result is not None]
     return found, sum(result.ended - result.started for result in results)

@@ -23,8 +23,8 @@ def plan(
     draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
 ) -> None:
     """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
-    from harness.cli.actions import plan, session
+    from harness.cli.actions import plan, study_input
 
-    own = session.own_data(data, target=target, budget=budget, task=task)
-    chosen = session.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
+    own = study_input.own_data(data, target=target, budget=budget, task=task)
+    chosen = study_input.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
     plan.show_plan(chosen, draws)

@@ -51,12 +51,12 @@ def run(
     Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
     Exit code 0: everything done; 1: a cell failed, or results are not all in MLflow; 2: a mistake to mend.
     """
-    from harness.cli.actions import run, session
+    from harness.cli.actions import run, study_input
 
     runs = study_folder(runs, serial, address, storage)
-    own = session.own_data(data, target=target, budget=budget, task=task)
+    own = study_input.own_data(data, target=target, budget=budget, task=task)
     code = run.run(
-        session.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
+        study_input.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
         runs=runs,
         fresh=fresh,
         skip_missing=skip_missing,

@@ -21,11 +21,11 @@ from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
 from harness.records import OF_A_TASK, CellFacts, Manifest
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.search.scheduler import TrialScheduler
 from harness.seeds import Seeds
-from harness.study.cell_plan import CellPlan
 from harness.study.file import study_toml
-from harness.study.plan import make_plan
+from harness.study.plan import Plan
 from harness.study.schema import Study
 
 Execute = Callable[[TrialSource], None]
@@ -47,33 +47,35 @@ class StudyOutcome:
 
 @dataclass
 class Runner:
-    """One run of one study.  `open` checks everything a user can get wrong before anything is written."""
+    """One run of one study.  `check` finds everything that a user can get wrong before anything is written."""
 
-    study: Study
+    plan: Plan
     loaded: Loaded
     runs: Path
     fresh: bool = False
-    skip_missing: bool = False
-    """Whether cells whose data files are not here are left out, instead of an error."""
     held: bool = False
     """Whether the caller holds the folder's lease; else it is taken for each run."""
     messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        plan = make_plan(self.study, self.loaded.registry)
-        self.plan = plan.without_missing() if self.skip_missing else plan
-        self.study = plan.study  # what the folder keeps holds from wherever it is continued
+        search = self.study.search
+        self._proposers = {
+            cell.cell: Proposer(cell, seed=search.seed, sampler=search.sampler) for cell in self.plan.cells
+        }
         self.folder = (self.runs / self.study.name).resolve()
         self._checked = False
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
 
     def check(self) -> None:
         """Raise for a budget that no width meets or data that are not there, before a folder is made."""
         if self._checked:
             return
         for plan in self.plan.cells:
-            state = self._state(plan, study_id="unwritten")
             with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
-                _ = state.search_trial(0) if plan.setting is None else plan.published_size()
+                _ = self._proposers[plan.cell].propose(()) if plan.setting is None else plan.published_size()
         verify_all([file for plan in self.plan.cells for file in plan.task.files()])
         self._checked = True
 
@@ -176,13 +178,9 @@ class Runner:
                     if one != other:
                         raise LedgerError(_changed(self.folder, str(old.cell), one, other))
 
-    def _state(self, plan: CellPlan, study_id: str) -> CellState:
-        search = self.study.search
-        return CellState(plan, study_id=study_id, seed=search.seed, sampler=search.sampler)
-
     def _dealer(self, ledger: Ledger) -> TrialScheduler:
         """The dealer as it would stand, had nothing been interrupted; trials found running are dealt again."""
-        states = {plan.cell: self._state(plan, self.study_id) for plan in self.plan.cells}
+        states = {cell: CellState(proposer, self.study_id) for cell, proposer in self._proposers.items()}
         for entry in ledger.entries():
             if entry.trial.cell in states:
                 states[entry.trial.cell].entries[entry.trial.key] = entry

@@ -12,18 +12,15 @@ from harness.analysis.cell_result import CellResult, capped, summarize_cell
 from harness.execution.runner import StudyOutcome
 from harness.ledger.folder import MANIFEST, write_atomically
 from harness.ledger.journal import read_study
-from harness.plugin.registry import Registry
 from harness.recommendation import page
 from harness.recommendation.conclusions import answer, scoring_of
 from harness.recommendation.race import Errors, Scoring, Step, follow
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup
 from harness.recommendation.state import Race, write_race
-from harness.study.labels import model_label
-from harness.study.plan import make_plan
-from harness.study.schema import Study
+from harness.study.plan import Plan
 
-Train = Callable[[Study], StudyOutcome]
-"""Begins or continues a study as it is now granted."""
+Train = Callable[[Plan], StudyOutcome]
+"""Begins or continues a study at the repetitions of its plan."""
 
 
 @dataclass
@@ -31,17 +28,16 @@ class RaceDriver:
     """Runs the rounds of a race.  `train` does the training, under the lease, as it does that of any study."""
 
     race: Race
+    plan: Plan
+    """Of the race's study, from `granted_plan`."""
     runs: Path
-    registry: Registry
     train: Train
     say: Callable[[str], None] = lambda _: None
     _begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.study = self.race.granted
-        self.folder = self.runs / self.study.name
-        plan = make_plan(self.study, self.registry)
-        self._cells = tuple(cell.cell for cell in plan.cells)
+        self.folder = self.runs / self.plan.study.name
+        self._cells = tuple(cell.cell for cell in self.plan.cells)
         self._models = tuple(cell.model for cell in self._cells)
         self._spent_before = self.race.pilot_seconds + self._trained_seconds()
 
@@ -75,9 +71,7 @@ class RaceDriver:
             f"{step.repetitions} repetitions of {', '.join(step.models)}"
             + "".join(f"; {model} has lost after {n}" for model, n in step.lost.items())
         )
-        entries = [entry for entry in self.study.models if model_label(entry) in step.models]
-        budget = self.study.budget.model_copy(update={"repetitions": step.repetitions})
-        return self.train(self.study.model_copy(update={"models": tuple(entries), "budget": budget}))
+        return self.train(self.plan.narrowed(step.models, step.repetitions))
 
     def _within_time(self, step: Step) -> Step:
         """As many repetitions of the next round as the time that is left has room for; the first round has its own."""
@@ -126,7 +120,7 @@ class RaceDriver:
     def _answer(self, step: Step) -> Recommendation:
         standings = self._standings()
         setup = Setup(
-            study=self.study.name,
+            study=self.plan.study.name,
             study_id=read_study(self.folder).manifest.study_id,
             confidence=self.race.confidence,
             looks=len(self.race.looks),

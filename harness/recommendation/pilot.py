@@ -13,6 +13,7 @@ from harness.plugin.registry import Registry
 from harness.recommendation.time_budget import Throughput
 from harness.records import Trial, TrialResult
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.cell_plan import CellPlan
 from harness.study.schema import Search
 
@@ -38,7 +39,7 @@ def measure(cells: Sequence[CellPlan], search: Search, registry: Registry) -> di
 
 def _pace(cell: CellPlan, search: Search, registry: Registry) -> Throughput | str:
     """Why there is none, where there is none."""
-    state = CellState(cell, study_id="pilot", seed=search.seed, sampler=search.sampler)
+    state = CellState(Proposer(cell, seed=search.seed, sampler=search.sampler), study_id="pilot")
     paces: list[Throughput] = []
     reason = ""
     with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:

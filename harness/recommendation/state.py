@@ -54,61 +54,76 @@ class Race(Record):
 class RecommendRequest:
     """What the command asks for."""
 
-    study: Study
-    """budget.repetitions: at most so many."""
+    plan: Plan
+    """Of the study as asked for; its budget.repetitions are the most that a race may use."""
     confidence: float = 0.95
     seconds: float | None = None
     trials: int | None = None
     """None: chosen, where there is a time budget."""
     updates: int | None = None
 
+    @property
+    def study(self) -> Study:
+        return self.plan.study
+
+
+def granted_plan(race: Race, request: RecommendRequest, registry: Registry) -> Plan:
+    """The plan of what the race trains: that of the request, unless the time budget chose its updates or trials."""
+    study = race.granted
+    return request.plan if study == request.study else make_plan(study, registry)
+
 
 def begin(
-    wish: RecommendRequest, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]
+    request: RecommendRequest, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]
 ) -> Race:
     """The race in this study's folder as it was begun, extended where more is granted now; else a new one."""
-    folder = runs / wish.study.name
-    asked = study_toml(wish.study)
+    folder = runs / request.study.name
+    asked = study_toml(request.study)
     found = read_race(folder)
     if found is None:
         if read_manifest(folder) is not None:
             raise LedgerError(
                 f"{folder}: holds a study that `recommend` did not begin; give another --name, or --fresh"
             )
-        return _new(wish, asked, registry, folder, slots, say)
-    _check_continues(folder, found, wish, asked)
-    return _extended(folder, found, wish, asked)
+        return _new(request, asked, registry, folder, slots, say)
+    _check_continues(folder, found, request, asked)
+    return _extended(folder, found, request, asked)
 
 
-def _extended(folder: Path, race: Race, wish: RecommendRequest, asked: str) -> Race:
+def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -> Race:
     """With the looks, or the time, that are granted now; all looks are taken anew at the error that they then have."""
-    if (asked, wish.seconds) == (race.asked, race.seconds):
+    if (asked, request.seconds) == (race.asked, race.seconds):
         return race
-    planned = ladder(wish.study.budget.repetitions)
-    race = race.model_copy(update={"looks": planned, "seconds": wish.seconds, "cut": None, "asked": asked})
+    planned = ladder(request.study.budget.repetitions)
+    race = race.model_copy(update={"looks": planned, "seconds": request.seconds, "cut": None, "asked": asked})
     write_race(folder, race)
     return race
 
 
 def _new(
-    wish: RecommendRequest, asked: str, registry: Registry, folder: Path, slots: int | None, say: Callable[[str], None]
+    request: RecommendRequest,
+    asked: str,
+    registry: Registry,
+    folder: Path,
+    slots: int | None,
+    say: Callable[[str], None],
 ) -> Race:
-    study, begun = wish.study, time.monotonic()
-    plan = make_plan(study, registry)
+    study, begun = request.study, time.monotonic()
+    plan = request.plan
     _check_one_task(plan)
     slots = slots if slots is not None else local_slots(plan.cells[0].resources)
     paces: dict[str, Throughput] = {}
-    if wish.seconds is not None:
+    if request.seconds is not None:
         say(f"pilot: how fast {len(plan.cells)} models train here")
         paces = measure(plan.cells, study.search, registry)
-        study = _affordable(wish, paces, slots)
+        study = _affordable(request, paces, slots)
         say(_chosen(study, paces))
     race = Race(
         asked=asked,
         study=study_toml(study),
-        confidence=wish.confidence,
+        confidence=request.confidence,
         looks=ladder(study.budget.repetitions),
-        seconds=wish.seconds,
+        seconds=request.seconds,
         slots=slots,
         paces=paces,
         pilot_seconds=time.monotonic() - begun if paces else 0,
@@ -118,15 +133,15 @@ def _new(
     return race
 
 
-def _affordable(wish: RecommendRequest, paces: Mapping[str, Throughput], slots: int) -> Study:
-    study, seconds = wish.study, wish.seconds or 0
+def _affordable(request: RecommendRequest, paces: Mapping[str, Throughput], slots: int) -> Study:
+    study, seconds = request.study, request.seconds or 0
     found = allocate(
         paces,
         seconds * slots,
         evaluations=study.training.evaluations,
         repetitions=study.budget.repetitions,
-        updates=wish.updates,
-        trials=wish.trials,
+        updates=request.updates,
+        trials=request.trials,
     )
     budget = study.budget.model_copy(update={"trials": found.trials, "repetitions": found.repetitions})
     given = study.training.model_dump(exclude_unset=True, exclude={"epochs"})
@@ -167,11 +182,11 @@ def write_race(folder: Path, race: Race) -> None:
     write_atomically(folder / RACE, race.model_dump_json(indent=1))
 
 
-def _check_continues(folder: Path, race: Race, wish: RecommendRequest, asked: str) -> None:
+def _check_continues(folder: Path, race: Race, request: RecommendRequest, asked: str) -> None:
     """Only more repetitions and another time may be asked for."""
     was, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
-    was["confidence"], now["confidence"] = f"{race.confidence:g}", f"{wish.confidence:g}"
-    if parse_study(tomllib.loads(race.asked), source=RACE).budget.repetitions <= wish.study.budget.repetitions:
+    was["confidence"], now["confidence"] = f"{race.confidence:g}", f"{request.confidence:g}"
+    if parse_study(tomllib.loads(race.asked), source=RACE).budget.repetitions <= request.study.budget.repetitions:
         was["budget.repetitions"] = now["budget.repetitions"]
     differing = [
         f"{key} {was.get(key, 'unset')} (now {now.get(key, 'unset')})"

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from harness.errors import BudgetError
 from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial
-from harness.search.samplers import SamplerName, suggest
-from harness.seeds import Seeds, derive
+from harness.search.proposals import Proposer
+from harness.seeds import Seeds
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
-
-DRAWS = 1000
-"""Rejected draws in a row after which a cell's budget counts as impossible."""
 
 
 @dataclass
 class CellState:
-    """What is known of one cell: its plan and every trial that was ever dealt for it."""
+    """What is known of one cell: its plan and every trial that ever started."""
 
-    plan: CellPlan
+    proposer: Proposer
     study_id: str
-    seed: int
-    """The study's."""
-    sampler: SamplerName
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
-    """Keys of trials that were dealt and neither run nor ended: they go first."""
+    """Keys of trials that started, do not run and have not ended: they go first."""
     alone: set[str] = field(default_factory=set)
     """Keys of those that ran out of memory beside others on a GPU: they get it for themselves, once."""
-    _sizes: dict[str, Size | str] = field(default_factory=dict)
-    """Architecture → its size, or why it has none."""
+
+    @property
+    def plan(self) -> CellPlan:
+        return self.proposer.plan
 
     @property
     def searched(self) -> list[TrialEntry]:
@@ -95,57 +88,24 @@ class CellState:
         self.entries[trial.key] = TrialEntry(trial, 1)
 
     def search_trial(self, number: int) -> Trial:
-        """The trial of this number: the first draw, after those of the trial before, that the budget admits."""
-        plan = self.plan
-        history = self.searched
-        first = 1 + max((entry.trial.draw or 0 for entry in history), default=-1)
-        rejections: list[str] = []
-        for draw, params in self._draws(first, history):
-            build = plan.space.build_params(params)
-            size = self._size(params, build)
-            if isinstance(size, str):
-                rejections.append(size)
-                continue
-            return self._trial(
-                phase="search",
-                number=number,
-                params=params,
-                build=build,
-                size=size,
-                optimisation=plan.space.optimisation(params, plan.schedule),
-                seeds=Seeds.of(self.seed, 0),
-                draw=draw,
-                rejections=tuple(rejections),
-            )
-        raise BudgetError(
-            f"{plan.cell}: {DRAWS} configurations in a row were rejected, the last with: {rejections[-1]}; "
-            "change the task's parameters, the model's space or budget.tolerance"
+        """The trial of this number: the next configuration that meets the budget."""
+        proposal = self.proposer.propose(self.searched)
+        return self._trial(
+            phase="search",
+            number=number,
+            params=proposal.params,
+            build=proposal.build,
+            size=proposal.size,
+            optimisation=self.plan.space.optimisation(proposal.params, self.plan.schedule),
+            seeds=Seeds.of(self.proposer.seed, 0),
+            draw=proposal.draw,
+            rejections=proposal.rejections,
         )
-
-    def _size(self, params: Mapping[str, ParamValue], build: Mapping[str, ParamValue]) -> Size | str:
-        """The solved size, or why there is none.
-
-        Solved once an architecture, since dropout alters no count: a slot waits while the next trial is being made.
-        """
-        architecture = repr([params[name] for name in self.plan.space.architecture])
-        if architecture not in self._sizes:
-            try:
-                self._sizes[architecture] = self.plan.size(build)
-            except BudgetError as error:
-                self._sizes[architecture] = str(error)
-        return self._sizes[architecture]
-
-    def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
-        dimensions = self.plan.space.dimensions
-        seed = derive(self.seed, "search", str(self.plan.cell))
-        told = [_lower_is_better(entry, self.plan.facts.metric.better) for entry in history]
-        for draw in range(first, first + DRAWS):
-            yield draw, suggest(self.sampler, dimensions, seed=seed, draw=draw, history=told)
 
     def final_trial(self, repetition: int) -> Trial:
         """The cell's setting again, with the seeds of this repetition."""
         number = sum(entry.trial.phase == "final" for entry in self.entries.values())
-        seeds = Seeds.of(self.seed, repetition + 1)
+        seeds = Seeds.of(self.proposer.seed, repetition + 1)
         setting, best = self.plan.setting, self.winner()
         if setting is not None:
             params: dict[str, ParamValue] = {
@@ -187,9 +147,3 @@ class CellState:
                 **given,
             }
         )
-
-
-def _lower_is_better(entry: TrialEntry, better: Literal["lower", "higher"]) -> TrialEntry:
-    if better == "lower" or entry.result is None or entry.result.score is None:
-        return entry
-    return TrialEntry(entry.trial, entry.attempt, (), entry.result.model_copy(update={"score": -entry.result.score}))

@@ -9,12 +9,13 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from scipy.stats import qmc
 
 from harness.ledger.journal import TrialEntry
 from harness.records import ParamValue
 from harness.seeds import derive
 from harness.study.space import Space, at_unit
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs each in-memory study, one per draw
 
 SamplerName = Literal["random", "tpe", "quasi-random"]
 
@@ -61,6 +62,8 @@ def _told(entry: TrialEntry, space: Space) -> FrozenTrial:
 def _quasi_random(space: Mapping[str, BaseDistribution], seed: int, draw: int) -> dict[str, ParamValue]:
     """Point `draw` of a scrambled Sobol sequence.  Optuna's own keeps its place in a storage and draws the first point
     at random; here the place is the draw."""
+    from scipy.stats import qmc  # takes 0.7 s to import, and most studies do without
+
     sobol = qmc.Sobol(d=len(space), scramble=True, rng=derive(seed, "sobol") % 2**32)
     if draw:  # scipy cannot fast-forward by 0
         sobol.fast_forward(draw)

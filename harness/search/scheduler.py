@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import optuna
-
 from harness.ledger.journal import TrialEntry
 from harness.records import Resources, Trial, TrialResult
 from harness.search.cell import CellState
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every in-memory study, one a draw
 
 
 class TrialScheduler:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import nn
 
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.errors import BudgetError
 from harness.records import ParamValue
-from harness.training.network import Network, build_network
+from harness.training.network import Network, build_network, on_meta_device
 
 WIDEST = 1 << 20
 """A model whose count stays within budget up to this width does not grow with it."""
@@ -59,8 +58,8 @@ def count_parameters(network: Network) -> Count:
 
 
 def count_at(model: Model, signature: Signature, widths: tuple[int, ...], params: Mapping[str, ParamValue]) -> Count:
-    """The count of a configuration, built on the meta device: no memory, no initial values."""
-    with torch.device("meta"):
+    """Return the count of a configuration, from its skeleton on the meta device."""
+    with on_meta_device():
         return count_parameters(build_network(model, signature, widths, dict(params)))
 
 

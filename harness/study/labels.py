@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from harness.api.task import Task
 from harness.errors import StudyError
-from harness.plugin.registry import Registry
 from harness.records import LONGEST_LABEL, ParamValue
 from harness.study.schema import ModelEntry, TaskEntry, label_text
 
 
-def task_label(entry: TaskEntry, registry: Registry) -> str:
+def task_label(entry: TaskEntry, task: Task) -> str:
     """The name plus the options that differ from the defaults, unless the study gives a label."""
     if entry.label is not None:
         return entry.label
-    task = registry.make_task(entry.name, entry.options)
     different = sorted(different_options(entry, task).items())
     return "-".join([entry.name, *(f"{label_text(key)}-{label_text(value)}" for key, value in different)])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from harness.api.model import Model, Scan, Stack, Suffix
 from harness.api.signature import Signature, Tokens
@@ -69,20 +71,51 @@ class Network(nn.Module):
         return self.decode(hidden), state
 
 
+_RANDOM_FILLS = frozenset(
+    {
+        Tensor.normal_,
+        Tensor.uniform_,
+        nn.init.kaiming_uniform_,
+        nn.init.normal_,
+        nn.init.trunc_normal_,
+        nn.init.uniform_,
+        nn.init.xavier_uniform_,
+    }
+)
+
+
+class _WithoutInitialValues(TorchFunctionMode):
+    """Skips random initial values: on the meta device they have no effect, and they take half of a build's time."""
+
+    # PyTorch's own signature, hence Any.
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func in _RANDOM_FILLS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
+@contextlib.contextmanager
+def on_meta_device() -> Iterator[None]:
+    """Make every module built inside a skeleton: shapes and names, without memory or initial values."""
+    with torch.device("meta"), _WithoutInitialValues():
+        yield
+
+
 def build_network(model: Model, signature: Signature, widths: tuple[int, ...], params: dict[str, Any]) -> Network:
     """The network of a trial, initialised from the default random state of its device."""
     return Network(signature, model.build(signature, widths, **params))
 
 
 def offers_scan(model: Model, signature: Signature, params: Mapping[str, ParamValue]) -> bool:
-    """Whether the backbone of a configuration offers `scan`; built on the meta device at width 1, without memory."""
-    with torch.device("meta"):
+    """Whether the backbone of a configuration offers `scan`, from a skeleton of width 1."""
+    with on_meta_device():
         return isinstance(model.build(signature, (1,) * model.levels(**params), **params), Scan)
 
 
 def offers_stack(model: Model, signature: Signature, params: Mapping[str, ParamValue]) -> bool:
-    """Whether the backbone of a configuration offers `stack`; built as in `offers_scan`."""
-    with torch.device("meta"):
+    """Whether the backbone of a configuration offers `stack`, from a skeleton of width 1."""
+    with on_meta_device():
         return isinstance(model.build(signature, (1,) * model.levels(**params), **params), Stack)
 
 

@@ -151,7 +151,7 @@ AT_ONCE = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from harness.parsed import parsed_arrays
+from harness.data.cache import parsed_arrays
 folder, mine, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def parse():
     yield "x", np.arange(1000)
@@ -181,7 +181,7 @@ def test_two_processes_that_parse_at_once_both_succeed(source: Path, cache: Path
 HOLD = """
 import re, sys
 from pathlib import Path
-from harness.parsed import parsed_arrays
+from harness.data.cache import parsed_arrays
 array = parsed_arrays("large", [Path(sys.argv[1])], None, version=1)["x"]
 array.sum()
 print("ready", flush=True)

@@ -339,9 +339,9 @@ def test_fetch_into_a_place_that_takes_no_folder_is_an_error(
 
 FULL_DISK = """
 import resource, sys
-from harness.download import fetch
+from harness.data.download import fetch
 from harness.errors import DataError
-from harness.task import DataFile
+from harness.api.task import DataFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the system refuses the 1,001st byte of a file
 try:
     fetch(DataFile(name="a.mat", bytes=int(sys.argv[2]), sha256=sys.argv[3], url=sys.argv[1]))

@@ -14,7 +14,7 @@ from harness.records import Death
 WORKER = """
 import ctypes, os, sys, time
 from pathlib import Path
-from harness.trace import Recorder
+from harness.execution.crash_trace import Recorder
 
 
 def advance():

@@ -28,6 +28,7 @@ from harness.ledger.journal import TrialEntry, read_study
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.study.file import parse_study
+from harness.study.plan import make_plan
 from harness.study.schema import Study
 
 GIB = 2**30
@@ -230,7 +231,7 @@ class Passing:
 def run_on_ray(
     study: Study, loaded: Loaded, runs: Path, around: Callable[[TrialSource], TrialSource] = Passing, **options: Any
 ) -> StudyOutcome:
-    runner = Runner(study, loaded, runs)
+    runner = Runner(make_plan(study, loaded.registry), loaded, runs)
     cluster = RayExecutor(messages=runner.messages, **options)
     try:
         return runner.run(lambda desk: cluster.run(around(desk), runner.folder, loaded.registry.plugins))
@@ -251,7 +252,7 @@ def ray_processes() -> list[str]:
 
 
 def run_here(study: Study, loaded: Loaded, runs: Path) -> StudyOutcome:
-    runner = Runner(study, loaded, runs)
+    runner = Runner(make_plan(study, loaded.registry), loaded, runs)
     return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
 
 

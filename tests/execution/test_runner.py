@@ -35,6 +35,7 @@ from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.seeds import Seeds
 from harness.study.file import read_study_file
+from harness.study.plan import make_plan
 from harness.study.schema import Study
 from harness.training import checkpoint
 from tests.support.toys import ToySum
@@ -56,7 +57,12 @@ def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., StudyOutcome]:
     def start(
         study: Study, around: Callable[[TrialSource], TrialSource] = lambda desk: desk, **options: Any
     ) -> StudyOutcome:
-        runner = Runner(study, toy_loaded, tmp_path / options.pop("runs", "runs"), fresh=options.pop("fresh", False))
+        runner = Runner(
+            make_plan(study, toy_loaded.registry),
+            toy_loaded,
+            tmp_path / options.pop("runs", "runs"),
+            fresh=options.pop("fresh", False),
+        )
         worker = Worker(runner.folder, toy_loaded.registry)
         return runner.run(lambda desk: run_serial(around(desk), worker), **options)
 
@@ -303,13 +309,15 @@ KILLED = """
 import sys
 from pathlib import Path
 from importlib.metadata import EntryPoint
-from harness import serial, trial
-from harness.plugins import load_plugins
-from harness.run import Runner
-from harness.study import read_study_file
+from harness.execution import serial, trial
+from harness.execution.runner import Runner
+from harness.plugin.loader import load_plugins
+from harness.study.file import read_study_file
+from harness.study.plan import make_plan
 serial.SLICE_SECONDS = 0
 loaded = load_plugins([EntryPoint(name="toys", value="tests.support.toys", group="harness")])
-runner = Runner(read_study_file(Path(sys.argv[1])), loaded, Path(sys.argv[2]))
+plan = make_plan(read_study_file(Path(sys.argv[1])), loaded.registry)
+runner = Runner(plan, loaded, Path(sys.argv[2]))
 runner.run(lambda desk: serial.run_serial(desk, trial.Worker(runner.folder, loaded.registry)))
 """
 
@@ -334,7 +342,7 @@ def test_killed_in_training_and_continued_it_is_the_undisturbed_study(
     process.send_signal(signal.SIGKILL)
     process.wait()
     attempts = [entry.attempt for entry in read_study(journal.parent).entries()]
-    outcome = Runner(study, toy_loaded, runs).run(
+    outcome = Runner(make_plan(study, toy_loaded.registry), toy_loaded, runs).run(
         lambda desk: run_serial(desk, Worker(journal.parent, toy_loaded.registry))
     )
     assert outcome.complete
@@ -444,7 +452,7 @@ def test_another_version_of_a_plugin_is_refused(toy_study: MakeStudy, launch: La
     }
     loaded = Loaded(replace(toy_loaded.registry, models=updated), toy_loaded.hooks)
     with pytest.raises(LedgerError, match="begun with other plugins"):
-        Runner(toy_study(), loaded, folder.parent).run(lambda desk: None)
+        Runner(make_plan(toy_study(), loaded.registry), loaded, folder.parent).run(lambda desk: None)
 
 
 def test_resources_may_change(launch: Launch, toy_study: MakeStudy) -> None:
@@ -468,7 +476,11 @@ def test_more_trials_continue_as_if_they_had_been_granted_at_once(
     for trials in (2, 4, 8):
         outcome = launch(toy_study(budget={"trials": trials, "repetitions": 2}))
         assert outcome.complete
-    whole = Runner(toy_study(budget={"trials": 8, "repetitions": 2}), toy_loaded, tmp_path / "whole")
+    whole = Runner(
+        make_plan(toy_study(budget={"trials": 8, "repetitions": 2}), toy_loaded.registry),
+        toy_loaded,
+        tmp_path / "whole",
+    )
     whole.run(lambda desk: run_serial(desk, Worker(whole.folder, toy_loaded.registry)))
     grown, expected = by_key(outcome.folder), by_key(whole.folder)
     assert {key: facts for key, facts in grown.items() if "search" in key} == {
@@ -584,7 +596,7 @@ def test_the_lease_is_freed_however_a_run_ends(
     def execute(desk: TrialSource) -> None:
         raise error("enough")
 
-    runner = Runner(toy_study(), toy_loaded, tmp_path)
+    runner = Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, tmp_path)
     with pytest.raises(error, match="enough"):
         runner.run(execute)
     Lease(runner.folder).release()
@@ -596,7 +608,7 @@ def test_runs_that_cannot_be_written_are_one_line(
 ) -> None:
     (tmp_path / "a file").write_text("")
     with pytest.raises(LedgerError, match=r"cannot be made .*choose another --runs") as caught:
-        Runner(toy_study(), toy_loaded, tmp_path / place).run(never)
+        Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, tmp_path / place).run(never)
     assert "\n" not in str(caught.value)
 
 
@@ -610,7 +622,7 @@ def test_a_budget_that_no_width_meets_leaves_no_folder(
 ) -> None:
     study = toy_study(tasks=[{"name": "toy-sum", "parameters": parameters}])
     with pytest.raises(BudgetError, match="toy-sum/toy-ema: 1000 configurations in a row were rejected"):
-        Runner(study, toy_loaded, tmp_path / "runs").run(never)
+        Runner(make_plan(study, toy_loaded.registry), toy_loaded, tmp_path / "runs").run(never)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -629,7 +641,7 @@ def test_missing_data_leave_no_folder(
     tasks = {**registry.tasks, "toy-sum": filed}
     loaded = Loaded(replace(registry, tasks=tasks), toy_loaded.hooks)
     with pytest.raises(DataError, match=r"nowhere/x\.bin"):
-        Runner(toy_study(), loaded, tmp_path / "runs").run(never)
+        Runner(make_plan(toy_study(), loaded.registry), loaded, tmp_path / "runs").run(never)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -642,7 +654,7 @@ def test_missing_data_may_leave_out_their_cells_until_they_are_there(
     tasks = {**toy_loaded.registry.tasks, "filed": filed}
     loaded = Loaded(replace(toy_loaded.registry, tasks=tasks), toy_loaded.hooks)
     both = toy_study(tasks=[{"name": "toy-sum", "parameters": 161}, {"name": "filed", "parameters": 161}])
-    runner = Runner(both, loaded, tmp_path / "runs", skip_missing=True)
+    runner = Runner(make_plan(both, loaded.registry).without_missing(), loaded, tmp_path / "runs")
     outcome = runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
     manifest = read_study(outcome.folder).manifest
     assert outcome.complete
@@ -651,7 +663,7 @@ def test_missing_data_may_leave_out_their_cells_until_they_are_there(
     assert str(left.cell) == "filed/toy-ema"
     assert left.reason.startswith("data file nowhere/x.bin (1 bytes, sha256 000")
     with pytest.raises(StudyError, match=r"study 'toys' has no cell to run: data file nowhere/x\.bin"):
-        Runner(toy_study(tasks=[{"name": "filed", "parameters": 161}]), loaded, tmp_path / "runs", skip_missing=True)
+        make_plan(toy_study(tasks=[{"name": "filed", "parameters": 161}]), loaded.registry).without_missing()
 
 
 class Ordered(ToySum):
@@ -666,7 +678,7 @@ def test_what_a_task_draws_once_a_study_is_kept_with_it(
     loaded = Loaded(
         replace(toy_loaded.registry, tasks={**toy_loaded.registry.tasks, "toy-sum": ordered}), toy_loaded.hooks
     )
-    runner = Runner(toy_study(), loaded, tmp_path)
+    runner = Runner(make_plan(toy_study(), loaded.registry), loaded, tmp_path)
     outcome = runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
     snapshot = read_study(outcome.folder)
     assert snapshot.manifest.fixed == {"toy-sum": {"order": (snapshot.entries()[0].trial.seeds.fixed % 7, 3)}}
@@ -715,7 +727,7 @@ def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> Study
 
 def desk_of(study: Study, loaded: Loaded, runs: Path) -> StudyController:
     desks: list[TrialSource] = []
-    Runner(study, loaded, runs).run(desks.append)
+    Runner(make_plan(study, loaded.registry), loaded, runs).run(desks.append)
     (desk,) = desks
     assert isinstance(desk, StudyController)
     return desk
@@ -793,7 +805,7 @@ def test_a_trial_whose_workers_die_in_spite_of_progress_has_no_outcome_and_the_n
     assert not conductor.dealer.finished()
     assert result_of(conductor, trial) is None
     folder = conductor.ledger.folder
-    outcome = Runner(toy_study(), toy_loaded, folder.parent).run(
+    outcome = Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, folder.parent).run(
         lambda desk: run_serial(desk, Worker(folder, toy_loaded.registry))
     )
     assert outcome.complete

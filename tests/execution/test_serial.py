@@ -15,6 +15,7 @@ from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.records import Death, Point, Resources, Trial, TrialResult
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 
@@ -74,7 +75,7 @@ class Tray:
 @pytest.fixture
 def trials(toy_study: MakeStudy, toy_registry: Registry) -> list[Trial]:
     plan = make_plan(toy_study(training={"updates": 40, "batch_size": 8, "evaluations": 10}), toy_registry).cells[0]
-    state = CellState(plan, study_id="id", seed=0, sampler="random")
+    state = CellState(Proposer(plan, seed=0, sampler="random"), study_id="id")
     return [state.search_trial(number) for number in range(3)]
 
 

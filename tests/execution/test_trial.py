@@ -21,6 +21,7 @@ from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
@@ -117,7 +118,7 @@ def worker(tmp_path: Path, registry: Registry) -> Worker:
 @pytest.fixture
 def search_trial(toy_study: MakeStudy, toy_registry: Registry) -> Trial:
     plan = make_plan(toy_study(), toy_registry).cells[0]
-    return CellState(plan, study_id="id", seed=0, sampler="random").search_trial(0)
+    return CellState(Proposer(plan, seed=0, sampler="random"), study_id="id").search_trial(0)
 
 
 def of_task(search: Trial, task: type[Task], **changes: object) -> Trial:

@@ -18,6 +18,7 @@ from harness.execution.trial_group import ActiveGroup
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Trial, TrialResult
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
@@ -104,7 +105,7 @@ def worker(tmp_path: Path, toy_registry: Registry) -> Worker:
 def finals(toy_study: MakeStudy, toy_registry: Registry) -> list[Trial]:
     """Three final trials of one setting without dropout, forty updates each."""
     plan = make_plan(toy_study(training={"updates": 40, "batch_size": 8, "evaluations": 10}), toy_registry).cells[0]
-    search = CellState(plan, study_id="id", seed=0, sampler="random").search_trial(0)
+    search = CellState(Proposer(plan, seed=0, sampler="random"), study_id="id").search_trial(0)
     search = search.model_copy(update={"build": {**search.build, "dropout": 0.0}})
     return [
         search.model_copy(

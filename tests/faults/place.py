@@ -25,6 +25,7 @@ from harness.ledger.folder import MANIFEST
 from harness.ledger.journal import TrialEntry, read_study
 from harness.plugin.loader import load_plugins
 from harness.study.file import read_study_file
+from harness.study.plan import make_plan
 from harness.tracking import run_data
 
 TESTS = Path(__file__).parents[1]
@@ -178,7 +179,9 @@ class Place:
     def undisturbed(self, study: str = "toys.toml") -> dict[str, object]:
         """By key, what a run in this process gives to which nothing happens."""
         loaded = load_plugins(PathDistribution(next(self.site.glob("*toys*-info"))).entry_points)
-        runner = Runner(read_study_file(self.folder / study), loaded, self.folder / "undisturbed")
+        runner = Runner(
+            make_plan(read_study_file(self.folder / study), loaded.registry), loaded, self.folder / "undisturbed"
+        )
         runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
         return self.by_key(runs="undisturbed")
 

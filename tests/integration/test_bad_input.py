@@ -201,7 +201,7 @@ def test_a_study_with_a_value_out_of_place_is_ready_to_run_or_refused_in_one_lin
         set_at(data, list(path), value)
     try:
         study = parse_study(data, source="here")
-        Runner(study, toy_loaded, tmp_path / "runs").check()
+        Runner(make_plan(study, toy_loaded.registry), toy_loaded, tmp_path / "runs").check()
         assert parse_study(tomllib.loads(study_toml(study)), source="again") == study
         tally["likely tables ready to run"] += 1
     except HarnessError as error:
@@ -288,7 +288,7 @@ def test_any_value_of_the_command_line_is_planned_or_refused_in_one_line(
     runs = tmp_path / "runs"
     try:
         study = read_study_file(file, assignments)
-        Runner(study, toy_loaded, runs)
+        Runner(make_plan(study, toy_loaded.registry), toy_loaded, runs)
         tally["overrides planned"] += 1
     except HarnessError as error:
         told_well(error)

@@ -21,7 +21,7 @@ TAKER = """
 import sys, time
 from pathlib import Path
 from harness.errors import LeaseError
-from harness.lease import Lease
+from harness.ledger.lease import Lease
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

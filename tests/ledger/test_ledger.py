@@ -303,7 +303,8 @@ def test_a_manifest_that_is_no_file_is_a_ledger_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from harness.ledger import Ledger, read_manifest
+from harness.ledger.folder import read_manifest
+from harness.ledger.ledger import Ledger
 from harness.records import Point, Trial
 folder, trial, point = Path(sys.argv[1]), Trial.model_validate_json(sys.argv[2]), Point.model_validate_json(sys.argv[3])
 ledger = Ledger(folder, read_manifest(folder))

@@ -28,10 +28,11 @@ from harness.recommendation.page import page
 from harness.recommendation.predictor import load_winner
 from harness.recommendation.race import ladder
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, train_command
-from harness.recommendation.state import RecommendRequest, begin, read_race
+from harness.recommendation.state import RecommendRequest, begin, granted_plan, read_race
 from harness.records import Plugin
 from harness.report.report import build_report
 from harness.study.file import parse_study
+from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 from tests.execution.test_runner import Interrupting
 
@@ -45,8 +46,8 @@ TABLES: dict[str, Any] = {  # tables of a study file, hence Any
 
 
 @pytest.fixture
-def wish(toy_study: MakeStudy) -> RecommendRequest:
-    return RecommendRequest(toy_study(**TABLES))
+def asked(toy_study: MakeStudy, toy_loaded: Loaded) -> RecommendRequest:
+    return RecommendRequest(make_plan(toy_study(**TABLES), toy_loaded.registry))
 
 
 @dataclass
@@ -59,17 +60,21 @@ class Place:
     granted: list[tuple[int, int]] = field(default_factory=list)
     """Models and repetitions of each round."""
 
-    def race(
-        self, wish: RecommendRequest, around: Callable[[TrialSource], TrialSource] = lambda desk: desk
-    ) -> Recommendation:
-        race = begin(wish, self.loaded.registry, self.runs, slots=1, say=self.said.append)
+    def request(self, study: Study) -> RecommendRequest:
+        return RecommendRequest(make_plan(study, self.loaded.registry))
 
-        def train(study: Study) -> StudyOutcome:
-            self.granted.append((len(study.models), study.budget.repetitions))
-            runner = Runner(study, self.loaded, self.runs)
+    def race(
+        self, asked: RecommendRequest, around: Callable[[TrialSource], TrialSource] = lambda desk: desk
+    ) -> Recommendation:
+        race = begin(asked, self.loaded.registry, self.runs, slots=1, say=self.said.append)
+
+        def train(plan: Plan) -> StudyOutcome:
+            self.granted.append((len(plan.study.models), plan.study.budget.repetitions))
+            runner = Runner(plan, self.loaded, self.runs)
             return runner.run(lambda desk: run_serial(around(desk), Worker(runner.folder, self.loaded.registry)))
 
-        found = RaceDriver(race, self.runs, self.loaded.registry, train, self.said.append).run()
+        plan = granted_plan(race, asked, self.loaded.registry)
+        found = RaceDriver(race, plan, self.runs, train, self.said.append).run()
         assert found is not None
         return found
 
@@ -96,8 +101,8 @@ def lasting(found: Recommendation) -> dict[str, Any]:
 # ---- rounds
 
 
-def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, wish: RecommendRequest) -> None:
-    found = place.race(wish)
+def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, asked: RecommendRequest) -> None:
+    found = place.race(asked)
     assert place.granted[0] == (2, 5)
     assert {one.model for one in found.candidates} == {"toy-ema", "toy-stack"}
     assert sum(one.probability or 0 for one in found.candidates) == pytest.approx(1)
@@ -105,8 +110,8 @@ def test_a_race_answers_in_rounds_and_keeps_its_answer(place: Place, wish: Recom
     assert (place.folder / PAGE).read_text() == page(found, place.folder)
 
 
-def test_the_report_of_a_race_knows_that_it_is_one(place: Place, wish: RecommendRequest) -> None:
-    place.race(wish)
+def test_the_report_of_a_race_knows_that_it_is_one(place: Place, asked: RecommendRequest) -> None:
+    place.race(asked)
     here = read_study(place.folder)
     report = build_report(StoredStudy(here.manifest, here.entries(), SyncMark.of(here.entries())))
     assert report.race
@@ -116,8 +121,8 @@ def test_the_report_of_a_race_knows_that_it_is_one(place: Place, wish: Recommend
     assert all(row.repetitions_ended >= 5 and row.rank is None for row in report.rows)
 
 
-def test_test_is_scored_once_a_repetition(place: Place, wish: RecommendRequest) -> None:
-    place.race(wish)
+def test_test_is_scored_once_a_repetition(place: Place, asked: RecommendRequest) -> None:
+    place.race(asked)
     results = [entry.result for entry in read_study(place.folder).entries() if entry.trial.phase == "final"]
     assert results
     assert all(result is not None and result.test_opened == 1 for result in results)
@@ -125,27 +130,27 @@ def test_test_is_scored_once_a_repetition(place: Place, wish: RecommendRequest) 
 
 @pytest.mark.parametrize("after", [40, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 110))])
 def test_an_interrupted_race_gives_the_answer_of_an_undisturbed_one(
-    place: Place, wish: RecommendRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    place: Place, asked: RecommendRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
-    whole = replace(place, runs=tmp_path / "whole", granted=[]).race(wish)
+    whole = replace(place, runs=tmp_path / "whole", granted=[]).race(asked)
     with pytest.raises(KeyboardInterrupt):
-        place.race(wish, around=lambda desk: Interrupting(desk, after, before=False))
-    assert lasting(place.race(wish)) == lasting(whole)
+        place.race(asked, around=lambda desk: Interrupting(desk, after, before=False))
+    assert lasting(place.race(asked)) == lasting(whole)
 
 
-def test_a_finished_race_trains_nothing_more(place: Place, wish: RecommendRequest) -> None:
-    found = place.race(wish)
+def test_a_finished_race_trains_nothing_more(place: Place, asked: RecommendRequest) -> None:
+    found = place.race(asked)
     place.granted.clear()
-    assert place.race(wish) == found
+    assert place.race(asked) == found
     assert place.granted == []
 
 
-def test_more_repetitions_go_on_from_there(place: Place, wish: RecommendRequest) -> None:
-    first = place.race(wish)
+def test_more_repetitions_go_on_from_there(place: Place, asked: RecommendRequest) -> None:
+    first = place.race(asked)
     assert first.candidates[0].repetitions <= 6
-    budget = wish.study.budget.model_copy(update={"repetitions": 12})
-    place.race(replace(wish, study=wish.study.model_copy(update={"budget": budget})))
+    budget = asked.study.budget.model_copy(update={"repetitions": 12})
+    place.race(replace(asked, plan=make_plan(asked.study.model_copy(update={"budget": budget}), place.loaded.registry)))
     race = read_race(place.folder)
     assert race is not None
     assert race.looks == ladder(12)
@@ -157,13 +162,13 @@ def test_more_repetitions_go_on_from_there(place: Place, wish: RecommendRequest)
 @pytest.mark.slow
 def test_one_model_alone_is_told_as_such(place: Place, toy_study: MakeStudy) -> None:
     training = {"updates": 400, "batch_size": 8, "evaluations": 2}
-    found = place.race(RecommendRequest(toy_study(**{**TABLES, "models": ["toy-ema"], "training": training})))
+    found = place.race(place.request(toy_study(**{**TABLES, "models": ["toy-ema"], "training": training})))
     assert (found.verdict, found.model, found.probability) == ("alone", "toy-ema", 1.0)
 
 
 def test_models_that_never_train_lose_and_the_others_race_on(place: Place, toy_study: MakeStudy) -> None:
     broken = {"name": "toy-ema", "as": "broken", "space": {"fault": "raise"}}
-    found = place.race(RecommendRequest(toy_study(**{**TABLES, "models": ["toy-ema", broken]})))
+    found = place.race(place.request(toy_study(**{**TABLES, "models": ["toy-ema", broken]})))
     by_model = {one.model: one for one in found.candidates}
     assert by_model["broken"].place == "failed"
     assert "told to raise" in by_model["broken"].reason
@@ -172,7 +177,7 @@ def test_models_that_never_train_lose_and_the_others_race_on(place: Place, toy_s
 
 def test_no_score_at_all_is_no_recommendation(place: Place, toy_study: MakeStudy) -> None:
     broken = {"name": "toy-ema", "as": "broken", "space": {"fault": "nan"}}
-    found = place.race(RecommendRequest(toy_study(**{**TABLES, "models": [broken]})))
+    found = place.race(place.request(toy_study(**{**TABLES, "models": [broken]})))
     assert (found.verdict, found.model, found.winner) == ("failed", None, None)
     assert "No repetition of any model has a score" in (place.folder / PAGE).read_text()
 
@@ -180,10 +185,14 @@ def test_no_score_at_all_is_no_recommendation(place: Place, toy_study: MakeStudy
 # ---- what is refused
 
 
-def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Place, wish: RecommendRequest) -> None:
-    place.race(wish)
-    training = wish.study.training.model_copy(update={"updates": 9})
-    other = replace(wish, study=wish.study.model_copy(update={"training": training}), confidence=0.9)
+def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Place, asked: RecommendRequest) -> None:
+    place.race(asked)
+    training = asked.study.training.model_copy(update={"updates": 9})
+    other = replace(
+        asked,
+        plan=make_plan(asked.study.model_copy(update={"training": training}), place.loaded.registry),
+        confidence=0.9,
+    )
     with pytest.raises(
         LedgerError, match=r"begun with confidence 0\.95 \(now 0\.9\), training\.updates 8 \(now 9\); put that back"
     ):
@@ -200,52 +209,52 @@ def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Pl
     ],
 )
 def test_a_changed_budget_is_refused_with_what_was_and_is(
-    place: Place, wish: RecommendRequest, toy_study: MakeStudy, changes: dict[str, Any], told: str
+    place: Place, asked: RecommendRequest, toy_study: MakeStudy, changes: dict[str, Any], told: str
 ) -> None:
-    begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    begin(asked, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     before = (place.folder / RACE).read_bytes()
     with pytest.raises(LedgerError, match=f"was begun with {told}; put that back, give another --name, or use --fresh"):
-        place.race(RecommendRequest(toy_study(**{**TABLES, **changes})))
+        place.race(place.request(toy_study(**{**TABLES, **changes})))
     assert (place.folder / RACE).read_bytes() == before
 
 
 def test_a_cell_of_another_task_is_not_taken_for_one_of_the_race(
-    place: Place, wish: RecommendRequest, toy_study: MakeStudy
+    place: Place, asked: RecommendRequest, toy_study: MakeStudy
 ) -> None:
     """A driver of another kind may add cells to the folder; by model alone they would be mistaken."""
-    expected = place.race(wish)
+    expected = place.race(asked)
     other = toy_study(**{**TABLES, "tasks": [{"name": "toy-ragged", "parameters": 161}]})
-    runner = Runner(other, place.loaded, place.runs)
+    runner = Runner(make_plan(other, place.loaded.registry), place.loaded, place.runs)
     runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
-    assert place.race(wish) == expected
+    assert place.race(asked) == expected
 
 
-def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, wish: RecommendRequest) -> None:
-    runner = Runner(wish.study, place.loaded, place.runs)
+def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, asked: RecommendRequest) -> None:
+    runner = Runner(make_plan(asked.study, place.loaded.registry), place.loaded, place.runs)
     runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
     with pytest.raises(LedgerError, match="holds a study that `recommend` did not begin; give another --name"):
-        place.race(wish)
+        place.race(asked)
 
 
-def test_run_leaves_a_race_alone(place: Place, wish: RecommendRequest) -> None:
+def test_run_leaves_a_race_alone(place: Place, asked: RecommendRequest) -> None:
     """It would add trials that the race was not granted, after which the race could not go on."""
-    begin(wish, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    begin(asked, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     with pytest.raises(LedgerError, match="holds a race, which `harness recommend` continues; give another name, or "):
-        run.run(wish.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
+        run.run(asked.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
     assert [path.name for path in place.folder.iterdir()] == [RACE]
 
 
 def test_two_tasks_are_refused(place: Place, toy_study: MakeStudy) -> None:
     tasks = [{"name": "toy-sum", "parameters": 161}, {"name": "toy-ragged", "parameters": 161}]
     with pytest.raises(StudyError, match="a recommendation is for one task"):
-        place.race(RecommendRequest(toy_study(**{**TABLES, "tasks": tasks})))
+        place.race(place.request(toy_study(**{**TABLES, "tasks": tasks})))
 
 
-def test_a_damaged_race_file_is_told(place: Place, wish: RecommendRequest) -> None:
-    place.race(wish)
+def test_a_damaged_race_file_is_told(place: Place, asked: RecommendRequest) -> None:
+    place.race(asked)
     (place.folder / RACE).write_text("{")
     with pytest.raises(LedgerError, match=r"race\.json: cannot be read .* use --fresh"):
-        place.race(wish)
+        place.race(asked)
 
 
 # ---- time
@@ -253,9 +262,9 @@ def test_a_damaged_race_file_is_told(place: Place, wish: RecommendRequest) -> No
 
 @pytest.mark.slow
 def test_a_time_budget_is_measured_and_chosen_once(
-    place: Place, wish: RecommendRequest, monkeypatch: pytest.MonkeyPatch
+    place: Place, asked: RecommendRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timed = replace(wish, seconds=30.0)
+    timed = replace(asked, seconds=30.0)
     found = place.race(timed)
     assert "pilot" in place.said[0]
     assert found.updates >= 100
@@ -269,9 +278,9 @@ def test_a_time_budget_is_measured_and_chosen_once(
 
 @pytest.mark.slow
 def test_time_that_is_used_up_ends_the_race_and_is_told(
-    place: Place, wish: RecommendRequest, monkeypatch: pytest.MonkeyPatch
+    place: Place, asked: RecommendRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timed = replace(wish, seconds=30.0)
+    timed = replace(asked, seconds=30.0)
     monkeypatch.setattr(RaceDriver, "_trained_seconds", lambda self: 1e6)
     found = place.race(timed)
     assert found.out_of_time or found.candidates[0].repetitions == 5
@@ -286,9 +295,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, toy_loaded: Loaded) -> tuple[P
     tables = {**TABLES, "training": {"updates": 300, "batch_size": 8, "evaluations": 2}}
     tasks = [{"name": "toy-sum", "parameters": 161}]
     place = Place(tmp_path_factory.mktemp("raced"), toy_loaded)
-    return place, place.race(
-        RecommendRequest(parse_study({"name": "toys", "tasks": tasks, **tables}, source="toys.toml"))
-    )
+    return place, place.race(place.request(parse_study({"name": "toys", "tasks": tasks, **tables}, source="toys.toml")))
 
 
 @pytest.fixture

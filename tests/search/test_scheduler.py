@@ -23,6 +23,7 @@ from harness.ledger.selection import winner
 from harness.plugin.registry import Registry
 from harness.records import Outcome, ParamValue, Resources, Trial, TrialResult
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.search.samplers import SamplerName, suggest
 from harness.search.scheduler import TrialScheduler
 from harness.seeds import Seeds, derive
@@ -52,7 +53,7 @@ def states_of(toy_registry: Registry, toy_study: MakeStudy) -> MakeStates:
         study = toy_study(**overrides)
         search = study.search
         return [
-            CellState(plan, study_id="s", seed=search.seed, sampler=search.sampler)
+            CellState(Proposer(plan, seed=search.seed, sampler=search.sampler), study_id="s")
             for plan in make_plan(study, toy_registry).cells
         ]
 
@@ -105,10 +106,8 @@ def _rebuilt(states: Iterable[CellState]) -> TrialScheduler:
         again = [key for key, entry in state.entries.items() if entry.result is None]
         fresh.append(
             CellState(
-                state.plan,
+                state.proposer,
                 study_id=state.study_id,
-                seed=state.seed,
-                sampler=state.sampler,
                 entries=dict(state.entries),
                 again=again,
             )
@@ -143,10 +142,10 @@ def _history(count: int) -> list[TrialEntry]:
 def test_suggestion_is_the_same_in_another_process() -> None:
     script = (
         "import json, sys; from optuna.distributions import json_to_distribution as read; "
-        "from harness.ledger import Entry; from harness.records import Trial, TrialResult; "
-        "from harness.search import suggest; given = json.load(sys.stdin); "
+        "from harness.ledger.journal import TrialEntry; from harness.records import Trial, TrialResult; "
+        "from harness.search.samplers import suggest; given = json.load(sys.stdin); "
         "space = {name: read(text) for name, text in given['space'].items()}; "
-        "history = [Entry(Trial.model_validate(t), 1, (), TrialResult.model_validate(r))"
+        "history = [TrialEntry(Trial.model_validate(t), 1, (), TrialResult.model_validate(r))"
         " for t, r in given['history']]; "
         "print(json.dumps([suggest(sampler, space, seed=5, draw=d, history=history)"
         " for sampler in given['samplers'] for d in (0, 9)]))"
@@ -327,11 +326,11 @@ def test_redraws_are_counted_with_their_reasons(states_of: MakeStates) -> None:
 
 
 def _cell_seed(state: CellState) -> int:
-    return derive(state.seed, "search", str(state.plan.cell))
+    return derive(state.proposer.seed, "search", str(state.plan.cell))
 
 
 def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.search.cell.DRAWS", 20)
+    monkeypatch.setattr("harness.search.proposals.DRAWS", 20)
     (state,) = states_of(
         models=[{"name": "toy-stack", "space": {"layers": 1}}], tasks=[{"name": "toy-ragged", "parameters": 200}]
     )
@@ -624,7 +623,7 @@ def _small_plan(registry: Registry) -> tuple[CellPlan, ...]:
 
 
 def _state(plan: CellPlan, sampler: SamplerName) -> CellState:
-    return CellState(plan, study_id="s", seed=0, sampler=sampler)
+    return CellState(Proposer(plan, seed=0, sampler=sampler), study_id="s")
 
 
 def test_other_study_seed_deals_other_parameters(states_of: MakeStates) -> None:

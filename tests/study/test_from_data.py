@@ -212,17 +212,17 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     monkeypatch.chdir(tmp_path)
     small = ["budget.trials=2", "budget.repetitions=1", "training.updates=4", "sequences=64"]
     study = study_of_file(loaded.registry, Path(path.name), parameters=161, models=["toy-ema"], overrides=small)
-    first = Runner(study, loaded, tmp_path / "runs")
+    first = Runner(make_plan(study, loaded.registry), loaded, tmp_path / "runs")
     outcome = first.run(lambda desk: run_serial(desk, Worker(first.folder, loaded.registry)))
     assert outcome.complete
     assert read_study(outcome.folder).manifest.data == {str(path): own_file(path).sha256}
     monkeypatch.chdir("/")
     kept = parse_study(tomllib.loads((outcome.folder / "study.toml").read_text()), "kept")
-    again = Runner(kept, loaded, tmp_path / "runs").run(nothing_to_deal)
+    again = Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(nothing_to_deal)
     assert again.complete
     path.write_text("65")
     with pytest.raises(LedgerError, match="was begun with other data"):
-        Runner(kept, loaded, tmp_path / "runs").run(lambda desk: None)
+        Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(lambda desk: None)
 
 
 def test_worker_refuses_a_file_that_is_not_the_one_that_was_planned(registry: Registry, tmp_path: Path) -> None:

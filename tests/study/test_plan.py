@@ -12,7 +12,8 @@ from harness.errors import BudgetError, PluginError, SpaceError, StudyError, Unk
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Plugin, Resources, Schedule, Training
 from harness.study.cell_plan import CellPlan
-from harness.study.plan import FAIR_BATCH_SIZE, Plan, make_plan, metric_facts
+from harness.study.cell_planning import FAIR_BATCH_SIZE, metric_facts
+from harness.study.plan import Plan, make_plan
 from tests.conftest import MakeStudy
 from tests.support.toys import ToyEma, ToySum
 

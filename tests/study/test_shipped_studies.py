@@ -7,6 +7,7 @@ import pytest
 
 from harness.plugin.loader import load_plugins
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.file import read_study_file, study_toml
 from harness.study.plan import make_plan
 
@@ -33,7 +34,7 @@ def test_shipped_study_plans_every_cell_within_tolerance_and_needs_no_data(
             assert cell.setting is not None
             assert cell.published_size().widths == cell.setting.widths
             continue
-        trial = CellState(cell, study_id="s", seed=0, sampler="random").search_trial(0)
+        trial = CellState(Proposer(cell, seed=0, sampler="random"), study_id="s").search_trial(0)
         size = cell.size(trial.build)
         assert abs(size.count.parameters - size.budget) <= size.allowed
         assert math.isfinite(size.bare_deviation)

@@ -742,7 +742,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hasty")
 def test_server_that_does_not_answer_is_told_in_a_few_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        told = r"failed \(no answer within 1 s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer\); mend it"
+        told = r"failed \(no answer within 1 s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer\); repair it"
         with pytest.raises(TrackingError, match=told):
             read_store(f"http://127.0.0.1:{silent.getsockname()[1]}", STUDY)
 

@@ -217,8 +217,8 @@ def test_batches_lie_on_the_device_asked_for() -> None:
 
 IN_ANOTHER_PROCESS = """
 import torch
-from harness.batches import training_batches
-from harness.dataset import Arrays, Ragged
+from harness.training.batches import training_batches
+from harness.api.dataset import Arrays, Ragged
 lengths = torch.arange(1, 41)
 frames = torch.arange(int(lengths.sum())).float()[:, None]
 for dataset in (Arrays(torch.arange(40.0)[:, None, None], torch.zeros(40)), Ragged(frames, frames, lengths)):

@@ -586,9 +586,9 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from harness import checkpoint
-from tests.test_training import FOREVER, toy_run
+from harness.training import checkpoint
 from tests.support.toys import ToyRagged
+from tests.training.test_run import FOREVER, toy_run
 run = toy_run(ToyRagged())
 run.restore(checkpoint.load(Path(sys.argv[1]), trial="t"))
 run.advance(FOREVER)

@@ -24,6 +24,7 @@ from harness.execution.trial import Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Training
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
@@ -494,7 +495,7 @@ def test_final_trial_taken_over_by_another_worker_ends_as_an_undisturbed_one(
         training={"updates": 30, "batch_size": 4, "evaluations": 3},
     )
     (cell,) = make_plan(study, registry).cells
-    search = CellState(cell, study_id="id", seed=0, sampler="random").search_trial(0)
+    search = CellState(Proposer(cell, seed=0, sampler="random"), study_id="id").search_trial(0)
     final = search.model_copy(update={"phase": "final", "repetition": 0, "winner": search.key, "draw": None})
     whole = Worker(tmp_path / "one", registry).start(final, 1).advance(1e9).result
     first = Worker(tmp_path / "two", registry).start(final, 1)

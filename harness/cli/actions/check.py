@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from harness.cli.actions.session import load_with_messages
+from harness.cli.actions.study_input import load_with_messages
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Registry
 from harness.records import ParamValue

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.api.task import DataFile
-from harness.cli.actions.session import load_with_messages
+from harness.cli.actions.study_input import load_with_messages
 from harness.data.download import fetch
 from harness.data.files import file_status as status_of
 from harness.errors import DataError

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
 from harness.cli.actions.formatting import duration_text, params_text, widths_text
-from harness.cli.actions.session import load_with_messages, say_notes
+from harness.cli.actions.study_input import load_with_messages, say_notes
 from harness.records import ParamValue
-from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan
 from harness.study.schema import Study
-from harness.training.network import build_network
+from harness.training.network import build_network, on_meta_device
 
 FLOPS_PER_PARAMETER = 6
 """Forward and backward, a multiply and an add each, at every step of a sequence."""
@@ -68,16 +67,13 @@ def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[Planned
     if cell.setting is not None:
         yield _planned(cell, dict(cell.setting.params), cell.published_size())
         return
-    state = CellState(cell, study_id="plan", seed=study.search.seed, sampler=study.search.sampler)
-    for number in range(draws):
-        trial = state.search_trial(number)
-        state.remember(trial)
-        yield _planned(cell, trial.params, cell.size(trial.build))
+    for proposal in Proposer(cell, seed=study.search.seed, sampler=study.search.sampler).first(draws):
+        yield _planned(cell, dict(proposal.params), proposal.size)
 
 
 def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> PlannedTrial:
     build = cell.space.build_params(params) if cell.setting is None else params
-    with torch.device("meta"):
+    with on_meta_device():
         backbone = build_network(cell.model, cell.signature, size.widths, build).backbone
     bare = size.count.parameters - size.count.embedding
     steps = cell.training.updates * cell.training.batch_size * cell.signature.length

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from harness.cli.actions import session
+from harness.cli.actions import session, study_input
 from harness.errors import StudyError, TrackingError, did_you_mean
 from harness.execution.runner import Runner, StudyOutcome, set_aside
 from harness.ledger.folder import read_manifest
@@ -20,12 +20,12 @@ from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
 from harness.recommendation.driver import RaceDriver
 from harness.recommendation.result import ANSWER, PAGE
-from harness.recommendation.state import RecommendRequest, begin
+from harness.recommendation.state import RecommendRequest, begin, granted_plan
 from harness.recommendation.time_budget import TRIALS
 from harness.study.file import study_of
 from harness.study.from_data import parse_count, study_of_file, that_serve
 from harness.study.overrides import parse_assignment
-from harness.study.plan import make_plan
+from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study, TrainingSection, label_text
 from harness.tracking.client import store_uri
 from harness.tracking.sync import Tracker
@@ -63,27 +63,28 @@ class Where:
 
 def recommend(asked: Asked, where: Where) -> int:
     """Run the race, print the answer and write it to the study's folder."""
-    loaded = session.load_with_messages()
-    wish = wish_of(asked, loaded.registry)
+    loaded = study_input.load_with_messages()
+    request = request_of(asked, loaded.registry)
     if asked.minutes is not None and where.address is not None:
         raise StudyError("--minutes measures this machine, not a cluster; with --address give --trials and updates=N")
-    runner = session.checked(Runner(wish.study, loaded, where.runs))
-    session.say_notes(Console(stderr=True), runner.plan.cells)
+    runner = session.checked(Runner(request.plan, loaded, where.runs))
+    study_input.say_notes(Console(stderr=True), runner.plan.cells)
     try:
         with leased(runner.folder):  # from the first look at what it holds until the answer is written
-            return _race(wish, loaded, where)
+            return _race(request, loaded, where)
     except KeyboardInterrupt:
         return session.interrupted()
 
 
-def _race(wish: RecommendRequest, loaded: Loaded, where: Where) -> int:
-    folder = where.runs / wish.study.name
+def _race(request: RecommendRequest, loaded: Loaded, where: Where) -> int:
+    folder = where.runs / request.study.name
     session.reach_store(begun=not where.fresh and read_manifest(folder) is not None)
     if where.fresh:
         set_aside(folder)
-    race = begin(wish, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=_say)
+    race = begin(request, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=_say)
     train = _Training(loaded, where)
-    found = RaceDriver(race, where.runs, loaded.registry, train, _say).run()
+    plan = granted_plan(race, request, loaded.registry)
+    found = RaceDriver(race, plan, where.runs, train, _say).run()
     if found is None:
         typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
         return 1
@@ -116,8 +117,8 @@ class _Training:
         self.error: str | None = None
         """What MLflow did not take of the ledger, of which each round sends all that it lacks."""
 
-    def __call__(self, study: Study) -> StudyOutcome:
-        runner = Runner(study, self._loaded, self._where.runs, held=True)
+    def __call__(self, plan: Plan) -> StudyOutcome:
+        runner = Runner(plan, self._loaded, self._where.runs, held=True)
         done = session.train(runner, self._loaded, serial=self._where.serial, address=self._where.address)
         if done.outcome is None:
             raise KeyboardInterrupt
@@ -125,7 +126,7 @@ class _Training:
         return done.outcome
 
 
-def wish_of(asked: Asked, registry: Registry) -> RecommendRequest:
+def request_of(asked: Asked, registry: Registry) -> RecommendRequest:
     """StudyError where the command does not say what is to be trained."""
     if asked.task is None and asked.data is None:
         raise StudyError("on what? Name a task, as `harness list` does, or give data of your own: --data FILE")
@@ -137,7 +138,7 @@ def wish_of(asked: Asked, registry: Registry) -> RecommendRequest:
     study = _of_file(asked, registry) if asked.data is not None else _of_task(asked, registry)
     updates = given.get("updates", given.get("training.updates"))
     return RecommendRequest(
-        study=make_plan(study, registry).study,  # paths of own data are whole
+        plan=make_plan(study, registry),
         confidence=asked.confidence,
         seconds=None if asked.minutes is None else 60 * asked.minutes,
         trials=asked.trials,
@@ -146,7 +147,7 @@ def wish_of(asked: Asked, registry: Registry) -> RecommendRequest:
 
 
 def _of_file(asked: Asked, registry: Registry) -> Study:
-    own = session.own_data(asked.data, target=asked.target, budget=asked.budget, task=asked.task)
+    own = study_input.own_data(asked.data, target=asked.target, budget=asked.budget, task=asked.task)
     assert own is not None  # asked before
     return study_of_file(
         registry,
@@ -154,7 +155,7 @@ def _of_file(asked: Asked, registry: Registry) -> Study:
         parameters=own.parameters,
         target=own.target,
         task=own.task,
-        models=session.names(asked.models),
+        models=study_input.names(asked.models),
         overrides=[_whole_key(text) for text in asked.assignments] + _counts(asked),
         name=asked.name,
     )
@@ -169,7 +170,7 @@ def _of_task(asked: Asked, registry: Registry) -> Study:
     label = "-".join([asked.task, *(label_text(f"{key}-{value}") for key, value in sorted(options.items()))])
     tables: dict[str, Any] = {  # as a study file has them
         "name": asked.name or f"recommend-{label}",
-        "models": session.names(asked.models) or list(that_serve(registry, task)),
+        "models": study_input.names(asked.models) or list(that_serve(registry, task)),
         "tasks": [
             {
                 "name": asked.task,

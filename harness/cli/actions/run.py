@@ -7,13 +7,15 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from harness.cli.actions.session import Done, checked, interrupted, load_with_messages, reach_store, say_notes, train
+from harness.cli.actions.session import Done, checked, interrupted, reach_store, train
+from harness.cli.actions.study_input import load_with_messages, say_notes
 from harness.errors import LedgerError, TrackingError
 from harness.execution.runner import Runner
 from harness.ledger.folder import read_manifest
 from harness.recommendation.state import read_race
 from harness.report.formats import ENDINGS, FORMATS, to_summary
 from harness.report.report import build_report
+from harness.study.plan import make_plan
 from harness.study.schema import Study
 from harness.tracking.reader import read_store
 
@@ -22,7 +24,8 @@ def run(study: Study, *, runs: Path, fresh: bool, skip_missing: bool, serial: bo
     if not fresh and read_race(folder := runs / study.name) is not None:
         raise LedgerError(f"{folder}: holds a race, which `harness recommend` continues; give another name, or --fresh")
     loaded = load_with_messages()
-    runner = Runner(study, loaded, runs, fresh=fresh, skip_missing=skip_missing)
+    plan = make_plan(study, loaded.registry)
+    runner = Runner(plan.without_missing() if skip_missing else plan, loaded, runs, fresh=fresh)
     say_notes(Console(stderr=True), checked(runner).plan.cells)
     reach_store(begun=not fresh and read_manifest(runner.folder) is not None)
     done = train(runner, loaded, serial=serial, address=address)

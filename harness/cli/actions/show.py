@@ -12,7 +12,7 @@ from rich.table import Table
 from harness.api.model import Model, Published
 from harness.api.task import Task
 from harness.cli.actions.formatting import params_text, value_text, widths_text
-from harness.cli.actions.session import load_with_messages
+from harness.cli.actions.study_input import load_with_messages
 from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Entry, Registry

@@ -10,13 +10,14 @@ from typing import Any
 import typer
 
 from harness.cli.actions.formatting import params_text, widths_text
-from harness.cli.actions.session import load_with_messages
+from harness.cli.actions.study_input import load_with_messages
 from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
 from harness.execution.trial import Worker
 from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.file import parse_study
 from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
@@ -53,8 +54,8 @@ def train(task: str, model: str, assignments: Sequence[str]) -> int:
     study = _study_of_one(loaded, task, model, assignments)
     plan = make_plan(study, loaded.registry).cells[0]
     verify_all(plan.task.files())
-    state = CellState(plan, study_id="train", seed=study.search.seed, sampler="random")
-    trial = state.search_trial(0)
+    proposer = Proposer(plan, seed=study.search.seed, sampler="random")
+    trial = CellState(proposer, study_id="train").search_trial(0)
     echo = _Echo(plan.facts.metric.name)
     echo.begin(trial)
     with tempfile.TemporaryDirectory(prefix="seqharness-") as folder:

@@ -27,13 +27,13 @@ import re, sys
 from pathlib import Path
 import torch
 from harness import Optimisation, Seeds, Stream
-from harness.batches import StreamBatches, training_batches
-from harness.data import locate
-from harness.dataset import first
-from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.training.batches import StreamBatches, training_batches
+from harness.data.files import locate
+from harness.api.dataset import first
+from harness.training.network import build_network
+from harness.plugin.loader import load_plugins
 from harness.records import Training
-from harness.training import TrainingRun
+from harness.training.run import TrainingRun
 from harness_tasks import WikiText2
 
 task, seeds, cpu = WikiText2(embedding=8), Seeds.of(0, 0), torch.device("cpu")

@@ -210,7 +210,7 @@ import hashlib, sys
 from pathlib import Path
 import torch
 from harness import Seeds
-from harness.batches import evaluation_batches
+from harness.training.batches import evaluation_batches
 from harness_tasks import PermutedMnist
 from harness_tasks.pixel_mnist import FILES
 files = dict(zip((file.name for file in FILES), map(Path, sys.argv[1:]), strict=True))
@@ -367,7 +367,7 @@ from functools import partial
 from pathlib import Path
 import torch
 from harness import Arrays, Seeds
-from harness.batches import evaluation_batches, training_batches
+from harness.training.batches import evaluation_batches, training_batches
 from harness_tasks import PermutedMnist
 from harness_tasks.pixel_mnist import FILES, _prepare
 
