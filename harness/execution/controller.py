@@ -14,70 +14,70 @@ from harness.training import checkpoint
 
 
 class StudyController:
-    """The desk of a study: every trial and outcome passes through the ledger, then the dealer, then the hooks."""
+    """The source of a study: every trial and outcome passes through the ledger, then the scheduler, then the hooks."""
 
-    def __init__(self, ledger: Ledger, dealer: TrialScheduler, loaded: Loaded, messages: list[str]) -> None:
+    def __init__(self, ledger: Ledger, scheduler: TrialScheduler, loaded: Loaded, messages: list[str]) -> None:
         self.ledger = ledger
-        self.dealer = dealer
+        self.scheduler = scheduler
         self._loaded = loaded
         self._messages = messages
         self._lost: dict[str, list[WorkerFailure]] = {}
         self._raised: set[tuple[str, str]] = set()
 
-    def classes(self) -> tuple[Resources, ...]:
-        return tuple(dict.fromkeys(state.plan.resources for state in self.dealer.cells.values()))
+    def resource_classes(self) -> tuple[Resources, ...]:
+        return tuple(dict.fromkeys(state.plan.resources for state in self.scheduler.cells.values()))
 
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        trial = self.dealer.deal(fits)
+    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+        trial = self.scheduler.ask(fits)
         return None if trial is None else self._begun(trial)
 
     def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        return tuple(self._begun(beside) for beside in self.dealer.companions(trial))
+        return tuple(self._begun(beside) for beside in self.scheduler.companions(trial))
 
     def _begun(self, trial: Trial) -> tuple[Trial, int]:
         attempt = self.ledger.begin(trial)
-        self.tell("harness_trial_started", trial=trial, attempt=attempt)
+        self.call_hook("harness_trial_started", trial=trial, attempt=attempt)
         return trial, attempt
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
         for point in points:
             if self.ledger.report(trial.key, point):
-                self.tell("harness_trial_reported", trial=trial, point=point)
+                self.call_hook("harness_trial_reported", trial=trial, point=point)
 
     def note(self, trial: Trial, text: str) -> None:
         self._messages.append(f"{trial.key}: {text}")
 
-    def end(self, trial: Trial, result: TrialResult) -> None:
+    def tell(self, trial: Trial, result: TrialResult) -> None:
         if _for_want_of_room(trial, result):
             self.note(trial, f"{result.reason}; dealt again with the GPU alone")
-            self.dealer.lost(trial, alone=True)
+            self.scheduler.requeue(trial, alone=True)
             return
         self.ledger.finish(trial.key, result)
         checkpoint.forget(checkpoint.folder_of(self.ledger.folder, trial.key))  # not before its end is written
-        self.dealer.ended(trial, result)
-        self.tell("harness_trial_finished", trial=trial, result=result)
+        self.scheduler.tell(trial, result)
+        self.call_hook("harness_trial_finished", trial=trial, result=result)
 
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
+    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
         """Deal it again, unless it is the likely cause: then its death is its outcome and spends budget."""
         history = self._lost.setdefault(trial.key, [])
         history.append(WorkerFailure(death, len(self.ledger.entry(trial.key).points)))
         match retry_decision(history):
             case "again":
                 self.note(trial, f"its worker died ({why}); dealt again")
-                self.dealer.lost(trial)
+                self.scheduler.requeue(trial)
             case "aside":
                 self.note(trial, f"its worker died {MOST_DEATHS} times ({why}); the same command deals it again")
-                self.dealer.set_aside(trial)
+                self.scheduler.set_aside(trial)
             case "out-of-memory":
-                self.end(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
+                self.tell(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
             case "failed":
                 reason = f"its worker died {len(history)} times: {why}"
-                self.end(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
+                self.tell(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
 
     def finished(self) -> bool:
-        return self.dealer.finished() or self.dealer.has_only_what_is_aside()
+        return self.scheduler.finished() or self.scheduler.has_only_what_is_aside()
 
-    def tell(self, hook: str, **facts: object) -> None:
+    def call_hook(self, hook: str, **facts: object) -> None:
         """Call a lifecycle hook; a listener that raises costs a message, not the study, nor what others hear."""
         hooks = self._loaded.hooks
         plugins = [plugin for _, plugin in hooks.list_name_plugin() if plugin is not None]

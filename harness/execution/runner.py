@@ -1,4 +1,4 @@
-"""A study from start to end: the conductor between plan, ledger, dealer, workers and tracking."""
+"""A study from start to end: the controller between plan, ledger, scheduler, workers and tracking."""
 
 from __future__ import annotations
 
@@ -90,17 +90,20 @@ class Runner:
         ledger = self._open_ledger()
         unregister: list[Callable[[], None]] = []
         try:
-            desk = StudyController(ledger, self._dealer(ledger), self.loaded, self.messages)
+            source = StudyController(ledger, self._scheduler(ledger), self.loaded, self.messages)
             self._write_study()
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
-            desk.tell("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
+            source.call_hook("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
             try:
-                execute(desk)
+                execute(source)
             finally:
-                desk.tell(
-                    "harness_study_finished", study=self.study, study_id=self.study_id, complete=desk.dealer.finished()
+                source.call_hook(
+                    "harness_study_finished",
+                    study=self.study,
+                    study_id=self.study_id,
+                    complete=source.scheduler.finished(),
                 )
-            return self._outcome(desk)
+            return self._outcome(source)
         finally:
             for undo in unregister:
                 undo()
@@ -178,8 +181,8 @@ class Runner:
                     if one != other:
                         raise LedgerError(_changed(self.folder, str(old.cell), one, other))
 
-    def _dealer(self, ledger: Ledger) -> TrialScheduler:
-        """The dealer as it would stand, had nothing been interrupted; trials found running are dealt again."""
+    def _scheduler(self, ledger: Ledger) -> TrialScheduler:
+        """The scheduler as it would stand, had nothing been interrupted; trials found running are dealt again."""
         states = {cell: CellState(proposer, self.study_id) for cell, proposer in self._proposers.items()}
         for entry in ledger.entries():
             if entry.trial.cell in states:
@@ -199,9 +202,9 @@ class Runner:
                 "raise it, or use --fresh"
             )
 
-    def _outcome(self, desk: StudyController) -> StudyOutcome:
-        complete = desk.dealer.finished()
-        failed = [text for state in desk.dealer.cells.values() if (text := _failure(state))] if complete else []
+    def _outcome(self, source: StudyController) -> StudyOutcome:
+        complete = source.scheduler.finished()
+        failed = [text for state in source.scheduler.cells.values() if (text := _failure(state))] if complete else []
         return StudyOutcome(self.study_id, self.folder, complete, tuple(failed), tuple(self.messages))
 
 

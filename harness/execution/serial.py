@@ -11,18 +11,18 @@ from harness.records import Resources
 SLICE_SECONDS = 5.0
 
 
-def run_serial(desk: TrialSource, worker: Worker) -> None:
-    """Run every trial the desk deals, in order.
+def run_serial(source: TrialSource, worker: Worker) -> None:
+    """Run every trial the source deals, in order.
 
     An interrupt waits for the end of the slice, as half an update is no checkpoint, and writes one of the trial in
     training.  A trial that hangs is not ended: there is no process but this one.
     """
     with interruptible() as interrupted:
-        while (dealt := desk.deal(_always_fits)) is not None:
-            group = ActiveGroup([worker.start(*each) for each in (dealt, *desk.companions(dealt[0]))])
+        while (dealt := source.ask(_always_fits)) is not None:
+            group = ActiveGroup([worker.start(*each) for each in (dealt, *source.companions(dealt[0]))])
             try:
                 while not group.ended:
-                    _slice(desk, group)
+                    _slice(source, group)
                     if interrupted():
                         raise KeyboardInterrupt
             except KeyboardInterrupt:
@@ -30,13 +30,13 @@ def run_serial(desk: TrialSource, worker: Worker) -> None:
                 raise
 
 
-def _slice(desk: TrialSource, group: ActiveGroup) -> None:
+def _slice(source: TrialSource, group: ActiveGroup) -> None:
     for trial, progress in group.advance(SLICE_SECONDS):
         for note in progress.notes:
-            desk.note(trial, note)
-        desk.report(trial, progress.points)
+            source.note(trial, note)
+        source.report(trial, progress.points)
         if progress.result is not None:
-            desk.end(trial, progress.result)
+            source.tell(trial, progress.result)
 
 
 def _always_fits(_: Resources) -> bool:

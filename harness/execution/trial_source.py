@@ -12,10 +12,10 @@ from harness.records import Death, Point, Resources, Trial, TrialResult
 class TrialSource(Protocol):
     """Where an executor gets its trials and hands in what became of them.
 
-    Nothing that a desk raises may be swallowed: the executor ends its workers and raises it.
+    Nothing that a source raises may be swallowed: the executor ends its workers and raises it.
     """
 
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         """A trial whose resources fit and its attempt; None where there is none now."""
 
     def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
@@ -26,15 +26,15 @@ class TrialSource(Protocol):
     def note(self, trial: Trial, text: str) -> None:
         """Something that the user should know of how the trial ran."""
 
-    def end(self, trial: Trial, result: TrialResult) -> None: ...
+    def tell(self, trial: Trial, result: TrialResult) -> None: ...
 
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
+    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
         """The worker died, in this way as far as can be told."""
 
     def finished(self) -> bool:
         """Nothing is left to deal or to wait for."""
 
-    def classes(self) -> tuple[Resources, ...]:
+    def resource_classes(self) -> tuple[Resources, ...]:
         """The resource classes of the trials to come."""
 
 

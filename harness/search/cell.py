@@ -59,13 +59,13 @@ class CellState:
         due = self._due()
         if due is not None:
             # What a trial occupies may differ from when it was first dealt.
-            return self.entries[due].trial.model_copy(update={"resources": self.wants()})
+            return self.entries[due].trial.model_copy(update={"resources": self.next_resources()})
         if len(self.searched) < self.plan.facts.trials:
             return self.search_trial(len(self.searched))
         missing = self.missing_repetitions()
         return self.final_trial(missing[0]) if missing else None
 
-    def wants(self) -> Resources:
+    def next_resources(self) -> Resources:
         """What the next trial occupies."""
         wanted = self.plan.resources
         return wanted.model_copy(update={"gpu": 1.0}) if self._due() in self.alone else wanted

@@ -1,4 +1,4 @@
-"""The dealer: which trial comes next.  Pure: plans and told results in, trials out; no clock, no files, no Ray."""
+"""The scheduler: which trial comes next.  Pure: plans and told results in, trials out; no clock, no files, no Ray."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class TrialScheduler:
         """Key → resources of every trial that was dealt and has not ended."""
         return self._running
 
-    def deal(self, fits: Callable[[Resources], bool]) -> Trial | None:
+    def ask(self, fits: Callable[[Resources], bool]) -> Trial | None:
         """The next trial whose resources fit beside those running; None where none does or none is ready."""
         for state in self._in_turn():
             # Asked first, since making a trial solves widths.
-            if not fits(state.wants()):
+            if not fits(state.next_resources()):
                 continue
             trial = state.next_trial()
             if trial is None:
@@ -81,14 +81,14 @@ class TrialScheduler:
         if self._idle and place is None:  # its own worker, or the one that makes room
             self._idle.remove(trial.resources if trial.resources in self._idle else self._idle[0])
 
-    def ended(self, trial: Trial, result: TrialResult) -> None:
+    def tell(self, trial: Trial, result: TrialResult) -> None:
         """A trial has its outcome."""
         state = self._cells[str(trial.cell)]
         known = state.entries[trial.key]
         state.entries[trial.key] = TrialEntry(trial, known.attempt, known.points, result)
         self._freed(trial)
 
-    def lost(self, trial: Trial, *, alone: bool = False) -> None:
+    def requeue(self, trial: Trial, *, alone: bool = False) -> None:
         """A trial did not end and is to be dealt again, with a GPU for itself where it shall be alone."""
         state = self._cells[str(trial.cell)]
         state.again.append(trial.key)

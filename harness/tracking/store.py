@@ -75,7 +75,7 @@ class Store:
         run = self._client.create_run(self._experiment, run_data.milliseconds(start), tags, name)
         self._held[key] = _Held(run.info.run_id, run.info.status, {})
 
-    def bring(
+    def upsert(
         self,
         key: str,
         position: dict[str, str],

@@ -38,7 +38,7 @@ class Tracker:
         self.uri = uri
         self._reached: _Reached | None = None
 
-    def pump(self) -> None:
+    def sync(self) -> None:
         """Send what the store lacks.  A repeat, here or in another process, even after a kill, stores nothing twice.
 
         TrackingError where the store fails; the next call begins by asking it again what it holds.
@@ -50,8 +50,8 @@ class Tracker:
 
     def log_report(self, texts: Mapping[str, str | bytes]) -> None:
         """Keep a report with the study's run.  texts: file name → what it holds, below `report/`."""
-        self.pump()
-        assert self._reached is not None  # `pump` has returned
+        self.sync()
+        assert self._reached is not None  # `sync` has returned
         with as_tracking_error(self.uri):
             for name, text in texts.items():
                 self._reached.store.log_file(self.ledger.manifest.study_id, "report", name, text)
@@ -73,7 +73,7 @@ class Tracker:
         awaited = any(entry.result is None and entry.trial.key not in superseded for entry in entries)
         over = not awaited and all(one.state != "incomplete" for one in standings)
         whole = run_data.mark_content(mark)
-        store.bring(
+        store.upsert(
             manifest.study_id,
             {run_data.MARKED: whole.digest},
             lambda _: whole,
@@ -86,7 +86,7 @@ class Tracker:
         """The runs under which trials come, so that a study that has just begun can be seen and read."""
         store.open(manifest.study_id, "study", f"{manifest.study} (study)", start=manifest.created)
         whole = run_data.study_run_data(manifest, self.ledger.folder)
-        store.bring(manifest.study_id, {run_data.CONTENT: whole.digest}, lambda _: whole)
+        store.upsert(manifest.study_id, {run_data.CONTENT: whole.digest}, lambda _: whole)
         for facts in manifest.cells:
             store.open(_cell_key(manifest, facts.cell), "cell", str(facts.cell), start=manifest.created)
 
@@ -96,7 +96,7 @@ class Tracker:
         name = f"{trial.cell}/{trial.phase}/{trial.number}"
         store.open(trial.key, "trial", name, start=_start(entry), parent=parent)
         status: Status = "RUNNING" if result is None else "FINISHED" if result.outcome == "complete" else "FAILED"
-        store.bring(
+        store.upsert(
             trial.key,
             trial_run.trial_position(entry, superseded=superseded),
             lambda position: trial_run.trial_run_data(
@@ -114,7 +114,7 @@ class Tracker:
         manifest = self.ledger.manifest
         whole = cell_run.cell_run_data(one, self.ledger.folder, manifest.created)
         ended: dict[State, Status] = {"complete": "FINISHED", "partial": "FAILED", "failed": "FAILED"}
-        store.bring(
+        store.upsert(
             _cell_key(manifest, one.facts.cell),
             {run_data.CONTENT: whole.digest},
             lambda position: replace(whole, params={}) if run_data.CONTENT in position else whole,
@@ -172,7 +172,7 @@ class Replay(threading.Thread):
 
     def run(self) -> None:
         while not self._closing.is_set():
-            self._pump()
+            self._sync()
             self._closing.wait(self._interval / 4)  # news in a burst are sent together
             self._news.wait(self._interval)
             self._news.clear()
@@ -180,10 +180,10 @@ class Replay(threading.Thread):
 
     def _drain(self) -> None:
         """Send the last of it, again and again while the store fails and there is time."""
-        self._pump()
+        self._sync()
         while self._error is not None and time.monotonic() + self._interval < self._deadline:
             time.sleep(self._interval)
-            self._pump()
+            self._sync()
         self._drained = True
 
     def wake(self) -> None:
@@ -203,9 +203,9 @@ class Replay(threading.Thread):
             return "the thread that sends to MLflow died; `harness sync` sends the rest"
         return self._error
 
-    def _pump(self) -> None:
+    def _sync(self) -> None:
         try:
-            self._tracker.pump()
+            self._tracker.sync()
         except HarnessError as error:
             self._error = str(error)
         else:

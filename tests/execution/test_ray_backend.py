@@ -167,7 +167,7 @@ def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     """The toys as an installed distribution, here and in worker processes, with no other plugin beside it."""
     site = tmp_path_factory.mktemp("site")
-    shutil.copy(Path(__file__).with_name("toys.py"), site / "toys_of_test_cluster.py")
+    shutil.copy(Path(__file__).parents[1] / "support" / "toys.py", site / "toys_of_test_cluster.py")
     with (site / "toys_of_test_cluster.py").open("a") as file:
         file.write(MORE_TOYS)
     info = site / "toys_of_test_cluster-1.0.dist-info"
@@ -198,34 +198,34 @@ def make_study(**overrides: Any) -> Study:  # Any: the tables of a study file
 
 
 class Passing:
-    """A desk that hands everything on."""
+    """A source that hands everything on."""
 
-    def __init__(self, desk: TrialSource) -> None:
-        self.desk = desk
+    def __init__(self, source: TrialSource) -> None:
+        self.source = source
 
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        return self.desk.deal(fits)
+    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+        return self.source.ask(fits)
 
     def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        return self.desk.companions(trial)
+        return self.source.companions(trial)
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
-        self.desk.report(trial, points)
+        self.source.report(trial, points)
 
     def note(self, trial: Trial, text: str) -> None:
-        self.desk.note(trial, text)
+        self.source.note(trial, text)
 
-    def end(self, trial: Trial, result: TrialResult) -> None:
-        self.desk.end(trial, result)
+    def tell(self, trial: Trial, result: TrialResult) -> None:
+        self.source.tell(trial, result)
 
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
-        self.desk.lose(trial, why, death=death)
+    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
+        self.source.worker_failed(trial, why, death=death)
 
     def finished(self) -> bool:
-        return self.desk.finished()
+        return self.source.finished()
 
-    def classes(self) -> tuple[Resources, ...]:
-        return self.desk.classes()
+    def resource_classes(self) -> tuple[Resources, ...]:
+        return self.source.resource_classes()
 
 
 def run_on_ray(
@@ -234,7 +234,7 @@ def run_on_ray(
     runner = Runner(make_plan(study, loaded.registry), loaded, runs)
     cluster = RayExecutor(messages=runner.messages, **options)
     try:
-        return runner.run(lambda desk: cluster.run(around(desk), runner.folder, loaded.registry.plugins))
+        return runner.run(lambda source: cluster.run(around(source), runner.folder, loaded.registry.plugins))
     finally:
         assert not ray_processes(), "Ray was left running"
 
@@ -253,7 +253,7 @@ def ray_processes() -> list[str]:
 
 def run_here(study: Study, loaded: Loaded, runs: Path) -> StudyOutcome:
     runner = Runner(make_plan(study, loaded.registry), loaded, runs)
-    return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+    return runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
 
 
 def lasting(entry: TrialEntry) -> object:
@@ -368,11 +368,11 @@ def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Load
     ended: list[str] = []
 
     class Full(Passing):
-        def end(self, trial: Trial, result: TrialResult) -> None:
+        def tell(self, trial: Trial, result: TrialResult) -> None:
             ended.append(result.outcome)
             if len(ended) == 2:
                 raise LedgerError("the disk is full")
-            super().end(trial, result)
+            super().tell(trial, result)
 
     with pytest.raises(LedgerError, match="the disk is full"):
         run_on_ray(make_study(), installed, tmp_path, Full)
@@ -416,7 +416,7 @@ def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(ins
 
 
 NOBODY = cast(TrialSource, None)
-"""A desk that must not be asked."""
+"""A source that must not be asked."""
 
 
 def test_an_address_where_no_ray_is_is_one_line(tmp_path: Path) -> None:

@@ -46,16 +46,16 @@ Facts = dict[str, object]
 
 @pytest.fixture(autouse=True)
 def _short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One update a slice, so that desks are asked at every update."""
+    """One update a slice, so that sources are asked at every update."""
     monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
 
 
 @pytest.fixture
 def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., StudyOutcome]:
-    """Runs a study in `tmp_path / runs`, serially, with the conductor behind the desk that `around` makes."""
+    """Runs a study in `tmp_path / runs`, serially, with the controller behind the source that `around` makes."""
 
     def start(
-        study: Study, around: Callable[[TrialSource], TrialSource] = lambda desk: desk, **options: Any
+        study: Study, around: Callable[[TrialSource], TrialSource] = lambda source: source, **options: Any
     ) -> StudyOutcome:
         runner = Runner(
             make_plan(study, toy_loaded.registry),
@@ -64,7 +64,7 @@ def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., StudyOutcome]:
             fresh=options.pop("fresh", False),
         )
         worker = Worker(runner.folder, toy_loaded.registry)
-        return runner.run(lambda desk: run_serial(around(desk), worker), **options)
+        return runner.run(lambda source: run_serial(around(source), worker), **options)
 
     return start
 
@@ -73,41 +73,41 @@ Launch = Callable[..., StudyOutcome]
 
 
 class Passing:
-    """A desk that hands everything on."""
+    """A source that hands everything on."""
 
-    def __init__(self, desk: TrialSource) -> None:
-        self.desk = desk
+    def __init__(self, source: TrialSource) -> None:
+        self.source = source
 
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        return self.desk.deal(fits)
+    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+        return self.source.ask(fits)
 
     def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        return self.desk.companions(trial)
+        return self.source.companions(trial)
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
-        self.desk.report(trial, points)
+        self.source.report(trial, points)
 
     def note(self, trial: Trial, text: str) -> None:
-        self.desk.note(trial, text)
+        self.source.note(trial, text)
 
-    def end(self, trial: Trial, result: TrialResult) -> None:
-        self.desk.end(trial, result)
+    def tell(self, trial: Trial, result: TrialResult) -> None:
+        self.source.tell(trial, result)
 
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
-        self.desk.lose(trial, why, death=death)
+    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
+        self.source.worker_failed(trial, why, death=death)
 
     def finished(self) -> bool:
-        return self.desk.finished()
+        return self.source.finished()
 
-    def classes(self) -> tuple[Resources, ...]:
-        return self.desk.classes()
+    def resource_classes(self) -> tuple[Resources, ...]:
+        return self.source.resource_classes()
 
 
 class Interrupting(Passing):
     """Interrupts at the `after`-th call, from 0, before or after it is handed on."""
 
-    def __init__(self, desk: TrialSource, after: int, *, before: bool) -> None:
-        super().__init__(desk)
+    def __init__(self, source: TrialSource, after: int, *, before: bool) -> None:
+        super().__init__(source)
         self.left = after
         self.before = before
 
@@ -120,17 +120,17 @@ class Interrupting(Passing):
         if now:
             raise KeyboardInterrupt
 
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         with self.counted():
-            return self.desk.deal(fits)
+            return self.source.ask(fits)
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
         with self.counted():
-            self.desk.report(trial, points)
+            self.source.report(trial, points)
 
-    def end(self, trial: Trial, result: TrialResult) -> None:
+    def tell(self, trial: Trial, result: TrialResult) -> None:
         with self.counted():
-            self.desk.end(trial, result)
+            self.source.tell(trial, result)
 
 
 def lasting(entry: TrialEntry) -> Facts:
@@ -263,7 +263,7 @@ def test_an_interrupted_study_says_that_it_is_not_complete(launch: Launch, toy_s
             heard.append(complete)
 
     with pytest.raises(KeyboardInterrupt):
-        launch(toy_study(), lambda desk: Interrupting(desk, 9, before=False), listeners=lambda _: [Listener()])
+        launch(toy_study(), lambda source: Interrupting(source, 9, before=False), listeners=lambda _: [Listener()])
     assert heard == [False]
 
 
@@ -318,7 +318,7 @@ serial.SLICE_SECONDS = 0
 loaded = load_plugins([EntryPoint(name="toys", value="tests.support.toys", group="harness")])
 plan = make_plan(read_study_file(Path(sys.argv[1])), loaded.registry)
 runner = Runner(plan, loaded, Path(sys.argv[2]))
-runner.run(lambda desk: serial.run_serial(desk, trial.Worker(runner.folder, loaded.registry)))
+runner.run(lambda source: serial.run_serial(source, trial.Worker(runner.folder, loaded.registry)))
 """
 
 
@@ -343,7 +343,7 @@ def test_killed_in_training_and_continued_it_is_the_undisturbed_study(
     process.wait()
     attempts = [entry.attempt for entry in read_study(journal.parent).entries()]
     outcome = Runner(make_plan(study, toy_loaded.registry), toy_loaded, runs).run(
-        lambda desk: run_serial(desk, Worker(journal.parent, toy_loaded.registry))
+        lambda source: run_serial(source, Worker(journal.parent, toy_loaded.registry))
     )
     assert outcome.complete
     assert by_key(outcome.folder) == expected
@@ -359,11 +359,11 @@ def test_checkpoints_stay_until_the_end_of_their_trial_is_written(
     seen: list[str] = []
 
     class Looking(Passing):
-        def end(self, trial: Trial, result: TrialResult) -> None:
+        def tell(self, trial: Trial, result: TrialResult) -> None:
             folder = checkpoint.folder_of(tmp_path / "runs" / study.name, trial.key)
             seen.extend(path.name for path in folder.glob("attempt-*"))
             (folder / "attempt-0009.pt.77.writing").write_text("half") if folder.exists() else None
-            super().end(trial, result)
+            super().tell(trial, result)
 
     outcome = launch(study, Looking)
     assert seen == ["attempt-0001.pt"] * {"none": 4, "nan": 2, "raise": 0}[fault]
@@ -388,12 +388,12 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_continues(
     study = toy_study()
 
     class Full(Passing):
-        def end(self, trial: Trial, result: TrialResult) -> None:
+        def tell(self, trial: Trial, result: TrialResult) -> None:
             size = (tmp_path / "runs" / study.name / JOURNAL).stat().st_size
             soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))  # EFBIG past it, setrlimit(2)
             try:
-                super().end(trial, result)
+                super().tell(trial, result)
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -452,7 +452,7 @@ def test_another_version_of_a_plugin_is_refused(toy_study: MakeStudy, launch: La
     }
     loaded = Loaded(replace(toy_loaded.registry, models=updated), toy_loaded.hooks)
     with pytest.raises(LedgerError, match="begun with other plugins"):
-        Runner(make_plan(toy_study(), loaded.registry), loaded, folder.parent).run(lambda desk: None)
+        Runner(make_plan(toy_study(), loaded.registry), loaded, folder.parent).run(lambda source: None)
 
 
 def test_resources_may_change(launch: Launch, toy_study: MakeStudy) -> None:
@@ -481,7 +481,7 @@ def test_more_trials_continue_as_if_they_had_been_granted_at_once(
         toy_loaded,
         tmp_path / "whole",
     )
-    whole.run(lambda desk: run_serial(desk, Worker(whole.folder, toy_loaded.registry)))
+    whole.run(lambda source: run_serial(source, Worker(whole.folder, toy_loaded.registry)))
     grown, expected = by_key(outcome.folder), by_key(whole.folder)
     assert {key: facts for key, facts in grown.items() if "search" in key} == {
         key: facts for key, facts in expected.items() if "search" in key
@@ -579,11 +579,11 @@ def test_a_second_driver_is_refused_and_does_not_disturb_the_first(launch: Launc
     refused: list[str] = []
 
     class Impatient(Passing):
-        def end(self, trial: Trial, result: TrialResult) -> None:
+        def tell(self, trial: Trial, result: TrialResult) -> None:
             with pytest.raises(LeaseError, match="is running this study") as caught:
                 launch(toy_study())
             refused.append(str(caught.value))
-            super().end(trial, result)
+            super().tell(trial, result)
 
     assert launch(toy_study(), Impatient).complete
     assert len(refused) == 4
@@ -593,7 +593,7 @@ def test_a_second_driver_is_refused_and_does_not_disturb_the_first(launch: Launc
 def test_the_lease_is_freed_however_a_run_ends(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, error: type[BaseException]
 ) -> None:
-    def execute(desk: TrialSource) -> None:
+    def execute(source: TrialSource) -> None:
         raise error("enough")
 
     runner = Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, tmp_path)
@@ -612,7 +612,7 @@ def test_runs_that_cannot_be_written_are_one_line(
     assert "\n" not in str(caught.value)
 
 
-def never(desk: TrialSource) -> None:
+def never(source: TrialSource) -> None:
     raise AssertionError("nothing may be trained")
 
 
@@ -655,7 +655,7 @@ def test_missing_data_may_leave_out_their_cells_until_they_are_there(
     loaded = Loaded(replace(toy_loaded.registry, tasks=tasks), toy_loaded.hooks)
     both = toy_study(tasks=[{"name": "toy-sum", "parameters": 161}, {"name": "filed", "parameters": 161}])
     runner = Runner(make_plan(both, loaded.registry).without_missing(), loaded, tmp_path / "runs")
-    outcome = runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+    outcome = runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
     manifest = read_study(outcome.folder).manifest
     assert outcome.complete
     assert [str(facts.cell) for facts in manifest.cells] == ["toy-sum/toy-ema"]
@@ -679,7 +679,7 @@ def test_what_a_task_draws_once_a_study_is_kept_with_it(
         replace(toy_loaded.registry, tasks={**toy_loaded.registry.tasks, "toy-sum": ordered}), toy_loaded.hooks
     )
     runner = Runner(make_plan(toy_study(), loaded.registry), loaded, tmp_path)
-    outcome = runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+    outcome = runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
     snapshot = read_study(outcome.folder)
     assert snapshot.manifest.fixed == {"toy-sum": {"order": (snapshot.entries()[0].trial.seeds.fixed % 7, 3)}}
 
@@ -707,9 +707,9 @@ def test_a_cell_without_a_complete_trial_is_reported_failed_and_the_others_go_on
 
 def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None:
     class Unlucky(Passing):
-        def end(self, trial: Trial, result: TrialResult) -> None:
+        def tell(self, trial: Trial, result: TrialResult) -> None:
             lost = trial.phase == "final" and trial.repetition == 1
-            super().end(trial, TrialResult(outcome="failed", reason="bad luck") if lost else result)
+            super().tell(trial, TrialResult(outcome="failed", reason="bad luck") if lost else result)
 
     outcome = launch(toy_study(), Unlucky)
     assert outcome.complete
@@ -720,17 +720,17 @@ def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None
 
 
 @pytest.fixture
-def conductor(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> StudyController:
-    """The desk of a study that nobody runs."""
-    return desk_of(toy_study(), toy_loaded, tmp_path)
+def controller(tmp_path: Path, toy_study: MakeStudy, toy_loaded: Loaded) -> StudyController:
+    """The source of a study that nobody runs."""
+    return controller_of(toy_study(), toy_loaded, tmp_path)
 
 
-def desk_of(study: Study, loaded: Loaded, runs: Path) -> StudyController:
-    desks: list[TrialSource] = []
-    Runner(make_plan(study, loaded.registry), loaded, runs).run(desks.append)
-    (desk,) = desks
-    assert isinstance(desk, StudyController)
-    return desk
+def controller_of(study: Study, loaded: Loaded, runs: Path) -> StudyController:
+    sources: list[TrialSource] = []
+    Runner(make_plan(study, loaded.registry), loaded, runs).run(sources.append)
+    (source,) = sources
+    assert isinstance(source, StudyController)
+    return source
 
 
 def point(update: int) -> Point:
@@ -746,14 +746,14 @@ def point(update: int) -> Point:
     )
 
 
-def dealt(desk: StudyController) -> tuple[Trial, int]:
-    found = desk.deal(lambda _: True)
+def dealt(source: StudyController) -> tuple[Trial, int]:
+    found = source.ask(lambda _: True)
     assert found is not None
     return found
 
 
-def result_of(desk: StudyController, trial: Trial) -> TrialResult | None:
-    return desk.ledger.entry(trial.key).result
+def result_of(source: StudyController, trial: Trial) -> TrialResult | None:
+    return source.ledger.entry(trial.key).result
 
 
 def result_of_folder(folder: Path, trial: Trial) -> TrialResult:
@@ -762,80 +762,80 @@ def result_of_folder(folder: Path, trial: Trial) -> TrialResult:
     return result
 
 
-def test_a_lost_trial_is_dealt_again_with_the_same_content(conductor: StudyController) -> None:
-    trial, attempt = dealt(conductor)
-    conductor.lose(trial, "the node is gone", death="node")
-    again, second = dealt(conductor)
+def test_a_lost_trial_is_dealt_again_with_the_same_content(controller: StudyController) -> None:
+    trial, attempt = dealt(controller)
+    controller.worker_failed(trial, "the node is gone", death="node")
+    again, second = dealt(controller)
     assert (again, attempt, second) == (trial, 1, 2)
-    assert result_of(conductor, trial) is None
+    assert result_of(controller, trial) is None
 
 
 @pytest.mark.parametrize(("death", "times"), [("crash", CRASHES), ("silent", SILENT_DEATHS)])
-def test_deaths_without_progress_are_the_trial_s_outcome(conductor: StudyController, death: Death, times: int) -> None:
-    trial, _ = dealt(conductor)
-    conductor.report(trial, (point(4),))
+def test_deaths_without_progress_are_the_trial_s_outcome(controller: StudyController, death: Death, times: int) -> None:
+    trial, _ = dealt(controller)
+    controller.report(trial, (point(4),))
     for _ in range(times - 1):
-        conductor.lose(trial, "signal 11", death=death)
-        assert dealt(conductor)[0] == trial
-        conductor.report(trial, (point(4),))  # told again, which is no progress
-    conductor.lose(trial, "signal 11", death=death)
-    result = result_of(conductor, trial)
+        controller.worker_failed(trial, "signal 11", death=death)
+        assert dealt(controller)[0] == trial
+        controller.report(trial, (point(4),))  # told again, which is no progress
+    controller.worker_failed(trial, "signal 11", death=death)
+    result = result_of(controller, trial)
     assert result is not None
     assert (result.outcome, result.reason) == ("failed", f"its worker died {times} times: signal 11")
-    assert dealt(conductor)[0].number == 1
+    assert dealt(controller)[0].number == 1
 
 
 @pytest.mark.parametrize("death", ["crash", "silent"])
 def test_a_trial_whose_workers_die_in_spite_of_progress_has_no_outcome_and_the_next_run_deals_it(
-    conductor: StudyController, toy_study: MakeStudy, toy_loaded: Loaded, death: Death
+    controller: StudyController, toy_study: MakeStudy, toy_loaded: Loaded, death: Death
 ) -> None:
-    trial, _ = dealt(conductor)
+    trial, _ = dealt(controller)
     for number in range(1, MOST_DEATHS):
-        conductor.report(trial, (point(number),))
-        conductor.lose(trial, "preempted", death=death)
-        assert dealt(conductor) == (trial, number + 1)
-    conductor.report(trial, (point(MOST_DEATHS),))
-    conductor.lose(trial, "preempted", death=death)
-    other, _ = dealt(conductor)
+        controller.report(trial, (point(number),))
+        controller.worker_failed(trial, "preempted", death=death)
+        assert dealt(controller) == (trial, number + 1)
+    controller.report(trial, (point(MOST_DEATHS),))
+    controller.worker_failed(trial, "preempted", death=death)
+    other, _ = dealt(controller)
     assert other.number == 1, "the cell goes on with its other trials"
-    assert not conductor.finished()
-    conductor.end(other, TrialResult(outcome="complete", score=1.0))
-    assert conductor.deal(lambda _: True) is None
-    assert conductor.finished(), "an executor would wait for ever"
-    assert not conductor.dealer.finished()
-    assert result_of(conductor, trial) is None
-    folder = conductor.ledger.folder
+    assert not controller.finished()
+    controller.tell(other, TrialResult(outcome="complete", score=1.0))
+    assert controller.ask(lambda _: True) is None
+    assert controller.finished(), "an executor would wait for ever"
+    assert not controller.scheduler.finished()
+    assert result_of(controller, trial) is None
+    folder = controller.ledger.folder
     outcome = Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, folder.parent).run(
-        lambda desk: run_serial(desk, Worker(folder, toy_loaded.registry))
+        lambda source: run_serial(source, Worker(folder, toy_loaded.registry))
     )
     assert outcome.complete
     assert result_of_folder(folder, trial).outcome == "complete"
 
 
-def test_a_machine_that_is_lost_again_and_again_says_nothing_of_the_trial(conductor: StudyController) -> None:
-    trial, _ = dealt(conductor)
+def test_a_machine_that_is_lost_again_and_again_says_nothing_of_the_trial(controller: StudyController) -> None:
+    trial, _ = dealt(controller)
     for attempt in range(1, 3 * MOST_DEATHS):
-        conductor.lose(trial, "its node has died", death="node")
-        assert dealt(conductor) == (trial, attempt + 1)
+        controller.worker_failed(trial, "its node has died", death="node")
+        assert dealt(controller) == (trial, attempt + 1)
 
 
-def test_a_worker_that_dies_before_its_trial_begins_is_not_the_trial_s_doing(conductor: StudyController) -> None:
-    trial, _ = dealt(conductor)
+def test_a_worker_that_dies_before_its_trial_begins_is_not_the_trial_s_doing(controller: StudyController) -> None:
+    trial, _ = dealt(controller)
     for _ in range(MOST_DEATHS - 1):
-        conductor.lose(trial, "signal 9", death="early")
-        assert dealt(conductor)[0] == trial
-    conductor.lose(trial, "signal 9", death="early")
-    assert result_of(conductor, trial) is None
-    assert dealt(conductor)[0].number == 1
+        controller.worker_failed(trial, "signal 9", death="early")
+        assert dealt(controller)[0] == trial
+    controller.worker_failed(trial, "signal 9", death="early")
+    assert result_of(controller, trial) is None
+    assert dealt(controller)[0].number == 1
 
 
-def test_a_death_for_want_of_memory_is_out_of_memory_at_once(conductor: StudyController) -> None:
-    trial, _ = dealt(conductor)
-    conductor.lose(trial, "OutOfMemoryError: 3 GiB", death="memory")
-    result = result_of(conductor, trial)
+def test_a_death_for_want_of_memory_is_out_of_memory_at_once(controller: StudyController) -> None:
+    trial, _ = dealt(controller)
+    controller.worker_failed(trial, "OutOfMemoryError: 3 GiB", death="memory")
+    result = result_of(controller, trial)
     assert result is not None
     assert (result.outcome, result.reason) == ("out-of-memory", "OutOfMemoryError: 3 GiB")
-    assert dealt(conductor)[0].number == 1
+    assert dealt(controller)[0].number == 1
 
 
 FULL = TrialResult(outcome="out-of-memory", reason="OutOfMemoryError: CUDA out of memory", device="Toy GPU")
@@ -844,36 +844,36 @@ FULL = TrialResult(outcome="out-of-memory", reason="OutOfMemoryError: CUDA out o
 def test_a_trial_that_fills_a_shared_gpu_is_tried_once_more_with_the_gpu_alone(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path
 ) -> None:
-    desk = desk_of(toy_study(resources={"gpu": 0.25}), toy_loaded, tmp_path)
-    trial, _ = dealt(desk)
-    desk.end(trial, FULL)
-    assert result_of(desk, trial) is None
-    assert desk.deal(lambda wanted: wanted.gpu < 1) is None, "it was dealt beside others"
-    again, attempt = dealt(desk)
+    source = controller_of(toy_study(resources={"gpu": 0.25}), toy_loaded, tmp_path)
+    trial, _ = dealt(source)
+    source.tell(trial, FULL)
+    assert result_of(source, trial) is None
+    assert source.ask(lambda wanted: wanted.gpu < 1) is None, "it was dealt beside others"
+    again, attempt = dealt(source)
     assert (again.key, again.resources.gpu, attempt) == (trial.key, 1, 2)
     assert again.digest == trial.digest
-    desk.end(again, FULL)
-    result = result_of(desk, trial)
+    source.tell(again, FULL)
+    result = result_of(source, trial)
     assert result is not None
     assert result.outcome == "out-of-memory"
-    assert dealt(desk)[0].resources.gpu == 0.25, "the next trial of the cell shares again"
+    assert dealt(source)[0].resources.gpu == 0.25, "the next trial of the cell shares again"
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(1, "Toy GPU"), (0, "cpu"), (0.25, "")])
 def test_out_of_memory_elsewhere_is_the_outcome_at_once(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, gpu: float, device: str
 ) -> None:
-    desk = desk_of(toy_study(resources={"gpu": gpu}), toy_loaded, tmp_path)
-    trial, _ = dealt(desk)
-    desk.end(trial, FULL.model_copy(update={"device": device}))
-    assert result_of(desk, trial) is not None
+    source = controller_of(toy_study(resources={"gpu": gpu}), toy_loaded, tmp_path)
+    trial, _ = dealt(source)
+    source.tell(trial, FULL.model_copy(update={"device": device}))
+    assert result_of(source, trial) is not None
 
 
 def test_a_note_names_its_trial(launch: Launch, toy_study: MakeStudy) -> None:
     class Noting(Passing):
-        def end(self, trial: Trial, result: TrialResult) -> None:
+        def tell(self, trial: Trial, result: TrialResult) -> None:
             self.note(trial, "was lucky")
-            super().end(trial, result)
+            super().tell(trial, result)
 
     outcome = launch(toy_study(), Noting)
     assert [text.endswith(": was lucky") for text in outcome.messages] == [True] * 4

@@ -24,7 +24,7 @@ MakeStudy = Callable[..., Study]
 
 @dataclass
 class Tray:
-    """A desk with a stack of trials, which keeps what it is told; `at_point` is called at every slice that had one."""
+    """A source with a stack of trials, which keeps what is reported; `at_point` runs at each slice with a point."""
 
     trials: list[Trial]
     at_point: Callable[[], None] = lambda: None
@@ -36,7 +36,7 @@ class Tray:
     results: list[TrialResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def deal(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
+    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
         assert fits(Resources(cpu=10_000, gpu=64))
         if not self.trials:
             return None
@@ -58,17 +58,17 @@ class Tray:
     def note(self, trial: Trial, text: str) -> None:
         self.notes.append(text)
 
-    def end(self, trial: Trial, result: TrialResult) -> None:
+    def tell(self, trial: Trial, result: TrialResult) -> None:
         self.told.append(f"end {trial.number}")
         self.results.append(result)
 
-    def lose(self, trial: Trial, why: str, *, death: Death) -> None:
+    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
         raise AssertionError("no worker is lost in one process")
 
     def finished(self) -> bool:
         return not self.trials
 
-    def classes(self) -> tuple[Resources, ...]:
+    def resource_classes(self) -> tuple[Resources, ...]:
         return (Resources(),)
 
 
@@ -104,7 +104,7 @@ def test_a_trial_that_fails_does_not_stop_the_next(worker: Worker, trials: list[
 
 def test_what_a_desk_raises_ends_the_run(worker: Worker, trials: list[Trial]) -> None:
     def refuse() -> None:
-        raise RuntimeError("the desk is on fire")
+        raise RuntimeError("the source is on fire")
 
     tray = Tray(list(trials), refuse)
     with pytest.raises(RuntimeError, match="on fire"):

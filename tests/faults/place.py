@@ -182,7 +182,7 @@ class Place:
         runner = Runner(
             make_plan(read_study_file(self.folder / study), loaded.registry), loaded, self.folder / "undisturbed"
         )
-        runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+        runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
         return self.by_key(runs="undisturbed")
 
     def stored(self, uri: str | None = None, name: str = "toys") -> dict[str, Any]:  # runs of MLflow, untyped

@@ -203,16 +203,16 @@ def test_report_of_unequal_budgets_failures_and_a_missing_cell_says_what_it_refu
 
 def test_report_of_a_study_that_runs_says_how_far_it_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    whole = StudyController.end
+    whole = StudyController.tell
 
-    def end(self: StudyController, trial: Trial, result: TrialResult) -> None:
+    def tell(self: StudyController, trial: Trial, result: TrialResult) -> None:
         whole(self, trial, result)
         if trial.phase == "final" and not seen:
             uri = f"sqlite:///{Path.cwd()}/meanwhile.db"  # the run's own store has one writer
-            Tracker(self.ledger, uri).pump()
+            Tracker(self.ledger, uri).sync()
             seen.append(to_markdown(build_report(read_store(uri, "toys"))))
 
-    monkeypatch.setattr(StudyController, "end", end)
+    monkeypatch.setattr(StudyController, "tell", tell)
     harness("run", "toys.toml", "--serial", "--models", "toy-ema")
     assert "0 of 1 cells are complete" in seen[0]
     assert "| toy-ema | incomplete 3/4 |" in seen[0]

@@ -262,7 +262,8 @@ def test_every_hook_has_one_caller_in_the_core(name: str) -> None:
     callers = [
         path.name
         for path in folder.rglob("*.py")
-        if path.name not in {"hookspecs.py"} and re.search(rf"hook\.{name}\(|tell\(\s*\"{name}\"", path.read_text())
+        if path.name not in {"hookspecs.py"}
+        and re.search(rf"hook\.{name}\(|call_hook\(\s*\"{name}\"", path.read_text())
     ]
     assert callers == (["loader.py"] if "register" in name else ["runner.py" if "study" in name else "controller.py"])
 

@@ -64,14 +64,14 @@ class Place:
         return RecommendRequest(make_plan(study, self.loaded.registry))
 
     def race(
-        self, asked: RecommendRequest, around: Callable[[TrialSource], TrialSource] = lambda desk: desk
+        self, asked: RecommendRequest, around: Callable[[TrialSource], TrialSource] = lambda source: source
     ) -> Recommendation:
         race = begin(asked, self.loaded.registry, self.runs, slots=1, say=self.said.append)
 
         def train(plan: Plan) -> StudyOutcome:
             self.granted.append((len(plan.study.models), plan.study.budget.repetitions))
             runner = Runner(plan, self.loaded, self.runs)
-            return runner.run(lambda desk: run_serial(around(desk), Worker(runner.folder, self.loaded.registry)))
+            return runner.run(lambda source: run_serial(around(source), Worker(runner.folder, self.loaded.registry)))
 
         plan = granted_plan(race, asked, self.loaded.registry)
         found = RaceDriver(race, plan, self.runs, train, self.said.append).run()
@@ -135,7 +135,7 @@ def test_an_interrupted_race_gives_the_answer_of_an_undisturbed_one(
     monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
     whole = replace(place, runs=tmp_path / "whole", granted=[]).race(asked)
     with pytest.raises(KeyboardInterrupt):
-        place.race(asked, around=lambda desk: Interrupting(desk, after, before=False))
+        place.race(asked, around=lambda source: Interrupting(source, after, before=False))
     assert lasting(place.race(asked)) == lasting(whole)
 
 
@@ -225,13 +225,13 @@ def test_a_cell_of_another_task_is_not_taken_for_one_of_the_race(
     expected = place.race(asked)
     other = toy_study(**{**TABLES, "tasks": [{"name": "toy-ragged", "parameters": 161}]})
     runner = Runner(make_plan(other, place.loaded.registry), place.loaded, place.runs)
-    runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
+    runner.run(lambda source: run_serial(source, Worker(runner.folder, place.loaded.registry)))
     assert place.race(asked) == expected
 
 
 def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, asked: RecommendRequest) -> None:
     runner = Runner(make_plan(asked.study, place.loaded.registry), place.loaded, place.runs)
-    runner.run(lambda desk: run_serial(desk, Worker(runner.folder, place.loaded.registry)))
+    runner.run(lambda source: run_serial(source, Worker(runner.folder, place.loaded.registry)))
     with pytest.raises(LedgerError, match="holds a study that `recommend` did not begin; give another --name"):
         place.race(asked)
 

@@ -82,25 +82,25 @@ def _always(score: float) -> Score:
 
 
 def _run(
-    dealer: TrialScheduler, score: Score = _rate, *, at_once: int = 1, stop_after: int | None = None
+    scheduler: TrialScheduler, score: Score = _rate, *, at_once: int = 1, stop_after: int | None = None
 ) -> list[Trial]:
     """Deal and end trials, the oldest first, until nothing is left; stopping leaves some dealt and not ended."""
     dealt: list[Trial] = []
     running: list[Trial] = []
     while stop_after is None or len(dealt) < stop_after:
-        while len(running) < at_once and (trial := dealer.deal(_any)) is not None:
+        while len(running) < at_once and (trial := scheduler.ask(_any)) is not None:
             running.append(trial)
             dealt.append(trial)
         if not running:
             break
         if stop_after is None or len(dealt) < stop_after:
             ended = running.pop(0)
-            dealer.ended(ended, _result(score(ended)))
+            scheduler.tell(ended, _result(score(ended)))
     return dealt
 
 
 def _rebuilt(states: Iterable[CellState]) -> TrialScheduler:
-    """A dealer from what the ledger would hold: every trial, and which ended."""
+    """A scheduler from what the ledger would hold: every trial, and which ended."""
     fresh = []
     for state in states:
         again = [key for key, entry in state.entries.items() if entry.result is None]
@@ -285,15 +285,15 @@ def test_every_cell_trains_exactly_its_trials(states_of: MakeStates, sampler: Sa
         search={"sampler": sampler},
         budget={"trials": 6, "repetitions": 2, "tolerance": 0.05},
     )
-    dealer = TrialScheduler(states)
-    dealt = _run(dealer, lambda trial: None if trial.number % 3 == 1 else _rate(trial), at_once=at_once)
+    scheduler = TrialScheduler(states)
+    dealt = _run(scheduler, lambda trial: None if trial.number % 3 == 1 else _rate(trial), at_once=at_once)
     counts = Counter((str(trial.cell), trial.phase) for trial in dealt)
     assert counts == {
         (str(state.plan.cell), phase): n for state in states for phase, n in (("search", 6), ("final", 2))
     }
     assert len({trial.key for trial in dealt}) == len(dealt)
-    assert dealer.finished()
-    assert dict(dealer.running) == {}
+    assert scheduler.finished()
+    assert dict(scheduler.running) == {}
 
 
 def test_every_dealt_configuration_meets_the_budget(states_of: MakeStates) -> None:
@@ -339,13 +339,13 @@ def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, mo
         r"1 layers reach 2 steps, but 3 are needed; change the task's parameters, the model's space or budget\.tol"
     )
     with pytest.raises(BudgetError, match=message):
-        TrialScheduler([state]).deal(_any)
+        TrialScheduler([state]).ask(_any)
 
 
 def test_search_trials_share_stream_zero(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", "toy-stack"], search={"seed": 7})
-    dealer = TrialScheduler(states)
-    trials = [trial for trial in _run(dealer) if trial.phase == "search"]
+    scheduler = TrialScheduler(states)
+    trials = [trial for trial in _run(scheduler) if trial.phase == "search"]
     assert {trial.seeds for trial in trials} == {Seeds.of(7, 0)}
     assert {trial.plugins for trial in trials} == {states[0].plan.plugins}
 
@@ -355,80 +355,80 @@ def test_search_trials_share_stream_zero(states_of: MakeStates) -> None:
 
 def test_cells_are_dealt_in_turn(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", {"name": "toy-ema", "as": "b"}, {"name": "toy-ema", "as": "c"}])
-    dealer = TrialScheduler(states)
-    order = [trial.cell.model for trial in iter(lambda: dealer.deal(_any), None)]
+    scheduler = TrialScheduler(states)
+    order = [trial.cell.model for trial in iter(lambda: scheduler.ask(_any), None)]
     assert order == ["toy-ema", "b", "c", "toy-ema", "b", "c"]
 
 
 def test_class_that_does_not_fit_does_not_block_another(states_of: MakeStates) -> None:
     tasks = [{"name": "toy-sum", "as": "gpu", "resources": {"gpu": 1}}, {"name": "toy-sum", "as": "cpu"}]
-    dealer = TrialScheduler(states_of(tasks=tasks))
+    scheduler = TrialScheduler(states_of(tasks=tasks))
     asked: list[Resources] = []
 
     def without_gpu(resources: Resources) -> bool:
         asked.append(resources)
         return resources.gpu == 0
 
-    assert [trial.cell.task for trial in iter(lambda: dealer.deal(without_gpu), None)] == ["cpu", "cpu"]
+    assert [trial.cell.task for trial in iter(lambda: scheduler.ask(without_gpu), None)] == ["cpu", "cpu"]
     assert Resources(gpu=1) in asked
-    assert dict(dealer.running) == {f"s/cpu/toy-ema/search/{n}": Resources() for n in (0, 1)}
-    freed = dealer.deal(_any)
+    assert dict(scheduler.running) == {f"s/cpu/toy-ema/search/{n}": Resources() for n in (0, 1)}
+    freed = scheduler.ask(_any)
     assert freed is not None
     assert (freed.cell.task, freed.resources) == ("gpu", Resources(gpu=1))
 
 
 def test_cell_that_waited_has_its_turn_when_there_is_room(states_of: MakeStates) -> None:
     tasks = [{"name": "toy-sum", "as": "gpu", "resources": {"gpu": 1}}, {"name": "toy-sum", "as": "cpu"}]
-    dealer = TrialScheduler(states_of(tasks=tasks, budget={"trials": 5, "repetitions": 1}))
+    scheduler = TrialScheduler(states_of(tasks=tasks, budget={"trials": 5, "repetitions": 1}))
     capacity = Resources(cpu=3, gpu=1)
 
     def fits(resources: Resources) -> bool:
-        used = [*dealer.running.values(), resources]
+        used = [*scheduler.running.values(), resources]
         return sum(r.cpu for r in used) <= capacity.cpu and sum(r.gpu for r in used) <= capacity.gpu
 
-    first = [trial.cell.task for trial in iter(lambda: dealer.deal(fits), None)]
+    first = [trial.cell.task for trial in iter(lambda: scheduler.ask(fits), None)]
     assert first == ["gpu", "cpu", "cpu"]
-    gpu = next(state for state in dealer.cells.values() if state.plan.cell.task == "gpu")
-    dealer.ended(gpu.searched[0].trial, _complete(1))
-    following = dealer.deal(fits)
+    gpu = next(state for state in scheduler.cells.values() if state.plan.cell.task == "gpu")
+    scheduler.tell(gpu.searched[0].trial, _complete(1))
+    following = scheduler.ask(fits)
     assert following is not None
     assert following.cell.task == "gpu"
 
 
 def test_nothing_is_dealt_where_nothing_fits(states_of: MakeStates) -> None:
-    dealer = TrialScheduler(states_of())
-    assert dealer.deal(lambda _: False) is None
-    assert dict(dealer.running) == {}
-    assert not dealer.finished()
+    scheduler = TrialScheduler(states_of())
+    assert scheduler.ask(lambda _: False) is None
+    assert dict(scheduler.running) == {}
+    assert not scheduler.finished()
 
 
 def test_trial_that_was_lost_goes_first_and_keeps_its_place(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 3, "repetitions": 1})
-    dealer = TrialScheduler([state])
-    first, second = dealer.deal(_any), dealer.deal(_any)
+    scheduler = TrialScheduler([state])
+    first, second = scheduler.ask(_any), scheduler.ask(_any)
     assert first is not None
     assert second is not None
-    dealer.lost(first)
-    assert set(dealer.running) == {second.key}
-    assert dealer.deal(_any) == first
-    third = dealer.deal(_any)
+    scheduler.requeue(first)
+    assert set(scheduler.running) == {second.key}
+    assert scheduler.ask(_any) == first
+    third = scheduler.ask(_any)
     assert third is not None
     assert third.number == 2
-    assert dealer.deal(_any) is None
+    assert scheduler.ask(_any) is None
 
 
 def test_trial_dealt_again_occupies_what_the_study_now_says(states_of: MakeStates) -> None:
     (before,) = states_of()
-    first = TrialScheduler([before]).deal(_any)
+    first = TrialScheduler([before]).ask(_any)
     assert first is not None
     (after,) = states_of(resources={"cpu": 2})
     after.entries, after.again = dict(before.entries), [first.key]
-    dealer = TrialScheduler([after])
-    again = dealer.deal(_any)
+    scheduler = TrialScheduler([after])
+    again = scheduler.ask(_any)
     assert again is not None
     assert (again.key, again.digest, again.resources) == (first.key, first.digest, Resources(cpu=2))
-    dealer.ended(again, _complete(0.0))
-    finals = [trial for trial in _run(dealer) if trial.phase == "final"]
+    scheduler.tell(again, _complete(0.0))
+    finals = [trial for trial in _run(scheduler) if trial.phase == "final"]
     assert {trial.resources for trial in finals} == {Resources(cpu=2)}
 
 
@@ -437,26 +437,26 @@ def test_trial_dealt_again_occupies_what_the_study_now_says(states_of: MakeState
 
 def test_finals_wait_for_the_whole_search(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 3, "repetitions": 2})
-    dealer = TrialScheduler([state])
-    trials = list(iter(lambda: dealer.deal(_any), None))
+    scheduler = TrialScheduler([state])
+    trials = list(iter(lambda: scheduler.ask(_any), None))
     assert [trial.phase for trial in trials] == ["search"] * 3
     for trial in trials[:2]:
-        dealer.ended(trial, _complete(_rate(trial)))
-        assert dealer.deal(_any) is None
-    dealer.ended(trials[2], _complete(_rate(trials[2])))
-    finals = list(iter(lambda: dealer.deal(_any), None))
+        scheduler.tell(trial, _complete(_rate(trial)))
+        assert scheduler.ask(_any) is None
+    scheduler.tell(trials[2], _complete(_rate(trials[2])))
+    finals = list(iter(lambda: scheduler.ask(_any), None))
     assert [(trial.phase, trial.number, trial.repetition) for trial in finals] == [("final", 0, 0), ("final", 1, 1)]
-    assert not dealer.finished()
+    assert not scheduler.finished()
 
 
 def test_finals_come_cell_by_cell_while_others_search(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", {"name": "toy-ema", "as": "slow"}], budget={"trials": 1, "repetitions": 1})
-    dealer = TrialScheduler(states)
-    fast, slow = dealer.deal(_any), dealer.deal(_any)
+    scheduler = TrialScheduler(states)
+    fast, slow = scheduler.ask(_any), scheduler.ask(_any)
     assert fast is not None
     assert slow is not None
-    dealer.ended(fast, _complete(1.0))
-    final = dealer.deal(_any)
+    scheduler.tell(fast, _complete(1.0))
+    final = scheduler.ask(_any)
     assert final is not None
     assert (final.phase, final.cell) == ("final", fast.cell)
     assert final.winner == fast.key
@@ -487,28 +487,28 @@ def test_finals_are_paired_across_models(states_of: MakeStates) -> None:
 
 def test_cell_without_a_complete_trial_has_no_final(states_of: MakeStates) -> None:
     states = states_of(models=["toy-ema", {"name": "toy-ema", "as": "bad"}])
-    dealer = TrialScheduler(states)
-    dealt = _run(dealer, lambda trial: None if trial.cell.model == "bad" else 1.0)
+    scheduler = TrialScheduler(states)
+    dealt = _run(scheduler, lambda trial: None if trial.cell.model == "bad" else 1.0)
     assert Counter((trial.cell.model, trial.phase) for trial in dealt) == {
         ("toy-ema", "search"): 2,
         ("toy-ema", "final"): 2,
         ("bad", "search"): 2,
     }
-    assert dealer.finished()
+    assert scheduler.finished()
 
 
 def test_final_that_failed_is_not_tried_again(states_of: MakeStates) -> None:
     (state,) = states_of()
-    dealer = TrialScheduler([state])
-    dealt = _run(dealer, lambda trial: None if trial.phase == "final" else 1.0)
+    scheduler = TrialScheduler([state])
+    dealt = _run(scheduler, lambda trial: None if trial.phase == "final" else 1.0)
     assert Counter(trial.phase for trial in dealt) == {"search": 2, "final": 2}
-    assert dealer.finished()
+    assert scheduler.finished()
 
 
 def test_published_setting_has_finals_alone(states_of: MakeStates) -> None:
     (state,) = states_of(protocol="paper", training={}, budget={"repetitions": 2})
-    dealer = TrialScheduler([state])
-    dealt = _run(dealer, _always(1.0))
+    scheduler = TrialScheduler([state])
+    dealt = _run(scheduler, _always(1.0))
     assert [(trial.phase, trial.number, trial.repetition, trial.winner) for trial in dealt] == [
         ("final", 0, 0, None),
         ("final", 1, 1, None),
@@ -519,7 +519,7 @@ def test_published_setting_has_finals_alone(states_of: MakeStates) -> None:
         assert trial.optimisation == state.plan.setting.optimisation
         assert trial.params["learning_rate"] == 0.01
     assert [trial.seeds for trial in dealt] == [Seeds.of(0, 1), Seeds.of(0, 2)]
-    assert dealer.finished()
+    assert scheduler.finished()
 
 
 def _with_budget(states_of: MakeStates, before: CellState, **budget: int) -> CellState:
@@ -545,9 +545,9 @@ def test_more_trials_supersede_finals_where_the_winner_changes(states_of: MakeSt
     (before,) = states_of(budget={"trials": 2, "repetitions": 2})
     old = [trial for trial in _run(TrialScheduler([before]), _always(1.0)) if trial.phase == "final"]
     after = _with_budget(states_of, before, trials=4, repetitions=2)
-    dealer = TrialScheduler([after])
-    assert not dealer.finished()
-    added = _run(dealer, lambda trial: 0.5 if better_comes and trial.number == 3 else 2.0)
+    scheduler = TrialScheduler([after])
+    assert not scheduler.finished()
+    added = _run(scheduler, lambda trial: 0.5 if better_comes and trial.number == 3 else 2.0)
     assert [trial.number for trial in added if trial.phase == "search"] == [2, 3]
     finals = [trial for trial in added if trial.phase == "final"]
     if not better_comes:
@@ -559,7 +559,7 @@ def test_more_trials_supersede_finals_where_the_winner_changes(states_of: MakeSt
     assert {trial.winner for trial in finals} == {"s/toy-sum/toy-ema/search/3"}
     assert [entry.trial for entry in after.finals()] == finals
     assert all(trial.key in after.entries for trial in old)
-    assert dealer.finished()
+    assert scheduler.finished()
 
 
 def test_interrupted_final_waits_for_the_search_and_is_dropped_if_superseded(states_of: MakeStates) -> None:
@@ -569,14 +569,14 @@ def test_interrupted_final_waits_for_the_search_and_is_dropped_if_superseded(sta
     assert [trial.phase for trial in dealt] == ["search", "final"]
     for score, kept in ((0.5, False), (2.0, True)):
         after = _with_budget(states_of, before, trials=2, repetitions=2)
-        dealer = TrialScheduler([after])
-        added = _run(dealer, _always(score))
+        scheduler = TrialScheduler([after])
+        added = _run(scheduler, _always(score))
         assert [(trial.phase, trial.number) for trial in added] == [
             ("search", 1),
             ("final", 0 if kept else 1),
             ("final", 1 if kept else 2),
         ]
-        assert dealer.finished()
+        assert scheduler.finished()
 
 
 # Continuing
@@ -603,8 +603,8 @@ def test_interrupted_study_deals_what_an_undisturbed_one_would(
 def test_parallel_study_deals_the_same_trials_as_a_serial_one(toy_registry: Registry, sampler: SamplerName) -> None:
     trials = []
     for at_once in (1, 3, 16):
-        dealer = TrialScheduler([_state(plan, sampler) for plan in _small_plan(toy_registry)])
-        trials.append({trial.key: trial for trial in _run(dealer, at_once=at_once)})
+        scheduler = TrialScheduler([_state(plan, sampler) for plan in _small_plan(toy_registry)])
+        trials.append({trial.key: trial for trial in _run(scheduler, at_once=at_once)})
     assert trials[0] == trials[1] == trials[2]
 
 
@@ -640,65 +640,65 @@ def test_cells_of_a_study_draw_independently(states_of: MakeStates) -> None:
 
 def test_final_trials_of_a_cell_are_dealt_together(states_of: MakeStates) -> None:
     (state,) = states_of(resources={"stack": 3}, budget={"trials": 2, "repetitions": 5})
-    dealer = TrialScheduler([state])
+    scheduler = TrialScheduler([state])
     for _ in range(2):
-        search = dealer.deal(_any)
+        search = scheduler.ask(_any)
         assert search is not None
-        assert dealer.companions(search) == ()
-        dealer.ended(search, _complete(1.0))
+        assert scheduler.companions(search) == ()
+        scheduler.tell(search, _complete(1.0))
     groups = []
-    while (first := dealer.deal(_any)) is not None:
-        groups.append([first, *dealer.companions(first)])
+    while (first := scheduler.ask(_any)) is not None:
+        groups.append([first, *scheduler.companions(first)])
     assert [[trial.repetition for trial in group] for group in groups] == [[0, 1, 2], [3, 4]]
     assert len({trial.key for group in groups for trial in group}) == 5
     assert len({(trial.widths, str(trial.build)) for group in groups for trial in group}) == 1
-    assert not dealer.finished()
+    assert not scheduler.finished()
     for trial in itertools.chain(*groups):
-        dealer.ended(trial, _complete(1.0))
-    assert dealer.finished()
+        scheduler.tell(trial, _complete(1.0))
+    assert scheduler.finished()
 
 
 def test_without_a_stack_every_trial_has_its_own_place(states_of: MakeStates) -> None:
     (state,) = states_of(budget={"trials": 1, "repetitions": 2})
-    dealer = TrialScheduler([state])
-    dealt = [dealer.deal(_any)]
+    scheduler = TrialScheduler([state])
+    dealt = [scheduler.ask(_any)]
     assert dealt[0] is not None
-    dealer.ended(dealt[0], _complete(1.0))
-    final = dealer.deal(_any)
+    scheduler.tell(dealt[0], _complete(1.0))
+    final = scheduler.ask(_any)
     assert final is not None
-    assert dealer.companions(final) == ()
+    assert scheduler.companions(final) == ()
 
 
 def test_interrupted_final_trials_are_dealt_together_again(states_of: MakeStates) -> None:
     (state,) = states_of(resources={"stack": 4}, budget={"trials": 1, "repetitions": 3})
-    dealer = TrialScheduler([state])
-    search = dealer.deal(_any)
+    scheduler = TrialScheduler([state])
+    search = scheduler.ask(_any)
     assert search is not None
-    dealer.ended(search, _complete(1.0))
-    first = dealer.deal(_any)
+    scheduler.tell(search, _complete(1.0))
+    first = scheduler.ask(_any)
     assert first is not None
-    before = [first, *dealer.companions(first)]
-    dealer.ended(before[1], _complete(1.0))
-    rebuilt = _rebuilt(dealer.cells.values())
-    again = rebuilt.deal(_any)
+    before = [first, *scheduler.companions(first)]
+    scheduler.tell(before[1], _complete(1.0))
+    rebuilt = _rebuilt(scheduler.cells.values())
+    again = rebuilt.ask(_any)
     assert again is not None
     assert [again, *rebuilt.companions(again)] == [before[0], before[2]]
 
 
 def test_trials_whose_worker_died_are_dealt_one_by_one(states_of: MakeStates) -> None:
     (state,) = states_of(resources={"stack": 2}, budget={"trials": 1, "repetitions": 4})
-    dealer = TrialScheduler([state])
-    search = dealer.deal(_any)
+    scheduler = TrialScheduler([state])
+    search = scheduler.ask(_any)
     assert search is not None
-    dealer.ended(search, _complete(1.0))
-    first = dealer.deal(_any)
+    scheduler.tell(search, _complete(1.0))
+    first = scheduler.ask(_any)
     assert first is not None
-    together = [first, *dealer.companions(first)]
+    together = [first, *scheduler.companions(first)]
     for trial in together:
-        dealer.lost(trial)
+        scheduler.requeue(trial)
     groups = []
-    while (dealt := dealer.deal(_any)) is not None:
-        groups.append([dealt, *dealer.companions(dealt)])
+    while (dealt := scheduler.ask(_any)) is not None:
+        groups.append([dealt, *scheduler.companions(dealt)])
     assert [[trial.repetition for trial in group] for group in groups] == [[0], [1], [2, 3]]
 
 
@@ -708,16 +708,16 @@ def test_the_place_of_a_group_is_free_once_its_last_trial_has_ended(states_of: M
         {"name": "toy-sum", "parameters": 161, "as": "a", "resources": {"stack": 2}},
         {"name": "toy-sum", "parameters": 161, "as": "b", "resources": {"cpu": 2}},
     ]
-    dealer = TrialScheduler(states_of(tasks=tasks, budget={"trials": 1, "repetitions": 2}))
-    searched = [dealer.deal(_any), dealer.deal(_any)]
+    scheduler = TrialScheduler(states_of(tasks=tasks, budget={"trials": 1, "repetitions": 2}))
+    searched = [scheduler.ask(_any), scheduler.ask(_any)]
     for trial in searched:
         assert trial is not None
-        dealer.ended(trial, _complete(1.0))
-    first = dealer.deal(_any)
+        scheduler.tell(trial, _complete(1.0))
+    first = scheduler.ask(_any)
     assert first is not None
-    (second,) = dealer.companions(first)
-    idle = list(dealer._idle)
-    dealer.ended(first, _complete(1.0))
-    assert dealer._idle == idle
-    dealer.ended(second, _complete(1.0))
-    assert dealer._idle == [*idle, first.resources]
+    (second,) = scheduler.companions(first)
+    idle = list(scheduler._idle)
+    scheduler.tell(first, _complete(1.0))
+    assert scheduler._idle == idle
+    scheduler.tell(second, _complete(1.0))
+    assert scheduler._idle == [*idle, first.resources]

@@ -201,8 +201,8 @@ def test_plan_keeps_whole_paths_under_the_label_that_was_written(
     assert (again.cell, again.facts.fingerprint) == (cell.cell, cell.facts.fingerprint)
 
 
-def nothing_to_deal(desk: TrialSource) -> None:
-    assert desk.deal(lambda _: True) is None
+def nothing_to_deal(source: TrialSource) -> None:
+    assert source.ask(lambda _: True) is None
 
 
 def test_study_goes_on_from_another_folder_and_not_with_another_content(
@@ -213,7 +213,7 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     small = ["budget.trials=2", "budget.repetitions=1", "training.updates=4", "sequences=64"]
     study = study_of_file(loaded.registry, Path(path.name), parameters=161, models=["toy-ema"], overrides=small)
     first = Runner(make_plan(study, loaded.registry), loaded, tmp_path / "runs")
-    outcome = first.run(lambda desk: run_serial(desk, Worker(first.folder, loaded.registry)))
+    outcome = first.run(lambda source: run_serial(source, Worker(first.folder, loaded.registry)))
     assert outcome.complete
     assert read_study(outcome.folder).manifest.data == {str(path): own_file(path).sha256}
     monkeypatch.chdir("/")
@@ -222,7 +222,7 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     assert again.complete
     path.write_text("65")
     with pytest.raises(LedgerError, match="was begun with other data"):
-        Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(lambda desk: None)
+        Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(lambda source: None)
 
 
 def test_worker_refuses_a_file_that_is_not_the_one_that_was_planned(registry: Registry, tmp_path: Path) -> None:

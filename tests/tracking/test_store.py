@@ -255,7 +255,7 @@ def test_ui_command_listens_on_loopback_only(uri: str) -> None:
 
 
 def test_study_has_a_page_that_begins_in_the_mode_for_trainings(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
     assert experiment is not None
     page = f"http://here/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
@@ -267,8 +267,8 @@ def test_ui_command_points_to_a_server_that_has_pages() -> None:
         ui_command("http://mlflow.example", 5001)
 
 
-def test_pump_makes_a_run_for_the_study_each_cell_and_each_trial(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+def test_sync_makes_a_run_for_the_study_each_cell_and_each_trial(book: Book, uri: str) -> None:
+    Tracker(book, uri).sync()
     held = stored_runs(uri)
     kinds = Counter(run.data.tags[run_data.KIND] for run in held.values())
     assert kinds == {"study": 1, "cell": 1, "trial": 4}
@@ -282,14 +282,14 @@ def test_pump_makes_a_run_for_the_study_each_cell_and_each_trial(book: Book, uri
 
 
 def test_experiment_opens_at_its_runs_in_the_pages(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
     assert experiment is not None
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
-def test_pump_keeps_settings_curves_and_results_of_a_trial(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+def test_sync_keeps_settings_curves_and_results_of_a_trial(book: Book, uri: str) -> None:
+    Tracker(book, uri).sync()
     key = "s1/copy/tcn/final/1"
     run = stored_runs(uri)[key]
     wanted = {
@@ -313,21 +313,21 @@ def test_pump_keeps_settings_curves_and_results_of_a_trial(book: Book, uri: str)
     assert tags.items() <= run.data.tags.items()
 
 
-def test_pump_again_changes_nothing(book: Book, uri: str) -> None:
+def test_sync_again_changes_nothing(book: Book, uri: str) -> None:
     tracker = Tracker(book, uri)
-    tracker.pump()
+    tracker.sync()
     before = contents(uri)
-    tracker.pump()
-    Tracker(book, uri).pump()
+    tracker.sync()
+    Tracker(book, uri).sync()
     assert contents(uri) == before
 
 
 def test_fresh_tracker_writes_nothing_where_nothing_is_lacking(
     book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     writes = count_writes(monkeypatch)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert writes == []
 
 
@@ -358,7 +358,7 @@ def count_writes(monkeypatch: pytest.MonkeyPatch, fail_at: int | None = None, *,
     return calls
 
 
-def test_pump_broken_off_at_any_write_is_made_good_by_the_next(
+def test_sync_broken_off_at_any_write_is_made_good_by_the_next(
     book: Book, make_uri: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book.manifest = manifest(facts(TCN, trials=1, repetitions=1))
@@ -367,7 +367,7 @@ def test_pump_broken_off_at_any_write_is_made_good_by_the_next(
     undisturbed = make_uri("undisturbed")
     with monkeypatch.context() as patch:
         writes = count_writes(patch)
-        Tracker(book, undisturbed).pump()
+        Tracker(book, undisturbed).sync()
         total = len(writes)
     assert set(writes) == {"create_run", "log_batch", "log_text", "log_artifact", "set_terminated"}
     expected = contents(undisturbed)
@@ -377,8 +377,8 @@ def test_pump_broken_off_at_any_write_is_made_good_by_the_next(
         with monkeypatch.context() as patch:
             count_writes(patch, fail_at=index, written=index % 2 == 0)
             with pytest.raises(TrackingError, match=r"the (network is gone|answer was lost)"):
-                tracker.pump()
-        (tracker if index % 3 else Tracker(book, uri)).pump()
+                tracker.sync()
+        (tracker if index % 3 else Tracker(book, uri)).sync()
         assert contents(uri) == expected
 
 
@@ -389,12 +389,12 @@ def test_report_of_a_store_broken_off_at_any_write_ranks_no_cell_that_is_behind(
     for fail_at in (0, 1, 2, 5, 9, 14, 60):
         uri = make_uri(f"halfway-{fail_at}")
         book.held = whole[:1]
-        Tracker(book, uri).pump()
+        Tracker(book, uri).sync()
         book.held = whole
         with monkeypatch.context() as patch:
             writes = count_writes(patch, fail_at=fail_at)
             with contextlib.suppress(TrackingError):
-                Tracker(book, uri).pump()
+                Tracker(book, uri).sync()
         (row,) = build_report(read_store(uri, STUDY, curves=True)).rows
         arrived = len(writes) <= fail_at
         assert arrived == (fail_at == 60)
@@ -403,7 +403,7 @@ def test_report_of_a_store_broken_off_at_any_write_ranks_no_cell_that_is_behind(
 
 
 def test_curves_of_finals_are_read_back_where_they_are_asked_for(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert read_store(uri, STUDY).curves == {}
     stored = read_store(uri, STUDY, curves=True)
     finals = [entry.trial.key for entry in book.held if entry.trial.phase == "final"]
@@ -414,7 +414,7 @@ def test_curves_of_finals_are_read_back_where_they_are_asked_for(book: Book, uri
 def test_curves_are_asked_for_several_at_a_time_and_each_once(
     book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     expected = read_store(uri, STUDY, curves=True).curves
     asked: list[tuple[str, str]] = []
     other = threading.Barrier(2, timeout=60)  # breaks where no second request comes while the first is under way
@@ -433,7 +433,7 @@ def test_curves_are_asked_for_several_at_a_time_and_each_once(
 def test_curve_that_cannot_be_read_is_an_error_of_the_store(
     book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
 
     def gone(*_: object) -> object:
         raise MlflowException("the network is gone")
@@ -448,7 +448,7 @@ def test_curve_of_a_metric_with_a_strange_name_is_read_back(book: Book, uri: str
     book.manifest = manifest(facts(TCN).model_copy(update={"metric": metric}))
     named = tuple(point.model_copy(update={"metrics": {"größe/x": 3.0}}) for point in points(2))
     book.held = tuple(replace(entry, points=named) for entry in book.held)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     curves = read_store(uri, STUDY, curves=True).curves
     assert {curve["größe/x"] for curve in curves.values()} == {((10, 3.0), (20, 3.0))}
 
@@ -457,14 +457,14 @@ def test_curve_grows_with_the_ledger(book: Book, uri: str, monkeypatch: pytest.M
     key = trial().key
     book.held = (TrialEntry(trial(), 1),)
     tracker = Tracker(book, uri)
-    tracker.pump()
+    tracker.sync()
     assert stored_runs(uri)[key].info.status == "RUNNING"
     for count in (1, 3):
         book.held = (TrialEntry(trial(), 1, points(count)),)
-        tracker.pump()
+        tracker.sync()
         assert len(history(uri, key, "validation/loss")) == count
     book.held = (TrialEntry(trial(), 2, points(4), result(0.5)),)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert history(uri, key, "validation/loss") == [(10, 2.0), (20, 1.0), (30, pytest.approx(2 / 3)), (40, 0.5)]
     run = stored_runs(uri)[key]
     assert run.info.status == "FINISHED"
@@ -480,7 +480,7 @@ def test_points_that_were_sent_are_not_sent_again(book: Book) -> None:
 
 def test_curve_longer_than_a_batch_arrives_whole(book: Book, uri: str) -> None:
     book.held = (TrialEntry(trial(), 1, points(1001), result()),)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     for name in ("train_loss", "validation/loss"):
         values = history(uri, trial().key, name)
         assert [step for step, _ in values] == [10 * (i + 1) for i in range(1001)]
@@ -490,7 +490,7 @@ def test_numbers_that_are_not_finite_become_a_tag(book: Book, uri: str) -> None:
     broken = points(2)[1].model_copy(update={"train_loss": float("inf"), "metrics": {"loss": float("nan")}})
     ended = result(outcome="diverged", score=float("inf"), reason="loss is nan")
     book.held = (TrialEntry(trial(), 1, (points(1)[0], broken), ended),)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     run = stored_runs(uri)[trial().key]
     assert run.data.tags["harness.non_finite"] == "train_loss@20, validation/loss@20, score@20, best-validation/loss@20"
     assert history(uri, trial().key, "train_loss") == [(10, 2.0)]
@@ -505,7 +505,7 @@ def test_long_values_are_cut_in_the_pages_and_whole_in_the_store(book: Book, uri
     long = trial().model_copy(update={"params": {"pattern": "x" * 9000}})
     ended = result(outcome="failed", score=None, reason="y" * 9000)
     book.held = (TrialEntry(long, 1, (), ended),)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     run = stored_runs(uri)[long.key]
     assert run.data.params["drawn.pattern"] == "x" * 5999 + "…"
     assert run.data.tags["harness.reason"] == "y" * 4999 + "…"
@@ -515,7 +515,7 @@ def test_long_values_are_cut_in_the_pages_and_whole_in_the_store(book: Book, uri
 def test_hundreds_of_params_arrive(book: Book, uri: str) -> None:
     wide = trial().model_copy(update={"params": {f"p{i}": i for i in range(333)}})
     book.held = (TrialEntry(wide, 1, (), result()),)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     held = stored_runs(uri)[wide.key].data.params
     assert [held[f"drawn.p{i}"] for i in range(333)] == [str(i) for i in range(333)]
 
@@ -525,14 +525,14 @@ def test_any_metric_name_is_stored(book: Book, uri: str) -> None:
     point = points(1)[0].model_copy(update={"metrics": values})
     ended = result().model_copy(update={"metrics": {"validation": values}})
     book.held = (TrialEntry(trial(), 1, (point,), ended),)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     metrics = stored_runs(uri)[trial().key].data.metrics
     assert [metrics[f"validation/{run_data.legal_name(name)}"] for name in values] == list(values.values())
     assert read_store(uri, STUDY).entries[0].result == ended
 
 
 def test_trials_and_results_are_recovered_from_the_store_alone(book: Book, uri: str, tmp_path: Path) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     shutil.rmtree(book.folder)
     stored = read_store(uri, STUDY)
     assert stored.manifest == book.manifest
@@ -543,7 +543,7 @@ def test_trials_and_results_are_recovered_from_the_store_alone(book: Book, uri: 
 
 
 def test_final_trial_carries_its_records_and_weights_as_files(book: Book, uri: str, tmp_path: Path) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     final = book.held[2]
     read = {name: artifact(uri, final.trial.key, name, tmp_path / "got") for name in ("trial.json", "result.json")}
     assert Trial.model_validate_json(read["trial.json"]) == final.trial
@@ -553,19 +553,19 @@ def test_final_trial_carries_its_records_and_weights_as_files(book: Book, uri: s
 
 def test_weights_that_are_gone_are_told_and_stop_nothing(book: Book, uri: str) -> None:
     shutil.rmtree(book.folder / "checkpoints")
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     run = stored_runs(uri)["s1/copy/tcn/final/0"]
     assert run.data.tags["harness.missing"].endswith("checkpoints/tcn.pt")
     assert run.info.status == "FINISHED"
 
 
 def test_artifacts_of_a_database_lie_beside_it(book: Book, uri: str, tmp_path: Path) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert list((tmp_path / "store" / "mlartifacts" / STUDY).rglob("weights.pt"))
 
 
 def test_cell_run_carries_the_aggregates_of_its_finals(book: Book, uri: str, tmp_path: Path) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     run = stored_runs(uri)["s1/copy/tcn"]
     metrics = run.data.metrics
     assert metrics["mean"] == pytest.approx(0.02)  # geometric, of 0.01 and 0.04
@@ -585,12 +585,12 @@ def test_cell_run_carries_the_aggregates_of_its_finals(book: Book, uri: str, tmp
 
 
 def test_cell_run_does_not_keep_what_no_longer_holds(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert "interval_low" in stored_runs(uri)["s1/copy/tcn"].data.metrics
     won = book.held[1].trial.key
     fails = TrialEntry(trial(TCN, "final", 2, won), 1, (), result(0.1, test=5.0, test_opened=1))
     book.manifest, book.held = manifest(facts(TCN, repetitions=3)), (*book.held, fails)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     mixed = stored_runs(uri)["s1/copy/tcn"].data
     assert math.isnan(mixed.metrics["interval_low"])
     assert math.isnan(mixed.metrics["interval_high"])
@@ -598,7 +598,7 @@ def test_cell_run_does_not_keep_what_no_longer_holds(book: Book, uri: str) -> No
     assert "harness.non_finite" not in mixed.tags
     better = TrialEntry(trial(number=2), 1, points(1), result(0.01))
     book.manifest, book.held = manifest(facts(TCN, trials=3, repetitions=3)), (*book.held, better)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     anew = stored_runs(uri)["s1/copy/tcn"].data.metrics
     assert math.isnan(anew["mean"])
     assert math.isnan(anew["success_rate"])
@@ -608,21 +608,21 @@ def test_cell_run_does_not_keep_what_no_longer_holds(book: Book, uri: str) -> No
 def test_cell_run_shows_the_winners_learning_curve_once_the_search_is_over(book: Book, uri: str) -> None:
     whole, book.held = book.held, book.held[1:2]
     tracker = Tracker(book, uri)
-    tracker.pump()
+    tracker.sync()
     assert not [name for name in stored_runs(uri)["s1/copy/tcn"].data.metrics if name.startswith("curve-of-winner")]
     book.held = whole
-    tracker.pump()
+    tracker.sync()
     assert history(uri, "s1/copy/tcn", "curve-of-winner-1/validation/loss") == [(10, 2.0), (20, 1.0)]
     better = TrialEntry(trial(number=2), 1, points(3, loss=1.0), result(0.1))
     book.manifest, book.held = manifest(facts(TCN, trials=3)), (*whole, better)
-    tracker.pump()
+    tracker.sync()
     assert len(history(uri, "s1/copy/tcn", "curve-of-winner-2/validation/loss")) == 3
 
 
 def test_cell_without_a_complete_trial_is_a_failed_run(book: Book, uri: str) -> None:
     lost = result(outcome="diverged", score=None, reason="loss is nan")
     book.held = tuple(TrialEntry(trial(number=n), 1, (), lost) for n in range(2))
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     run = stored_runs(uri)["s1/copy/tcn"]
     assert run.info.status == "FAILED"
     assert run.data.tags["harness.reason"] == "2 diverged: loss is nan"
@@ -630,12 +630,12 @@ def test_cell_without_a_complete_trial_is_a_failed_run(book: Book, uri: str) -> 
 
 def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: str) -> None:
     tracker = Tracker(book, uri)
-    tracker.pump()
+    tracker.sync()
     better = trial(number=2)
     final = TrialEntry(trial(TCN, "final", 2, better.key), 1, (), result(0.1, test=0.5, test_opened=1))
     book.manifest = manifest(facts(TCN, trials=3, repetitions=1))
     book.held = (*book.held, TrialEntry(better, 1, (), result(0.1)), final)
-    tracker.pump()
+    tracker.sync()
     held = stored_runs(uri)
     superseded = {key: run.data.tags[run_data.SUPERSEDED] for key, run in held.items() if "/final/" in key}
     prefix = "s1/copy/tcn/final"
@@ -649,7 +649,7 @@ def test_winner_that_changes_supersedes_the_finals_of_the_old(book: Book, uri: s
 def test_superseded_final_that_never_ended_does_not_keep_the_study_running(book: Book, uri: str) -> None:
     old = TrialEntry(trial(TCN, "final", 2, trial(number=0).key), 1)
     book.held = (*book.held, old)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     held = stored_runs(uri)
     assert held[old.trial.key].data.tags[run_data.SUPERSEDED] == "true"
     assert held["s1"].info.status == "FINISHED"
@@ -657,15 +657,15 @@ def test_superseded_final_that_never_ended_does_not_keep_the_study_running(book:
 
 def test_trial_that_has_not_ended_keeps_the_study_running(book: Book, uri: str) -> None:
     book.held = (*book.held, TrialEntry(trial(TCN, "final", 2, trial(number=1).key), 1))
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert stored_runs(uri)["s1"].info.status == "RUNNING"
 
 
 def test_cell_that_is_granted_more_runs_again(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     again = facts(TCN, repetitions=3).model_copy(update={"published": 4e-5})  # MLflow refuses a param that changes
     book.manifest = manifest(again, facts(GRU))
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     held = stored_runs(uri)
     assert held["s1/copy/tcn"].info.status == "RUNNING"
     assert held["s1/copy/tcn"].data.tags["harness.repetitions_granted"] == "3"
@@ -676,7 +676,7 @@ def test_cell_that_is_granted_more_runs_again(book: Book, uri: str) -> None:
 
 def test_study_run_carries_its_file_and_the_mark(book: Book, uri: str, tmp_path: Path) -> None:
     book.held = (*book.held[:3], replace(book.held[3], result=None))
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     run = stored_runs(uri)["s1"]
     assert (run.data.tags["harness.trials_total"], run.data.tags["harness.trials_ended"]) == ("4", "3")
     assert artifact(uri, "s1", "study.toml", tmp_path / "got") == b'name = "copying"\n'
@@ -688,7 +688,7 @@ def test_mark_of_many_cells_is_read_back(tmp_path: Path, uri: str) -> None:
     cells = [Cell(task=f"{i:02d}{'x' * 98}", model="tcn") for i in range(42)]
     entries = tuple(TrialEntry(trial(cell), 1) for cell in cells)
     book = Book(tmp_path, manifest(*(facts(cell) for cell in cells)), entries)
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     assert stored_runs(uri)["s1"].data.tags[run_data.MARK] == run_data.MARK_FILE
     assert read_store(uri, STUDY).mark == SyncMark.of(entries)
 
@@ -700,9 +700,9 @@ def test_report_is_kept_with_the_study(book: Book, uri: str, tmp_path: Path) -> 
 
 
 def test_read_store_takes_the_newest_study_of_a_name(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     newer = manifest(facts(GRU), study_id="s2", created=CREATED + 100)
-    Tracker(Book(book.folder, newer), uri).pump()
+    Tracker(Book(book.folder, newer), uri).sync()
     stored = read_store(uri, STUDY)
     assert (stored.manifest.study_id, stored.others, stored.entries) == ("s2", ("s1",), ())
     assert list(stored.trials.columns[:3]) == ["key", "task", "model"]
@@ -713,13 +713,13 @@ def test_read_store_takes_the_newest_study_of_a_name(book: Book, uri: str) -> No
 
 
 def test_read_store_says_what_is_close_to_an_unknown_study(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     with pytest.raises(UnknownNameError, match="'copyng' is not there; did you mean 'copying'\\? Studies: copying"):
         read_store(uri, "copyng")
 
 
 def test_trial_frame_has_a_row_a_trial_with_its_scores(book: Book, uri: str) -> None:
-    Tracker(book, uri).pump()
+    Tracker(book, uri).sync()
     trials = read_store(uri, STUDY).trials.set_index("key")
     assert len(trials) == 4
     final = trials.loc["s1/copy/tcn/final/1"]
@@ -759,7 +759,7 @@ def test_experiment_that_was_deleted_is_an_error_with_a_way_out(book: Book, uri:
     client = MlflowClient(uri)
     client.delete_experiment(client.create_experiment(STUDY))
     with pytest.raises(TrackingError, match="'copying' was deleted there; bring it back"):
-        Tracker(book, uri).pump()
+        Tracker(book, uri).sync()
 
 
 def test_replay_follows_a_ledger_and_drains_at_the_end(tmp_path: Path, uri: str) -> None:
@@ -787,15 +787,15 @@ def test_replay_waits_at_the_end_for_a_store_that_comes_back(
     book: Book, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    pump = Tracker.pump
+    sync = Tracker.sync
 
     def away(self: Tracker) -> None:
         asked.append(self.uri)
         if len(asked) < 4:
             raise TrackingError("the store is away")
-        pump(self)
+        sync(self)
 
-    monkeypatch.setattr(Tracker, "pump", away)
+    monkeypatch.setattr(Tracker, "sync", away)
     replay = start_replay(Tracker(book, uri), interval_seconds=0.05)
     assert replay.close(timeout=60) is None
     assert len(stored_runs(uri)) == 6

@@ -66,7 +66,7 @@ def sync(study: str, runs: Path) -> None:
     uri = store_uri(Path.cwd())
     prepare_store(uri)
     snapshot = read_study(folder)
-    Tracker(snapshot, uri).pump()
+    Tracker(snapshot, uri).sync()
     typer.echo(f"{folder.name}: {len(snapshot.entries())} trials are in MLflow")
 
 

@@ -1,6 +1,6 @@
 """Trials on Ray Tune, on this machine or a cluster.  The only importer of Ray.
 
-Tune executes; the desk decides.  Trials come from the desk through a searcher, their points and results go back
+Tune executes; the source decides.  Trials come from the source through a searcher, their points and results go back
 through a callback.  Workers are reused from trial to trial, a `step` is a slice of a few seconds, and checkpoints are
 the harness's own: Tune's folder is temporary and never restored from.
 """
@@ -22,7 +22,7 @@ from harness.errors import ClusterError
 from harness.execution.crash_trace import death_of, trace_path
 from harness.execution.placement import all_slots, fits_beside
 from harness.execution.ray_backend.cluster import Nodes, connect, dead_nodes, probe_nodes
-from harness.execution.ray_backend.worker import TrialTrainable
+from harness.execution.ray_backend.worker import RayWorker
 from harness.execution.signals import interruptible
 from harness.execution.trial_source import TrialSource
 from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
@@ -39,14 +39,14 @@ class RayExecutor:
     slice_seconds: float = SLICE_SECONDS
     messages: list[str] = field(default_factory=list)
 
-    def run(self, desk: TrialSource, folder: Path, plugins: Sequence[Plugin]) -> None:
-        """Run what the desk deals, until it is finished or interrupted; workers reach `folder` under this path."""
+    def run(self, source: TrialSource, folder: Path, plugins: Sequence[Plugin]) -> None:
+        """Run what the source deals, until it is finished or interrupted; workers reach `folder` under this path."""
         with connect(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
             nodes = Nodes()
-            slots = all_slots(desk.classes(), nodes())
+            slots = all_slots(source.resource_classes(), nodes())
             if self.address is not None:
                 probe_nodes(folder, plugins)
-            bridge = _Bridge(desk, nodes, folder)
+            bridge = _Bridge(source, nodes, folder)
             config = {
                 "folder": str(folder),
                 "plugins": json.dumps([plugin.model_dump() for plugin in plugins]),
@@ -67,7 +67,7 @@ class RayExecutor:
 def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(
-            TrialTrainable, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
+            RayWorker, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
         ),
         param_space=config,
         tune_config=tune.TuneConfig(
@@ -100,14 +100,14 @@ class _Assignment:
 
 
 class _Bridge:
-    """Between Tune's callbacks and the desk.
+    """Between Tune's callbacks and the source.
 
     No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed.  The first one
     is kept, ends the run, and is raised after it.
     """
 
-    def __init__(self, desk: TrialSource, nodes: Nodes, folder: Path) -> None:
-        self.desk = desk
+    def __init__(self, source: TrialSource, nodes: Nodes, folder: Path) -> None:
+        self.source = source
         self.nodes = nodes
         self.folder = folder
         self.running: dict[str, _Assignment] = {}
@@ -158,10 +158,10 @@ class _SourceSearcher(Searcher):
         with bridge.guard():
             if bridge.stopping:
                 return _FINISHED
-            dealt = bridge.desk.deal(bridge.fits)
+            dealt = bridge.source.ask(bridge.fits)
             if dealt is None:
-                return _FINISHED if bridge.desk.finished() else None
-            group = [dealt, *bridge.desk.companions(dealt[0])]
+                return _FINISHED if bridge.source.finished() else None
+            group = [dealt, *bridge.source.companions(dealt[0])]
             bridge.running[trial_id] = _Assignment(list(group))
             return {
                 "dealt": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
@@ -199,13 +199,13 @@ class _SourceCallback(tune.Callback):
         bridge = self._bridge
         ours, attempt = next(each for each in dealt.left if each[0].key == told["trial"])
         for note in told["notes"]:
-            bridge.desk.note(ours, note)
-        bridge.desk.report(ours, tuple(Point.model_validate(item) for item in told["points"]))
+            bridge.source.note(ours, note)
+        bridge.source.report(ours, tuple(Point.model_validate(item) for item in told["points"]))
         if told["result"] is not None:
             dealt.left.remove((ours, attempt))
             if not dealt.left:
                 del bridge.running[trial_id]
-            bridge.desk.end(ours, TrialResult.model_validate(told["result"]))
+            bridge.source.tell(ours, TrialResult.model_validate(told["result"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         bridge = self._bridge
@@ -214,7 +214,7 @@ class _SourceCallback(tune.Callback):
             if dealt is not None:
                 death, why = bridge.death(dealt, str(trial.get_error() or "its process is gone"))
                 for ours, _attempt in dealt.left:
-                    bridge.desk.lose(ours, why, death=death)
+                    bridge.source.worker_failed(ours, why, death=death)
 
 
 class _StudyStopper(tune.Stopper):

@@ -19,7 +19,7 @@ from harness.records import Plugin, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 
 
-class TrialTrainable(tune.Trainable):
+class RayWorker(tune.Trainable):
     """One process that trains trial after trial.  Tune also makes spare ones that never step: no work before then."""
 
     def setup(self, config: dict[str, Any]) -> None:
