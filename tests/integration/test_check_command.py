@@ -21,7 +21,8 @@ from tests.support.toys import ToyEma
 
 @pytest.fixture(autouse=True)
 def _only_toys_and_planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    points = [EntryPoint(name=name, value=f"tests.{name}", group="harness") for name in ("toys", "registered")]
+    modules = {"toys": "tests.support.toys", "registered": "tests.testing.registered"}
+    points = [EntryPoint(name=name, value=module, group="harness") for name, module in modules.items()]
     monkeypatch.setattr(check, "load_with_messages", lambda: load_plugins(points))
     monkeypatch.chdir(tmp_path)
 
