@@ -308,8 +308,8 @@ def test_every_dealt_configuration_meets_the_budget(states_of: MakeStates) -> No
 
 
 def test_redraws_are_counted_with_their_reasons(states_of: MakeStates) -> None:
-    """One layer cannot see far enough, and some depths meet no width: neither becomes a trial, both are counted."""
-    (state,) = states_of(models=["toy-stack"], tasks=[{"name": "toy-ragged", "parameters": 200}], budget={"trials": 12})
+    """One layer cannot see far enough, and no widths of two meet the budget: both are counted, neither is a trial."""
+    (state,) = states_of(models=["toy-stack"], tasks=[{"name": "toy-ragged", "parameters": 75}], budget={"trials": 12})
     trials = _run(TrialScheduler([state]), stop_after=12)
     place = -1
     for trial in trials:
@@ -317,7 +317,7 @@ def test_redraws_are_counted_with_their_reasons(states_of: MakeStates) -> None:
         place = trial.draw or 0
     reasons = Counter(reason.partition(":")[0] for trial in trials for reason in trial.rejections)
     assert reasons.keys() == {"1 layers reach 2 steps, but 3 are needed", "toy-stack"}
-    assert {trial.build["layers"] for trial in trials} == {2}
+    assert {trial.build["layers"] for trial in trials} == {3}
     drawn = [
         suggest("random", state.plan.space.dimensions, seed=_cell_seed(state), draw=d, history=())
         for d in range(place + 1)

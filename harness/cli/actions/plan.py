@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -12,12 +12,14 @@ from torch import nn
 
 from harness.cli.actions.formatting import duration_text, params_text, widths_text
 from harness.cli.actions.study_input import load_with_messages, say_notes
+from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
 from harness.search.proposals import Proposer
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan
 from harness.study.schema import Study
+from harness.study.shapes import unmet_shapes
 from harness.training.network import build_network, on_meta_device
 
 FLOPS_PER_PARAMETER = 6
@@ -36,7 +38,8 @@ class PlannedTrial:
     seconds: float
 
 
-def show_plan(study: Study, draws: int) -> None:
+def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
+    """Print every cell with its widths, and what the study leaves out.  shapes: list what cannot be built, too."""
     loaded = load_with_messages()
     plan = make_plan(study, loaded.registry)
     console = Console(width=None if Console().is_terminal else 200)
@@ -51,6 +54,8 @@ def show_plan(study: Study, draws: int) -> None:
             total += cell_seconds(cell, planned) if index == 0 else 0
     console.print(table)
     say_notes(console, plan.cells)
+    if shapes:
+        _show_unmet_shapes(console, plan.cells)
     for left in plan.left_out:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
     for reason in dict.fromkeys(plan.missing().values()):
@@ -60,6 +65,28 @@ def show_plan(study: Study, draws: int) -> None:
         f"{FLOPS_PER_SECOND / 1e9:g} GFLOP/s, from counts alone",
         markup=False,
     )
+
+
+def _show_unmet_shapes(console: Console, cells: Iterable[CellPlan]) -> None:
+    for cell in cells:
+        if cell.facts.parameters is None or cell.setting is not None:
+            continue
+        with plugin_border(str(cell.cell), *cell.plugins):
+            found = unmet_shapes(
+                cell.model,
+                cell.signature,
+                cell.space.architecture,
+                budget=cell.facts.parameters,
+                tolerance=cell.tolerance,
+            )
+        console.print(
+            f"{cell.cell}: {found.total - len(found.unmet)} of {found.total} shapes meet "
+            f"{cell.facts.parameters:,} parameters"
+            + ("" if found.complete else ", of the first ones of a larger space"),
+            markup=False,
+        )
+        for shape in found.unmet:
+            console.print(f"  {params_text(dict(shape.params))}: {shape.reason}", markup=False, soft_wrap=True)
 
 
 def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
