@@ -289,6 +289,7 @@ def both(installed: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Both:
     return Both(run_on_ray(make_study(models=models), installed, folder / "ray", slice_seconds=0.05), here)
 
 
+@pytest.mark.slow
 def test_ray_gives_the_trials_and_scores_of_one_process(both: Both) -> None:
     expected = {key: lasting(entry) for key, entry in by_key(both.here.folder).items()}
     found = {key: lasting(entry) for key, entry in by_key(both.ray.folder).items() if "/exits/" not in key}
@@ -296,6 +297,7 @@ def test_ray_gives_the_trials_and_scores_of_one_process(both: Both) -> None:
     assert len(found) == 8
 
 
+@pytest.mark.slow
 def test_a_stack_on_ray_gives_the_trials_and_scores_of_one_here(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(resources={"stack": 2}, budget={"trials": 2, "repetitions": 3, "tolerance": 0.1})
     here, on_ray = (by_key(run(study, installed, tmp_path / run.__name__).folder) for run in (run_here, run_on_ray))
@@ -307,6 +309,7 @@ def test_a_stack_on_ray_gives_the_trials_and_scores_of_one_here(installed: Loade
     assert max(first.started, second.started) < min(first.ended, second.ended), "one after the other"
 
 
+@pytest.mark.slow
 def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(
         models=["toy-ema"],
@@ -340,6 +343,7 @@ def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(ins
         assert mine.result.score == pytest.approx(its.result.score, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_arrive(both: Both) -> None:
     finals = [entry.result for key, entry in by_key(both.ray.folder).items() if "/final/" in key and entry.result]
     assert finals
@@ -347,6 +351,7 @@ def test_numbers_that_are_not_finite_arrive(both: Both) -> None:
         assert [result.metrics[part]["ppl"] for part in ("validation", "test", "test-last3")] == [math.inf] * 3
 
 
+@pytest.mark.slow
 def test_workers_are_reused(both: Both) -> None:
     entries = [entry for entry in by_key(both.ray.folder).values() if entry.trial.cell.model != "exits"]
     workers = {entry.result.worker for entry in entries if entry.result}
@@ -355,6 +360,7 @@ def test_workers_are_reused(both: Both) -> None:
     assert {entry.attempt for entry in entries} == {1}
 
 
+@pytest.mark.slow
 def test_a_model_that_ends_its_worker_without_a_trace_is_tried_again_and_costs_the_others_nothing(both: Both) -> None:
     assert both.ray.complete
     (failed,) = both.ray.failed
@@ -364,6 +370,7 @@ def test_a_model_that_ends_its_worker_without_a_trace_is_tried_again_and_costs_t
     assert len([message for message in both.ray.messages if "dealt again" in message]) == 2 * (SILENT_DEATHS - 1)
 
 
+@pytest.mark.slow
 def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Loaded, tmp_path: Path) -> None:
     ended: list[str] = []
 
@@ -382,6 +389,7 @@ def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Load
     assert all(entry.result is None or entry.result.outcome == "complete" for entry in dealt)
 
 
+@pytest.mark.slow
 def test_a_class_that_no_node_can_hold_is_an_error_before_the_first_trial(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(resources={"cpu": 100_000})
     with pytest.raises(ClusterError, match=r"a trial wants 100000 cpu .* which no node has .*lower \[resources\]") as e:
@@ -390,6 +398,7 @@ def test_a_class_that_no_node_can_hold_is_an_error_before_the_first_trial(instal
     assert by_key(tmp_path / "toys") == {}
 
 
+@pytest.mark.slow
 def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(
         models=["toy-ema"],

@@ -44,6 +44,7 @@ def sums(sequences: int) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_a_file_becomes_an_answer_and_its_winner_predicts_the_same_wherever_it_is_loaded(tmp_path: Path) -> None:
     pytest.importorskip("harness_tasks", reason="the first-party tasks on own files")
     pytest.importorskip("harness_models", reason="they are trained by first-party models")

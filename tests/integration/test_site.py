@@ -52,6 +52,7 @@ def members_of(page: str, module: str) -> list[str]:
     return [name for each in lists for name in each.split(", ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_BY_TEST_DOCS])
 def test_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("harness_models", reason="the pages use first-party models")

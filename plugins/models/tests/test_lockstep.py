@@ -224,7 +224,7 @@ def path_of(weights: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-@pytest.mark.parametrize(("model", "optimisation"), zip(MODELS, OPTIMISATIONS.values(), strict=True), ids=MODELS)
+@pytest.mark.parametrize(("model", "optimisation"), list(zip(MODELS, OPTIMISATIONS.values(), strict=True)), ids=MODELS)
 def test_runs_in_lockstep_end_as_alone(model: str, task: Task, optimisation: Optimisation) -> None:
     """Every kind of reading; twenty updates in epochs whose last batch is smaller."""
     together, apart = together_and_apart(lambda r: make_run(r, model, task, optimisation))

@@ -76,6 +76,7 @@ input()
 """
 
 
+@pytest.mark.slow
 @needs_data
 @needs_proc
 def test_two_workers_hold_the_texts_once_and_little_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
