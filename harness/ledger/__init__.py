@@ -1,1 +1,1 @@
-"""The append-only record of trials, its lease, and model selection."""
+"""The append-only record of a study's trials, the lease of its folder, and model selection."""

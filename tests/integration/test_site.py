@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -82,8 +84,18 @@ def _run_shell(text: str) -> None:
 
 
 def test_navigation_has_every_page() -> None:
-    listed = [next(iter(entry.values())) for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]]
-    assert sorted(listed) == PAGES
+    pages = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+    assert sorted(_listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])) == pages
+
+
+def _listed(nav: list[Any]) -> Iterator[str]:
+    """Pages of a navigation, whose entries are {title: page} or {title: entries}, hence Any."""
+    for entry in nav:
+        (value,) = entry.values()
+        if isinstance(value, str):
+            yield value
+        else:
+            yield from _listed(value)
 
 
 def test_every_hook_is_on_its_page_in_order() -> None:
