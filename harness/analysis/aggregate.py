@@ -25,7 +25,7 @@ def interquartile_interval(tasks: Sequence[Sequence[float]], level: float = 0.95
     """Yuen's interval (1974): Student's t with winsorised variances, one of each task, and Welch's degrees of freedom.
 
     What the trimming drops, its limits stand in for.  The tasks are fixed, so that only the spread within each counts.
-    A bootstrap covers less: tools/coverage.py has both.  None where too few repetitions are kept to tell a spread.
+    A bootstrap covers less: benchmarks/interval_coverage.py has both.  None if too few repetitions are kept for it.
     """
     scores = [np.asarray(task, dtype=np.float64) for task in tasks]
     ordered = np.sort(np.concatenate(scores))

@@ -1,6 +1,6 @@
 """How often a race decides rightly, on simulated scores: nothing trains.
 
-    python tools/simulated_races.py [--samples 500]
+    python benchmarks/simulated_races.py [--samples 500]
 
 Where truth is set by hand, the share of right answers; where it is drawn, P(best) against how often the leader is best.
 """

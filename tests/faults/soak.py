@@ -1,6 +1,6 @@
 """A study that is struck at random for minutes, and set beside one that is not.
 
-    python tools/soak.py [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
+    python -m tests.faults.soak [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
 
 On a machine where the study is over before the time is, give more --updates.
 
