@@ -27,7 +27,7 @@ from types import FrameType
 LONGEST_SHOWN = 60
 """Characters of a faulty value that a message repeats."""
 LIBRARIES = frozenset({"harness", "torch", "numpy", "optuna", *sys.stdlib_module_names})
-"""Packages whose lines tell the author of a plugin nothing."""
+"""Packages whose stack frames do not help the author of a plugin."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -53,7 +53,7 @@ _EXPECTED = {
 
 
 class HarnessError(Exception):
-    """Where, what was given, and a way out, in one line."""
+    """An error for the user: where, what was given, and what to do, in one line."""
 
 
 class StudyError(HarnessError):
@@ -105,16 +105,16 @@ class TrackingError(HarnessError):
 
 
 def cause(error: BaseException) -> str:
-    """An error that is none of ours, and where it was raised, in one line."""
+    """Return a foreign error and where it was raised, in one line."""
     where = raised_in(error)
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}"
 
 
 def raised_in(error: BaseException) -> str:
-    """File and line of an error: the author's, not the line of PyTorch or of the harness that their code led to.
+    """Return the file and line of an error in the author's code, not in PyTorch or the harness.
 
-    The last one of all where no line is an author's; empty for an error that was never raised.
+    Returns the innermost line if none is the author's, and '' for an error that was never raised.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     theirs = [(frame, line) for frame, line in frames if _package(frame) not in LIBRARIES]
@@ -129,7 +129,7 @@ def _package(frame: FrameType) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """' did you mean 'tcn'?' where something known is close, else ''."""
+    """Return ' did you mean 'tcn'?' if a known name is close, else ''."""
     close = get_close_matches(given, sorted(known), n=1)
     return f" did you mean {close[0]!r}?" if close else ""
 
@@ -150,7 +150,7 @@ def fault_text(where: str, given: object, *, kind: str, message: str, limits: Ma
 
 
 def shown(value: object) -> str:
-    """A value as a TOML file has it, cut where it is long."""
+    """Return a value as TOML writes it, shortened if it is long."""
     if isinstance(value, dict | list | tuple):
         kind = "table" if isinstance(value, dict) else "list"
         return f"a {kind}" if value else f"an empty {kind}"

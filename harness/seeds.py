@@ -1,7 +1,7 @@
-"""Randomness by axis: which part of an experiment a seed may change.
+"""Randomness by axis: which part of an experiment a seed controls.
 
-Search trials use stream 0 of every axis, so all configurations of a study see the same data, order and
-initialisation noise; repetition r of a final phase uses stream r + 1, the same across models, which pairs them.
+Search trials use stream 0 of every axis, so all configurations of a study see the same data, order and initialization
+noise. Repetition r of the final phase uses stream r + 1, the same for every model, which pairs the models.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Seeds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fixed: int
-    """Permutations and synthetic test sets: one a study."""
+    """Permutations and synthetic test sets: one per study."""
     data: int
     """Synthetic training and validation sets, validation cuts."""
     order: int

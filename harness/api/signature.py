@@ -1,4 +1,4 @@
-"""What a task tells a model about the sequences it will see."""
+"""What a task tells a model about its sequences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bits:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The shape of a task, in the terms a backbone needs."""
+    """The shape of a task, in the terms that a backbone needs."""
 
     input: Real | Tokens
     output: Real | Classes | Bits
@@ -50,12 +50,12 @@ class Signature:
     readout: Readout
     """Whether the loss reads the output at the last step only, or at each step."""
     dependency: int | None = None
-    """Steps of input, the present one included, that the solution needs; None where unknown."""
+    """Input steps, the present one included, that the solution needs; None if unknown."""
     tied: bool = False
     """Whether the decoder shares its weight with the embedding (tokens in, classes out)."""
 
     def __post_init__(self) -> None:
-        """PluginError where a field is what no task can mean: a misspelt readout would be taken for `each`."""
+        """Raise PluginError for a value that no task can mean: a misspelt readout would silently count as `each`."""
         if self.readout not in get_args(Readout):
             raise PluginError(f"a signature's readout is 'last' or 'each', got {self.readout!r}")
         if self.length < 1:
@@ -74,9 +74,9 @@ class Signature:
         return self.output.size
 
     def with_embedding(self, size: int | None, *, tied: bool | None = None) -> Signature:
-        """This signature at another embedding size, its decoder tied to it or not; None leaves either as it is.
+        """Return this signature with another embedding size or weight tying; None keeps the present value.
 
-        Itself where the input is no tokens.
+        Returns the signature unchanged if the input is not tokens.
         """
         if isinstance(self.input, Real) or (size is None and tied is None):
             return self

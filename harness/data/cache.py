@@ -1,7 +1,8 @@
-"""Data files → arrays on disk, parsed once, which the workers of a machine map and so hold in memory once.
+"""Arrays on disk, parsed once from data files. The workers of a machine memory-map them and so share their pages.
 
-They lie below `parsed` in the cache folder, one folder a set: <name>-<version>-<digest of the sources>/<array>.npy.
-A folder is complete or not there, so parsing at the same moment in several processes costs time and nothing else.
+They are stored below `parsed` in the cache folder, one folder per set: <name>-<version>-<digest of the
+sources>/<array>.npy. A folder is complete or absent, so several processes may parse at the same time; that only costs
+time.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from harness.errors import DataError
 Array = npt.NDArray[np.generic]
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
-"""What a rename onto a folder that another process completed first fails with, rename(2)."""
+"""Errors of rename(2) onto a folder that another process completed first."""
 
 
 def parsed_arrays(
     name: str, sources: Sequence[Path], parse: Callable[[], Iterable[tuple[str, Array]]], *, version: int
 ) -> dict[str, Array]:
-    """The arrays that `parse` yields, by name, mapped copy-on-write: a write stays in this process and costs it a page.
+    """Return the arrays that `parse` yields, by name, memory-mapped copy-on-write: a write stays in this process.
 
-    name: a file name, kebab-case.  version: to be raised whenever `parse` comes to yield something else.
-    `parse` runs where no process of this cache has parsed sources of the same content; its arrays are written one by
-    one, so it need not hold them all.
+    name: a file name in kebab-case. version: to be raised whenever `parse` yields something else. `parse` runs only if
+    the cache has no arrays of sources with the same content. Its arrays are written one by one, so it need not hold
+    them all.
     """
     folder = cache_folder() / "parsed" / f"{name}-{version}-{_digest(sources)}"
     if not folder.is_dir():
@@ -41,7 +42,7 @@ def parsed_arrays(
 
 
 def _digest(sources: Sequence[Path]) -> str:
-    """Of the content of the sources in their order, wherever they lie: 16 hexadecimal digits."""
+    """Return a digest of the sources' content in their order, independent of their paths: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for path in sources:
         try:
@@ -69,7 +70,7 @@ def _store(folder: Path, arrays: Iterable[tuple[str, Array]]) -> None:
 
 
 def _write(path: Path, array: Array) -> None:
-    """On the disk before it is published: a folder that survives a power cut holds what was parsed."""
+    """Write and flush an array to disk before its folder is published, so that a power cut leaves no partial folder."""
     with path.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
         stream.flush()

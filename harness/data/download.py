@@ -1,4 +1,6 @@
-"""Data files from the network into the cache folder: checked, gone on with where one broke, taken out of archives."""
+"""Downloads of data files into the cache folder: verified, resumed after a broken connection,
+extracted from archives.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,14 @@ if TYPE_CHECKING:
     import requests
 
 BLOCK_BYTES = 1 << 14
-"""Written at a time, and lost at most where a connection breaks."""
+"""Bytes per write: the most that a broken connection loses."""
 
 
 def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60) -> Path:
-    """The verified path of the file, downloaded into the cache where it is missing or corrupt there.
+    """Return the verified path of the file; download it if it is missing or corrupt in the cache.
 
-    A corrupt file below HARNESS_DATA is an error: that folder is the user's.  `timeout_seconds` bounds each wait
-    for the server to connect or to send more, not the whole download.  What a broken one brought lies beside the
-    file's place, and the next one goes on from there.
+    A corrupt file below HARNESS_DATA is an error, because that folder belongs to the user. `timeout_seconds` bounds
+    each wait for the server, not the whole download. A partial download is kept and resumed by the next call.
     """
     found = file_status(file)
     target = cache_folder() / file.name
@@ -50,7 +51,9 @@ def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60
 
 @contextmanager
 def _part(file: DataFile, target: Path) -> Iterator[BinaryIO]:
-    """The file's beginning, to append to; in its place once it is whole, gone where it is whole and not the file."""
+    """Yield the partial file to append to. It is renamed to its final path once it is complete, and deleted if its
+    content is wrong.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{file.sha256[:8]}.part")
@@ -86,7 +89,7 @@ def _hold(stream: BinaryIO, file: DataFile) -> None:
 
 
 def _unpacked(file: DataFile, archive: Path) -> Iterator[bytes]:
-    """The one member, whatever the archive says of where it belongs, in blocks; little more than the file has."""
+    """Yield the one member in blocks, whatever path the archive gives it, and not much more than the expected size."""
     try:
         with _member(archive, file.member) as packed:
             for _ in range(0, file.bytes + 1, BLOCK_BYTES):
@@ -110,7 +113,7 @@ def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def _download(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, timeout_seconds: float) -> None:
-    """Append what `stream` lacks of the file, trying again as long as each try brings some of it."""
+    """Append what is missing of the file from `stream`; retry as long as each attempt makes progress."""
     # Imported here: most processes download nothing, and it takes 0.2 s.
     import requests
 
@@ -149,7 +152,7 @@ def _append(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, timeo
 
 
 def _answer(error: requests.RequestException, timeout_seconds: float) -> str:
-    """What a server did instead of sending the file, as the rest of a sentence about it."""
+    """Return what a server did instead of sending the file, as the rest of a sentence about it."""
     if error.response is not None:
         return f"answered {error.response.status_code} {error.response.reason}"
     # requests reports a wait in the middle of a body as a ConnectionError, not as a Timeout.

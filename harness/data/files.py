@@ -1,11 +1,11 @@
-"""Named data files → verified local paths.
+"""Named data files and their verified local paths.
 
-Two folders are looked in, in this order; a file lies in either at its name:
+Two folders are searched, in this order, for a file at its name:
 
-1. the folder that HARNESS_DATA names, where it is set; only ever read;
+1. the folder in HARNESS_DATA, if set; it is only read;
 2. the cache folder, which `download` fills: HARNESS_CACHE, else `data` below the user's cache folder for `seqharness`.
 
-The first that holds the name decides: a corrupt file is an error, never a reason to look further.
+The first folder that has the name decides: a corrupt file is an error and the search stops.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ State = Literal["present", "missing", "corrupt"]
 
 @dataclass(frozen=True)
 class FileStatus:
-    """What lies where a data file should be."""
+    """The state of a data file on this machine."""
 
     file: DataFile
     path: Path | None
-    """The file found, whole or corrupt; None where missing."""
+    """The file found, complete or corrupt; None if missing."""
     state: State
     detail: str
-    """Empty where present, else what is wrong and the ways out, in one line."""
+    """Empty if present, else what is wrong and what to do, in one line."""
 
 
 def cache_folder() -> Path:
-    """Where downloads go; it need not exist yet."""
+    """Return the folder for downloads; it may not exist yet."""
     named = os.environ.get(CACHE)
     return Path(named).absolute() if named else user_cache_path("seqharness") / "data"
 
 
 def folders() -> tuple[Path, ...]:
-    """The folders looked in, in order; DataError where HARNESS_DATA names none."""
+    """Return the folders to search, in order. Raises DataError if HARNESS_DATA is not a folder."""
     named = os.environ.get(DATA)
     if not named:
         return (cache_folder(),)
@@ -61,7 +61,7 @@ def folders() -> tuple[Path, ...]:
 
 
 def file_status(file: DataFile) -> FileStatus:
-    """Whether the file is there and whole, without any network."""
+    """Return whether the file is present and complete, without network access."""
     if file.own:
         places = [Path(file.name)]
     else:
@@ -78,7 +78,9 @@ def file_status(file: DataFile) -> FileStatus:
 
 
 def own_file(path: str | Path) -> DataFile:
-    """A user's own file as it is now; DataError where it cannot be read or holds nothing."""
+    """Return a user-supplied file with its present size and digest. Raises DataError if it cannot be
+    read or is empty.
+    """
     place = Path(path).absolute()
     try:
         facts = place.stat()
@@ -95,7 +97,7 @@ def own_file(path: str | Path) -> DataFile:
 
 
 def locate(file: DataFile) -> Path:
-    """The verified path of the file, without any network; DataError where it is missing or corrupt."""
+    """Return the verified path of the file, without network access. Raises DataError if it is missing or corrupt."""
     found = file_status(file)
     if found.path is None or found.state != "present":
         raise DataError(found.detail)
@@ -111,7 +113,7 @@ def verify_all(files: Iterable[DataFile]) -> dict[str, str]:
 
 
 def fault(path: Path, file: DataFile) -> str | None:
-    """What is wrong with the file at `path`, as the rest of a sentence about it; None where it is whole."""
+    """Return what is wrong with the file at `path`, as the rest of a sentence about it; None if it is complete."""
     try:
         facts = path.stat()
         digest = _sha256(path, facts.st_size, facts.st_mtime_ns)
@@ -161,7 +163,7 @@ def _or_download(file: DataFile) -> str:
 
 
 def expected(file: DataFile) -> str:
-    """How a whole file is known."""
+    """Return the expected size and digest as text."""
     return f"{file.bytes:,} bytes, sha256 {file.sha256}"
 
 

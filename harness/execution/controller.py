@@ -14,7 +14,9 @@ from harness.training import checkpoint
 
 
 class StudyController:
-    """The source of a study: every trial and outcome passes through the ledger, then the scheduler, then the hooks."""
+    """The trial source of a study: every trial and result passes through the ledger, then the scheduler, then the
+    hooks.
+    """
 
     def __init__(self, ledger: Ledger, scheduler: TrialScheduler, loaded: Loaded, messages: list[str]) -> None:
         self.ledger = ledger
@@ -58,7 +60,7 @@ class StudyController:
         self.call_hook("harness_trial_finished", trial=trial, result=result)
 
     def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
-        """Deal it again, unless it is the likely cause: then its death is its outcome and spends budget."""
+        """Retry the trial, unless it is the likely cause: then the failure is its outcome and spends budget."""
         history = self._lost.setdefault(trial.key, [])
         history.append(WorkerFailure(death, len(self.ledger.entry(trial.key).points)))
         match retry_decision(history):
@@ -78,7 +80,9 @@ class StudyController:
         return self.scheduler.finished() or self.scheduler.has_only_what_is_aside()
 
     def call_hook(self, hook: str, **facts: object) -> None:
-        """Call a lifecycle hook; a listener that raises costs a message, not the study, nor what others hear."""
+        """Call a lifecycle hook. A listener that raises costs one message; the study and the other listeners
+        continue.
+        """
         hooks = self._loaded.hooks
         plugins = [plugin for _, plugin in hooks.list_name_plugin() if plugin is not None]
         for plugin in plugins:
@@ -92,6 +96,8 @@ class StudyController:
 
 
 def _for_want_of_room(trial: Trial, result: TrialResult) -> bool:
-    """Whether others on its GPU may have taken the memory that a trial lacked.  On a host's memory, Ray has decided."""
+    """Return whether other trials on its GPU may have taken the memory that a trial lacked. For host memory, Ray
+    decides.
+    """
     on_gpu = result.device not in ("", "cpu")
     return on_gpu and result.outcome == "out-of-memory" and 0 < trial.resources.gpu < 1

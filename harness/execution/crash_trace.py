@@ -1,7 +1,7 @@
-"""What a worker leaves when a fatal signal or a hang ends it: a trace of where it stood, in a file of its attempt.
+"""The trace that a worker leaves when a fatal signal or a hang ends it, in a file of the attempt.
 
-Python cannot run then, so `faulthandler` writes it from C; the driver, which hears only that a process is gone, reads
-it.  A file that is there and empty says that the trial had begun.
+Python cannot run then, so `faulthandler` writes the file from C. The driver, which only learns that a process is gone,
+reads it. An empty file means that the trial had started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WATCHED = " in advance"
 
 
 def trace_path(folder: Path, attempt: int) -> Path:
-    """Beside the attempt's checkpoint, and forgotten with it."""
+    """Return the path of the trace, beside the attempt's checkpoint; both are deleted together."""
     return folder / f"attempt-{attempt:04d}.trace"
 
 
@@ -29,7 +29,7 @@ class Recorder:
     """Keeps the trace file of one attempt open while its trial trains; fatal signals write to it."""
 
     def __init__(self, path: Path) -> None:
-        """OSError where the file cannot be made."""
+        """Open the file. Raises OSError if it cannot be created."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file: IO[str] = path.open("w")
@@ -37,7 +37,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def watch(self, seconds: float) -> Iterator[None]:
-        """End this process where what is done inside takes longer, be it in C."""
+        """End this process if the block takes longer, even inside C code."""
         faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
         try:
             yield
@@ -50,9 +50,9 @@ class Recorder:
 
 
 def death_of(told: str, path: Path, *, hang_seconds: float, machine_gone: bool) -> tuple[Death, str]:
-    """How the worker of an attempt died, and why in a line.
+    """Return how the worker of an attempt failed, and the reason in one line.
 
-    told: what Ray says of it.  path: the attempt's trace.  machine_gone: Ray counts its node no more.
+    told: Ray's error text. path: the attempt's trace. machine_gone: whether Ray lists its node as dead.
     """
     if "OutOfMemoryError" in told:
         return "memory", _telling_line(told)
@@ -65,7 +65,7 @@ def death_of(told: str, path: Path, *, hang_seconds: float, machine_gone: bool) 
 
 
 def last_words(path: Path, hang_seconds: float) -> tuple[Death, str]:
-    """How the worker of an attempt died, as far as its file tells, and in a line where it stood, or nothing."""
+    """Return how the worker of an attempt failed according to its trace, and its last position in one line, or ''."""
     try:
         text = path.read_text(errors="replace").strip()
     except FileNotFoundError:
@@ -89,6 +89,6 @@ def _place(text: str) -> str:
 
 
 def _telling_line(text: str) -> str:
-    """Of Ray's long error text."""
+    """Return the informative line of Ray's long error text."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "Error" in line or "died" in line), lines[-1])[:500]

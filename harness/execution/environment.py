@@ -1,4 +1,4 @@
-"""The machine, the code and the library versions that a study ran with."""
+"""The machine, the code and the library versions of a study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def machine() -> dict[str, str]:
-    """What a reader of timings needs to know."""
+    """Return the machine description that is recorded with timings."""
     found = {
         "host": platform.node(),
         "system": platform.platform(),
@@ -34,7 +34,7 @@ def _processor() -> str:
 
 
 def git_commit() -> str:
-    """Commit of the code that runs, with `+` where the tree differs from it; empty outside a checkout."""
+    """Return the commit of the running code, with `+` if the tree has changes; '' outside a checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],

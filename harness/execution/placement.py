@@ -11,12 +11,12 @@ from harness.errors import ClusterError
 from harness.records import Resources
 
 TINY = 1e-9
-"""What adding up fractions may lose."""
+"""Rounding error of sums of fractions."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine has in all."""
+    """The total resources of one machine."""
 
     name: str
     cpu: float
@@ -25,7 +25,9 @@ class Node:
 
 
 class _FreeResources:
-    """What is free on a node.  A fraction of a GPU lies on one of them, and more than one are whole: Ray's rules."""
+    """The free resources of a node. A fraction of a GPU lies on one GPU, and more than one are whole GPUs: Ray's
+    rules.
+    """
 
     def __init__(self, node: Node) -> None:
         self.cpu = node.cpu
@@ -33,7 +35,7 @@ class _FreeResources:
         self.gpus = [1.0] * int(node.gpu)
 
     def take(self, resources: Resources) -> bool:
-        """Set these resources aside; False, and nothing set aside, where they are not free."""
+        """Reserve these resources; return False and reserve nothing if they are not free."""
         gpus, memory_bytes = self._gpus(resources.gpu), resources.memory_gib * 2**30
         if gpus is None or resources.cpu > self.cpu + TINY or memory_bytes > self.memory_bytes + TINY:
             return False
@@ -44,7 +46,7 @@ class _FreeResources:
         return True
 
     def _gpus(self, wanted: float) -> list[int] | None:
-        """Indices of GPUs that together give so many, the fullest first; None where there are none."""
+        """Return the indices of GPUs that together provide so many, the fullest first; None if there are none."""
         enough = [index for index, free in enumerate(self.gpus) if free + TINY >= min(wanted, 1)]
         count = math.ceil(wanted)
         divisible = wanted <= 1 or wanted == count
@@ -52,10 +54,10 @@ class _FreeResources:
 
 
 def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
-    """Whether one more trial finds a place, as no node can lend to another.
+    """Return whether one more trial fits; a trial cannot span nodes.
 
-    First fit, the largest first: GPUs before all, lest trials that need none are thought to fill the nodes that have
-    them.
+    First fit, largest first. GPU trials come first, so that trials without GPUs do not seem to fill the nodes with
+    GPUs.
     """
     rooms = [_FreeResources(node) for node in nodes]
     largest_first = sorted((*running, wanted), key=lambda each: (each.gpu, each.cpu, each.memory_gib), reverse=True)
@@ -63,7 +65,7 @@ def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence
 
 
 def slots_for(resources: Resources, nodes: Sequence[Node]) -> int:
-    """How many trials of a class an idle cluster holds."""
+    """Return how many trials of a class an idle cluster holds."""
     return sum(1 for node in nodes for _ in iter(partial(_FreeResources.take, _FreeResources(node), resources), False))
 
 

@@ -1,4 +1,4 @@
-"""When the death of its worker is a trial's own doing.  Pure: how its workers died in, what becomes of it out."""
+"""The retry policy: when the failure of its worker is a trial's own fault. Pure: the failures in, a decision out."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Literal
 from harness.records import Death
 
 CRASHES = 2
-"""A trial that so often ends its worker with a trace, and nothing new on its curve in between, is the cause."""
+"""Failures with a trace, without progress on its curve in between, after which a trial counts as the cause."""
 SILENT_DEATHS = 4
-"""The same where no trace tells: whoever kills processes may strike one trial more than once."""
+"""The same without a trace: whoever kills processes may hit one trial more than once."""
 MOST_DEATHS = 10
-"""A trial whose worker died so often is not dealt again by this run of the command, whatever the cause."""
+"""Failures of any cause after which this command does not retry a trial."""
 
 RetryDecision = Literal["again", "out-of-memory", "failed", "aside"]
-"""again: it is dealt again.  out-of-memory, failed: its outcome, which spends budget.  aside: it has no outcome, and
-the next run of the command deals it."""
+"""again: the trial is retried. out-of-memory, failed: its outcome, which spends budget. aside: it has no outcome and is
+postponed to the next run of the command."""
 
 
 @dataclass(frozen=True)
 class WorkerFailure:
-    """One death of a trial's worker."""
+    """One failure of a trial's worker."""
 
     death: Death
     points: int
-    """On the trial's curve by then."""
+    """Points on the trial's curve at that time."""
 
 
 def retry_decision(history: Sequence[WorkerFailure]) -> RetryDecision:
-    """What the last of these deaths makes of their trial; a lost machine says nothing of it."""
+    """Return what happens to the trial after these failures. A lost machine says nothing about the trial."""
     told = [lost for lost in history if lost.death != "node"]
     if not told or history[-1].death == "node":
         return "again"

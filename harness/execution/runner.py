@@ -1,4 +1,4 @@
-"""A study from start to end: the controller between plan, ledger, scheduler, workers and tracking."""
+"""One run of one study, from start to end: plan, ledger, scheduler, executor and listeners."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ Execute = Callable[[TrialSource], None]
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """How a run of the command ended."""
+    """How a run of a study ended."""
 
     study_id: str
     folder: Path
     complete: bool
-    """Every cell has all that it was granted."""
+    """Whether every cell has all of its trials."""
     failed: tuple[str, ...]
     """Cells without a complete final trial for each repetition, and why."""
     messages: tuple[str, ...]
-    """What the user should know: repaired journals, passed-over checkpoints, hooks that raised."""
+    """Notes for the user: repaired journals, skipped checkpoints, hooks that raised."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Runner:
     runs: Path
     fresh: bool = False
     held: bool = False
-    """Whether the caller holds the folder's lease; else it is taken for each run."""
+    """Whether the caller holds the folder's lease; otherwise each run takes it."""
     messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Runner:
         return self.plan.study
 
     def check(self) -> None:
-        """Raise for a budget that no width meets or data that are not there, before a folder is made."""
+        """Raise for a budget that no widths meet or missing data, before a folder is created."""
         if self._checked:
             return
         for plan in self.plan.cells:
@@ -80,7 +80,7 @@ class Runner:
         self._checked = True
 
     def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> StudyOutcome:
-        """Begin or continue the study, until it is finished or interrupted.  `listeners` hear its lifecycle hooks."""
+        """Start or resume the study until it is finished or interrupted. `listeners` receive its lifecycle hooks."""
         self.check()
         with contextlib.nullcontext() if self.held else leased(self.folder):
             return self._run(execute, listeners)
@@ -127,7 +127,7 @@ class Runner:
         return Ledger(self.folder, self.manifest)
 
     def _write_study(self) -> None:
-        """After everything that may refuse to continue, so that a refusal leaves the folder as it was."""
+        """Write study and manifest after every check that may refuse to resume, so that a refusal changes nothing."""
         write_atomically(self.folder / STUDY_FILE, study_toml(self.study))
         write_atomically(self.folder / MANIFEST, self.manifest.model_dump_json(indent=1))
 
@@ -166,7 +166,7 @@ class Runner:
         return {label: values for label, values in drawn.items() if values}
 
     def _check_continues(self, before: Manifest, cells: Sequence[CellFacts]) -> None:
-        """Refuse to add to a study what could not be compared with what it holds."""
+        """Reject what could not be compared with the study's present content."""
         study = self.study
         now = {"protocol": study.protocol, "sampler": study.search.sampler, "seed": study.search.seed}
         was = {name: getattr(before, name) for name in now}
@@ -182,7 +182,7 @@ class Runner:
                         raise LedgerError(_changed(self.folder, str(old.cell), one, other))
 
     def _scheduler(self, ledger: Ledger) -> TrialScheduler:
-        """The scheduler as it would stand, had nothing been interrupted; trials found running are dealt again."""
+        """Return the scheduler in the state of an undisturbed run; trials found running are scheduled again."""
         states = {cell: CellState(proposer, self.study_id) for cell, proposer in self._proposers.items()}
         for entry in ledger.entries():
             if entry.trial.cell in states:
@@ -214,7 +214,7 @@ def _holds_trials(folder: Path) -> bool:
 
 
 def set_aside(folder: Path) -> None:
-    """Keep an earlier study readable under its id, beside the fresh one; by the holder of the folder's lease."""
+    """Rename an earlier study to its id, beside the fresh one. The caller holds the folder's lease."""
     paths = [path for path in folder.iterdir() if not path.name.startswith("lease")]
     if not paths:
         return
@@ -241,7 +241,7 @@ def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping
 
 
 def _failure(state: CellState) -> str | None:
-    """Why a cell has no full result, in one line with the plugins that brought it."""
+    """Return why a cell has no full result, in one line with the plugins that provide it; None if it has."""
     finals = state.finals()
     reasons = [entry.result.reason for entry in (*state.searched, *finals) if entry.result and entry.result.reason]
     brought = ", ".join(f"{plugin.name} {plugin.version}" for plugin in state.plan.plugins)

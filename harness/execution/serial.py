@@ -12,10 +12,10 @@ SLICE_SECONDS = 5.0
 
 
 def run_serial(source: TrialSource, worker: Worker) -> None:
-    """Run every trial the source deals, in order.
+    """Run every trial of the source in order.
 
-    An interrupt waits for the end of the slice, as half an update is no checkpoint, and writes one of the trial in
-    training.  A trial that hangs is not ended: there is no process but this one.
+    An interrupt waits for the end of the slice, because half an update cannot be saved, and then writes a checkpoint. A
+    trial that hangs is not ended, because this is the only process.
     """
     with interruptible() as interrupted:
         while (dealt := source.ask(_always_fits)) is not None:

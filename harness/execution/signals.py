@@ -11,9 +11,10 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interruptible(asked: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """Whether an interrupt has come; `asked` is called at the first, the second raises KeyboardInterrupt.
+    """Yield a function that returns whether an interrupt has arrived.
 
-    Outside the main thread, which alone hears signals, nothing is changed.
+    `asked` is called at the first interrupt; the second raises KeyboardInterrupt. Nothing changes outside the main
+    thread, which alone receives signals.
     """
     heard = threading.Event()
     if threading.current_thread() is not threading.main_thread():

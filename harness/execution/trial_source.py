@@ -10,16 +10,16 @@ from harness.records import Death, Point, Resources, Trial, TrialResult
 
 
 class TrialSource(Protocol):
-    """Where an executor gets its trials and hands in what became of them.
+    """Where an executor asks for trials and tells their results.
 
-    Nothing that a source raises may be swallowed: the executor ends its workers and raises it.
+    An executor must not swallow what a source raises: it ends its workers and raises it.
     """
 
     def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        """A trial whose resources fit and its attempt; None where there is none now."""
+        """Return a trial whose resources fit and its attempt; None if there is none at present."""
 
     def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        """Trials, with their attempts, that are dealt together with this one, to be trained beside it in its place."""
+        """Return trials, with their attempts, that are to be trained together with this one in the same worker."""
 
     def report(self, trial: Trial, points: tuple[Point, ...]) -> None: ...
 
@@ -29,10 +29,10 @@ class TrialSource(Protocol):
     def tell(self, trial: Trial, result: TrialResult) -> None: ...
 
     def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
-        """The worker died, in this way as far as can be told."""
+        """Report that the worker of a trial failed, and how, as far as known."""
 
     def finished(self) -> bool:
-        """Nothing is left to deal or to wait for."""
+        """Return whether nothing is left to start or to wait for."""
 
     def resource_classes(self) -> tuple[Resources, ...]:
         """The resource classes of the trials to come."""
@@ -40,9 +40,9 @@ class TrialSource(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a slice brought."""
+    """What one slice of training reported."""
 
     points: tuple[Point, ...]
     result: TrialResult | None
     notes: tuple[str, ...] = ()
-    """What the user should know: checkpoints that were passed over, random state that a model touches."""
+    """Notes for the user: skipped checkpoints, random state that a model changes."""

@@ -15,7 +15,7 @@ JOURNAL = "ledger.log"
 MANIFEST = "manifest.json"
 
 RACE = "race.json"
-"""Beside it where the study is a race: see `recommend`."""
+"""File beside the manifest if the study is a race: see the package `recommendation`."""
 
 STUDY_FILE = "study.toml"
 

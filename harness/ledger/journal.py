@@ -1,4 +1,4 @@
-"""The journal on disk: entries, whole lines, and snapshots of a study."""
+"""The journal on disk: its entries, its complete lines, and snapshots of a study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TrialEntry:
 
     trial: Trial
     attempt: int
-    """How often it was dealt, from 1."""
+    """How often it was started, counted from 1."""
     points: tuple[Point, ...] = ()
     result: TrialResult | None = None
     """None until it has ended."""
@@ -30,7 +30,7 @@ class TrialEntry:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study's folder as it stood when it was read."""
+    """A study's folder at the time it was read."""
 
     folder: Path
     manifest: Manifest
@@ -41,7 +41,7 @@ class Snapshot:
 
 
 def read_study(folder: Path) -> Snapshot:
-    """What a folder holds, without writing to it; a study that is running may be read."""
+    """Return what a folder holds, without writing to it. A running study may be read."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise LedgerError(f"{folder}: holds no study; `harness run` writes one here")
@@ -87,7 +87,7 @@ def _entry(frozen: FrozenTrial) -> TrialEntry:
 
 @contextlib.contextmanager
 def as_unreadable(folder: Path) -> Iterator[None]:
-    """What Optuna and the records raise at a journal that holds something else."""
+    """Turn what Optuna and the records raise for an invalid journal into a LedgerError."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:

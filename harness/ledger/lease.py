@@ -1,4 +1,4 @@
-"""The right to write a study's folder: one process at a time, and who it is."""
+"""The lease of a study's folder: one process at a time may write, and its identity is known."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EXPIRY_SECONDS = 60.0
 
 
 class Holder(Record):
-    """Who holds a lease."""
+    """The process that holds a lease."""
 
     host: str
     pid: int
     started: float
-    """Start of the process in seconds since 1970, which tells it from a later one of the same pid."""
+    """Start of the process in seconds since 1970, which distinguishes it from a later process with the same pid."""
     heartbeat: float
     """Seconds since 1970."""
 
@@ -42,7 +42,7 @@ class Holder(Record):
             return False
 
     def is_process(self, pid: int, started: float) -> bool:
-        """Whether it is this process of this host."""
+        """Return whether this is the present process on this host."""
         return self.host == socket.gethostname() and self.pid == pid and abs(self.started - started) < 1
 
 
@@ -52,7 +52,7 @@ def _myself() -> Holder:
 
 
 def _holder(text: str) -> Holder | None:
-    """None where the text was torn by a crash while it was written: it names nobody."""
+    """Return the holder, or None if a crash left incomplete text."""
     try:
         return Holder.model_validate_json(text)
     except ValueError:
@@ -61,7 +61,9 @@ def _holder(text: str) -> Holder | None:
 
 @contextlib.contextmanager
 def leased(folder: Path) -> Iterator[None]:
-    """The lease of a folder, made where it is not there, and taken away again where nothing was written to it."""
+    """Hold the lease of a folder. The folder is created if missing, and removed afterwards if nothing was written to
+    it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +119,9 @@ class Lease:
         self._remove(text)
 
     def _remove(self, text: str) -> None:
-        """Remove the lease if it still holds `text`: another may have found the same holder dead and taken it."""
+        """Remove the lease if it still holds `text`: another process may have found the same holder dead and taken the
+        lease.
+        """
         aside = self._path.with_name(f"lease.{socket.gethostname()}.{os.getpid()}.dead")
         with contextlib.suppress(FileNotFoundError):
             self._path.rename(aside)

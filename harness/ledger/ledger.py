@@ -1,8 +1,7 @@
-"""Every trial of a study and what became of it: the truth that a run continues from.
+"""Every trial of a study and its result: the record that a resumed run continues from.
 
-One Optuna study for each cell and phase, in one append-only journal.  A trial's record is written when it is dealt,
-each curve point and the result once.  Trials are decided elsewhere, so Optuna's storage is used directly, without
-its samplers.
+One Optuna study per cell and phase, in one append-only journal. A trial is recorded when it starts, each curve point
+and the result once. Other modules decide which trials run, so Optuna's storage is used directly, without its samplers.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Ledger:
     """The ledger of one study's folder; thread-safe.  Any failure to write is a LedgerError."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Open or create; the journal must have been mended (`repair`) by the holder of the lease."""
+        """Open or create the ledger. The holder of the lease must have called `repair` before."""
         self.folder = folder
         self.manifest = manifest
         self._lock = threading.RLock()
@@ -52,7 +51,7 @@ class Ledger:
             self._entries, self._ids, self._studies = read_storage(self._storage)
 
     def entries(self) -> tuple[TrialEntry, ...]:
-        """All trials in the order of their first dealing."""
+        """Return all trials in the order of their first start."""
         with self._lock:
             return tuple(self._entries.values())
 
@@ -61,7 +60,7 @@ class Ledger:
             return self._entries[key]
 
     def begin(self, trial: Trial) -> int:
-        """Record that a trial is dealt, for the first time or again; returns the attempt, from 1."""
+        """Record that a trial starts, for the first time or again; return the attempt, counted from 1."""
         with self._writing():
             known = self._entries.get(trial.key)
             attempt = known.attempt + 1 if known else 1
@@ -72,7 +71,9 @@ class Ledger:
             return attempt
 
     def report(self, key: str, point: Point) -> bool:
-        """Record a curve point; False where the ledger holds it already (a worker that went back to a checkpoint)."""
+        """Record a curve point; return False if the ledger has it already, because a worker resumed from a
+        checkpoint.
+        """
         with self._writing():
             entry = self._entries[key]
             if entry.points and point.update <= entry.points[-1].update:
@@ -83,7 +84,7 @@ class Ledger:
             return True
 
     def finish(self, key: str, result: TrialResult) -> None:
-        """Record how a trial ended; a second ending is refused, since results are written once."""
+        """Record how a trial ended. A second result is rejected, because results are written once."""
         with self._lock:
             entry = self._entries[key]
             if entry.result is not None:
@@ -96,7 +97,9 @@ class Ledger:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One write at a time, and none after one that failed: behind its half line the journal would be unreadable."""
+        """Allow one write at a time, and none after a failed one: after its incomplete line the journal would be
+        unreadable.
+        """
         with self._lock:
             if self._failure is not None:
                 raise LedgerError(self._failure)

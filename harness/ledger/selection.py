@@ -1,4 +1,4 @@
-"""Which trial of a cell won: by validation, and by nothing else."""
+"""Model selection: the trial of a cell that won, by validation score alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement.  Each docstring ends with where and when the hook is called."""
+"""The hooks that a plugin may implement. Each docstring ends with where and when the hook is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def harness_register_models(register: Callable[[Model], None]) -> None:
-    """Call `register(model)` for each model the plugin brings, an instance.
+    """Call `register(model)` with an instance for each model of the plugin.
 
     Called once in every process, driver and workers alike, when plugins are loaded.
     """
@@ -28,7 +28,7 @@ def harness_register_models(register: Callable[[Model], None]) -> None:
 
 @hookspec
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
-    """Call `register(TaskClass)` for each task the plugin brings; its fields are its options.
+    """Call `register(TaskClass)` with the class for each task of the plugin; its fields are its options.
 
     Called once in every process, driver and workers alike, when plugins are loaded.
     """
@@ -36,17 +36,17 @@ def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
 
 @hookspec
 def harness_study_started(study: Study, study_id: str, folder: str) -> None:
-    """A study begins or continues in `folder`.
+    """A study starts or resumes in `folder`.
 
-    Called in the driver, once a run of the command, before the first trial is dealt.
+    Called in the driver, once per command, before the first trial starts.
     """
 
 
 @hookspec
 def harness_trial_started(trial: Trial, attempt: int) -> None:
-    """A trial was dealt to a worker for the `attempt`-th time, from 1.
+    """A worker starts a trial for the `attempt`-th time, counted from 1.
 
-    Called in the driver, after the ledger holds the trial.
+    Called in the driver, after the ledger has recorded the trial.
     """
 
 
@@ -68,7 +68,7 @@ def harness_trial_finished(trial: Trial, result: TrialResult) -> None:
 
 @hookspec
 def harness_study_finished(study: Study, study_id: str, complete: bool) -> None:
-    """No trial is running any more; `complete` says whether every cell has all it was granted.
+    """No trial is running any more; `complete` says whether every cell has all of its trials.
 
-    Called in the driver, once a run of the command, also when it was interrupted.
+    Called in the driver, once per command, also after an interrupt.
     """

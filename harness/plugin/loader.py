@@ -72,8 +72,8 @@ def _name_of(kind: type) -> str:
 def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     """Load every installed plugin.
 
-    A plugin that raises at import or at registration leaves one message in the registry and nothing else.
-    PluginError where two plugins register one name: which one is meant is for the user to say.
+    A plugin that raises at import or registration is skipped, with one message in the registry. Raises PluginError if
+    two plugins register the same name, because the user must decide which one is meant.
     """
     manager = _manager()
     disabled = {_normal(name) for name in os.environ.get(DISABLE, "").split(",")}
@@ -98,7 +98,9 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
 
 
 def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> _Registrar:
-    """What a plugin registers.  It is tried in a manager of its own first, so that its faults touch no other."""
+    """Return what a plugin registers. It is first registered with a plugin manager of its own, so that its errors
+    affect no other.
+    """
     module = point.load()
     alone = _manager()
     alone.register(module, name=plugin.name)
@@ -111,7 +113,7 @@ def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) 
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, point: EntryPoint) -> None:
-    """PluginError where a plugin has a hook that there is not, or none at all, which would go unnoticed."""
+    """Raise PluginError if a plugin implements an unknown hook, or none at all: pluggy would ignore both silently."""
     callers = manager.get_hookcallers(module) or []
     if not callers:
         raise PluginError(
@@ -143,7 +145,9 @@ def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -
 
 
 def _plugin_of(point: EntryPoint) -> Plugin:
-    """The distribution of an entry point; a half-removed one may have lost its metadata, and with them its name."""
+    """Return the distribution of an entry point. One that is half uninstalled may have no metadata,
+    and thus no name.
+    """
     try:
         name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
     except FileNotFoundError:  # as the importlib_metadata package has it, where something imported that
@@ -165,6 +169,6 @@ def _message(plugin: Plugin, error: BaseException) -> str:
 
 
 def register_listener(loaded: Loaded, listener: object) -> Callable[[], None]:
-    """Let an object with lifecycle hooks hear a study; returns what unregisters it."""
+    """Register an object with lifecycle hooks; return a function that unregisters it."""
     loaded.hooks.register(listener)
     return lambda: loaded.hooks.unregister(listener)

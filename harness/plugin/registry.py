@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered thing and where it comes from."""
+    """A registered model or task with its plugin and origin."""
 
     name: str
     value: T
@@ -34,7 +34,7 @@ class Entry(Generic[T]):
 
 @dataclass(frozen=True)
 class Registry:
-    """What the installed plugins offer.  `messages` holds one line for each plugin that could not be loaded."""
+    """What the installed plugins offer. `messages` holds one line for each plugin that could not be loaded."""
 
     models: Mapping[str, Entry[Model]]
     tasks: Mapping[str, Entry[type[Task]]]
@@ -48,7 +48,7 @@ class Registry:
         return _look_up("task", name, self.tasks)
 
     def standing(self) -> dict[str, Task]:
-        """Every task at its defaults, but those that need an option, as a file of the user's."""
+        """Return every task at its defaults, except tasks with a required option, such as a user-supplied file."""
         return {
             name: entry.value()
             for name, entry in self.tasks.items()
@@ -56,9 +56,10 @@ class Registry:
         }
 
     def make_task(self, name: str, options: Mapping[str, ParamValue], beside: Iterable[str] = ()) -> Task:
-        """The task at these options; a StudyError names the option that is wrong.
+        """Return the task with these options.
 
-        `beside`: keys that stand beside options where these were written, one of which may be meant.
+        `beside`: other keys that are valid where the options were written; they serve as suggestions. Raises
+        StudyError, which names the wrong option.
         """
         kind = self.task(name).value
         unknown = next((key for key in options if key not in kind.model_fields), None)
@@ -81,7 +82,7 @@ class Registry:
 
 @contextlib.contextmanager
 def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
-    """PluginError in one line, with the plugins that may have raised it, for what is no error of ours."""
+    """Turn any exception that is not a HarnessError into a one-line PluginError that names these plugins."""
     try:
         yield
     except HarnessError:

@@ -1,4 +1,4 @@
-"""Connect to Ray, list its nodes, and check that each can serve a study."""
+"""Connections to Ray: its nodes, and whether each of them can serve a study."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from harness.execution.trial import Worker
 from harness.records import Plugin
 
 NODES_SECONDS = 1.0
-"""How long a list of nodes is believed."""
+"""Seconds for which a list of nodes is reused."""
 
 CONNECT_TIMEOUT_SECONDS = 10.0
-"""How long a Ray that is named by its address has to answer."""
+"""Seconds within which Ray at a given address must answer."""
 
 FORWARDED_ENV = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
 
 
 class Nodes:
-    """The living nodes, asked of Ray at most once a second."""
+    """The living nodes, queried from Ray at most once a second."""
 
     def __init__(self) -> None:
         self._at = -NODES_SECONDS
@@ -85,7 +85,7 @@ def connect(address: str | None) -> Iterator[None]:
 
 
 def check_reachable(address: str) -> None:
-    """ClusterError where nothing listens at host:port, for which Ray would wait for minutes."""
+    """Raise ClusterError if nothing listens at host:port, for which Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # a name that Ray resolves, as `auto`
@@ -128,7 +128,7 @@ def _asked(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an Object
 
 @ray.remote
 def _answer(path: str, plugins: str) -> tuple[str, str]:
-    """What a node reads at a path, and how its plugins differ from these."""
+    """Return what a node reads at a path, and how its plugins differ from these."""
     try:
         read = Path(path).read_text()
     except OSError:

@@ -1,7 +1,7 @@
-"""Trials on Ray Tune, on this machine or a cluster.  The only importer of Ray.
+"""Trials on Ray Tune, on this machine or a cluster.
 
-Tune executes; the source decides.  Trials come from the source through a searcher, their points and results go back
-through a callback.  Workers are reused from trial to trial, a `step` is a slice of a few seconds, and checkpoints are
+Tune executes, the trial source decides. Trials come from the source through a searcher; their points and results return
+through a callback. Workers are reused from trial to trial, and a `step` is a slice of a few seconds. Checkpoints are
 the harness's own: Tune's folder is temporary and never restored from.
 """
 
@@ -33,14 +33,14 @@ SLICE_SECONDS = 5.0
 
 @dataclass
 class RayExecutor:
-    """How to reach Ray: an address, or None for workers on this machine."""
+    """Runs trials on Ray: at an address, or with workers on this machine if it is None."""
 
     address: str | None = None
     slice_seconds: float = SLICE_SECONDS
     messages: list[str] = field(default_factory=list)
 
     def run(self, source: TrialSource, folder: Path, plugins: Sequence[Plugin]) -> None:
-        """Run what the source deals, until it is finished or interrupted; workers reach `folder` under this path."""
+        """Run the source's trials until it is finished or interrupted. Workers reach `folder` under the same path."""
         with connect(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
             nodes = Nodes()
             slots = all_slots(source.resource_classes(), nodes())
@@ -91,19 +91,19 @@ def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) ->
 
 @dataclass
 class _Assignment:
-    """The trials in one of Tune's places: one, or those of a stack."""
+    """The trials of one Tune trial: one, or those of a stack."""
 
     left: list[tuple[Trial, int]]
-    """Those that have not ended, with their attempts."""
+    """Trials that have not ended, with their attempts."""
     node: str = ""
-    """Ray's id of the node that trains them, once that has told."""
+    """Ray's id of the node that trains them, once known."""
 
 
 class _Bridge:
-    """Between Tune's callbacks and the source.
+    """The connection between Tune's callbacks and the trial source.
 
-    No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed.  The first one
-    is kept, ends the run, and is raised after it.
+    No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed. The first one
+    is stored, ends the run, and is raised after it.
     """
 
     def __init__(self, source: TrialSource, nodes: Nodes, folder: Path) -> None:
@@ -131,7 +131,7 @@ class _Bridge:
             self.error = self.error or error
 
     def death(self, dealt: _Assignment, told: str) -> tuple[Death, str]:
-        """How a trial's worker died, and why in a line.  told: what Ray says of it."""
+        """Return how a trial's worker failed, and the reason in one line. told: Ray's error text."""
         trial, attempt = dealt.left[0]
         path = trace_path(folder_of(self.folder, trial.key), attempt)
         gone = dealt.node in {node["NodeID"] for node in dead_nodes()}
@@ -170,7 +170,7 @@ class _SourceSearcher(Searcher):
         return _FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The callback hears it, with the reason."""
+        """Do nothing: the callback receives the same event with the reason."""
 
     def save(self, checkpoint_path: str) -> None:
         """Tune's snapshots are never restored from."""
@@ -180,7 +180,7 @@ class _SourceSearcher(Searcher):
 
 
 class _SourceCallback(tune.Callback):
-    """Tune tells here what became of its trials."""
+    """Receives from Tune how its trials went."""
 
     def __init__(self, bridge: _Bridge) -> None:
         self._bridge = bridge

@@ -36,7 +36,7 @@ class RayWorker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """One slice: JSON of what it brought to each trial that is trained here."""
+        """Train one slice; return as JSON what each trial reported."""
         self._left = self._left or [
             (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["dealt"])
         ]
@@ -57,9 +57,9 @@ class RayWorker(tune.Trainable):
         }
 
     def _recording(self) -> Recorder:
-        """Of the first trial that has not ended, for all; its end takes the file away, and the next one's follows.
+        """Return the recorder of the first trial that has not ended, which covers all of them.
 
-        Made before anything of the trial runs, so that a worker that dies without it died of something else.
+        It is made before anything of the trial runs, so that a worker that fails without one failed for another reason.
         """
         trial, attempt = self._left[0]
         folder = folder_of(Path(self._config["folder"]), trial.key)
@@ -88,7 +88,7 @@ class RayWorker(tune.Trainable):
         return self._active
 
     def _told(self, trial: Trial, progress: Progress) -> dict[str, Any]:
-        """New points, notes, and the result where the trial has ended, as JSON has them."""
+        """Return new points, notes, and the result if the trial has ended, as JSON values."""
         return {
             "trial": trial.key,
             "points": [point.model_dump(mode="json") for point in progress.points],
@@ -103,13 +103,13 @@ class RayWorker(tune.Trainable):
         return result.model_copy(update=place)
 
     def cleanup(self) -> None:
-        """Called when the study stops: what was trained since the last checkpoint is not lost."""
+        """Save a checkpoint when the study stops, so that no training is lost."""
         if self._active is not None:
             with contextlib.suppress(CheckpointError):  # the last one still stands
                 self._active.save()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Tune demands it; the harness keeps its own."""
+        """Do nothing: Tune requires the method, and the harness keeps its own checkpoints."""
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Tune demands it; the harness keeps its own."""
+        """Do nothing: Tune requires the method, and the harness keeps its own checkpoints."""
