@@ -14,7 +14,7 @@ from harness.report.formatting import count, mean_interval, number, of_count, of
 from harness.report.sections import evidence
 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
-"""What the spread of a mean is over."""
+"""What varies between repetitions."""
 
 SKEWED_BELOW = 2
 """A mean below so many standard deviations, of scores that cannot be negative, is of a skewed distribution."""
@@ -196,7 +196,7 @@ def _row_notes(row: Row) -> list[str]:
 
 
 def _given_success(found: Summary) -> str:
-    """How a cell is to be read of which some repetitions succeed and some do not."""
+    """Return how to read a cell whose runs split into successes and failures."""
     return (
         "some repetitions succeed and some do not: its mean is of neither and has no interval. Of those that succeed "
         f"({found.n}), and given that a run does: mean {mean_interval(found.mean, found.interval)}."

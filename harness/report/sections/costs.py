@@ -1,4 +1,4 @@
-"""What each cell was granted, spent and costs, as blocks of a document."""
+"""The budget that each cell was allocated and used, and its costs, as blocks of a document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.report.formatting import count, number, of_count, of_number, of_siz
 from harness.report.report import Report
 
 SEEDS_SHOWN = 3
-"""Of the repetitions of a task; all are among the params of their runs."""
+"""Repetitions whose seeds are shown; all seeds are among the params of the runs."""
 
 
 def trade_offs(section: Section) -> list[Block]:

@@ -1,4 +1,4 @@
-"""What is claimed of a task, as blocks of a document: what is sure, what tuning buys, what was reproduced."""
+"""The claims about a task as blocks of a document: pairwise decisions, tuning curves, reproduction."""
 
 from __future__ import annotations
 
