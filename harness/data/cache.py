@@ -91,7 +91,7 @@ def _mapped(path: Path) -> Array:
         array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"parsed data {path} cannot be read ({_reason(error)}); delete the folder {path.parent}: it is made anew"
+            f"parsed data {path} cannot be read ({_reason(error)}); delete the folder {path.parent} to parse them again"
         ) from error
     return array
 

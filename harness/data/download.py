@@ -163,5 +163,5 @@ def _answer(error: requests.RequestException, timeout_seconds: float) -> str:
 
 def _not_fetched(file: DataFile, what: str, held: int) -> str:
     place = folders()[0] / file.name
-    again = f"Try again, to go on after {held:,} bytes" if held else "Try again"
+    again = f"Try again to resume after {held:,} bytes" if held else "Try again"
     return f"data file {file.name} was not fetched: {what}. {again}, or put the file ({expected(file)}) at {place}"

@@ -51,7 +51,7 @@ class StudyController:
 
     def tell(self, trial: Trial, result: TrialResult) -> None:
         if _for_want_of_room(trial, result):
-            self.note(trial, f"{result.reason}; dealt again with the GPU alone")
+            self.note(trial, f"{result.reason}; retrying with the GPU alone")
             self.scheduler.requeue(trial, alone=True)
             return
         self.ledger.finish(trial.key, result)
@@ -65,15 +65,18 @@ class StudyController:
         history.append(WorkerFailure(death, len(self.ledger.entry(trial.key).points)))
         match retry_decision(history):
             case "again":
-                self.note(trial, f"its worker died ({why}); dealt again")
+                self.note(trial, f"worker failed ({why}); retrying the trial")
                 self.scheduler.requeue(trial)
             case "aside":
-                self.note(trial, f"its worker died {MOST_DEATHS} times ({why}); the same command deals it again")
+                self.note(
+                    trial,
+                    f"worker failed {MOST_DEATHS} times ({why}); postponed: run the same command again to retry it",
+                )
                 self.scheduler.set_aside(trial)
             case "out-of-memory":
                 self.tell(trial, TrialResult(outcome="out-of-memory", reason=why, ended=time.time()))
             case "failed":
-                reason = f"its worker died {len(history)} times: {why}"
+                reason = f"worker failed {len(history)} times: {why}"
                 self.tell(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
 
     def finished(self) -> bool:

@@ -117,7 +117,7 @@ class Runner:
             set_aside(self.folder)
         before = read_manifest(self.folder)
         if before is None and _holds_trials(self.folder):
-            raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; put it back, or use --fresh")
+            raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; restore it, or use --fresh")
         self.manifest = self._manifest(before)
 
     def _open_ledger(self) -> Ledger:
@@ -229,14 +229,14 @@ def set_aside(folder: Path) -> None:
         for path in paths:
             path.rename(kept / path.name)
     except OSError as error:
-        raise LedgerError(f"{kept}: the earlier study cannot be set aside ({error.strerror})") from error
+        raise LedgerError(f"{kept}: the earlier study cannot be renamed ({error.strerror})") from error
 
 
 def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
     names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return (
-        f"{folder}: {cell} was begun with other {', '.join(names)}; its trials cannot be continued. "
-        "Put them back, give the study another name, or use --fresh"
+        f"{folder}: {cell} was started with other {', '.join(names)}; its trials cannot be resumed. "
+        "Restore them, give the study another name, or use --fresh"
     )
 
 

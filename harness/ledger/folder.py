@@ -49,5 +49,5 @@ def as_ledger_error(folder: Path) -> Iterator[None]:
     except OSError as error:
         what = error.strerror or type(error).__name__
         raise LedgerError(
-            f"{folder}: the ledger cannot be written ({what}); mend that and run the same command again"
+            f"{folder}: the ledger cannot be written ({what}); fix that and run the same command again"
         ) from error

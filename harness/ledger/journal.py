@@ -93,5 +93,5 @@ def as_unreadable(folder: Path) -> Iterator[None]:
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LedgerError(
-            f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start anew"
+            f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start over"
         ) from error

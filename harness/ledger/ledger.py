@@ -134,9 +134,7 @@ def repair(folder: Path) -> str | None:
         if keep == len(content):
             return None
         file.truncate(keep)
-        return (
-            f"{path}: dropped a torn last record of {len(content) - keep} bytes; the trial it belongs to is dealt again"
-        )
+        return f"{path}: dropped a torn last record of {len(content) - keep} bytes; its trial is retried"
 
 
 def _length_of_whole_lines(content: bytes) -> int:

@@ -164,7 +164,7 @@ def _message(plugin: Plugin, error: BaseException) -> str:
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     return (
         f"plugin {plugin.name} {plugin.version} could not be loaded ({what}); its models and tasks are missing. "
-        f"Mend it, uninstall it, or set {DISABLE}={plugin.name}"
+        f"Fix it, uninstall it, or set {DISABLE}={plugin.name}"
     )
 
 

@@ -90,7 +90,7 @@ def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
     except Exception as error:  # the plugin border: a stranger's class may raise anything
         names = " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
         raise PluginError(
-            f"{where}: {names} raised {cause(error)}; mend it, change its options, or leave it out of the study"
+            f"{where}: {names} raised {cause(error)}; fix it, change its options, or leave it out of the study"
         ) from error
 
 

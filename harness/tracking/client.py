@@ -56,9 +56,7 @@ def ui_command(uri: str, port: int) -> list[str]:
     store.
     """
     if uri.startswith(("http://", "https://")):
-        raise TrackingError(
-            f"{without_credentials(uri)} is a server with pages of its own: open that address in a browser"
-        )
+        raise TrackingError(f"{without_credentials(uri)} is a server with its own UI; open that address in a browser")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 

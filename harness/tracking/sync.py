@@ -203,7 +203,7 @@ class Replay(threading.Thread):
             why = f"; {self._error}" if self._error else ""
             return f"MLflow did not take everything within {timeout:g} s{why}; `harness sync` sends the rest"
         if not self._drained:
-            return "the thread that sends to MLflow died; `harness sync` sends the rest"
+            return "the thread that sends to MLflow failed; run `harness sync` to send the rest"
         return self._error
 
     def _sync(self) -> None:

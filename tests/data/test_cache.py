@@ -141,7 +141,9 @@ def test_damaged_array_is_an_error_that_names_the_folder(
     (folder,) = cache.iterdir()
     path = folder / "pixels.npy"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=rf"pixels\.npy cannot be read \(.+\); delete the folder {folder}:") as caught:
+    with pytest.raises(
+        DataError, match=rf"pixels\.npy cannot be read \(.+\); delete the folder {folder} to parse"
+    ) as caught:
         parsed_arrays("numbers", [source], never, version=1)
     assert "\n" not in str(caught.value)
 

@@ -267,7 +267,7 @@ def test_fetch_that_fails_says_why_and_how_to_go_on(folders: Folders, server: Se
     with pytest.raises(DataError, match=message) as caught:
         fetch(replace(FILE, url=server.url(what)), timeout_seconds=0.2)
     kept = KEPT if what in ("truncated", "silent") else 0
-    again = f"Try again, to go on after {KEPT:,} bytes" if kept else "Try again"
+    again = f"Try again to resume after {KEPT:,} bytes" if kept else "Try again"
     assert f"{again}, or put the file (102,400 bytes, sha256 {SHA256}) at" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert file_status(FILE).state == "missing"
@@ -280,7 +280,7 @@ def test_fetch_goes_on_where_the_connection_broke(folders: Folders, server: Serv
 
 
 def test_fetch_goes_on_where_an_earlier_one_stopped(folders: Folders, server: Server) -> None:
-    with pytest.raises(DataError, match=f"go on after {KEPT:,} bytes"):
+    with pytest.raises(DataError, match=f"Try again to resume after {KEPT:,} bytes"):
         fetch(replace(FILE, url=server.url("truncated")))
     server.starts.clear()
     path = fetch(replace(FILE, url=server.url("good")))

@@ -333,7 +333,7 @@ def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(ins
 
     outcome = run_on_ray(study, installed, tmp_path / "ray", Killing, slice_seconds=0.05)
     assert outcome.complete
-    assert len([message for message in outcome.messages if "dealt again" in message]) == 3
+    assert len([message for message in outcome.messages if "retrying the trial" in message]) == 3
     found = by_key(outcome.folder)
     for number in range(3):
         mine, its = (entries[f"toy-overflow/toy-ema/final/{number}"] for entries in (found, expected))
@@ -364,10 +364,10 @@ def test_workers_are_reused(both: Both) -> None:
 def test_a_model_that_ends_its_worker_without_a_trace_is_tried_again_and_costs_the_others_nothing(both: Both) -> None:
     assert both.ray.complete
     (failed,) = both.ray.failed
-    assert failed.startswith("toy-overflow/exits: no search trial completed: its worker died 4 times: ")
+    assert failed.startswith("toy-overflow/exits: no search trial completed: worker failed 4 times: ")
     exits = [entry for entry in by_key(both.ray.folder).values() if entry.trial.cell.model == "exits"]
     assert [(entry.attempt, entry.result.outcome) for entry in exits if entry.result] == [(SILENT_DEATHS, "failed")] * 2
-    assert len([message for message in both.ray.messages if "dealt again" in message]) == 2 * (SILENT_DEATHS - 1)
+    assert len([message for message in both.ray.messages if "retrying the trial" in message]) == 2 * (SILENT_DEATHS - 1)
 
 
 @pytest.mark.slow
@@ -429,6 +429,6 @@ NOBODY = cast(TrialSource, None)
 
 
 def test_an_address_where_no_ray_is_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: nothing answers there .*ray start") as caught:
+    with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: Ray does not answer .*ray start") as caught:
         RayExecutor("127.0.0.1:1").run(Passing(NOBODY), tmp_path, ())
     assert "\n" not in str(caught.value)

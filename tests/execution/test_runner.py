@@ -409,15 +409,15 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_continues(
 
 
 def _begun_with_other(names: str) -> str:
-    return names if names.startswith("the study") else f"toy-sum/toy-ema was begun with other {names}"
+    return names if names.startswith("the study") else f"toy-sum/toy-ema was started with other {names}"
 
 
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"search": {"seed": 1}}, "the study was begun with other seed"),
-        ({"search": {"sampler": "tpe"}}, "the study was begun with other sampler"),
-        ({"protocol": "paper"}, "the study was begun with other protocol"),
+        ({"search": {"seed": 1}}, "the study was started with other seed"),
+        ({"search": {"sampler": "tpe"}}, "the study was started with other sampler"),
+        ({"protocol": "paper"}, "the study was started with other protocol"),
         ({"training": {"updates": 9, "batch_size": 8, "evaluations": 2}}, "training"),
         ({"budget": {"trials": 2, "repetitions": 2, "tolerance": 0.2}}, "tolerance"),
         ({"tasks": [{"name": "toy-sum", "parameters": 150}]}, "parameters"),
@@ -440,7 +440,7 @@ def test_model_added_at_another_budget_is_refused(launch: Launch, toy_study: Mak
     """Else one table would rank models of unequal size."""
     launch(toy_study())
     smaller = toy_study(models=["toy-stack"], tasks=[{"name": "toy-sum", "parameters": 80}])
-    with pytest.raises(LedgerError, match=r"toy-sum/toy-ema was begun with other parameters; .*--fresh"):
+    with pytest.raises(LedgerError, match=r"toy-sum/toy-ema was started with other parameters; .*--fresh"):
         launch(smaller)
 
 
@@ -451,7 +451,7 @@ def test_another_version_of_a_plugin_is_refused(toy_study: MakeStudy, launch: La
         for name, entry in toy_loaded.registry.models.items()
     }
     loaded = Loaded(replace(toy_loaded.registry, models=updated), toy_loaded.hooks)
-    with pytest.raises(LedgerError, match="begun with other plugins"):
+    with pytest.raises(LedgerError, match="started with other plugins"):
         Runner(make_plan(toy_study(), loaded.registry), loaded, folder.parent).run(lambda source: None)
 
 
@@ -781,7 +781,7 @@ def test_deaths_without_progress_are_the_trial_s_outcome(controller: StudyContro
     controller.worker_failed(trial, "signal 11", death=death)
     result = result_of(controller, trial)
     assert result is not None
-    assert (result.outcome, result.reason) == ("failed", f"its worker died {times} times: signal 11")
+    assert (result.outcome, result.reason) == ("failed", f"worker failed {times} times: signal 11")
     assert dealt(controller)[0].number == 1
 
 

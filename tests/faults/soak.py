@@ -221,7 +221,7 @@ def compare(soak: Soak) -> int:
         "MLflow": by_key(stored.entries) == expected,
         "table": rows == others,
     }
-    print(f"{len(expected)} trials, dealt again {sum(entry.attempt - 1 for entry in soak.entries())} times")
+    print(f"{len(expected)} trials, retried {sum(entry.attempt - 1 for entry in soak.entries())} times")
     for name, same in alike.items():
         print(f"{name}: {'agrees by key with the undisturbed run' if same else 'DIFFERS'}")
     differing = {name for row, other in zip(rows, others, strict=False) for name in row if row[name] != other.get(name)}

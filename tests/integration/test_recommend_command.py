@@ -139,7 +139,7 @@ def test_an_address_where_no_ray_is_is_one_line_and_the_race_goes_on_without_it(
     code, out, err = place.run(*RACE.split(), "--address", "127.0.0.1:1")
     assert code == 2
     assert out == ""
-    assert "harness: --address 127.0.0.1:1: nothing answers there" in err.splitlines()[-1]
+    assert "harness: --address 127.0.0.1:1: Ray does not answer" in err.splitlines()[-1]
     code, _, err = place.run(*RACE.split(), "--serial")
     assert code == 0, err
     assert all(entry.result for entry in read_study(place.folder / "runs/toys").entries())

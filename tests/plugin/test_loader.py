@@ -147,7 +147,7 @@ def test_broken_plugin_costs_only_itself(install: Install, kind: str) -> None:
     assert re.match(
         rf"plugin a-bad 1\.0 could not be loaded \({reason}.*\); its models and tasks are missing\. ", message
     )
-    assert message.endswith(f"Mend it, uninstall it, or set {DISABLE}=a-bad")
+    assert message.endswith(f"Fix it, uninstall it, or set {DISABLE}=a-bad")
     assert "\n" not in message
     assert not loaded.hooks.has_plugin("a-bad")
     assert "a-bad" not in {plugin.name for plugin in loaded.registry.plugins}

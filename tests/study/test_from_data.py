@@ -221,7 +221,7 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     again = Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(nothing_to_deal)
     assert again.complete
     path.write_text("65")
-    with pytest.raises(LedgerError, match="was begun with other data"):
+    with pytest.raises(LedgerError, match="was started with other data"):
         Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(lambda source: None)
 
 

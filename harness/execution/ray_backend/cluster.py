@@ -92,9 +92,7 @@ def check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(
-            f"--address {address}: nothing answers there ({error}); start one with `ray start`"
-        ) from error
+        raise ClusterError(f"--address {address}: Ray does not answer ({error}); start one with `ray start`") from error
 
 
 def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:

@@ -132,7 +132,7 @@ def _notes(section: Section) -> list[str]:
     if sources:
         notes.append(f"published: {quote('; '.join(sources))}.")
     if section.parameters is None and any(row.deviation_percent is not None for row in rows):
-        notes.append("off budget: from the task's published size, since published widths stand as they are.")
+        notes.append("off budget: from the task's published size, because published widths are not solved.")
     if sources and any(off_size(one.facts) for one in section.standings):
         notes.append(
             f"published values are of {count(section.task_parameters)} parameters and this budget is of "
