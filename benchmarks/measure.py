@@ -165,7 +165,11 @@ def _commit() -> str:
     """Of this checkout; `+` where tracked files differ from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(("git", "-C", str(ROOT), *arguments), capture_output=True, text=True, check=False).stdout
+        command = ("git", "-C", str(ROOT), *arguments)
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        except OSError:  # git is not installed
+            return ""
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/results").strip()
     return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")

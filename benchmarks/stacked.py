@@ -111,18 +111,13 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     registry = load_plugins().registry
-    found = [
-        row
-        for model in options.models or WORKS
-        for row in rows(
-            registry,
-            model,
-            [int(count) for count in options.members.split(",")],
-            length=options.length,
-            seconds=options.seconds,
-            device=torch.device(options.device),
-        )
-    ]
+    members = [int(count) for count in options.members.split(",")]
+    device = torch.device(options.device)
+    found: list[Row] = []
+    for model in options.models or WORKS:
+        for row in rows(registry, model, members, length=options.length, seconds=options.seconds, device=device):
+            print(f"{row.model} {row.members} {row.way}: {row.updates_per_second:.3g}", file=sys.stderr, flush=True)
+            found.append(row)
     facts = {**machine(), **environment_versions(), "length": str(options.length), "device": options.device}
     if options.json:
         json.dump({"environment": facts, "rows": [asdict(row) for row in found]}, sys.stdout, indent=1)
