@@ -317,15 +317,15 @@ for update in range(1, 201):
 def test_a_study_can_be_read_while_another_process_writes_it(tmp_path: Path) -> None:
     write_atomically(tmp_path / MANIFEST, make_manifest().model_dump_json())
     arguments = [str(tmp_path), make_trial().model_dump_json(), make_point(1).model_dump_json()]
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], stderr=subprocess.PIPE)
     seen: list[int] = []
-    while writer.poll() is None:
-        for entry in read_study(tmp_path).entries():
-            updates = [point.update for point in entry.points]
-            assert updates == list(range(1, len(updates) + 1))
-            seen.append(len(updates))
-        time.sleep(0.005)
-    assert writer.returncode == 0, writer.communicate()[1]
+    with subprocess.Popen([sys.executable, "-c", WRITER, *arguments], stderr=subprocess.PIPE) as writer:
+        while writer.poll() is None:
+            for entry in read_study(tmp_path).entries():
+                updates = [point.update for point in entry.points]
+                assert updates == list(range(1, len(updates) + 1))
+                seen.append(len(updates))
+            time.sleep(0.005)
+        assert writer.returncode == 0, writer.communicate()[1]
     assert len(read_study(tmp_path).entries()[0].points) == 200
     assert seen == sorted(seen)
     assert len(set(seen)) > 3, "the study was never read while it was written"
