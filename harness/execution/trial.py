@@ -28,7 +28,7 @@ from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
 from harness.training.network import Network, build_network, receptive_field
 from harness.training.random_state import seed_everything
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 
 DATASETS_KEPT = 8
 """Splits that a worker keeps between trials."""
@@ -162,14 +162,12 @@ class ActiveTrial:
         train = self._worker.dataset(self._task, "train", trial)
         validation = self._held_out(self._task, "validation")
         run = TrainingRun(
-            self._network(self._task),
+            self._network(self._task).to(device),
             self._task,
             training=trial.training,
             optimisation=trial.optimisation,
-            train=train,
-            validation=validation,
+            data=TrainingData(train, validation),
             seeds=trial.seeds,
-            device=device,
         )
         state, passed = checkpoint.newest(self._folder, trial=trial.digest)
         self._notes += passed

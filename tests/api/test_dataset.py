@@ -11,7 +11,7 @@ from harness.records import Training
 from harness.training.batches import evaluation_batches, training_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToySum
 
 CPU = torch.device("cpu")
@@ -68,10 +68,8 @@ def trained(train: Arrays, validation: Arrays) -> TrainingRun:
         task,
         training=Training(updates=12, batch_size=16, evaluate_every=4),
         optimisation=Optimisation(learning_rate=0.01),
-        train=train,
-        validation=validation,
+        data=TrainingData(train, validation),
         seeds=SEEDS,
-        device=CPU,
     )
     run.advance(60)
     return run

@@ -27,7 +27,7 @@ from harness.training import run as training_loop
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.network import Network, build_network
 from harness.training.optimizers import make_optimizer, schedule_factor
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToyRagged, ToySum
 
 CPU = torch.device("cpu")
@@ -94,10 +94,8 @@ def line_run(task: Task | None = None, *, network: Network | None = None, **sett
         optimisation=Optimisation.model_validate(
             {key: given[key] for key in Optimisation.model_fields if key in given}
         ),
-        train=task.load("train", SEEDS, {}),
-        validation=task.load("validation", SEEDS, {}),
+        data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
         seeds=SEEDS,
-        device=CPU,
     )
 
 
@@ -474,10 +472,8 @@ def toy_run(
         optimisation=Optimisation.model_validate(
             {"optimizer": optimizer, "learning_rate": 0.02, "clip": clip, "schedule": schedule or Schedule()}
         ),
-        train=task.load("train", SEEDS, {}),
-        validation=task.load("validation", SEEDS, {}),
+        data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
         seeds=SEEDS,
-        device=CPU,
     )
 
 
@@ -567,10 +563,8 @@ def test_dropout_follows_the_noise_seed_and_nothing_else() -> None:
             task,
             training=Training(updates=5, batch_size=8, evaluate_every=5),
             optimisation=Optimisation(learning_rate=0.02),
-            train=task.load("train", SEEDS, {}),
-            validation=task.load("validation", SEEDS, {}),
+            data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
             seeds=seeds,
-            device=CPU,
         )
         run.advance(FOREVER)
         return run.network.state_dict()

@@ -32,7 +32,7 @@ from harness.training import checkpoint, evaluation
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network, map_state, offers_scan
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")
@@ -344,10 +344,8 @@ def run_of(
         task,
         training=Training(updates=updates, batch_size=batch_size, evaluate_every=evaluate_every),
         optimisation=Optimisation(**{"learning_rate": 0.02, **settings}),
-        train=task.load("train", SEEDS, {}),
-        validation=task.load("validation", SEEDS, {}),
+        data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
         seeds=SEEDS,
-        device=CPU,
     )
 
 

@@ -44,7 +44,7 @@ from harness.records import Training
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness.training.vectorized import VectorizedRuns
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
@@ -171,16 +171,16 @@ def make_run(
     seeds = Seeds.of(0, repetition + 1)
     torch.manual_seed(seeds.init)
     made, widths, params = MODELS[model]
-    network = build_network(made, task.signature(), widths, {**params, "dropout": dropout}).to(dtype)
+    network = build_network(made, task.signature(), widths, {**params, "dropout": dropout}).to(device, dtype)
     return TrainingRun(
         network,
         task,
         training=Training.model_validate({"updates": 20, "batch_size": 5, "evaluate_every": 4, **training}),
         optimisation=optimisation,
-        train=in_precision(task.load("train", seeds, {}), dtype),
-        validation=in_precision(task.load("validation", seeds, {}), dtype),
+        data=TrainingData(
+            in_precision(task.load("train", seeds, {}), dtype), in_precision(task.load("validation", seeds, {}), dtype)
+        ),
         seeds=seeds,
-        device=device,
     )
 
 
@@ -339,7 +339,7 @@ def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> 
     def trained() -> list[TrainingRun]:
         runs = [make_run(repetition, "tcn", dropout=0.5) for repetition in range(2)]
         runs[1].network.load_state_dict(runs[0].network.state_dict())
-        runs[1]._batches = runs[0]._batches
+        runs[1].step._batches = runs[0].step._batches
         VectorizedRuns(runs).advance(0)
         return runs
 
@@ -475,8 +475,8 @@ def test_runs_in_lockstep_on_a_gpu_end_as_alone_on_the_cpu(model: str, task: Tas
         expected = make_run(repetition, model, task)
         expected.advance(FOREVER)
         run.network.cpu()
-        run.best = {name: value.cpu() for name, value in run.best.items()}
-        run.last = [{name: value.cpu() for name, value in weights.items()} for weights in run.last]
+        run.kept.best = {name: value.cpu() for name, value in run.best.items()}
+        run.kept.last = [{name: value.cpu() for name, value in weights.items()} for weights in run.last]
         assert_same(run, expected, tolerance=1e-7)
 
 
