@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +11,11 @@ import psutil
 import torch
 
 from harness.api.dataset import Dataset, Split, first
-from harness.api.model import Scan
-from harness.api.signature import Tokens
 from harness.api.task import Task
-from harness.data.files import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.execution.environment import environment_versions
-from harness.execution.memory import PeakMemory, is_out_of_memory
+from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
+from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
@@ -30,8 +27,6 @@ from harness.training.network import Network, build_network, receptive_field
 from harness.training.random_state import seed_everything
 from harness.training.run import TrainingData, TrainingRun
 
-DATASETS_KEPT = 8
-"""Splits that a worker keeps between trials."""
 WEIGHTS = "weights.pt"
 
 
@@ -42,7 +37,7 @@ class Worker:
         """`folder` is the study's; it must be reachable under this path wherever workers run."""
         self.folder = folder
         self.registry = registry or load_plugins().registry
-        self._datasets: OrderedDict[tuple[str, ...], Dataset] = OrderedDict()
+        self._data = TrialData()
 
     def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
         """PluginError naming the differences where this process would not train what the driver planned."""
@@ -59,39 +54,12 @@ class Worker:
                 "install the same versions everywhere"
             )
 
-    def _forget_other_draws(self, key: tuple[str, ...]) -> None:
-        """A final trial has data of its own: no later trial of this worker reads those of another repetition."""
-        for known in [known for known in self._datasets if known[:-1] == key[:-1]]:
-            del self._datasets[known]
-
     def start(self, trial: Trial, attempt: int) -> ActiveTrial:
         return ActiveTrial(self, trial, attempt)
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
-        """A split, from memory where an earlier trial had the same."""
-        seeds = trial.seeds
-        data_seed = "" if split == "test" else str(seeds.data)
-        key = (task.name, task.model_dump_json(), split, str(seeds.fixed), data_seed)
-        if key not in self._datasets:
-            self._forget_other_draws(key)
-            self._datasets[key] = task.load(split, seeds, _planned_files(task, trial))
-            while len(self._datasets) > DATASETS_KEPT:
-                self._datasets.popitem(last=False)
-        self._datasets.move_to_end(key)
-        return self._datasets[key]
-
-
-def _planned_files(task: Task, trial: Trial) -> dict[str, Path]:
-    """Where the task's files are; DataError where one is not what the driver planned with, as a file of a user's own
-    may not be."""
-    for file in task.files():
-        planned = trial.data.get(file.name, file.sha256)
-        if file.sha256 != planned:
-            raise DataError(
-                f"data file {file.name} on {socket.gethostname()} has sha256 {file.sha256}, but the study was planned "
-                f"with {planned}; put that content back, or begin anew with --fresh"
-            )
-    return {file.name: locate(file) for file in task.files()}
+        """Return a split, from memory where an earlier trial had the same."""
+        return self._data.split(task, split, trial)
 
 
 class ActiveTrial:
@@ -189,7 +157,7 @@ class ActiveTrial:
         model = self._worker.registry.model(self.trial.model).value
         network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
         self._field = receptive_field(network.backbone)
-        self._state_bytes = _state_bytes(network, task)
+        self._state_bytes = state_bytes(network, task.signature())
         self._inspect(network, task)
         return network
 
@@ -286,25 +254,3 @@ def _device(resources: Resources) -> torch.device:
             f"the study asks for a GPU, and torch finds no CUDA device on {socket.gethostname()}; set resources.gpu = 0"
         )
     return torch.device("cuda")
-
-
-def _state_bytes(network: Network, task: Task) -> int | None:
-    """What `scan` carries for one sequence, after one step."""
-    if not isinstance(network.backbone, Scan):
-        return None
-    tokens = isinstance(task.signature().input, Tokens)
-    width = () if tokens else (task.signature().in_features,)
-    step = torch.zeros((1, 1, *width), dtype=torch.int64 if tokens else torch.float32)
-    with torch.no_grad():
-        _, state = network.eval().scan(step)
-    return _bytes_of(state)
-
-
-def _bytes_of(tree: object) -> int:
-    if isinstance(tree, torch.Tensor):
-        return tree.numel() * tree.element_size()
-    if isinstance(tree, dict):
-        return sum(_bytes_of(branch) for branch in tree.values())
-    if isinstance(tree, list | tuple):
-        return sum(_bytes_of(branch) for branch in tree)
-    return 0

@@ -16,7 +16,7 @@ from harness.api.dataset import Batch, Dataset, Split
 from harness.api.model import Model
 from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
-from harness.execution import trial
+from harness.execution import trial_data
 from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
@@ -197,7 +197,7 @@ def test_a_worker_keeps_only_so_many_splits(worker: Worker, search_trial: Trial)
         task = watched.task.model_copy(update={"options": {"length": length}})
         finish(worker.start(watched.model_copy(update={"task": task, "number": length}), 1))
 
-    lengths = range(3, 3 + trial.DATASETS_KEPT // 2 + 1)
+    lengths = range(3, 3 + trial_data.SPLITS_KEPT // 2 + 1)
     for length in lengths:
         train(length)
     OPENED.clear()
