@@ -14,6 +14,8 @@ ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
 Precision = Literal["float32", "bfloat16"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
+SCORED_OUTCOMES: tuple[Outcome, ...] = ("complete", "diverged")
+"""Those with which a trial may have a score: a diverged one has that of its best evaluation before."""
 Death = Literal["memory", "crash", "silent", "early", "node"]
 """How a worker died.  memory: Ray ended it, as its node ran out.  crash: with a trace, of a fatal signal, an error or
 a hang.  silent: without one, as by kill -9.  early: before its trial had begun.  node: with its whole machine."""
@@ -110,8 +112,9 @@ class Training(Record):
     precision: Precision = "float32"
     """Of the products of training.  bfloat16: PyTorch's autocast, over weights, losses and evaluations in float32."""
     evaluation_limit: int | None = Field(default=None, ge=1)
-    """Sequences, or windows of a stream, of validation and of test that are scored, the first ones; None: all.
-    A score over a part is for trying a set-up, and is marked so."""
+    """Sequences, or windows of a stream, of validation and of test that are scored; None: all.  They are a sample that
+    is drawn from the `fixed` seed, the same in every evaluation of a study.  A score over a sample is for trying a
+    set-up, and is marked so."""
 
 
 class TaskRef(Record):
@@ -201,10 +204,11 @@ class TrialResult(Record):
     outcome: Outcome
     reason: str = ""
     score: float | None = None
-    """The task's metric on validation, at the best evaluation."""
+    """The task's metric on validation, at the best evaluation.  A diverged trial has that of its best evaluation
+    before, or None; outcomes other than these two have None."""
     metrics: dict[str, dict[str, float]] = {}
     """Which weights and split → metric → value: `validation`; finals also `test` (best-validation weights) and
-    `test-last3` (mean over the weights of the last three evaluations, the paper's rule)."""
+    `test-last3` (mean over the weights of the last three evaluations, the paper's rule; none of a diverged trial)."""
     updates: int = 0
     epochs: float = 0
     best_update: int | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from harness.api.dataset import Dataset, Split, first
+from harness.api.dataset import Dataset, Split, sample
 from harness.api.task import Task
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.execution.environment import environment_versions
@@ -20,6 +20,7 @@ from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
+from harness.seeds import derive
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
@@ -146,9 +147,10 @@ class ActiveTrial:
         return run
 
     def _held_out(self, task: Task, split: Split) -> Dataset:
-        """As much of validation or test as the trial is to score."""
+        """Return validation or test, or the sample of it that every trial of the study scores."""
         whole, limit = self._worker.dataset(task, split, self.trial), self.trial.training.evaluation_limit
-        return whole if limit is None else first(whole, limit)
+        seed = derive(self.trial.seeds.fixed, "evaluation", split)  # `fixed`: the same in every cell and repetition
+        return whole if limit is None else sample(whole, limit, seed)
 
     def _network(self, task: Task) -> Network:
         """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
@@ -174,26 +176,35 @@ class ActiveTrial:
             self._notes.append(f"{model} moves the global random state of {', '.join(found.touches)} in forward")
 
     def _result(self, run: TrainingRun) -> TrialResult:
-        """Scores, and for a final trial the test split, opened here and nowhere else."""
-        if run.outcome != "complete" or run.best_score is None:
-            return self._facts(run, outcome="diverged", reason=run.reason)
+        """Return the scores of the best evaluation, and for a final trial those of the test split.
+
+        The test split is opened here and nowhere else.  A run that diverged has the scores of the best evaluation
+        before; its outcome remains `diverged`.
+        """
+        facts: dict[str, object] = {"outcome": run.outcome, "reason": run.reason, "score": run.best_score}
+        if run.best_score is None:
+            return self._facts(run, **facts)
         best_point = next(point for point in run.points if point.update == run.best_update)
         metrics = {"validation": best_point.metrics}
-        facts: dict[str, object] = {}
         if self.trial.phase == "final":
             metrics |= self._test(run)
             path = self._folder / WEIGHTS
             facts["weights_sha256"] = checkpoint.save(path, run.best, trial=self.trial.digest)
             facts["weights"] = str(path.relative_to(self._worker.folder))
             facts["test_opened"] = 1
-        return self._facts(run, outcome="complete", score=run.best_score, metrics=metrics, **facts)
+        return self._facts(run, metrics=metrics, **facts)
 
     def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
-        """The best-validation weights (ours) and the mean over those of the last three evaluations (the paper's)."""
+        """Score the best-validation weights (ours) and those of the last three evaluations (the paper's mean).
+
+        A run that diverged has no mean: its last evaluation had no score.
+        """
         assert self._task is not None  # set before the run was
         test = self._held_out(self._task, "test")
         device = _device(self.trial.resources)
         best = _test_scores(run, run.best, self._task, test, device)
+        if run.outcome == "diverged":
+            return {"test": best}
         last = [_test_scores(run, weights, self._task, test, device) for weights in run.last]
         mean = {name: sum(values[name] for values in last) / len(last) for name in best}
         return {"test": best, "test-last3": mean}

@@ -217,6 +217,17 @@ def test_an_absurd_rate_is_recorded_as_divergence() -> None:
     assert run.update < 100
 
 
+def test_a_run_that_diverges_keeps_its_best_weights_and_score() -> None:
+    run = line_run(scripted([3.0, 1.0, 2.0, math.nan, 0.5]), updates=5)
+    run.advance(FOREVER)
+    assert (run.outcome, run.reason, run.update) == ("diverged", "validation is not finite", 4)
+    assert (run.best_update, run.best_score) == (2, 1.0)
+    path = descent(3, 0.1)
+    assert float(run.best["decoder.weight"]) == pytest.approx(path[1][0], abs=1e-6)
+    kept = [float(weights["decoder.weight"]) for weights in run.last]
+    assert kept == pytest.approx([w for w, *_ in path], abs=1e-6)
+
+
 def test_a_validation_that_overflows_is_divergence() -> None:
     class Overflowing(Line):
         name: ClassVar[str] = "overflowing"

@@ -29,7 +29,7 @@ import torch
 from harness import Optimisation, Seeds, Stream
 from harness.training.batches import StreamBatches, training_batches
 from harness.data.files import locate
-from harness.api.dataset import first
+from harness.api.dataset import sample
 from harness.training.network import build_network
 from harness.plugin.loader import load_plugins
 from harness.records import Training
@@ -47,7 +47,7 @@ def train(train, validation):
     network = build_network(model, task.signature(), (8,), {"layers": 1})
     run = TrainingRun(
         network, task, training=Training(updates=3, batch_size=16, evaluate_every=3),
-        optimisation=Optimisation(learning_rate=1e-3), data=TrainingData(train, first(validation, 20)), seeds=seeds,
+        optimisation=Optimisation(learning_rate=1e-3), data=TrainingData(train, sample(validation, 20, 0)), seeds=seeds,
     )
     run.advance(1e9)
     assert run.outcome == "complete"
