@@ -76,7 +76,7 @@ class Stream:
 
     Training cuts the stream into as many contiguous rows as a batch has, of lengths that differ by one at most; an
     update scores the next `scored` tokens of every row, so that an epoch scores every token once.  Evaluation scores
-    every token once too, each from all that stand before it in its row where the backbone offers `scan`.
+    every token once too, from the tokens before it: all that its window or the backbone's state holds.
     """
 
     tokens: Tensor
@@ -88,7 +88,8 @@ class Stream:
     """Tokens of a row that a training window shows before the scored ones, fewer at the row's start; None: the state
     is carried from window to window instead, without gradient, and starts anew with each epoch."""
     rows: int = 1
-    """Contiguous rows in evaluation, each begun without history: more are faster and forget a little."""
+    """Contiguous rows in evaluation, at most: more are faster.  Each reads the tokens before it first, and a short
+    stream has fewer, so that scores do not depend on them."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 1 or self.tokens.is_floating_point() or self.scored < 1 or (self.history or 0) < 0:
