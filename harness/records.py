@@ -150,6 +150,8 @@ class Trial(Record):
     """Trainable, unique, the whole network."""
     embedding: int | None = None
     """Embedding size where the input is tokens and a published setting states its own."""
+    embedding_dropout: float | None = None
+    """Share of the embedded numbers that training drops, where a published setting has one."""
     tied: bool | None = None
     """Whether the decoder shares the embedding's weight, where a published setting has its own rule."""
     optimisation: Optimisation
@@ -177,7 +179,9 @@ class Trial(Record):
     def digest(self) -> str:
         """Of everything that decides the result; two trials of one digest train the same network the same way."""
         place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
-        return digest_of(self.model_dump(mode="json", exclude=place))
+        # Trials that were stored before there was embedding dropout keep their digest.
+        added = {"embedding_dropout"} if self.embedding_dropout is None else set()
+        return digest_of(self.model_dump(mode="json", exclude=place | added))
 
 
 class Point(Record):

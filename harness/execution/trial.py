@@ -155,7 +155,9 @@ class ActiveTrial:
     def _network(self, task: Task) -> Network:
         """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
         seed_everything(self.trial.seeds.init)
-        signature = task.signature().with_embedding(self.trial.embedding, tied=self.trial.tied)
+        signature = task.signature().with_embedding(
+            self.trial.embedding, tied=self.trial.tied, dropout=self.trial.embedding_dropout
+        )
         model = self._worker.registry.model(self.trial.model).value
         network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
         self._field = receptive_field(network.backbone)

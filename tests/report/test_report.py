@@ -346,7 +346,7 @@ def test_published_setting_needs_no_search() -> None:
         "–",
         "–",
     ]
-    assert "assumed, since its source does not state them: clip." in text
+    assert "assumed, since its source states them otherwise or not at all: clip." in text
 
 
 def test_superseded_repetitions_are_counted_not_averaged() -> None:

@@ -583,6 +583,24 @@ def test_final_trial_taken_over_by_another_worker_ends_as_an_undisturbed_one(
     assert set(whole.metrics["validation"]) == {"perplexity", "bits"}
 
 
+def test_embedding_dropout_of_a_trial_reaches_its_network(
+    tmp_path: Path, registry: Registry, toy_study: Callable[..., Study]
+) -> None:
+    study = toy_study(tasks=[{"name": "toy-tokens", "parameters": 161}], training={"updates": 6, "batch_size": 4})
+    (cell,) = make_plan(study, registry).cells
+    search = CellState(Proposer(cell, seed=0, sampler="random"), study_id="id").search_trial(0)
+    worker = Worker(tmp_path, registry)
+    losses = {}
+    for number, share in enumerate((None, 0.5)):
+        changes = {"embedding_dropout": share, "number": number, "build": {**search.build, "dropout": 0.0}}
+        active = worker.start(search.model_copy(update=changes), 1)
+        losses[share] = [point.train_loss for point in active.advance(1e9).points]
+        assert active.run is not None
+        dropout = active.run.network.embedding_dropout
+        assert (dropout.p if isinstance(dropout, nn.Dropout) else None) == share
+    assert losses[None] != losses[0.5]
+
+
 @settings(max_examples=30, deadline=None)
 @given(tokens=st.integers(1, 60), rows=st.integers(1, 8), scored=st.integers(1, 20), history=st.integers(0, 30))
 def test_windows_never_reach_before_their_row(tokens: int, rows: int, scored: int, history: int) -> None:

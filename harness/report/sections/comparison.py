@@ -194,7 +194,7 @@ def _row_notes(row: Row) -> list[str]:
             f"{row.test_opened} times in all."
         )
     if row.assumed:
-        notes.append(f"assumed, since its source does not state them: {quote(', '.join(row.assumed))}.")
+        notes.append(f"assumed, since its source states them otherwise or not at all: {quote(', '.join(row.assumed))}.")
     return notes
 
 

@@ -293,6 +293,41 @@ def test_slices_and_checkpoints_change_nothing(
         assert_same(found, expected, tolerance=1e-12)
 
 
+class Dropped(Words):
+    """`Words`, of whose embedding training drops a part."""
+
+    name: ClassVar[str] = "dropped"
+
+    def signature(self) -> Signature:
+        return super().signature().with_embedding(None, dropout=0.3)
+
+
+@pytest.mark.parametrize("reading", ["carry", "window"])
+@pytest.mark.parametrize("stack", [False, True], ids=["alone", "stack"])
+def test_slices_and_checkpoints_change_nothing_of_embedding_dropout(
+    reading: Literal["carry", "window"], stack: bool, tmp_path: Path
+) -> None:
+    def make(task: Task) -> list[TrainingRun]:
+        return [make_run(repetition, "lstm", task) for repetition in range(RUNS if stack else 1)]
+
+    def advance(runs: list[TrainingRun], seconds: float) -> None:
+        (VectorizedRuns(runs) if stack else runs[0]).advance(seconds)
+
+    whole, first, second = (make(Dropped(reading=reading)) for _ in range(3))
+    advance(whole, FOREVER)
+    while first[0].update < 7:
+        advance(first, 0)
+    for index, (run, restored) in enumerate(zip(first, second, strict=True)):
+        checkpoint.save(tmp_path / f"{index}.pt", run.state(), trial="")
+        restored.restore(checkpoint.load(tmp_path / f"{index}.pt"))
+    advance(second, FOREVER)
+    plain = make(Words(reading=reading))
+    advance(plain, FOREVER)
+    for found, expected, without in zip(second, whole, plain, strict=True):
+        assert_same(found, expected, tolerance=1e-12)
+        assert found.points[-1].train_loss != pytest.approx(without.points[-1].train_loss, rel=1e-6)
+
+
 def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
     def bytes_of(run: TrainingRun) -> int:
         checkpoint.save(tmp_path / "x.pt", run.state(), trial="")
