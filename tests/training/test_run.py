@@ -391,6 +391,15 @@ def test_the_first_ten_evaluations_are_no_plateau_and_the_eleventh_may_be() -> N
     assert factors == pytest.approx([1.0] * 11 + [0.1, 0.01])
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+def test_a_plateau_looks_back_over_its_window_and_no_further(window: int) -> None:
+    """The loss before the window is the worst of all: a window that is one longer sees it, and no plateau."""
+    schedule = Schedule(kind="plateau", factor=0.5, window=window, start=0)
+    losses = [9.0, *[1.0] * window, 5.0]
+    assert schedule_factor(schedule, losses, 0.0) == 0.5
+    assert schedule_factor(schedule, [9.0, *[1.0] * (window - 1), 5.0], 0.0) == 1.0  # the worst is in the window
+
+
 @pytest.mark.parametrize(("start", "window"), [(0, 1), (0, 5), (3, 50)])
 def test_a_plateau_needs_something_to_be_worse_than(start: int, window: int) -> None:
     schedule = Schedule(kind="plateau", factor=0.5, window=window, start=start)

@@ -391,6 +391,51 @@ def test_runs_that_part_draw_apart() -> None:
     assert not torch.equal(*states)
 
 
+class Alone(Last):
+    """One sequence, so that nothing but dropout differs between updates of weights that stay."""
+
+    name: ClassVar[str] = "alone"
+
+    def training_sequences(self) -> int:
+        return 1
+
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
+        x = torch.rand(1, 12, 2, generator=drawn(split, seeds), dtype=torch.float64)
+        return Arrays(x, x.sum(dim=(1, 2))[:, None] / 10)
+
+
+FROZEN = Optimisation(optimizer="sgd", learning_rate=1e-30)
+
+
+@pytest.mark.parametrize("seconds", [0.0, FOREVER], ids=["slices", "one-go"])
+def test_dropout_in_lockstep_differs_between_updates(seconds: float) -> None:
+    runs = [make_run(r, task=Alone(), optimisation=FROZEN, dropout=0.5, evaluate_every=1) for r in range(2)]
+    stack = VectorizedRuns(runs)
+    while runs[0].outcome is None:
+        stack.advance(seconds)
+    for run in runs:
+        losses = [point.train_loss for point in run.points]
+        assert len(losses) == 20
+        assert len(set(losses)) > 15  # two masks may agree on all that counts
+
+
+def test_dropout_of_a_run_that_leaves_its_stack_is_that_of_its_update() -> None:
+    """Wherever it leaves, it draws anew; and alike each time it leaves there."""
+
+    def losses_after(updates: int) -> tuple[float, ...]:
+        runs = [make_run(r, task=Alone(), optimisation=FROZEN, dropout=0.5, evaluate_every=1) for r in range(2)]
+        stack = VectorizedRuns(runs)
+        for _ in range(updates):
+            stack.advance(0)
+        for _ in range(5):
+            runs[0].advance(0)
+        return tuple(point.train_loss for point in runs[0].points[updates:])
+
+    after = [losses_after(updates) for updates in (1, 2, 3, 3)]
+    assert len(set(after[:3])) == 3
+    assert after[2] == after[3]
+
+
 def test_the_process_s_random_state_is_put_back() -> None:
     torch.manual_seed(7)
     before = torch.get_rng_state()
