@@ -23,7 +23,7 @@ from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Training
 from harness.seeds import Seeds
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness.training.vectorized import VectorizedRuns
 from measure import Clock, wall_clock
 
@@ -60,14 +60,12 @@ def make_run(registry: Registry, model: str, length: int, repetition: int, devic
     widths, params = WORKS[model]
     data = task.load("validation", seeds, {})
     return TrainingRun(
-        build_network(registry.model(model).value, task.signature(), widths, dict(params)),
+        build_network(registry.model(model).value, task.signature(), widths, dict(params)).to(device),
         task,
         training=Training(updates=NEVER, batch_size=32, evaluate_every=NEVER),
         optimisation=Optimisation(learning_rate=2e-3),
-        train=data,
-        validation=data,
+        data=TrainingData(data, data),
         seeds=seeds,
-        device=device,
     )
 
 

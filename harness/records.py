@@ -14,6 +14,8 @@ ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
 Precision = Literal["float32", "bfloat16"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
+SCORED_OUTCOMES: tuple[Outcome, ...] = ("complete", "diverged")
+"""Those with which a trial may have a score: a diverged one has that of its best evaluation before."""
 Death = Literal["memory", "crash", "silent", "early", "node"]
 """How a worker failed. memory: Ray ended it because its node ran out of memory. crash: a fatal signal, an error or a
 hang, with a trace. silent: no trace, as after kill -9. early: before its trial had started. node: its whole machine was
@@ -113,8 +115,9 @@ class Training(Record):
     """Precision of the products in training. bfloat16: PyTorch's autocast; weights, losses and evaluations stay in
     float32."""
     evaluation_limit: int | None = Field(default=None, ge=1)
-    """Sequences, or windows of a stream, of validation and of test that are scored, the first ones; None: all.
-    A score over a part is for trying a set-up, and is marked so."""
+    """Sequences, or windows of a stream, of validation and of test that are scored; None: all.  They are a sample that
+    is drawn from the `fixed` seed, the same in every evaluation of a study.  A score over a sample is for trying a
+    set-up, and is marked so."""
 
 
 class TaskRef(Record):
@@ -149,7 +152,9 @@ class Trial(Record):
     parameters: int
     """Trainable, unique, the whole network."""
     embedding: int | None = None
-    """Embedding size, if the input is tokens and a published setting states one."""
+    """Embedding size where the input is tokens and a published setting states its own."""
+    embedding_dropout: float | None = None
+    """Share of the embedded numbers that training drops, where a published setting has one."""
     tied: bool | None = None
     """Whether the decoder shares the embedding's weight, if a published setting states it."""
     optimisation: Optimisation
@@ -179,7 +184,9 @@ class Trial(Record):
         the same way.
         """
         place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
-        return digest_of(self.model_dump(mode="json", exclude=place))
+        # Trials that were stored before there was embedding dropout keep their digest.
+        added = {"embedding_dropout"} if self.embedding_dropout is None else set()
+        return digest_of(self.model_dump(mode="json", exclude=place | added))
 
 
 class Point(Record):
@@ -206,10 +213,11 @@ class TrialResult(Record):
     outcome: Outcome
     reason: str = ""
     score: float | None = None
-    """The task's metric on validation, at the best evaluation."""
+    """The task's metric on validation, at the best evaluation.  A diverged trial has that of its best evaluation
+    before, or None; outcomes other than these two have None."""
     metrics: dict[str, dict[str, float]] = {}
-    """Weights and split → metric → value: `validation`; for finals also `test` (best-validation weights) and
-    `test-last3` (mean over the weights of the last three evaluations, the paper's rule)."""
+    """Which weights and split → metric → value: `validation`; finals also `test` (best-validation weights) and
+    `test-last3` (mean over the weights of the last three evaluations, the paper's rule; none of a diverged trial)."""
     updates: int = 0
     epochs: float = 0
     best_update: int | None = None

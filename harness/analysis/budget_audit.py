@@ -59,7 +59,7 @@ def spending(one: CellResult) -> Spending:
         peak_bytes=one.peak_bytes,
         superseded=len(one.superseded),
         test_opened=one.test_opened,
-        test_due=sum(entry.result is not None and entry.result.outcome == "complete" for entry in finals),
+        test_due=sum(entry.result is not None and entry.result.score is not None for entry in finals),
         selection=_selection(one),
         seeds=tuple(entry.trial.seeds.init for entry in one.finals),
         data=dict(sorted({name: digest for trial in trials for name, digest in trial.data.items()}.items())),

@@ -33,7 +33,7 @@ class CellResult:
     superseded: tuple[TrialEntry, ...]
     """Finals of an earlier winner: shown, never averaged."""
     winner: TrialEntry | None
-    """The best complete search trial; None under protocol `paper`."""
+    """The search trial of the best validation score; None under protocol `paper`."""
     scale: Scale
     """Scale on which its scores are averaged: the metric's, or linear if a test score of its task is not positive."""
 
@@ -118,19 +118,19 @@ class CellResult:
         return tuple(reason for entry in self.search for reason in entry.trial.rejections)
 
     def scores(self, weights: str) -> list[float]:
-        """The cell's metric of complete finals, by repetition; `weights`: 'test' or 'test-last3'."""
+        """The cell's metric of finals that have a score, by repetition; `weights`: 'test' or 'test-last3'."""
         return [score for score in self.repeated(weights).values() if math.isfinite(score)]
 
     def repeated(self, weights: str, metric: str | None = None) -> dict[int, float]:
         """Return repetition → score of each final that has ended, NaN without a score.
 
-        metric: None for the cell's own, else another metric of the task.
+        A final that diverged has the test score of its best evaluation before, and none of its last three.
+
+        metric: the cell's own where None, else another that the task reports.
         """
         name = self.facts.metric.name if metric is None else metric
         found = {
             entry.trial.repetition or 0: entry.result.metrics.get(weights, {}).get(name, math.nan)
-            if entry.result.outcome == "complete"
-            else math.nan
             for entry in self.finals
             if entry.result is not None
         }

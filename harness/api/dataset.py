@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,9 +74,9 @@ class Stream:
 
     tokens: (tokens,) of any integer type. Each batch is converted to int64, so they may be memory-mapped.
 
-    Training cuts the stream into as many contiguous rows as a batch has, with lengths that differ by at most one. An
-    update scores the next `scored` tokens of every row, so an epoch scores every token once. Evaluation also scores
-    every token once, each from all tokens before it in its row if the backbone offers `scan`.
+    Training cuts the stream into as many contiguous rows as a batch has, of lengths that differ by one at most; an
+    update scores the next `scored` tokens of every row, so that an epoch scores every token once.  Evaluation scores
+    every token once too, from the tokens before it: all that its window or the backbone's state holds.
     """
 
     tokens: Tensor
@@ -87,7 +88,8 @@ class Stream:
     """Tokens that a training window shows before the scored ones, fewer at the start of a row. None: the state is
     carried from window to window without its gradient, and reset at each epoch."""
     rows: int = 1
-    """Contiguous rows in evaluation, each begun without history: more are faster and forget a little."""
+    """Contiguous rows in evaluation, at most: more are faster.  Each reads the tokens before it first, and a short
+    stream has fewer, so that scores do not depend on them."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 1 or self.tokens.is_floating_point() or self.scored < 1 or (self.history or 0) < 0:
@@ -109,19 +111,32 @@ def resident(dataset: Dataset, device: torch.device) -> Dataset:
     return replace(dataset, inputs=dataset.inputs.to(device), targets=dataset.targets.to(device))
 
 
-def first(dataset: Dataset, count: int) -> Dataset:
-    """The first `count` sequences, or of a stream as many windows of its scored tokens; views, no copies."""
-    match dataset:
-        case Arrays():
-            return replace(dataset, inputs=dataset.inputs[:count], targets=dataset.targets[:count])
-        case Ragged():
-            lengths = dataset.lengths[:count]
-            frames = int(lengths.sum())
-            targets = dataset.targets[: len(lengths) if dataset.last else frames]
-            return replace(dataset, inputs=dataset.inputs[:frames], targets=targets, lengths=lengths)
-        case Stream():
-            tokens = dataset.tokens[: count * dataset.scored]
-            return replace(dataset, tokens=tokens, rows=min(dataset.rows, len(tokens)))
+def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """Draw `count` sequences without replacement; itself where the dataset has no more.
+
+    They keep their order.  Of a stream: `count` windows of its scored tokens side by side, from a drawn token on.
+    """
+    if isinstance(dataset, Stream):
+        return _piece(dataset, count * dataset.scored, seed)
+    if len(dataset) <= count:
+        return dataset
+    drawn = torch.zeros(len(dataset), dtype=torch.bool)
+    drawn[np.random.default_rng(seed).permutation(len(dataset))[:count]] = True
+    if isinstance(dataset, Arrays):
+        return replace(dataset, inputs=dataset.inputs[drawn], targets=dataset.targets[drawn])
+    frames = drawn.repeat_interleave(dataset.lengths)
+    targets = dataset.targets[drawn if dataset.last else frames]
+    return replace(dataset, inputs=dataset.inputs[frames], targets=targets, lengths=dataset.lengths[drawn])
+
+
+def _piece(stream: Stream, tokens: int, seed: int) -> Stream:
+    """Return a contiguous piece of a stream, with the token before it."""
+    if len(stream) <= tokens:
+        return stream
+    first = int(np.random.default_rng(seed).integers(len(stream) - tokens + 1))
+    before = int(stream.tokens[first - 1]) if first else stream.before
+    kept = stream.tokens[first : first + tokens]
+    return replace(stream, tokens=kept, before=before, rows=min(stream.rows, len(kept)))
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,14 @@ class Published:
     batch_size: int
     epochs: int
     embedding: int | None = None
-    """Embedding size, if the input is tokens."""
+    """Embedding size where the input is tokens."""
+    embedding_dropout: float | None = None
+    """Share of the embedded numbers that training drops; None: none."""
     tied: bool | None = None
     """Whether the decoder shares the embedding's weight; None: as the task says."""
     assumed: frozenset[str] = frozenset()
-    """Names of the values above that the source does not state; they are its released code's defaults."""
+    """Names of the values above that the source does not state; they are its released code's defaults.  `decoder_init`:
+    the decoder's initial weights are PyTorch's, and the released code draws them otherwise."""
 
 
 class Model(ABC):

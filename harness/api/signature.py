@@ -23,6 +23,8 @@ class Tokens:
 
     vocabulary: int
     embedding: int
+    dropout: float = 0.0
+    """Share of the embedded numbers that training drops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,13 @@ class Signature:
         """Numbers a time step that the decoder gives to the loss."""
         return self.output.size
 
-    def with_embedding(self, size: int | None, *, tied: bool | None = None) -> Signature:
-        """Return this signature with another embedding size or weight tying; None keeps the present value.
+    def with_embedding(self, size: int | None, *, tied: bool | None = None, dropout: float | None = None) -> Signature:
+        """Return this signature with another embedding; None leaves its size, its tie or its dropout as it is.
 
         Returns the signature unchanged if the input is not tokens.
         """
-        if isinstance(self.input, Real) or (size is None and tied is None):
+        if isinstance(self.input, Real) or (size is None and tied is None and dropout is None):
             return self
         embedded = self.input if size is None else replace(self.input, embedding=size)
+        embedded = embedded if dropout is None else replace(embedded, dropout=dropout)
         return replace(self, input=embedded, tied=self.tied if tied is None else tied)

@@ -7,17 +7,21 @@ from collections.abc import Iterable
 from typing import Literal
 
 from harness.ledger.journal import TrialEntry
+from harness.records import SCORED_OUTCOMES
 
 
 def winner(entries: Iterable[TrialEntry], better: Literal["lower", "higher"]) -> TrialEntry | None:
-    """The complete search trial of the best finite validation score; ties go to the lower number."""
+    """Return the search trial of the best finite validation score; ties go to the lower number.
+
+    A trial that diverged competes with its best evaluation before.
+    """
     sign = 1 if better == "lower" else -1
     scored = [
         (sign * entry.result.score, entry.trial.number, entry)
         for entry in entries
         if entry.trial.phase == "search"
         and entry.result is not None
-        and entry.result.outcome == "complete"
+        and entry.result.outcome in SCORED_OUTCOMES
         and entry.result.score is not None
         and math.isfinite(entry.result.score)
     ]

@@ -46,4 +46,6 @@ def fingerprint_of(part: object) -> str:
 def _setting_parts(setting: Published) -> dict[str, object]:
     """What of a published setting alters trials, in an order that no process's hash seed changes."""
     parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding", "tied")}
+    if setting.embedding_dropout is not None:
+        parts["embedding_dropout"] = setting.embedding_dropout
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}

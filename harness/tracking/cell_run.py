@@ -51,8 +51,8 @@ def cell_run_data(standing: CellResult, folder: Path, created: float) -> RunData
 
 
 def _first_weights(standing: CellResult, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    complete = (entry for entry in standing.finals if entry.result is not None and entry.result.outcome == "complete")
-    first = next(complete, None)
+    trained = (entry for entry in standing.finals if entry.result is not None and entry.result.weights is not None)
+    first = next(trained, None)
     return weights_artifact(first, folder) if first is not None else ({}, {})
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
-from harness.api.dataset import first, resident
+from harness.api.dataset import resident, sample
 from harness.records import Training
 from harness.training.batches import evaluation_batches, training_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToySum
 
 CPU = torch.device("cpu")
@@ -68,10 +68,8 @@ def trained(train: Arrays, validation: Arrays) -> TrainingRun:
         task,
         training=Training(updates=12, batch_size=16, evaluate_every=4),
         optimisation=Optimisation(learning_rate=0.01),
-        train=train,
-        validation=validation,
+        data=TrainingData(train, validation),
         seeds=SEEDS,
-        device=CPU,
     )
     run.advance(60)
     return run
@@ -88,32 +86,60 @@ def test_training_on_stored_bytes_equals_training_on_what_is_made_of_them() -> N
     assert evaluate(plain.network, ToySum(), test, CPU) == evaluate(seen.network, ToySum(), as_seen(test), CPU)
 
 
-def test_first_of_arrays_are_views_prepared_alike() -> None:
-    data = stored()
-    part = first(data, 7)
+def test_sample_of_arrays_is_drawn_once_each_in_order_and_prepared_alike() -> None:
+    data = Arrays(torch.arange(40)[:, None], torch.arange(40), prepare=stored().prepare)
+    part = sample(data, 7, seed=1)
     assert isinstance(part, Arrays)
     assert (len(part), part.prepare) == (7, data.prepare)
-    assert part.inputs.data_ptr() == data.inputs.data_ptr()
-    assert torch.equal(part.targets, data.targets[:7])
-    assert len(first(data, 10**6)) == len(data)
+    drawn = part.targets.tolist()
+    assert drawn == sorted(set(drawn))
+    assert drawn != list(range(7))
+    assert torch.equal(part.inputs[:, 0], part.targets)
+    assert sample(data, 40, seed=1) is data
+    assert sample(data, 10**6, seed=1) is data
+
+
+def test_sample_is_of_the_seed_and_every_sequence_may_be_drawn() -> None:
+    data = Arrays(torch.arange(12)[:, None], torch.arange(12))
+
+    def drawn(seed: int) -> tuple[int, ...]:
+        part = sample(data, 3, seed)
+        assert isinstance(part, Arrays)
+        return tuple(part.targets.tolist())
+
+    assert drawn(5) == drawn(5)
+    counts = torch.bincount(torch.tensor([drawn(seed) for seed in range(400)]).flatten(), minlength=12)
+    assert counts.sum() == 1200
+    assert int(counts.min()) > 65  # 100 expected, with a standard deviation of 9
+    assert int(counts.max()) < 135
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_first_of_ragged_sequences_are_whole(last: bool) -> None:
-    frames, lengths = torch.arange(9.0)[:, None], torch.tensor([2, 4, 3])
-    part = first(Ragged(frames, lengths if last else frames, lengths, last=last), 2)
-    assert isinstance(part, Ragged)
-    assert part.lengths.tolist() == [2, 4]
-    assert part.inputs.flatten().tolist() == [0, 1, 2, 3, 4, 5]
-    assert part.targets.flatten().tolist() == ([2, 4] if last else [0, 1, 2, 3, 4, 5])
+def test_sample_of_ragged_sequences_is_of_whole_ones(last: bool) -> None:
+    lengths = torch.tensor([2, 4, 3, 1])
+    frames = torch.arange(4).repeat_interleave(lengths)[:, None]  # which sequence each frame is of
+    data = Ragged(frames, torch.arange(4) if last else frames[:, 0], lengths, last=last)
+    for seed in range(20):
+        part = sample(data, 2, seed)
+        assert isinstance(part, Ragged)
+        one, other = sorted(set(part.inputs.flatten().tolist()))
+        assert part.lengths.tolist() == [lengths[one], lengths[other]]
+        assert part.inputs.flatten().tolist() == [one] * int(lengths[one]) + [other] * int(lengths[other])
+        assert part.targets.tolist() == ([one, other] if last else part.inputs.flatten().tolist())
 
 
-def test_first_of_a_stream_is_as_many_windows_of_scored_tokens() -> None:
-    stream = Stream(torch.arange(100), before=0, scored=10, history=None, rows=50)
-    part = first(stream, 3)
-    assert isinstance(part, Stream)
-    assert part.tokens.tolist() == list(range(30))
-    assert (part.rows, part.before, part.scored) == (30, 0, 10)
+def test_sample_of_a_stream_is_one_piece_with_the_token_before_it() -> None:
+    stream = Stream(torch.arange(1, 101), before=0, scored=10, history=None, rows=50)
+    firsts = set()
+    for seed in range(30):
+        part = sample(stream, 3, seed)
+        assert isinstance(part, Stream)
+        first = int(part.tokens[0])
+        firsts.add(first)
+        assert part.tokens.tolist() == list(range(first, first + 30))
+        assert (part.rows, part.before, part.scored) == (30, first - 1, 10)
+    assert len(firsts) > 15
+    assert sample(stream, 10, seed=0) is stream
 
 
 def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:

@@ -11,6 +11,8 @@ from harness.api.model import Model, Published
 from harness.errors import BudgetError, PluginError, SpaceError, StudyError, UnknownNameError
 from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Plugin, Resources, Schedule, Training
+from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.cell_plan import CellPlan
 from harness.study.cell_planning import FAIR_BATCH_SIZE, metric_facts
 from harness.study.plan import Plan, make_plan
@@ -278,6 +280,19 @@ def test_published_row_of_a_fair_study_has_solved_widths_and_no_search(plan_of: 
     assert published.published_size().widths == (60,)
 
 
+def test_embedding_dropout_is_of_a_published_setting_as_it_stands_and_not_beside_searched_ones(
+    toy_registry: Registry, toy_study: MakeStudy
+) -> None:
+    model = _Republished(replace(PUBLISHED, embedding_dropout=0.25))
+    registry = _with_model(toy_registry, model)
+    paper = make_plan(toy_study(protocol="paper", training={}), registry)
+    fair = make_plan(toy_study(models=[{"name": "toy-ema", "setting": "published"}]), registry)
+    found = [plan.cells[0].setting for plan in (paper, fair)]
+    assert [setting.embedding_dropout if setting else "none" for setting in found] == [0.25, None]
+    states = (CellState(Proposer(plan.cells[0], seed=0, sampler="random"), study_id="id") for plan in (paper, fair))
+    assert [state.final_trial(0).embedding_dropout for state in states] == [0.25, None]
+
+
 def test_searched_cell_has_no_published_size(plan_of: PlanOf) -> None:
     with pytest.raises(BudgetError, match="toy-sum/toy-ema: has no published setting"):
         _one(plan_of()).published_size()
@@ -400,6 +415,8 @@ class _Republished(ToyEma):
         ({"batch_size": 5}, True),
         ({"epochs": 2}, True),
         ({"embedding": 3}, True),
+        ({"embedding_dropout": 0.1}, True),
+        ({"embedding_dropout": None}, False),
         ({"assumed": frozenset({"clip"})}, False),
         ({"source": "there"}, False),
     ],

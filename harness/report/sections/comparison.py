@@ -127,7 +127,10 @@ def _notes(section: Section) -> list[str]:
         notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
     notes += [_fixed(name, values) for name, values in section.fixed.items()]
     for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
-        notes.append(f"a try: scored on the first {count(limit)} held-out sequences, or windows of a stream, alone.")
+        notes.append(
+            f"a try: scored on {count(limit)} sequences, or windows of a stream, drawn from each held-out split, the "
+            "same for every model; floors are of the whole splits."
+        )
     sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
     if sources:
         notes.append(f"published: {quote('; '.join(sources))}.")
@@ -191,7 +194,7 @@ def _row_notes(row: Row) -> list[str]:
             f"{row.test_opened} times in all."
         )
     if row.assumed:
-        notes.append(f"assumed, since its source does not state them: {quote(', '.join(row.assumed))}.")
+        notes.append(f"assumed, since its source states them otherwise or not at all: {quote(', '.join(row.assumed))}.")
     return notes
 
 
