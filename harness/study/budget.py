@@ -1,4 +1,4 @@
-"""The parameter budget: count a network without memory for its weights, and solve the widths that meet a count."""
+"""The parameter budget: count a network without allocating its weights, and solve the widths that meet a count."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from harness.training.network import Network, build_network, on_meta_device
 Widths = tuple[int, ...]
 
 WIDEST = 1 << 20
-"""A model whose count stays within budget up to this width does not grow with it."""
+"""A model whose count stays within the budget up to this width does not grow with its width."""
 STRIDE = 8
 """Factor between the widths that are counted until one is too large."""
 FEW_LEVELS = 4
-"""Up to so many levels, widths within 2 of a uniform one are tried; with more, within 1."""
+"""With up to this many levels, widths within 2 of a uniform width are tried; with more levels, within 1."""
 MOST_CANDIDATES = 20_000
-"""Uneven widths that are predicted at most: with one more and one less on each level, all of nine levels."""
+"""Maximum number of uneven widths whose count is predicted: enough for changes of +1 and -1 on each of nine levels."""
 MOST_BUILT = 4
-"""Uneven widths that are built at most, the nearest predicted counts first."""
+"""Maximum number of uneven widths that are built, the nearest predicted counts first."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class Count:
 
     parameters: int
     embedding: int
-    """Those of the encoder, in `parameters`."""
+    """Parameters of the encoder, which `parameters` includes."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and how closely they meet a budget."""
+    """Widths, their parameter count, and how closely it meets a budget."""
 
     widths: Widths
     count: Count
     budget: int
     allowed: float
-    """Largest deviation that counts as met, in parameters."""
+    """Largest deviation from the budget that counts as met, in parameters."""
 
     @property
     def deviation(self) -> float:
@@ -78,7 +78,7 @@ def count_parameters(network: Network) -> Count:
 
 
 def count_at(model: Model, signature: Signature, widths: Widths, params: Mapping[str, ParamValue]) -> Count:
-    """Count the parameters of a configuration, built on the meta device: no memory, no initial values."""
+    """Count the parameters of a configuration.  It is built on the meta device: no memory, no initial values."""
     with on_meta_device():
         network = build_network(model, signature, widths, dict(params))
     return count_parameters(network)
@@ -87,7 +87,7 @@ def count_at(model: Model, signature: Signature, widths: Widths, params: Mapping
 def solve(
     model: Model, signature: Signature, params: Mapping[str, ParamValue], *, budget: int, tolerance: float
 ) -> Size:
-    """Return the widths of this configuration for a budget; BudgetError where `nearest_size` does not meet it."""
+    """Return the widths of this configuration for a budget.  Raises BudgetError if `nearest_size` does not meet it."""
     size = nearest_size(model, signature, params, budget=budget, tolerance=tolerance)
     if not size.met:
         raise BudgetError(reason_unmet(model, size, tolerance))
@@ -95,7 +95,7 @@ def solve(
 
 
 def reason_unmet(model: Model, size: Size, tolerance: float) -> str:
-    """Return why a size does not serve: the nearest count and its deviation."""
+    """Return why a size does not meet its budget: the nearest count and its deviation."""
     return (
         f"{model.name}: no width meets {size.budget:,} parameters within {tolerance:.3g}: "
         f"widths {_short(size.widths)} have {size.count.parameters:,} ({size.deviation:+.2%})"
@@ -105,14 +105,14 @@ def reason_unmet(model: Model, size: Size, tolerance: float) -> str:
 def nearest_size(
     model: Model, signature: Signature, params: Mapping[str, ParamValue], *, budget: int, tolerance: float
 ) -> Size:
-    """Return the first of these that meets the budget, else the nearest of all.
+    """Return the first of these sizes that meets the budget, or the nearest of all if none does.
 
     1. The largest uniform width not above the budget, widened by one, level by level from the first, to the nearest
-       count.  Where that width is special (see `uniform_widths`), the largest other one too; the nearer of both.
-    2. The nearest count of all widths within 1 of those uniform ones; with few levels, then within 2.
+       count.  If that width is special (see `uniform_widths`), the largest other width too, and the nearer of both.
+    2. The nearest count of all widths within 1 of those uniform widths; with few levels, then within 2.
 
-    A size meets the budget within `tolerance` of the count without the embedding, or half the smallest step of 1.
-    BudgetError where no uniform width lies below the budget, or none above it.
+    A size meets the budget if it deviates by at most `tolerance` of the count without the embedding, or by half the
+    smallest step of 1.  Raises BudgetError if no uniform width lies below the budget, or none above it.
     """
     levels = model.levels(**params)
 
@@ -128,24 +128,24 @@ def nearest_size(
     steps = [_smallest_step([count(widths).parameters for widths in tried]) for tried in prefixes]
 
     def size(widths: Widths, step: int) -> Size:
-        found = count(widths)
-        return Size(widths, found, budget, max(tolerance * (found.parameters - found.embedding), step / 2))
+        counted = count(widths)
+        return Size(widths, counted, budget, max(tolerance * (counted.parameters - counted.embedding), step / 2))
 
     best = _nearest(size(widths, step) for tried, step in zip(prefixes, steps, strict=True) for widths in tried)
     for reach in (1, 2) if levels <= FEW_LEVELS else (1,):
         if best.met:
             break
         uneven = (_uneven(count, width, levels, reach, budget) for width in starts)
-        found = (size(widths, step) for tried, step in zip(uneven, steps, strict=True) for widths in tried)
-        best = _nearest([best, *found])
+        sizes = (size(widths, step) for tried, step in zip(uneven, steps, strict=True) for widths in tried)
+        best = _nearest([best, *sizes])
     return best
 
 
 def uniform_widths(count: Callable[[int], int], budget: int, specials: tuple[int, ...]) -> list[int]:
-    """Return the largest width whose count is not above the budget, and where that is special, the largest other one.
+    """Return the largest width whose count is not above the budget; if it is special, the largest other width too.
 
-    Counts grow with the width except at `specials`, where a projection vanishes and the count drops for that width
-    alone; those are tried one by one.  BudgetError where not even width 1 fits, or no width is too large.
+    Counts grow with the width except at `specials`: there a projection vanishes, and the count drops for that width
+    alone.  Special widths are tried one by one.  Raises BudgetError if width 1 is above the budget, or if no width is.
     """
 
     def grown(width: int) -> int:
@@ -191,10 +191,10 @@ def _interpolated(known: Mapping[int, int], low: int, high: int, budget: int) ->
 
 
 def _uneven(count: Callable[[Widths], Count], width: int, levels: int, reach: int, budget: int) -> Iterator[Widths]:
-    """Yield widths within `reach` of a uniform one, the nearest predicted counts first; ties: fewer levels changed.
+    """Yield widths within `reach` of a uniform width, the nearest predicted counts first; ties: fewer levels changed.
 
-    Predicted from the counts with one and with two neighbouring levels changed, which is exact where each tensor's
-    size depends on the widths of one level or of two neighbours.
+    Counts are predicted from those with one and with two neighbouring levels changed.  The prediction is exact if each
+    tensor's size depends on the widths of one level or of two neighbouring levels.
     """
     changes = [change for by in range(1, reach + 1) for change in (by, -by) if width + change >= 1]
 
@@ -210,16 +210,16 @@ def _uneven(count: Callable[[Widths], Count], width: int, levels: int, reach: in
     single = {(level, change): counted((level, change)) - start for level in range(levels) for change in changes}
     for (level, change), more in single.items():
         predicted += more * (candidates[:, level] == change)
-    for one, other in itertools.combinations(single, 2):
-        if other[0] - one[0] == 1:
-            both = (candidates[:, one[0]] == one[1]) & (candidates[:, other[0]] == other[1])
-            predicted += (counted(one, other) - start - single[one] - single[other]) * both
+    for first, second in itertools.combinations(single, 2):
+        if second[0] - first[0] == 1:  # neighbouring levels
+            both = (candidates[:, first[0]] == first[1]) & (candidates[:, second[0]] == second[1])
+            predicted += (counted(first, second) - start - single[first] - single[second]) * both
     for index in np.argsort(abs(predicted - budget), kind="stable")[:MOST_BUILT]:
         yield tuple(int(width + change) for change in candidates[index])
 
 
 def _changed(changes: Sequence[int], levels: int) -> Iterator[list[int]]:
-    """Yield the change of each level, those that change fewer levels first."""
+    """Yield lists of one change per level; lists that change fewer levels come first."""
     for number in range(levels + 1):
         for chosen in itertools.combinations(range(levels), number):
             for values in itertools.product(changes, repeat=number):
@@ -228,7 +228,7 @@ def _changed(changes: Sequence[int], levels: int) -> Iterator[list[int]]:
 
 
 def _nearest(sizes: Iterable[Size]) -> Size:
-    """Return the nearest of those that meet the budget, or of all where none does; of two as near, the first."""
+    """Return the nearest size among those that meet the budget, or among all if none does; ties go to the first."""
     return min(sizes, key=lambda size: (not size.met, size.distance))
 
 

@@ -1,4 +1,4 @@
-"""The shapes of a space that no widths bring to a parameter budget."""
+"""List the shapes of a search space that cannot meet a parameter budget at any widths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.study.budget import Size, nearest_size, reason_unmet
 from harness.study.space import at_unit
 
 MOST_SHAPES = 1000
-"""Shapes of one space that are solved at most."""
+"""Maximum number of shapes of one space that are solved."""
 
 Values = tuple[ParamValue, ...]
 
@@ -28,19 +28,19 @@ class UnmetShape:
     params: Mapping[str, ParamValue]
     """Values of the dimensions that decide whether and with which widths a shape meets the budget."""
     size: Size | None
-    """The nearest count; None where width 1 is above the budget, or no width reaches it."""
+    """The size with the nearest count; None if width 1 is above the budget, or no width reaches it."""
     reason: str
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """How many shapes of a space meet the budget, and those that do not."""
+    """How many shapes a space has, and those that do not meet the budget."""
 
     total: int
     """Shapes that can serve the task, counted over the dimensions that `UnmetShape.params` names."""
     unmet: tuple[UnmetShape, ...]
     complete: bool
-    """Whether the space has no more than `MOST_SHAPES`; otherwise the first of them were solved."""
+    """Whether the space has at most `MOST_SHAPES` shapes.  If not, only the first ones were solved."""
 
 
 def unmet_shapes(
@@ -48,8 +48,8 @@ def unmet_shapes(
 ) -> Shapes:
     """Solve every shape of an architecture's space.
 
-    A shape has one value of each discrete dimension; a continuous dimension takes its middle.  Left out are shapes
-    that the model does not support for this signature, and dimensions that change no size (a forget bias).
+    A shape has one value of each discrete dimension; a continuous dimension takes its middle.  Shapes that the model
+    does not support for this signature are left out, and so are dimensions that change no size (a forget bias).
     """
     discrete = {name: values for name, distribution in space.items() if (values := _values(distribution)) is not None}
     middle = {name: at_unit(distribution, 0.5) for name, distribution in space.items() if name not in discrete}
@@ -75,7 +75,7 @@ def unmet_shapes(
 
 
 def _values(distribution: BaseDistribution) -> Sequence[ParamValue] | None:
-    """Return the values of a discrete dimension, None for a continuous one."""
+    """Return the values of a discrete dimension; None if it is continuous."""
     if isinstance(distribution, CategoricalDistribution):
         choices: tuple[ParamValue, ...] = distribution.choices
         return choices
@@ -90,7 +90,7 @@ def _values(distribution: BaseDistribution) -> Sequence[ParamValue] | None:
 def _outcome(
     model: Model, signature: Signature, params: Mapping[str, ParamValue], budget: int, tolerance: float
 ) -> Size | str:
-    """Return the nearest size, or why there is none."""
+    """Return the nearest size, or the reason why there is none."""
     try:
         return nearest_size(model, signature, params, budget=budget, tolerance=tolerance)
     except BudgetError as error:
@@ -100,14 +100,14 @@ def _outcome(
 def _without_idle(
     names: Sequence[str], outcomes: Mapping[Values, Size | str]
 ) -> tuple[list[str], dict[Values, Size | str]]:
-    """Leave out each dimension whose values give all shapes the same outcome."""
+    """Return names and outcomes without the dimensions whose value changes the outcome of no shape."""
     kept, left = list(names), dict(outcomes)
     for name in names:
-        place = kept.index(name)
+        index = kept.index(name)
         merged: dict[Values, set[Size | str]] = {}
         for values, outcome in left.items():
-            merged.setdefault((*values[:place], *values[place + 1 :]), set()).add(outcome)
-        if all(len(found) == 1 for found in merged.values()) and len(merged) < len(left):
+            merged.setdefault((*values[:index], *values[index + 1 :]), set()).add(outcome)
+        if all(len(distinct) == 1 for distinct in merged.values()) and len(merged) < len(left):
             kept.remove(name)
-            left = {values: found.pop() for values, found in merged.items()}
+            left = {values: distinct.pop() for values, distinct in merged.items()}
     return kept, left

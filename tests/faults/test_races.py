@@ -131,7 +131,7 @@ def test_interrupted_in_the_search_it_says_so_and_the_same_command_continues(
     code, out, err = ended(process)
     assert code == 130
     assert out == ""
-    assert err.splitlines()[-1] == "harness: interrupted; the same command continues"
+    assert err.splitlines()[-1] == "harness: interrupted; run the same command again to resume"
     assert not (place.folder / "runs/toys/lease").exists()
     code, _, err = place.run(*COMMAND)
     assert code == 0, err

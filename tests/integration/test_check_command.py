@@ -39,7 +39,7 @@ def test_check_of_a_sound_task_exits_0(monkeypatch: pytest.MonkeyPatch, capsys: 
     shown = capsys.readouterr().out
     assert "toy-sum-length-9-sequences-1000" in shown
     assert "check_floor" in shown
-    assert "12 checks of toy-sum-length-9-sequences-1000: none to mend" in shown
+    assert "12 checks of toy-sum-length-9-sequences-1000: none failed" in shown
 
 
 def test_check_of_a_package_with_a_defect_exits_1_and_says_what(
@@ -49,7 +49,7 @@ def test_check_of_a_package_with_a_defect_exits_1_and_says_what(
     shown = capsys.readouterr().out
     assert "FAILED" in shown
     assert "training_sequences() is 1,000" in shown
-    assert "1 to mend" in shown
+    assert "1 failed" in shown
     assert harness(monkeypatch, "check", "registered", "--expect", "check_epoch=as the paper states it") == 0
     assert "failed as expected" in capsys.readouterr().out
 
@@ -59,9 +59,9 @@ def test_check_of_a_package_with_a_defect_exits_1_and_says_what(
     [
         (("toy-smu",), "no model, task or package 'toy-smu' is installed; did you mean 'toy-sum'?"),
         (("toy-sum", "lenght=3"), "has no option 'lenght'; did you mean 'length'?"),
-        (("toys", "length=3"), "'toys' is more than one model or task; give 'length' with the name of one"),
+        (("toys", "length=3"), "'toys' has several models or tasks; to give 'length', name one of them instead"),
         (("toy-sum", "length=[3]"), "'length' takes one value, got a list"),
-        (("toy-sum", "--expect", "check_floor"), "give the check and why it may fail"),
+        (("toy-sum", "--expect", "check_floor"), "give a check and why it fails"),
         (("toy-sum", "--expect", "check_flor=x"), "no check 'check_flor'; did you mean 'check_floor'?"),
     ],
 )
@@ -90,7 +90,7 @@ def test_one_cause_of_several_failures_is_told_once(
     shown = capsys.readouterr().out
     assert shown.count("a planted raise (test_check_command.py:") == 1
     assert shown.count("the same as check_output_shape") == 2
-    assert "3 to mend; begin with check_output_shape, the others may follow from it" in shown
+    assert "3 failed; begin with check_output_shape, which may be the cause of the others" in shown
 
 
 def test_new_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,5 +111,5 @@ def test_new_under_the_name_of_an_installed_model_or_task_is_refused(
     points = [EntryPoint(name="toys", value="tests.support.toys", group="harness")]
     monkeypatch.setattr(new, "load_plugins", lambda: load_plugins(points))
     assert harness(monkeypatch, "new", "model", name) == 2
-    assert f"'{name}' is taken: toys brings it (tests.support.toys:Toy" in capsys.readouterr().err
+    assert f"'{name}' is taken: toys provides it (tests.support.toys:Toy" in capsys.readouterr().err
     assert not Path(name).exists()

@@ -172,7 +172,7 @@ def test_report_of_several_studies_holds_each(harness: Harness) -> None:
     ]
     code, _, err = harness("report", "toys", "other", "--id", "0123")
     assert code == 2
-    assert "--id 0123 names one of several studies of a name" in err
+    assert "--id 0123 selects among studies of the same name" in err
 
 
 def test_report_after_fresh_is_of_the_new_study_and_names_the_old(harness: Harness) -> None:
@@ -230,7 +230,7 @@ def test_plan_shows_widths_deviation_and_what_is_seen(harness: Harness) -> None:
     code, out, _ = harness("plan", "toys.toml", "--draws", "2")
     assert code == 0
     assert "+0.00%" in out
-    assert "sees / needs" in out
+    assert re.search(r"receptive.*needed", out, re.DOTALL)
     assert "nan" not in out.lower()
     assert not Path("runs").exists()
     assert not Path("mlflow.db").exists()
@@ -273,7 +273,7 @@ BAD = {
     "no such file": (["run", "nothing.toml"], "no such file"),
     "not TOML": (["run", "broken.toml"], "not a TOML file"),
     "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be made"),
-    "report of nothing": (["report", "nothing"], "no such store"),
+    "report of nothing": (["report", "nothing"], "no such MLflow store"),
     "sync of nothing": (["sync", "nothing"], "no such study"),
     "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),

@@ -22,13 +22,13 @@ from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import RACE
 from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
-from harness.recommendation import driver, predictor
+from harness.recommendation import predictor, state
 from harness.recommendation.driver import RaceDriver
 from harness.recommendation.page import page
 from harness.recommendation.predictor import load_winner
 from harness.recommendation.race import ladder
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, train_command
-from harness.recommendation.state import RecommendRequest, begin, granted_plan, read_race
+from harness.recommendation.state import RecommendRequest, begin, race_plan, read_race
 from harness.records import Plugin
 from harness.report.report import build_report
 from harness.study.file import parse_study
@@ -73,7 +73,7 @@ class Place:
             runner = Runner(plan, self.loaded, self.runs)
             return runner.run(lambda source: run_serial(around(source), Worker(runner.folder, self.loaded.registry)))
 
-        plan = granted_plan(race, asked, self.loaded.registry)
+        plan = race_plan(race, asked, self.loaded.registry)
         found = RaceDriver(race, plan, self.runs, train, self.said.append).run()
         assert found is not None
         return found
@@ -194,13 +194,13 @@ def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Pl
         confidence=0.9,
     )
     with pytest.raises(
-        LedgerError, match=r"begun with confidence 0\.95 \(now 0\.9\), training\.updates 8 \(now 9\); put that back"
+        LedgerError, match=r"started with confidence 0\.95 \(now 0\.9\), training\.updates 8 \(now 9\); restore that"
     ):
         place.race(other)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "difference"),
     [
         ({"tasks": [{"name": "toy-sum", "parameters": 200}]}, r"tasks\.0\.parameters 161 \(now 200\)"),
         ({"budget": {**TABLES["budget"], "trials": 3}}, r"budget\.trials 2 \(now 3\)"),
@@ -209,11 +209,12 @@ def test_another_request_in_the_same_folder_is_refused_by_what_differs(place: Pl
     ],
 )
 def test_a_changed_budget_is_refused_with_what_was_and_is(
-    place: Place, asked: RecommendRequest, toy_study: MakeStudy, changes: dict[str, Any], told: str
+    place: Place, asked: RecommendRequest, toy_study: MakeStudy, changes: dict[str, Any], difference: str
 ) -> None:
     begin(asked, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     before = (place.folder / RACE).read_bytes()
-    with pytest.raises(LedgerError, match=f"was begun with {told}; put that back, give another --name, or use --fresh"):
+    message = f"was started with {difference}; restore that, give another --name, or use --fresh"
+    with pytest.raises(LedgerError, match=message):
         place.race(place.request(toy_study(**{**TABLES, **changes})))
     assert (place.folder / RACE).read_bytes() == before
 
@@ -232,21 +233,21 @@ def test_a_cell_of_another_task_is_not_taken_for_one_of_the_race(
 def test_a_study_that_was_not_begun_as_a_race_is_left_alone(place: Place, asked: RecommendRequest) -> None:
     runner = Runner(make_plan(asked.study, place.loaded.registry), place.loaded, place.runs)
     runner.run(lambda source: run_serial(source, Worker(runner.folder, place.loaded.registry)))
-    with pytest.raises(LedgerError, match="holds a study that `recommend` did not begin; give another --name"):
+    with pytest.raises(LedgerError, match="holds a study that `recommend` did not start; give another --name"):
         place.race(asked)
 
 
 def test_run_leaves_a_race_alone(place: Place, asked: RecommendRequest) -> None:
     """It would add trials that the race was not granted, after which the race could not go on."""
     begin(asked, place.loaded.registry, place.runs, slots=1, say=place.said.append)
-    with pytest.raises(LedgerError, match="holds a race, which `harness recommend` continues; give another name, or "):
+    with pytest.raises(LedgerError, match="holds a race of `harness recommend`; resume it with that command, give "):
         run.run(asked.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
     assert [path.name for path in place.folder.iterdir()] == [RACE]
 
 
 def test_two_tasks_are_refused(place: Place, toy_study: MakeStudy) -> None:
     tasks = [{"name": "toy-sum", "parameters": 161}, {"name": "toy-ragged", "parameters": 161}]
-    with pytest.raises(StudyError, match="a recommendation is for one task"):
+    with pytest.raises(StudyError, match="a recommendation needs one task and protocol fair"):
         place.race(place.request(toy_study(**{**TABLES, "tasks": tasks})))
 
 
@@ -270,9 +271,9 @@ def test_a_time_budget_is_measured_and_chosen_once(
     assert found.updates >= 100
     race = read_race(place.folder)
     assert race is not None
-    assert race.granted.training.updates == found.updates
+    assert race.chosen_study.training.updates == found.updates
     assert set(race.paces) == {"toy-ema", "toy-stack"}
-    monkeypatch.setattr(driver, "measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(state, "measure", lambda *_: pytest.fail("measured again"))
     assert place.race(timed) == found
 
 
@@ -386,13 +387,13 @@ def test_another_version_of_a_plugin_is_refused(raced: Raced, monkeypatch: pytes
     place, _ = raced
     registry = replace(place.loaded.registry, plugins=(Plugin(name="toys", version="9.9"),))
     monkeypatch.setattr(predictor, "load_plugins", lambda: replace(place.loaded, registry=registry))
-    with pytest.raises(PluginError, match=r"was trained with toys unknown \(here: 9\.9\); install that"):
+    with pytest.raises(PluginError, match=r"was trained with toys unknown \(installed: 9\.9\); install these"):
         load_winner(place.folder)
 
 
 def test_changed_code_is_refused(raced: Raced, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "code_of", lambda *_: ["other"])
-    with pytest.raises(PluginError, match="the code of seqharness or toys has changed since it was trained"):
+    with pytest.raises(PluginError, match="the code of seqharness or toys has changed since the training; install"):
         load_winner(raced[0].folder)
 
 

@@ -335,7 +335,7 @@ def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, mo
         models=[{"name": "toy-stack", "space": {"layers": 1}}], tasks=[{"name": "toy-ragged", "parameters": 200}]
     )
     message = (
-        r"^toy-ragged/toy-stack-layers-1: 20 configurations in a row were rejected, the last with: "
+        r"^toy-ragged/toy-stack-layers-1: 20 configurations in a row were rejected; last reason: "
         r"1 layers reach 2 steps, but 3 are needed; change the task's parameters, the model's space or budget\.tol"
     )
     with pytest.raises(BudgetError, match=message):

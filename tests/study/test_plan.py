@@ -91,7 +91,7 @@ def test_label_of_a_strange_value_is_still_a_label(plan_of: PlanOf) -> None:
 
 
 def test_label_that_grows_too_long_asks_for_another(plan_of: PlanOf) -> None:
-    with pytest.raises(StudyError, match=r"^model label 'toy-ema-fault-x+' is longer than 100 characters; give it one"):
+    with pytest.raises(StudyError, match=r"^model label 'toy-ema-fault-x+' is longer than 100 characters; give a shor"):
         plan_of(models=[{"name": "toy-ema", "space": {"fault": "x" * 100}}])
 
 
@@ -100,12 +100,12 @@ def test_label_that_grows_too_long_asks_for_another(plan_of: PlanOf) -> None:
     [
         (
             {"models": ["toy-ema", "toy-ema"]},
-            "two models of the study are labelled 'toy-ema'; give one of them another",
+            "two models of the study are labelled 'toy-ema'; give one another label",
         ),
         ({"models": ["toy-stack", {"name": "toy-ema", "as": "toy-stack"}]}, "two models of the study are labelled"),
         (
             {"tasks": [{"name": "toy-sum"}, {"name": "toy-sum", "length": 6}]},
-            r"two tasks of the study are labelled 'toy-sum'; give one of them another: as = ",
+            r"two tasks of the study are labelled 'toy-sum'; give one another label: as = ",
         ),
         (
             {"models": [{"name": "toy-ema", "space": {"fault": "-1"}}, {"name": "toy-ema", "space": {"fault": "1"}}]},
@@ -458,7 +458,9 @@ def test_a_stack_is_kept_where_the_model_offers_it(plan_of: PlanOf) -> None:
 
 
 def test_a_stack_and_a_bound_in_seconds_exclude_each_other(plan_of: PlanOf) -> None:
-    with pytest.raises(StudyError, match=r"toy-sum/toy-ema: training\.seconds bounds a trial.*drop one of them"):
+    with pytest.raises(
+        StudyError, match=r"toy-ema: training\.seconds limits the time of a single trial.*drop one of the"
+    ):
         plan_of(resources={"stack": 2}, training={"updates": 8, "seconds": 3.0})
 
 

@@ -152,7 +152,7 @@ def test_unknown_key_is_named_with_what_is_close(file: Path, text: str, message:
         ('[search]\nspace = ["adam"]', "'search.space' must be a table, got a list"),
         (
             "[search.space]\nclip = []",
-            "'search.space.clip' must be a number, a string, true, false, or a list of such that is not empty, "
+            "'search.space.clip' must be a number, a string, true, false, or a list of such values that is not empty, "
             "got an empty list",
         ),
         ("[resources]\ngpu = -1", "'resources.gpu' must be at least 0, got -1"),
@@ -192,7 +192,7 @@ def test_bad_value_is_told_in_one_clear_line(file: Path, lines: str, message: st
         ),
         (
             '[{ name = "tcn", space = { k = { a = 1 } } }]',
-            "'models.0.space.k' must be a number, a string, true, false, or a list of such that is not empty, "
+            "'models.0.space.k' must be a number, a string, true, false, or a list of such values that is not empty, "
             "got a table",
         ),
     ],
@@ -323,11 +323,11 @@ def test_later_override_wins(file: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("budget.trials", "'budget.trials': expected key=value, as budget.trials=3"),
-        ("=3", "'=3': expected key=value, as budget.trials=3"),
+        ("budget.trials", "'budget.trials': expected key=value, such as budget.trials=3"),
+        ("=3", "'=3': expected key=value, such as budget.trials=3"),
         ("budget.=3", "'budget.=3': 'budget.' has an empty part; expected key=value"),
         (".=3", "'.=3': '.' has an empty part; expected key=value"),
-        ("name.x=3", "'name.x=3': name is a value, not a table"),
+        ("name.x=3", "'name.x=3': name is a value, not a table; leave out the rest"),
         ("budget.trails=3", "unknown key 'budget.trails'; did you mean 'trials'?"),
         ("budget.trails=none", "unknown key 'budget.trails'; did you mean 'trials'?"),
         ("nmae=none", "unknown key 'nmae'; did you mean 'name'?"),
@@ -339,8 +339,8 @@ def test_later_override_wins(file: Path) -> None:
         ("tasks.1.length=3", "'tasks.1.length=3': there is no entry '1'; use its index, from 0, or its name"),
         ("tasks.-1.length=3", "'tasks.-1.length=3': there is no entry '-1'; use its index, from 0, or its name"),
         ("models.lstm.as=x", "'models.lstm.as=x': there is no entry 'lstm'; use its index, from 0, or its name"),
-        ("tasks.length=3", "'tasks.length=3': name what to set in it, as tasks.0.length=200"),
-        ("models.tcn=3", "'models.tcn=3': name what to set in it, as tasks.0.length=200"),
+        ("tasks.length=3", "'tasks.length=3': tasks is a list; name an entry and a key, as tasks.0.length=200"),
+        ("models.tcn=3", "'models.tcn=3': models is a list; name an entry and a key, as tasks.0.length=200"),
         ("tasks=3", "'tasks' must be a list of tables, each begun with [[tasks]], got 3"),
         ("models=tcn", "'models' must be a list, got 'tcn'"),
         ("search.seed=3\nname='x'", "'search.seed' must be a whole number, got \"3\\nname='x'\""),

@@ -120,7 +120,7 @@ def test_at_unit_of_a_logarithmic_integer_has_logarithmic_odds() -> None:
 
 
 def test_at_unit_refuses_an_unknown_kind_of_dimension() -> None:
-    with pytest.raises(SpaceError, match="a dimension is one of Optuna's: an IntDistribution"):
+    with pytest.raises(SpaceError, match="unknown kind of dimension; use Optuna's IntDistribution"):
         at_unit(_Odd(), 0.5)
 
 
