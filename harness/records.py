@@ -54,6 +54,7 @@ class Resources(Record):
     """What one trial occupies, and how its worker is watched. Trials with equal resources form one resource class."""
 
     cpu: float = Field(default=1, gt=0, allow_inf_nan=False)
+    """CPU cores per trial."""
     gpu: float = Field(default=0, ge=0, allow_inf_nan=False)
     """A fraction packs several trials on one GPU."""
     memory_gib: float = Field(default=0, ge=0, allow_inf_nan=False)
@@ -79,10 +80,15 @@ class Schedule(Record):
     """
 
     kind: Literal["constant", "step", "plateau", "cosine"] = "constant"
+    """Form of the schedule."""
     factor: float = Field(default=0.1, gt=0, lt=1)
+    """step and plateau: factor on the learning rate at each reduction."""
     every: int = Field(default=10, ge=1)
+    """step: evaluations between reductions."""
     window: int = Field(default=3, ge=1)
+    """plateau: evaluations that the last one is compared with."""
     start: int = Field(default=10, ge=0)
+    """plateau: evaluations before the first reduction."""
 
 
 class Optimisation(Record):

@@ -248,7 +248,7 @@ def _failure(state: CellState) -> str | None:
     reason = f": {reasons[-1]} (from {brought})" if reasons else f" (from {brought})"
     if state.plan.setting is None and state.winner() is None:
         return f"{state.plan.cell}: no search trial completed{reason}"
-    complete = sum(entry.result is not None and entry.result.outcome == "complete" for entry in finals)
-    if complete < state.plan.facts.repetitions:
-        return f"{state.plan.cell}: {complete} of {state.plan.facts.repetitions} final trials completed{reason}"
+    scored = sum(entry.result is not None and entry.result.score is not None for entry in finals)
+    if scored < state.plan.facts.repetitions:
+        return f"{state.plan.cell}: {scored} of {state.plan.facts.repetitions} final trials have a score{reason}"
     return None

@@ -713,7 +713,7 @@ def test_failed_finals_are_counted(launch: Launch, toy_study: MakeStudy) -> None
 
     outcome = launch(toy_study(), Unlucky)
     assert outcome.complete
-    assert outcome.failed == ("toy-sum/toy-ema: 1 of 2 final trials completed: bad luck (from toys unknown)",)
+    assert outcome.failed == ("toy-sum/toy-ema: 1 of 2 final trials have a score: bad luck (from toys unknown)",)
 
 
 # ---- workers that die

@@ -100,6 +100,7 @@ def _setting_text(setting: Published) -> str:
     parts = [
         f"widths {widths_text(setting.widths)}, {params_text(dict(setting.params))}",
         *([f"embedding {setting.embedding}"] if setting.embedding is not None else []),
+        *([f"embedding dropout {setting.embedding_dropout:g}"] if setting.embedding_dropout is not None else []),
         *([f"{'' if setting.tied else 'not '}tied"] if setting.tied is not None else []),
         f"{optimisation.optimizer} {optimisation.learning_rate:g}, clip {value_text(optimisation.clip)}",
         f"{optimisation.schedule.kind} schedule, {optimisation.reduction} of the batch",
