@@ -1,4 +1,4 @@
-"""The shapes in which a task hands over its data; `batches` turns them into batches."""
+"""The containers in which a task returns its data; `harness.training.batches` cuts them into batches."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class Arrays:
     """Sequences of one length.
 
-    inputs: (sequences, time, channels) float32, or (sequences, time) int64 tokens; of another type or shape where
-    `prepare` makes these of it.  Nothing writes to them, so they may lie in a mapped file.
+    inputs: (sequences, time, channels) float32, or (sequences, time) int64 tokens.  Another type or shape is allowed
+    if `prepare` converts it.  Nothing writes to the inputs, so they may be memory-mapped.
     targets: (sequences, ...), as the task's loss reads them.
+
+    Raises ValueError if the numbers of inputs and targets differ.
     """
 
     inputs: Tensor
     targets: Tensor
     prepare: Callable[[Batch], Batch] | None = None
-    """What every batch goes through on its device, in training and evaluation alike; None leaves it as it is.
+    """Function applied to every batch on its device, in training and in evaluation; None: no conversion.
 
-    For data that are smaller as they are stored: bytes, to be scaled a batch at a time.  It draws nothing.
+    Use it for data that are stored in a compact form, such as bytes that are scaled one batch at a time.  It must
+    not draw random numbers.
     """
 
     def __post_init__(self) -> None:
@@ -40,17 +43,20 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Ragged:
-    """Sequences of different lengths, laid end to end, with a target at each step or at the last one.
+    """Sequences of different lengths, concatenated along time, with a target at each step or at the last one.
 
-    inputs: (frames, channels) float32, or (frames,) int64 tokens.  targets: (frames, ...), or (sequences, ...) where
-    `last`.  lengths: (sequences,) int64, > 0, summing to frames.
+    inputs: (frames, channels) float32, or (frames,) int64 tokens.
+    targets: (frames, ...), or (sequences, ...) if `last` is true.
+    lengths: (sequences,) int64, each > 0; they sum to frames.
+
+    Raises ValueError if inputs, targets and lengths do not fit together.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor
     last: bool = False
-    """Whether a sequence has one target, read at its last step, whatever the readout of the task."""
+    """Whether each sequence has one target, read at its last step; overrides the readout of the task."""
 
     def __post_init__(self) -> None:
         frames = int(self.lengths.sum())
@@ -63,31 +69,34 @@ class Ragged:
 
     @property
     def starts(self) -> Tensor:
-        """First frame of each sequence: (sequences,) int64."""
+        """Index of the first frame of each sequence: (sequences,) int64."""
         return torch.cumsum(self.lengths, 0) - self.lengths
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One long sequence of tokens, each of them a target that is predicted from those before it.
+    """One long sequence of tokens; each token is predicted from the tokens before it.
 
-    tokens: (tokens,) of any integer type, turned to int64 a batch at a time, so they may lie in a mapped file.
+    tokens: (tokens,) of any integer type.  They are converted to int64 one batch at a time, so they may be
+    memory-mapped.
 
-    Training cuts the stream into as many contiguous rows as a batch has, of lengths that differ by one at most; an
-    update scores the next `scored` tokens of every row, so that an epoch scores every token once.  Evaluation scores
-    every token once too, each from all that stand before it in its row where the backbone offers `scan`.
+    Training cuts the stream into `batch_size` contiguous rows, whose lengths differ by at most one.  An update scores
+    the next `scored` tokens of every row, so an epoch scores every token once.  Evaluation also scores every token
+    once.  If the backbone offers `scan`, each token is predicted from all earlier tokens of its row.
+
+    Raises ValueError if a field is out of range or `tokens` is not a vector of integers.
     """
 
     tokens: Tensor
     before: int
-    """The token that stands before the first one, so that the first one is predicted too."""
+    """The token that precedes the first one, so that the first one is predicted too."""
     scored: int
-    """Tokens of a row that an update scores, >= 1."""
+    """Tokens per row that an update scores, >= 1."""
     history: int | None
-    """Tokens of a row that a training window shows before the scored ones, fewer at the row's start; None: the state
-    is carried from window to window instead, without gradient, and starts anew with each epoch."""
+    """Tokens per row that a training window includes before the scored ones (fewer at the start of a row), >= 0.
+    None: the state is carried from window to window instead, without gradient, and is reset at each epoch."""
     rows: int = 1
-    """Contiguous rows in evaluation, each begun without history: more are faster and forget a little."""
+    """Contiguous rows in evaluation, each started without history.  More rows are faster but lose some context."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 1 or self.tokens.is_floating_point() or self.scored < 1 or (self.history or 0) < 0:
@@ -103,14 +112,20 @@ Dataset = Arrays | Ragged | Stream
 
 
 def resident(dataset: Dataset, device: torch.device) -> Dataset:
-    """The data in the memory of a device, where batches are cut from them; lengths stay on the host, which cuts."""
+    """Return the dataset in the memory of `device`.
+
+    Batches are cut there.  Lengths stay on the host, which decides where to cut.
+    """
     if isinstance(dataset, Stream):
         return replace(dataset, tokens=dataset.tokens.to(device))
     return replace(dataset, inputs=dataset.inputs.to(device), targets=dataset.targets.to(device))
 
 
 def first(dataset: Dataset, count: int) -> Dataset:
-    """The first `count` sequences, or of a stream as many windows of its scored tokens; views, no copies."""
+    """Return the first `count` sequences, or the first `count` windows of scored tokens of a stream.
+
+    The result holds views, not copies.
+    """
     match dataset:
         case Arrays():
             return replace(dataset, inputs=dataset.inputs[:count], targets=dataset.targets[:count])
@@ -126,25 +141,27 @@ def first(dataset: Dataset, count: int) -> Dataset:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one update or one evaluation step reads; everything on one device.
+    """The data of one update or one evaluation step, all on one device.
 
-    inputs: (batch, time, channels) float32 or (batch, time) int64.  targets: as the dataset's, padded on the right.
-    lengths: (batch,) int64 where sequences differ in length, else None: every step is real.  Of a stream, scored steps.
+    inputs: (batch, time, channels) float32 or (batch, time) int64.
+    targets: as in the dataset, padded on the right.
+    lengths: (batch,) int64 if sequences differ in length; None: every step is real.  For a stream, the number of
+    scored steps.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None = None
     scored: int | None = None
-    """Outputs are read at the last so many steps alone, and targets are as many; None: at every step."""
+    """Number of last steps at which outputs are read; `targets` has as many steps.  None: every step."""
     last: bool = False
-    """Whether outputs are read at each sequence's last step alone: (batch, n), whatever the task's readout."""
+    """Whether outputs are read only at each sequence's last step, (batch, n); overrides the readout of the task."""
     continues: bool | None = None
-    """Whether the sequences go on where those of the batch before stopped; None where no state is carried."""
+    """Whether the sequences continue those of the previous batch; None if no state is carried."""
 
     @property
     def mask(self) -> Tensor | None:
-        """(batch, time) bool: true at real steps; None where all are, and where the last one alone is read."""
+        """Mask of real steps, (batch, time) bool; None if all steps are real or only the last one is read."""
         if self.lengths is None or self.last:
             return None
         steps = torch.arange(self.targets.shape[1], device=self.targets.device)

@@ -1,4 +1,4 @@
-"""What the author of an architecture subclasses."""
+"""The base class of models, and the optional methods of their backbones."""
 
 from __future__ import annotations
 
@@ -16,74 +16,81 @@ from harness.records import Optimisation, ParamValue
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One published setting, whole: what was trained, how, and where that is written."""
+    """One complete published setting: the architecture, its training, and the source of both."""
 
     source: str
     """Paper, table and row."""
     widths: tuple[int, ...]
     params: Mapping[str, ParamValue] = field(default_factory=dict)
-    """Architecture, under the names `build` takes, `dropout` included."""
+    """Architecture parameters by their names in `build`, including `dropout`."""
     optimisation: Optimisation
     batch_size: int
     epochs: int
     embedding: int | None = None
-    """Embedding size where the input is tokens."""
+    """Embedding size, if the input is tokens."""
     tied: bool | None = None
-    """Whether the decoder shares the embedding's weight; None: as the task has it."""
+    """Whether the decoder shares the weight of the embedding; None: as the task defines it."""
     assumed: frozenset[str] = frozenset()
-    """Names of the values above that the source does not state; they are its released code's defaults."""
+    """Names of the values above that the source does not state; they are the defaults of its released code."""
 
 
 class Model(ABC):
-    """A family of causal sequence backbones.  Stateless: one instance is registered and shared.
+    """A family of causal sequence backbones.  A model has no state: one instance is registered and shared.
 
-    A backbone is an `nn.Module` with an int attribute `out_features`, whose `forward(x)` maps
+    A backbone is an `nn.Module` with an int attribute `out_features`.  Its `forward(x)` maps
     (batch, time, signature.in_features) to (batch, time, out_features) causally: y[:, :t] does not depend on x[:, t:].
-    It may also offer `suffix`, `scan` and `stack` (see `Suffix`, `Scan`, `Stack`) and state its `receptive_field`: the
-    steps of input, the present one included, that an output can depend on; None where the past is unlimited.
+    It may also offer `suffix`, `scan` and `stack` (see `Suffix`, `Scan`, `Stack`).  It may state its
+    `receptive_field`: the number of input steps, including the present one, that an output can depend on; None if
+    the past is unlimited.
     """
 
     name: ClassVar[str]
-    """kebab-case; unique among the installed plugins."""
+    """Name in kebab-case, unique among the installed plugins."""
 
     @abstractmethod
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
-        """The architecture's own dimensions.
+        """Return the search space of the architecture's own parameters.
 
-        Never widths, which are solved from the parameter budget, and never optimiser, learning rate, clipping or
-        dropout, which are the same for every model of a task.
+        Leave out widths: they are solved from the parameter budget.  Leave out optimiser, learning rate, clipping
+        and dropout: their spaces are the same for every model of a task.
         """
 
     @abstractmethod
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
-        """A backbone of these widths (all >= 1, one a level).
+        """Return a backbone with these widths.
 
-        `params` holds one value for each name in `space`, and `dropout` in [0, 1).  Typed Any because each model
-        names its own keywords.  The default random state decides the initial weights, and nothing else is drawn.
+        widths: one integer >= 1 per level, see `levels`.
+        params: one value for each name in `space`, and `dropout` in [0, 1).  The type is Any because each model
+        names its own keywords.
+
+        Draw the initial weights from PyTorch's default generator, and draw nothing else.
         """
 
     def levels(self, **params: Any) -> int:
-        """How many widths `build` takes at these parameters."""
+        """Return the number of widths that `build` takes with these parameters."""
         return 1
 
     def published(self, row: str) -> Published | None:
-        """The published setting for a row of a paper's table (`Task.row`), or None where there is none.
+        """Return the published setting for a row of a paper's table (`Task.row`), or None if none is published.
 
-        The second of two settings that a table states for one row is asked for as `<row>/second`.
+        If a table states two settings for one row, the second is requested as `<row>/second`.
         """
         return None
 
     def unsupported(self, signature: Signature, **params: Any) -> str | None:
-        """Why these parameters cannot serve this task, or None.  Such a configuration is drawn anew."""
+        """Return why these parameters cannot be used for this task, or None.
+
+        The harness rejects such a configuration and draws another one.
+        """
         return None
 
 
 @runtime_checkable
 class Suffix(Protocol):
-    """A backbone that can compute its last outputs without the rest."""
+    """A backbone that can compute its last outputs without computing the others."""
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        """forward(x)[:, -steps:], for 1 <= steps <= time: (batch, steps, out_features)."""
+        """Return forward(x)[:, -steps:], shape (batch, steps, out_features), for 1 <= steps <= time."""
 
 
 @runtime_checkable
@@ -91,23 +98,28 @@ class Scan(Protocol):
     """A backbone that can continue a sequence where an earlier call stopped."""
 
     def scan(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Outputs over x and the state after it.
+        """Return the outputs over x and the state after it.
 
-        Over consecutive windows, the outputs joined along time equal `forward` over the windows joined.  The state
-        is a tree (tuples, lists, dicts) of tensors with the batch first, hence Any; it is neither detached nor
-        changed in place.  Never fed padding.
+        state: the state after the previous window; None at the start of a sequence.
+
+        Over consecutive windows, the outputs concatenated along time equal `forward` over the concatenated windows.
+        The state is a tree (tuples, lists, dicts) of tensors with the batch first, so its type is Any.  Do not detach
+        it or change it in place.  x never contains padding.
         """
 
 
 @runtime_checkable
 class Stack(Protocol):
-    """A backbone of which several can be computed as one."""
+    """A backbone that can be computed together with others of the same shape, as one module."""
 
     def stack(self, count: int) -> nn.Module:
-        """`count` backbones of this shape as one module, of this one's mode, device and precision, with any weights.
+        """Return `count` backbones of this shape as one module.
 
-        Its parameters and buffers have the names of this one's, with one more axis in front, of length `count`; so
-        have the input and output of its `forward`, (count, batch, time, features), and of its `suffix` and `scan`,
-        states included, which it offers where this one does.  Slice i of the weights gives for slice i of the input
-        what this backbone would, gradients included; dropout draws for each of the `count` by itself.
+        The module has the mode, device and precision of this backbone; its weights may have any values.  Its
+        parameters and buffers have the same names, with an additional first axis of length `count`.  The inputs and
+        outputs of its `forward` have this axis too: (count, batch, time, features).  It offers `suffix` and `scan` if
+        this backbone does; their inputs, outputs and states have the additional axis as well.
+
+        With slice i of the weights and slice i of the input, it computes what this backbone would compute, including
+        gradients.  Dropout draws independently for each of the `count` backbones.
         """
