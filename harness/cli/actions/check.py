@@ -61,7 +61,7 @@ def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iter
         raise StudyError(f"check: {name!r} is more than one model or task; give {min(given)!r} with the name of one")
     for model in models:
         yield ModelSubject(model.value, given)
-    standing = registry.standing()
+    standing = registry.default_tasks()
     for task in tasks:
         if task.name != name and task.name not in standing:
             continue  # of a package, what needs a file of the user's

@@ -46,5 +46,5 @@ def fetch_missing(tasks: Sequence[str]) -> int:
 
 def _files(registry: Registry, tasks: Sequence[str]) -> list[tuple[str, DataFile]]:
     """(task, file) for these tasks, at their default options; for all where none is named."""
-    made = {name: registry.make_task(name, {}) for name in tasks} or dict(sorted(registry.standing().items()))
+    made = {name: registry.make_task(name, {}) for name in tasks} or dict(sorted(registry.default_tasks().items()))
     return [(name, file) for name, task in made.items() for file in task.files()]
