@@ -52,7 +52,7 @@ def main() -> None:
 
 def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     runs = [run for report in reports for run in _runs(registry, report)]
-    tasks = [task for task in registry.standing().values() if task.published() is not None]
+    tasks = [task for task in registry.default_tasks().values() if task.published() is not None]
     lines = [line for task in tasks for line in _lines(task, runs)]
     header = ("row", "model", "published", "ours, paper", "verdict", "ours, fair", "verdict")
     commands = ", ".join(f"{one.study} ({one.study_id}, code {one.git or 'unknown'})" for one in reports) or "none"

@@ -64,7 +64,7 @@ class Ragged:
 
     @property
     def starts(self) -> Tensor:
-        """First frame of each sequence: (sequences,) int64."""
+        """Index of the first frame of each sequence: (sequences,) int64."""
         return torch.cumsum(self.lengths, 0) - self.lengths
 
 
@@ -83,7 +83,7 @@ class Stream:
     before: int
     """The token before the first one, so that the first one is predicted too."""
     scored: int
-    """Tokens of a row that an update scores, >= 1."""
+    """Tokens per row that an update scores, >= 1."""
     history: int | None
     """Tokens that a training window shows before the scored ones, fewer at the start of a row. None: the state is
     carried from window to window without its gradient, and reset at each epoch."""
@@ -152,7 +152,7 @@ class Batch:
     targets: Tensor
     lengths: Tensor | None = None
     scored: int | None = None
-    """Outputs are read at the last so many steps alone, and targets are as many; None: at every step."""
+    """Number of last steps at which outputs are read; `targets` has as many steps.  None: every step."""
     last: bool = False
     """Whether only the output at each sequence's last step is read, (batch, n), whatever the task's readout."""
     continues: bool | None = None

@@ -1,4 +1,4 @@
-"""What the author of an architecture subclasses."""
+"""The base class of models, and the optional methods of their backbones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Published:
     """Paper, table and row."""
     widths: tuple[int, ...]
     params: Mapping[str, ParamValue] = field(default_factory=dict)
-    """Architecture, under the names `build` takes, `dropout` included."""
+    """Architecture parameters by their names in `build`, including `dropout`."""
     optimisation: Optimisation
     batch_size: int
     epochs: int
@@ -47,7 +47,7 @@ class Model(ABC):
     """
 
     name: ClassVar[str]
-    """kebab-case; unique among the installed plugins."""
+    """Name in kebab-case, unique among the installed plugins."""
 
     @abstractmethod
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
@@ -84,10 +84,10 @@ class Model(ABC):
 
 @runtime_checkable
 class Suffix(Protocol):
-    """A backbone that can compute its last outputs without the rest."""
+    """A backbone that can compute its last outputs without computing the others."""
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        """forward(x)[:, -steps:], for 1 <= steps <= time: (batch, steps, out_features)."""
+        """Return forward(x)[:, -steps:], shape (batch, steps, out_features), for 1 <= steps <= time."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""What the author of a task subclasses."""
+"""The base class of tasks, their metrics, data files and published results."""
 
 from __future__ import annotations
 
@@ -23,48 +23,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Total:
-    """A sum over scored elements and how many there were, so that averages over ragged batches are exact."""
+    """A sum over scored elements and their number, so that averages over ragged batches are exact."""
 
     sum: Tensor
-    """A scalar; summed in float64 it holds a whole split to more digits than float32 has."""
+    """A scalar.  Summed in float64, it keeps more digits over a whole split than float32 has."""
     count: Tensor | int
 
 
 Sums = Mapping[str, tuple[float, float]]
-"""Name of a total → (sum, count) over a whole split."""
+"""Mapping from the name of a total to its (sum, count) over a whole split."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is compared across models."""
+    """A score that is compared across models."""
 
     name: str
     unit: str
     better: Literal["lower", "higher"]
     of: Callable[[Sums], float]
+    """Function that computes the score from the sums over a whole split."""
     margin: float = 0.0
     """Two models closer than this, on `scale`, count as equivalent."""
     scale: Literal["linear", "log"] = "linear"
-    """The scale on which scores of repetitions are averaged: log for losses that span decades."""
+    """Scale on which scores of repetitions are averaged; use log for losses that span decades."""
 
 
 def mean_of(name: str) -> Callable[[Sums], float]:
-    """The micro-average of a total."""
+    """Return a function that computes the mean of a total over all scored elements (micro-average)."""
     return lambda sums: sums[name][0] / sums[name][1]
 
 
 def percent_of(name: str) -> Callable[[Sums], float]:
-    """The micro-average of a total of zeros and ones, in %."""
+    """Return a function that computes the mean of a total of zeros and ones, in %."""
     return lambda sums: 100 * sums[name][0] / sums[name][1]
 
 
 def perplexity_of(name: str) -> Callable[[Sums], float]:
-    """exp of the mean of a total in nats."""
+    """Return a function that computes exp of the mean of a total in nats."""
     return lambda sums: math.exp(sums[name][0] / sums[name][1])
 
 
 def bits_of(name: str) -> Callable[[Sums], float]:
-    """The mean of a total in nats, in bits."""
+    """Return a function that computes the mean of a total in nats, converted to bits."""
     return lambda sums: sums[name][0] / sums[name][1] / math.log(2)
 
 
@@ -81,7 +82,7 @@ class DataFile:
     archive: DataFile | None = None
     """A zip or tar file that contains it, if it has no address of its own."""
     member: str = ""
-    """Its path in the archive."""
+    """Path of the file in the archive."""
     source: str = ""
     """The authors of the data."""
     own: bool = False
@@ -96,7 +97,7 @@ class PublishedRow:
     parameters: int | None
     """The parameter count of the published models; None if none is stated."""
     results: Mapping[str, float] = field(default_factory=dict)
-    """Model name → published value of the task's metric."""
+    """Mapping from model name to the published value of the task's metric."""
     note: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Model name → source of its result, if it differs from `source`."""
@@ -112,7 +113,7 @@ class Task(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
-    """kebab-case; unique among the installed plugins."""
+    """Name in kebab-case, unique among the installed plugins."""
 
     @abstractmethod
     def signature(self) -> Signature:
@@ -128,7 +129,7 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def training_sequences(self) -> int:
-        """Sequences in one epoch, or windows of a stream, known without reading data."""
+        """Return the number of sequences in one epoch, or of windows for a stream, without reading data."""
 
     def updates_per_epoch(self, batch_size: int) -> int:
         """Return the number of updates in one epoch. A task whose training split is a stream returns the number of
@@ -172,7 +173,7 @@ class Task(BaseModel, ABC):
         return {}
 
     def files(self) -> tuple[DataFile, ...]:
-        """The data files that `load` reads."""
+        """Return the data files that `load` reads."""
         return ()
 
     def floor(self) -> float | None:
@@ -184,7 +185,7 @@ class Task(BaseModel, ABC):
         return self.name
 
     def published(self) -> PublishedRow | None:
-        """Published size and results at these options."""
+        """Return the published size and results for these options; None if none are published."""
         return None
 
     @classmethod
@@ -214,9 +215,10 @@ class Task(BaseModel, ABC):
         return None
 
     def regularisation(self) -> dict[str, BaseDistribution]:
-        """The range of dropout for every model of this task."""
+        """Return the range of dropout for every model of this task."""
         return {"dropout": FloatDistribution(0.0, 0.5)}
 
     @property
     def metric(self) -> Metric:
+        """The first of `metrics`, which ranks models."""
         return self.metrics()[0]

@@ -22,7 +22,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def harness_register_models(register: Callable[[Model], None]) -> None:
     """Call `register(model)` with an instance for each model of the plugin.
 
-    Called once in every process, driver and workers alike, when plugins are loaded.
+    Called once in every process, in the driver and in every worker, when plugins are loaded.
     """
 
 
@@ -30,7 +30,7 @@ def harness_register_models(register: Callable[[Model], None]) -> None:
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
     """Call `register(TaskClass)` with the class for each task of the plugin; its fields are its options.
 
-    Called once in every process, driver and workers alike, when plugins are loaded.
+    Called once in every process, in the driver and in every worker, when plugins are loaded.
     """
 
 
@@ -52,17 +52,17 @@ def harness_trial_started(trial: Trial, attempt: int) -> None:
 
 @hookspec
 def harness_trial_reported(trial: Trial, point: Point) -> None:
-    """A trial was evaluated on validation.
+    """Handle one evaluation of a trial on validation.
 
-    Called in the driver, after the ledger holds the point.
+    Called in the driver, after the ledger has recorded the point.
     """
 
 
 @hookspec
 def harness_trial_finished(trial: Trial, result: TrialResult) -> None:
-    """A trial has its outcome.
+    """Handle the result of a trial, whatever its outcome.
 
-    Called in the driver, after the ledger holds the result.
+    Called in the driver, after the ledger has recorded the result.
     """
 
 

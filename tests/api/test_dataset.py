@@ -1,4 +1,4 @@
-"""Data that a task stores in another form than the network sees."""
+"""Datasets: stored forms that differ from the network's input, first sequences, devices."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def stored(count: int = 40) -> Arrays:
 
 
 def as_seen(data: Arrays) -> Arrays:
-    """The same data, prepared as a whole and in advance."""
+    """The same data, prepared in advance and as a whole."""
     batch = from_bytes(Batch(data.inputs, data.targets))
     return Arrays(batch.inputs, batch.targets)
 
 
-def test_arrays_refuse_inputs_without_targets() -> None:
+def test_arrays_reject_inputs_without_targets() -> None:
     with pytest.raises(ValueError, match="3 input sequences but 2 targets"):
         Arrays(torch.zeros(3, 1, 1), torch.zeros(2, 1))
 
@@ -52,7 +52,7 @@ def test_every_batch_is_prepared_once() -> None:
     assert all(torch.equal(one.inputs, other.inputs) for one, other in pairs)
 
 
-def test_what_is_stored_stays_as_it_is() -> None:
+def test_stored_inputs_are_not_changed() -> None:
     data = stored()
     before = data.inputs.clone()
     for batch in evaluation_batches(data, batch_size=16, device=CPU):
@@ -75,7 +75,7 @@ def trained(train: Arrays, validation: Arrays) -> TrainingRun:
     return run
 
 
-def test_training_on_stored_bytes_equals_training_on_what_is_made_of_them() -> None:
+def test_training_on_stored_bytes_equals_training_on_prepared_arrays() -> None:
     plain = trained(stored(), stored(20))
     seen = trained(as_seen(stored()), as_seen(stored(20)))
     assert plain.outcome == "complete"
@@ -142,7 +142,7 @@ def test_sample_of_a_stream_is_one_piece_with_the_token_before_it() -> None:
     assert sample(stream, 10, seed=0) is stream
 
 
-def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:
+def test_resident_moves_data_to_the_device_and_keeps_lengths_on_the_host() -> None:
     meta = torch.device("meta")
     arrays = resident(Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1)), meta)
     ragged = resident(Ragged(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([1, 2])), meta)
@@ -155,7 +155,7 @@ def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:
     assert ragged.lengths.device.type == "cpu"
 
 
-def test_data_on_the_cpu_stay_where_they_are() -> None:
+def test_resident_does_not_copy_data_that_are_on_the_device() -> None:
     data = Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1))
     kept = resident(data, CPU)
     assert isinstance(kept, Arrays)

@@ -188,7 +188,7 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 
 
 def test_task_that_needs_a_file_does_not_stand_by_itself(registry: Registry) -> None:
-    assert set(registry.standing()) == {"toy-sum", "toy-ragged"}
+    assert set(registry.default_tasks()) == {"toy-sum", "toy-ragged"}
     with pytest.raises(StudyError, match="task 'toy-file' needs the option 'data': data = …"):
         registry.make_task("toy-file", {})
 

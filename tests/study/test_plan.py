@@ -506,7 +506,7 @@ class Odd(ToyEma):
 def test_model_that_raises_in_its_space_is_one_line_with_its_plugin(
     toy_registry: Registry, toy_study: MakeStudy
 ) -> None:
-    with pytest.raises(PluginError, match=r"^study 'toys', toy-sum/odd: toys unknown raised KeyError: .*; mend it"):
+    with pytest.raises(PluginError, match=r"^study 'toys', toy-sum/odd: toys unknown raised KeyError: .*; fix it"):
         make_plan(toy_study(models=["odd"]), _with_model(toy_registry, Odd("space")))
 
 

@@ -113,7 +113,7 @@ def _setting_text(setting: Published) -> str:
 def _show_model(model: Model, registry: Registry) -> None:
     console = Console()
     lines = [headline(model)]
-    for task in registry.standing().values():
+    for task in registry.default_tasks().values():
         space = {**model.space(task.signature()), **common_space(task)}
         dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())
         lines.append(f"  {task.name}: searches {dimensions}")
