@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,12 +32,13 @@ from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry as Registered
 from harness.plugin.registry import Registry
-from harness.records import Death, Point, Resources, Trial, TrialResult
+from harness.records import Death, Point, Trial, TrialResult
 from harness.seeds import Seeds
 from harness.study.file import read_study_file
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 from harness.training import checkpoint
+from tests.support.sources import Interrupting, Passing
 from tests.support.toys import ToySum
 
 MakeStudy = Callable[..., Study]
@@ -70,67 +71,6 @@ def launch(tmp_path: Path, toy_loaded: Loaded) -> Callable[..., StudyOutcome]:
 
 
 Launch = Callable[..., StudyOutcome]
-
-
-class Passing:
-    """A source that hands everything on."""
-
-    def __init__(self, source: TrialSource) -> None:
-        self.source = source
-
-    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        return self.source.ask(fits)
-
-    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        return self.source.companions(trial)
-
-    def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
-        self.source.report(trial, points)
-
-    def note(self, trial: Trial, text: str) -> None:
-        self.source.note(trial, text)
-
-    def tell(self, trial: Trial, result: TrialResult) -> None:
-        self.source.tell(trial, result)
-
-    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
-        self.source.worker_failed(trial, why, death=death)
-
-    def finished(self) -> bool:
-        return self.source.finished()
-
-    def resource_classes(self) -> tuple[Resources, ...]:
-        return self.source.resource_classes()
-
-
-class Interrupting(Passing):
-    """Interrupts at the `after`-th call, from 0, before or after it is handed on."""
-
-    def __init__(self, source: TrialSource, after: int, *, before: bool) -> None:
-        super().__init__(source)
-        self.left = after
-        self.before = before
-
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        now, self.left = self.left == 0, self.left - 1
-        if now and self.before:
-            raise KeyboardInterrupt
-        yield
-        if now:
-            raise KeyboardInterrupt
-
-    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        with self.counted():
-            return self.source.ask(fits)
-
-    def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
-        with self.counted():
-            self.source.report(trial, points)
-
-    def tell(self, trial: Trial, result: TrialResult) -> None:
-        with self.counted():
-            self.source.tell(trial, result)
 
 
 def lasting(entry: TrialEntry) -> Facts:
