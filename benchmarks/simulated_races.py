@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from harness.recommendation.conclusions import place_of
-from harness.recommendation.race import Errors, Scoring, follow, gains, ladder, look, probabilities
+from harness.recommendation.inference import probabilities
+from harness.recommendation.race import Errors, Scoring, follow, gains, ladder, look
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 

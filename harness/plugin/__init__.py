@@ -1,1 +1,1 @@
-"""Plugins: hooks, entry points and the registry of models and tasks."""
+"""Hooks, entry points and the registry of models and tasks."""

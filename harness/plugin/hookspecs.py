@@ -1,4 +1,4 @@
-"""The hooks that a plugin may implement. Each docstring ends with where and when the hook is called."""
+"""The hooks that a plugin may implement.  Each docstring ends with where and when the hook is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def harness_register_models(register: Callable[[Model], None]) -> None:
-    """Call `register(model)` with an instance for each model of the plugin.
+    """Register the models of the plugin: call `register(model)` with an instance of each.
 
     Called once in every process, in the driver and in every worker, when plugins are loaded.
     """
@@ -28,7 +28,7 @@ def harness_register_models(register: Callable[[Model], None]) -> None:
 
 @hookspec
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
-    """Call `register(TaskClass)` with the class for each task of the plugin; its fields are its options.
+    """Register the tasks of the plugin: call `register(TaskClass)` with each class, whose fields are its options.
 
     Called once in every process, in the driver and in every worker, when plugins are loaded.
     """
@@ -36,15 +36,15 @@ def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
 
 @hookspec
 def harness_study_started(study: Study, study_id: str, folder: str) -> None:
-    """A study starts or resumes in `folder`.
+    """Handle the start of a study, new or resumed, in `folder`.
 
-    Called in the driver, once per command, before the first trial starts.
+    Called in the driver, once per run of the command, before the first trial starts.
     """
 
 
 @hookspec
 def harness_trial_started(trial: Trial, attempt: int) -> None:
-    """A worker starts a trial for the `attempt`-th time, counted from 1.
+    """Handle the start of a trial on a worker; `attempt` counts from 1.
 
     Called in the driver, after the ledger has recorded the trial.
     """
@@ -68,7 +68,9 @@ def harness_trial_finished(trial: Trial, result: TrialResult) -> None:
 
 @hookspec
 def harness_study_finished(study: Study, study_id: str, complete: bool) -> None:
-    """No trial is running any more; `complete` says whether every cell has all of its trials.
+    """Handle the end of a study; `complete` is true if every cell has all the trials that it was allocated.
 
-    Called in the driver, once per command, also after an interrupt.
+    No trial is running any more.
+
+    Called in the driver, once per run of the command, also if the run was interrupted.
     """

@@ -75,8 +75,11 @@ def _name_of(kind: type) -> str:
 def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     """Load every installed plugin, in the order of their names.
 
-    A plugin that raises at import or registration is skipped, with one message in the registry. Raises PluginError if
-    two plugins register the same name, because the user must decide which one is meant.
+    points: the entry points to load; None: all installed ones of group `harness`.
+
+    If a plugin raises at import or at registration, the registry has one message about it and nothing else from it.
+
+    Raises PluginError if two plugins register the same name: the user must choose one.
     """
     manager = _manager()
     disabled = {_normal(name) for name in os.environ.get(DISABLE, "").split(",")}
@@ -101,8 +104,9 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
 
 
 def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> _Registrar:
-    """Return what a plugin registers. It is first registered with a plugin manager of its own, so that its errors
-    affect no other.
+    """Import a plugin, add its hooks to `manager` and return what it registers.
+
+    The plugin is first tried in a separate manager, so that its faults do not affect other plugins.
     """
     module = point.load()
     own_manager = _manager()
@@ -116,7 +120,7 @@ def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) 
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, point: EntryPoint) -> None:
-    """Raise PluginError if a plugin implements an unknown hook, or none at all: pluggy would ignore both silently."""
+    """Raise PluginError if a plugin has an unknown hook or no hook at all; pluggy ignores both silently."""
     callers = manager.get_hookcallers(module) or []
     if not callers:
         raise PluginError(
@@ -148,8 +152,9 @@ def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -
 
 
 def _plugin_of(point: EntryPoint) -> Plugin:
-    """Return the distribution of an entry point. One that is half uninstalled may have no metadata,
-    and thus no name.
+    """Return the distribution of an entry point.
+
+    A partly removed distribution may have no metadata; the name of the entry point then stands in for its name.
     """
     try:
         name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
@@ -166,12 +171,12 @@ def _normal(name: str) -> str:
 def _message(plugin: Plugin, error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     return (
-        f"plugin {plugin.name} {plugin.version} could not be loaded ({what}); its models and tasks are missing. "
+        f"plugin {plugin.name} {plugin.version} could not be loaded ({text}); its models and tasks are missing. "
         f"Fix it, uninstall it, or set {DISABLE}={plugin.name}"
     )
 
 
 def register_listener(loaded: Loaded, listener: object) -> Callable[[], None]:
-    """Register an object with lifecycle hooks; return a function that unregisters it."""
+    """Register an object whose lifecycle hooks are then called; return the function that unregisters it."""
     loaded.hooks.register(listener)
     return lambda: loaded.hooks.unregister(listener)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered model or task with its plugin and origin."""
+    """A registered model or task and its origin."""
 
     name: str
     value: T
@@ -34,7 +34,10 @@ class Entry(Generic[T]):
 
 @dataclass(frozen=True)
 class Registry:
-    """What the installed plugins offer. `messages` holds one line for each plugin that could not be loaded."""
+    """The models and tasks of the installed plugins.
+
+    `messages` holds one line for each plugin that could not be loaded.
+    """
 
     models: Mapping[str, Entry[Model]]
     tasks: Mapping[str, Entry[type[Task]]]
@@ -47,19 +50,20 @@ class Registry:
     def task(self, name: str) -> Entry[type[Task]]:
         return _look_up("task", name, self.tasks)
 
-    def standing(self) -> dict[str, Task]:
-        """Return every task at its defaults, except tasks with a required option, such as a user-supplied file."""
+    def default_tasks(self) -> dict[str, Task]:
+        """Return every task with its default options, except tasks that require one, such as a user-supplied file."""
         return {
             name: entry.value()
             for name, entry in self.tasks.items()
             if not any(option.is_required() for option in entry.value.model_fields.values())
         }
 
-    def make_task(self, name: str, options: Mapping[str, ParamValue], beside: Iterable[str] = ()) -> Task:
+    def make_task(self, name: str, options: Mapping[str, ParamValue], other_keys: Iterable[str] = ()) -> Task:
         """Return the task with these options.
 
-        `beside`: other keys that are valid where the options were written; they serve as suggestions. Raises
-        StudyError, which names the wrong option.
+        other_keys: keys that may be written in the same place as the options, for the hint about a misspelt key.
+
+        Raises UnknownNameError if no such task is installed, and StudyError if an option is wrong.
         """
         kind = self.task(name).value
         unknown = next((key for key in options if key not in kind.model_fields), None)
@@ -85,7 +89,10 @@ def _option_fault(error: ValidationError) -> str:
 
 @contextlib.contextmanager
 def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
-    """Turn any exception that is not a HarnessError into a one-line PluginError that names these plugins."""
+    """Convert exceptions from third-party code to PluginError, in one line that names the possible plugins.
+
+    A HarnessError passes unchanged.
+    """
     try:
         yield
     except HarnessError:

@@ -16,7 +16,7 @@ from harness.ledger.journal import TrialEntry
 from harness.recommendation.result import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until
-from tests.recommendation.test_driver import lasting
+from tests.support.races import reproducible_part
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -57,7 +57,7 @@ def recommendation(place: Place, runs: str = "runs") -> Recommendation:
 
 def is_the_undisturbed_race(place: Place, undisturbed: Place, runs: str = "runs") -> None:
     assert place.by_key(runs=runs) == undisturbed.by_key()
-    assert lasting(recommendation(place, runs)) == lasting(recommendation(undisturbed))
+    assert reproducible_part(recommendation(place, runs)) == reproducible_part(recommendation(undisturbed))
 
 
 def in_the_middle(place: Place, of: Callable[[TrialEntry], bool]) -> bool:

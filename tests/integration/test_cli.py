@@ -12,13 +12,13 @@ from typing import ClassVar
 import pytest
 
 from harness.cli.actions.show import headline
-from harness.cli.main import main
 from harness.execution.controller import StudyController
 from harness.records import Trial, TrialResult
 from harness.report.formats import to_markdown
 from harness.report.report import build_report
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
+from tests.support.command import run_command
 from tests.support.toys import ToyEma
 
 TOYS = Path(__file__).parents[1] / "support" / "toys.py"
@@ -70,11 +70,9 @@ def harness(
     (work / "toys.toml").write_text(STUDY)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
+        code = run_command(monkeypatch, *arguments)
         shown = capsys.readouterr()
-        return int(exit_.value.code or 0), shown.out, shown.err
+        return code, shown.out, shown.err
 
     return run
 

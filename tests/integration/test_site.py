@@ -20,8 +20,8 @@ import harness
 from harness.plugin import hookspecs
 from harness.study.file import parse_study
 from harness.testing import MODEL_CHECKS, TASK_CHECKS
+from tests.support.documents import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the core's wheel is tested without the documents")
