@@ -23,89 +23,98 @@ from harness.tracking.run_data import (
 from harness.tracking.trial_run import validation_name, weights_artifact
 
 
-def cell_run_data(standing: CellResult, folder: Path, created: float) -> RunData:
-    """Return the run of a cell: its allocated budget and the summary of its trials."""
-    facts, setting = standing.facts, standing.setting
-    kept_out = {"trials", "repetitions", "fingerprint", "others"}  # of params, which MLflow does not let change
+def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
+    """Return the contents of a cell's run: its allocated budget and the summary of its trials.
+
+    folder: of the study.  created: when the study was created, in seconds since 1970.
+    """
+    facts, setting = result.facts, result.setting
+    # MLflow rejects a param that changes, so what may change is stored as tags.
+    not_params = {"trials", "repetitions", "fingerprint", "others"}
     tags = {
         "harness.task": facts.cell.task,
         "harness.model": facts.cell.model,
-        "harness.state": standing.state,
-        "harness.reason": standing.reason,
+        "harness.state": result.state,
+        "harness.reason": result.reason,
         "harness.trials_granted": str(facts.trials),
         "harness.repetitions_granted": str(facts.repetitions),
         "harness.fingerprint": to_json(facts.fingerprint),
-        "harness.winner": standing.winner.trial.key if standing.winner is not None else "",
+        "harness.winner": result.winner.trial.key if result.winner is not None else "",
         "harness.winner_params": to_json(dict(setting.params)) if setting is not None else "",
     }
-    samples = [*_cell_samples(standing, created), *_winners_curve(standing)]
-    finished = standing.state in ("complete", "partial") and setting is not None
-    files, missing = _first_weights(standing, folder) if finished else ({}, {})
+    samples = [*_cell_samples(result, created), *_winner_curve(result)]
+    finished = result.state in ("complete", "partial") and setting is not None
+    files, missing = _first_weights(result, folder) if finished else ({}, {})
     return RunData(
-        metrics=(*finite_samples(samples), *_unknown(standing, created)),
-        params=flatten(facts.model_dump(mode="json", exclude=kept_out)),
+        metrics=(*finite_samples(samples), *_outdated(result, created)),
+        params=flatten(facts.model_dump(mode="json", exclude=not_params)),
         tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()} | non_finite_tags(samples) | missing,
         texts={"winner.json": to_json(setting)} if finished and setting is not None else {},
         files=files,
     )
 
 
-def _first_weights(standing: CellResult, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    trained = (entry for entry in standing.finals if entry.result is not None and entry.result.weights is not None)
+def _first_weights(result: CellResult, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the weights of the first final trial that has any: see `weights_artifact`."""
+    trained = (entry for entry in result.finals if entry.result is not None and entry.result.weights is not None)
     first = next(trained, None)
     return weights_artifact(first, folder) if first is not None else ({}, {})
 
 
-def _cell_samples(standing: CellResult, created: float) -> list[Sample]:
-    """Yield aggregates as curves over ended trials. Step and time depend only on those, so a repeat changes nothing."""
-    step, when = _so_far(standing, created)
+def _cell_samples(result: CellResult, created: float) -> list[Sample]:
+    """Return the summary as curves over the number of ended trials.
+
+    Step and time depend on the ended trials alone, so sending the summary again changes nothing.
+    """
+    step, time = _progress(result, created)
     values: dict[str, float | None] = {
-        "best_validation": standing.best_validation,
-        "trials_done": standing.search_ended,
-        "repetitions_done": standing.finals_ended,
-        "test_opened": standing.test_opened,
-        **{f"outcomes/{outcome}": standing.outcomes[outcome] for outcome in get_args(Outcome)},
-        **_scored_values(standing),
+        "best_validation": result.best_validation,
+        "trials_done": result.search_ended,
+        "repetitions_done": result.finals_ended,
+        "test_opened": result.test_opened,
+        **{f"outcomes/{outcome}": result.outcomes[outcome] for outcome in get_args(Outcome)},
+        **_scored_values(result),
     }
-    return [Sample(name, float(value), when, step) for name, value in values.items() if value is not None]
+    return [Sample(name, float(value), time, step) for name, value in values.items() if value is not None]
 
 
-def _unknown(standing: CellResult, created: float) -> list[Sample]:
-    """NaN for what is not known of the repetitions so far, which takes the place of what an earlier set of them had.
+def _outdated(result: CellResult, created: float) -> list[Sample]:
+    """Return NaN for each metric of the repetitions that has no value now, though it may have had one before.
 
-    MLflow removes no metric, and shows the last value: an interval from before a repetition failed, or the mean of an
-    earlier winner.
+    MLflow cannot remove a metric, and shows its last value.  Without the NaN that would be an interval from before a
+    repetition failed, or the mean of an earlier winner.
     """
-    if not (standing.finals_ended or standing.superseded):
+    if not (result.finals_ended or result.superseded):
         return []
-    step, when = _so_far(standing, created)
-    return [Sample(name, math.nan, when, step) for name, value in _scored_values(standing).items() if value is None]
+    step, time = _progress(result, created)
+    return [Sample(name, math.nan, time, step) for name, value in _scored_values(result).items() if value is None]
 
 
-def _so_far(standing: CellResult, created: float) -> tuple[int, int]:
+def _progress(result: CellResult, created: float) -> tuple[int, int]:
     """Return how many trials have ended, and when the last one did, in milliseconds."""
-    ended = [one.result for one in standing.entries if one.result is not None]
-    return len(ended), milliseconds(max((result.ended for result in ended), default=0) or created)
+    ended = [entry.result.ended for entry in result.entries if entry.result is not None]
+    return len(ended), milliseconds(max(ended, default=0) or created)
 
 
-def _scored_values(standing: CellResult) -> dict[str, float | None]:
+def _scored_values(result: CellResult) -> dict[str, float | None]:
+    """Return the metrics that summarise the test scores of the repetitions; None if a value is not known."""
     return {
-        **_success_values(standing.success),
-        **_summary_values("", standing.summary("test")),
-        **_summary_values("last3_", standing.summary("test-last3")),
+        **_success_values(result.success),
+        **_summary_values("", result.summary("test")),
+        **_summary_values("last3_", result.summary("test-last3")),
     }
 
 
-def _winners_curve(standing: CellResult) -> list[Sample]:
-    """Yield the winner's learning curve once the search has ended, so that the cell's own page shows it.
+def _winner_curve(result: CellResult) -> list[Sample]:
+    """Return the winner's learning curve once the search has ended, so that the cell's page in MLflow shows it.
 
-    It is named by the winner's number: another winner, after more trials, has another curve.
+    Its name contains the winner's number: another winner, after more trials, has another curve.
     """
-    best, metric = standing.winner, standing.facts.metric.name
-    if best is None or standing.search_ended < standing.facts.trials:
+    winner, metric = result.winner, result.facts.metric.name
+    if winner is None or result.search_ended < result.facts.trials:
         return []
-    name = f"curve-of-winner-{best.trial.number}/{validation_name(metric)}"
-    return [Sample(name, one.metrics[metric], milliseconds(one.time), one.update) for one in best.points]
+    name = f"curve-of-winner-{winner.trial.number}/{validation_name(metric)}"
+    return [Sample(name, point.metrics[metric], milliseconds(point.time), point.update) for point in winner.points]
 
 
 def _success_values(success: Proportion | None) -> dict[str, float | None]:
@@ -116,7 +125,7 @@ def _success_values(success: Proportion | None) -> dict[str, float | None]:
 
 
 def _summary_values(prefix: str, summary: Summary | None) -> dict[str, float | None]:
-    middle = summary.median_interval if summary is not None else None
+    median = summary.median_interval if summary is not None else None
     interval = summary.interval if summary is not None else None
     return {
         f"{prefix}mean": summary.mean if summary is not None else None,
@@ -124,6 +133,6 @@ def _summary_values(prefix: str, summary: Summary | None) -> dict[str, float | N
         f"{prefix}std": summary.std if summary is not None else None,
         f"{prefix}interval_low": interval.low if interval is not None else None,
         f"{prefix}interval_high": interval.high if interval is not None else None,
-        f"{prefix}median_low": middle.low if middle is not None else None,
-        f"{prefix}median_high": middle.high if middle is not None else None,
+        f"{prefix}median_low": median.low if median is not None else None,
+        f"{prefix}median_high": median.high if median is not None else None,
     }

@@ -1,4 +1,4 @@
-"""Connections to an MLflow store, and what its errors mean."""
+"""Connect to an MLflow store, find its experiments and runs, and explain its errors."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 R = TypeVar("R", bound=Record)
 
-SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
-"""Tells MLflow's pages that an experiment is of trainings, not of language models' traces."""
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tags from which MLflow's UI knows that an experiment holds trainings, not traces of language models."""
 
-READERS = 8
-"""Requests for curves that are under way at once; a server's connections are for others too."""
+CONCURRENT_REQUESTS = 8
+"""Requests for curves that are open at the same time; others use the server's connections too."""
 
-PAGES = 10
+LINKED_STUDIES = 10
 """Studies for which `harness ui` prints a link."""
 
 
@@ -44,34 +44,37 @@ def store_uri(default_folder: Path) -> str:
 def prepare_store(uri: str) -> None:
     """Create the store if it is a database, and check that it answers.
 
-    Call it before other processes open the store: if several open a new database at once, only one survives. Raises
-    TrackingError if the store fails.
+    Call it before other processes open the store: if several open a new database at the same time, only one succeeds.
+    Raises TrackingError if the store fails.
     """
     with as_tracking_error(uri):
         mlflow_client(uri).search_experiments(max_results=1)
 
 
 def ui_command(uri: str, port: int) -> list[str]:
-    """Return the command line of MLflow's UI on this machine alone. Raises TrackingError if a server already shows the
-    store.
+    """Return the command line of MLflow's UI, reachable from this machine alone.
+
+    Raises TrackingError if the store is a server, which has a UI of its own.
     """
     if uri.startswith(("http://", "https://")):
-        raise TrackingError(f"{without_credentials(uri)} is a server with its own UI; open that address in a browser")
+        raise TrackingError(f"{without_credentials(uri)} is a server with its own UI; open this address in a browser")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
 
 def study_pages(uri: str, address: str) -> dict[str, str]:
-    """Return study name → address of its runs in MLflow's UI at `address`, the latest first.
+    """Return study name → link to its runs in MLflow's UI at `address`; the study that changed last comes first.
 
     The link opens the view for model training, whatever mode the browser last used.
     """
     with as_tracking_error(uri):
-        found = mlflow_client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
+        experiments = mlflow_client(uri).search_experiments(
+            max_results=LINKED_STUDIES, order_by=["last_update_time DESC"]
+        )
     return {
-        one.name: f"{address}/#/experiments/{one.experiment_id}/runs?workflowType=machine_learning"
-        for one in found
-        if one.name != "Default"
+        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        for experiment in experiments
+        if experiment.name != "Default"
     }
 
 
@@ -80,30 +83,34 @@ def mlflow_client(uri: str) -> MlflowClient:
 
 
 def create_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """Return the id of the study's experiment, which is created if missing."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=SHOWN_AS)
-    if found.lifecycle_stage != "active":
+    """Return the id of a study's experiment, which is created if missing.
+
+    Raises TrackingError if the experiment was deleted.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=EXPERIMENT_TAGS)
+    if experiment.lifecycle_stage != "active":
         raise TrackingError(
-            f"{without_credentials(uri)}: experiment {name!r} was deleted there; bring it back with "
-            f"`mlflow experiments restore -x {found.experiment_id}`, or give the study another name"
+            f"{without_credentials(uri)}: experiment {name!r} was deleted; restore it with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}`, or give the study another name"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    names = {one.name: str(one.experiment_id) for one in _pages(client.search_experiments)}
-    if name not in names:
-        held = ", ".join(sorted(names.keys() - {"Default"})) or "none"
+    """Return the id of a study's experiment.  Raises UnknownNameError if there is none."""
+    ids = {experiment.name: str(experiment.experiment_id) for experiment in _all_pages(client.search_experiments)}
+    if name not in ids:
+        studies = ", ".join(sorted(ids.keys() - {"Default"})) or "none"
         raise UnknownNameError(
-            f"{without_credentials(uri)}: study {name!r} is not there;{did_you_mean(name, names)} Studies: {held}"
+            f"{without_credentials(uri)}: the store has no study {name!r};{did_you_mean(name, ids)} Studies: {studies}"
         )
-    return names[name]
+    return ids[name]
 
 
 def _artifact_location(uri: str, name: str) -> str | None:
-    """Return the artifact folder beside a SQLite database; None lets a server decide."""
+    """Return the folder of a study's artifacts, beside a SQLite database; None: the server decides."""
     if not uri.startswith("sqlite"):
         return None
     database = Path(make_url(uri).database or "mlflow.db").resolve()
@@ -111,63 +118,67 @@ def _artifact_location(uri: str, name: str) -> str | None:
 
 
 def study_runs(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
-    """Return the runs by key. A lost answer to create_run can leave two runs of one key; always the same one is
-    taken.
+    """Return the runs of a study by key.
+
+    A lost response to create_run can leave two runs with one key; then always the same one of them is returned.
     """
-    found = search_runs(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
-    found.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
-    return {run.data.tags[run_data.KEY]: run for run in found}
+    runs = search_runs(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
+    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
+    return {run.data.tags[run_data.KEY]: run for run in runs}
 
 
 def search_runs(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
-    return _pages(lambda page_token: client.search_runs([experiment], condition, page_token=page_token))
+    """Return all runs of an experiment that meet a condition, as MLflow's filter strings express it."""
+    return _all_pages(lambda page_token: client.search_runs([experiment], condition, page_token=page_token))
 
 
-def _pages(search: Callable[..., PagedList[T]]) -> list[T]:
-    """Return all pages of an MLflow search with default arguments."""
-    found: list[T] = []
+def _all_pages(search: Callable[..., PagedList[T]]) -> list[T]:
+    """Return the results on all pages of an MLflow search, which is called with page tokens alone."""
+    results: list[T] = []
     token: str | None = None
     while True:
         page = search(page_token=token)
-        found += page
+        results += page
         token = page.token
         if not token:
-            return found
+            return results
 
 
 @contextlib.contextmanager
 def as_tracking_error(uri: str) -> Iterator[None]:
-    """Whatever a store raises that cannot be reached, written or read, as a TrackingError."""
+    """Raise a TrackingError for an exception of a store that cannot be reached, written or read."""
     try:
         yield
     except ImportError as error:
         raise TrackingError(
-            f"{without_credentials(uri)}: this store needs a driver ({error}); install it with pip"
+            f"{without_credentials(uri)}: this store needs a Python package that is missing ({error}); install it "
+            "with pip"
         ) from error
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         raise TrackingError(
-            f"{without_credentials(uri)}: the MLflow store failed ({_what(error)}); repair it, or set "
+            f"{without_credentials(uri)}: the MLflow store failed ({_one_line(error)}); repair it, or set "
             "MLFLOW_TRACKING_URI to another store, then run `harness sync`"
         ) from error
 
 
-def _what(error: Exception) -> str:
-    """Return the error in one line; MLflow's client wraps a connection error several times."""
+def _one_line(error: Exception) -> str:
+    """Return the reason for an error in one line; MLflow's client wraps a connection error several times."""
     text = str(error)
-    for sign, words in _SILENCES.items():
-        if sign in text:
-            return words.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    for name, reason in _CONNECTION_ERRORS.items():
+        if name in text:
+            return reason.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     return run_data.cut(without_credentials((text.splitlines() or [type(error).__name__])[0]), 300)
 
 
-_SILENCES = {
-    "Read timed out": "no answer within {seconds} s; a larger MLFLOW_HTTP_REQUEST_TIMEOUT waits longer",
-    "NameResolutionError": "no such host",
-    "NewConnectionError": "nothing listens there, or it cannot be reached",
-    "ConnectTimeoutError": "the host does not answer",
+_CONNECTION_ERRORS = {
+    "Read timed out": "no answer within {seconds} s; to wait longer, set MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "NameResolutionError": "MLflow is unreachable: no such host",
+    "NewConnectionError": "MLflow is unreachable: nothing listens at this address, or there is no route to it",
+    "ConnectTimeoutError": "MLflow is unreachable: the host does not answer",
 }
+"""Part of an error text of MLflow's client → the reason in plain words."""
 
 
 def without_credentials(text: str) -> str:
-    """An address, or a text with addresses, without the passwords it may hold."""
+    """Return an address, or a text with addresses, without user names and passwords."""
     return re.sub(r"//[^/@\s]*@", "//***@", text)

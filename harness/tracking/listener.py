@@ -8,7 +8,7 @@ from harness.tracking.sync import Replay, Tracker, start_replay
 
 
 class TrackingListener:
-    """Wakes the thread that replays the ledger into MLflow at every event of a trial."""
+    """Wakes the thread that sends the ledger to MLflow, at every event of a trial."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -16,11 +16,13 @@ class TrackingListener:
         self._replay: Replay | None = None
 
     def begin(self, ledger: Ledger) -> TrackingListener:
+        """Start the thread for a ledger, and return this listener."""
         self._tracker = Tracker(ledger, self._uri)
         self._replay = start_replay(self._tracker)
         return self
 
     def keep_report(self, texts: dict[str, str | bytes]) -> None:
+        """Store a report with the study's run: see `Tracker.log_report`."""
         if self._tracker is not None:
             self._tracker.log_report(texts)
 
@@ -40,6 +42,6 @@ class TrackingListener:
         if self._replay is not None:
             self._replay.wake()
 
-    def close(self, patience: float) -> str | None:
-        """Return what could not be sent, in words, or None."""
-        return self._replay.close(patience) if self._replay is not None else None
+    def close(self, timeout: float) -> str | None:
+        """Send what is left, for at most `timeout` seconds.  Return why not everything was sent, None if it was."""
+        return self._replay.close(timeout) if self._replay is not None else None

@@ -1,4 +1,4 @@
-"""Reading a study back from MLflow."""
+"""Read a study back from MLflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.ledger.journal import TrialEntry
 from harness.records import Manifest, Trial, TrialResult
 from harness.tracking import run_data, trial_run
 from harness.tracking.client import (
-    READERS,
+    CONCURRENT_REQUESTS,
     R,
     as_tracking_error,
     find_experiment,
@@ -27,14 +27,14 @@ from harness.tracking.client import (
     study_runs,
     without_credentials,
 )
-from harness.tracking.store import entry_order
 
 
 def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:
     """Return a study as the store holds it: the newest of its name, or the one with `study_id`.
 
-    curves: also read those of final trials, one request per trial and metric, several at a time. Raises
-    UnknownNameError if there is none, and TrackingError if the store cannot be reached or lacks the manifest.
+    curves: whether to read the curves of final trials, too; one request per trial and metric, several at a time.
+    Raises UnknownNameError if there is no such study, and TrackingError if the store cannot be reached or lacks the
+    manifest.
     """
     with as_tracking_error(uri):
         client = mlflow_client(uri)
@@ -46,30 +46,30 @@ def read_store(uri: str, study: str, study_id: str | None = None, *, curves: boo
                 f"{without_credentials(uri)}: study {study!r} has no id {study_id!r}; it has: {known}"
             )
         chosen = study_id or ids[0]
-        held = study_runs(client, experiment, chosen)
-        entries = [_entry(client, run) for run in held.values() if _is_trial_that_arrived(run)]
-        manifest = _parsed(Manifest, _text(client, held[chosen], run_data.MANIFEST_FILE), chosen)
+        runs = study_runs(client, experiment, chosen)
+        entries = [_entry(client, run) for run in runs.values() if _is_whole_trial(run)]
+        manifest = _parsed(Manifest, _text(client, runs[chosen], run_data.MANIFEST_FILE), chosen)
         return StoredStudy(
             manifest=manifest,
-            entries=tuple(sorted(entries, key=entry_order)),
-            mark=_mark(client, held[chosen]),
+            entries=tuple(sorted(entries, key=_entry_order)),
+            mark=_mark(client, runs[chosen]),
             others=tuple(other for other in ids if other != chosen),
-            curves=_curves(client, manifest, held, entries) if curves else {},
+            curves=_curves(client, manifest, runs, entries) if curves else {},
         )
 
 
-def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[TrialEntry]) -> Curves:
-    """Return the validation metric and the gradient norm of every final trial, as curves.
+def _curves(client: MlflowClient, manifest: Manifest, runs: Mapping[str, Run], entries: Sequence[TrialEntry]) -> Curves:
+    """Return the curves of the cell's metric on validation and of the gradient norm, for every final trial.
 
-    MLflow's client reads one metric of one run per request; the server's bulk endpoint drops points. Several concurrent
-    requests hide the latency of a remote server.
+    MLflow's client reads one metric of one run per request.  The server's request for several metrics is made for its
+    own UI and leaves out points.  So several requests are open at the same time, which hides the latency of a server.
     """
     metrics = {facts.cell: facts.metric.name for facts in manifest.cells}
     finals = [entry.trial for entry in entries if entry.trial.phase == "final"]
-    with ThreadPoolExecutor(READERS, thread_name_prefix="harness-curves") as readers:
-        reading = {
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS, thread_name_prefix="harness-curves") as pool:
+        requests = {
             trial.key: {
-                name: readers.submit(_curve, client, held[trial.key], stored)
+                name: pool.submit(_curve, client, runs[trial.key], stored)
                 for name, stored in (
                     (metrics[trial.cell], trial_run.validation_name(metrics[trial.cell])),
                     ("gradient_norm", "gradient_norm"),
@@ -77,30 +77,33 @@ def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], e
             }
             for trial in finals
         }
-        return {key: {name: one.result() for name, one in each.items()} for key, each in reading.items()}
+        return {
+            key: {name: request.result() for name, request in of_trial.items()} for key, of_trial in requests.items()
+        }
 
 
 def _curve(client: MlflowClient, run: Run, name: str) -> Curve:
+    """Return a metric of a run as (update, value), in order of updates; empty if the run lacks the metric."""
     if name not in run.data.metrics:
         return ()
-    return tuple(sorted({one.step: one.value for one in client.get_metric_history(run.info.run_id, name)}.items()))
+    history = client.get_metric_history(run.info.run_id, name)
+    return tuple(sorted({metric.step: metric.value for metric in history}.items()))
 
 
 def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
-    """Newest first."""
-    found = search_runs(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
-    created = {run.data.tags[run_data.STUDY_ID]: run.info.start_time for run in found}
-    return sorted(created, key=lambda one: (created[one], one), reverse=True)
+    """Return the study ids of an experiment, the newest first."""
+    runs = search_runs(client, experiment, f"tags.`{run_data.KIND}` = 'study'")
+    created = {run.data.tags[run_data.STUDY_ID]: run.info.start_time for run in runs}
+    return sorted(created, key=lambda study_id: (created[study_id], study_id), reverse=True)
 
 
-def _is_trial_that_arrived(run: Run) -> bool:
-    """Return whether a trial arrived completely: a run is created before it is filled, and its status is written
-    last.
-    """
+def _is_whole_trial(run: Run) -> bool:
+    """Return whether a run holds a whole trial: a run is created before it is filled, and this tag is written last."""
     return run.data.tags[run_data.KIND] == "trial" and run_data.STATUS in run.data.tags
 
 
 def _entry(client: MlflowClient, run: Run) -> TrialEntry:
+    """Return a trial without its curve."""
     tags = run.data.tags
     trial = tags.get(run_data.TRIAL) or _text(client, run, run_data.TRIAL_FILE)
     ended = tags.get(run_data.STATUS) == "ended"
@@ -112,7 +115,13 @@ def _entry(client: MlflowClient, run: Run) -> TrialEntry:
     )
 
 
+def _entry_order(entry: TrialEntry) -> tuple[str, bool, int]:
+    """Return the sort key of trials: by cell, search before finals, by number."""
+    return str(entry.trial.cell), entry.trial.phase == "final", entry.trial.number
+
+
 def _mark(client: MlflowClient, run: Run) -> SyncMark | None:
+    """Return the mark of a study's run; None if the study was never sent completely."""
     text = run.data.tags.get(run_data.MARK)
     if text is None:
         return None
@@ -120,15 +129,17 @@ def _mark(client: MlflowClient, run: Run) -> SyncMark | None:
 
 
 def _text(client: MlflowClient, run: Run, file: str) -> str:
+    """Return the text of an artifact."""
     with tempfile.TemporaryDirectory() as folder:
         return Path(client.download_artifacts(run.info.run_id, file, folder)).read_text(encoding="utf-8")
 
 
-def _parsed(kind: type[R], text: str, where: str) -> R:
+def _parsed(kind: type[R], text: str, key: str) -> R:
+    """Return a record from its JSON.  key: of its run.  Raises TrackingError if the record cannot be read."""
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
         raise TrackingError(
-            f"{where}: the store's {kind.__name__} cannot be read ({str(error).splitlines()[0]}); "
+            f"{key}: the {kind.__name__} in the MLflow store cannot be read ({str(error).splitlines()[0]}); "
             "read it with the version of the harness that wrote it"
         ) from error

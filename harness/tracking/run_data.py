@@ -1,4 +1,4 @@
-"""The contents of MLflow runs as plain values, without an MLflow import."""
+"""The contents of MLflow runs as plain values; this module does not import MLflow."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.pt"
 
 PARAM_LIMIT = 6000
-"""Characters of a param's value that MLflow keeps."""
+"""Characters of a param's value that MLflow stores."""
 TAG_LIMIT = 5000
-"""Characters of a tag's value that every MLflow store keeps."""
+"""Characters of a tag's value that every MLflow store accepts."""
 NAME_LIMIT = 200
-"""Characters of a name, which leaves room for a prefix below the 250 that MLflow allows."""
+"""Characters of a name, so that it and a prefix stay below the 250 that MLflow allows."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class RunData:
 
     @property
     def digest(self) -> str:
-        metrics = [(one.name, one.value, one.milliseconds, one.step) for one in self.metrics]
+        """SHA-256 of the contents, in hex; of files only the paths count."""
+        metrics = [(sample.name, sample.value, sample.milliseconds, sample.step) for sample in self.metrics]
         files = {name: str(path) for name, path in self.files.items()}
         return digest_of([metrics, dict(self.params), dict(self.tags), dict(self.texts), files])
 
@@ -78,19 +79,19 @@ def milliseconds(seconds: float) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """`text`, or its beginning and an ellipsis."""
+    """Return `text`, or its beginning with an ellipsis if it has more than `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def legal_name(name: str) -> str:
-    """`name` in the characters that MLflow allows, others as their code in hex: `a?` becomes `a_3f`."""
+    """Return `name` in the characters that MLflow allows; others become their code in hex: `a?` becomes `a_3f`."""
     legal = "".join(c if re.match(r"[A-Za-z0-9_. -]", c) else f"_{ord(c):02x}" for c in name)
     dots_only = not legal.strip(".")
     return (legal.replace(".", "_2e") if dots_only else legal)[:NAME_LIMIT] or "_"
 
 
 def flatten(value: object, name: str = "") -> dict[str, str]:
-    """Nested tables as one, names joined with dots; lists and what is not text as JSON."""
+    """Return nested tables as a single table, with names joined by dots.  Values other than text become JSON."""
     if isinstance(value, Mapping):
         parts = [flatten(inner, f"{name}.{key}" if name else str(key)) for key, inner in value.items()]
         return {key: text for part in parts for key, text in part.items()}
@@ -99,7 +100,7 @@ def flatten(value: object, name: str = "") -> dict[str, str]:
 
 
 def to_json(record: BaseModel | Mapping[str, object]) -> str:
-    """Return JSON that keeps non-finite numbers, which pydantic writes as null."""
+    """Return JSON that keeps non-finite numbers; pydantic's own JSON has null instead."""
     return json.dumps(record.model_dump(mode="json") if isinstance(record, BaseModel) else record)
 
 
@@ -108,13 +109,13 @@ def finite_samples(samples: Iterable[Sample]) -> tuple[Sample, ...]:
 
 
 def non_finite_tags(samples: Iterable[Sample]) -> dict[str, str]:
-    """A tag that names what was not finite: MLflow would store infinity as 1.8e308."""
-    lost = [f"{sample.name}@{sample.step}" for sample in samples if not math.isfinite(sample.value)]
-    return {"harness.non_finite": cut(", ".join(lost), TAG_LIMIT)} if lost else {}
+    """Return a tag that names the non-finite samples, as `metric@step`: MLflow would store infinity as 1.8e308."""
+    names = [f"{sample.name}@{sample.step}" for sample in samples if not math.isfinite(sample.value)]
+    return {"harness.non_finite": cut(", ".join(names), TAG_LIMIT)} if names else {}
 
 
 def study_run_data(manifest: Manifest, folder: Path) -> RunData:
-    """Return the run of a study: where its trials come from."""
+    """Return the contents of a study's run: where its trials come from.  folder: of the study."""
     tags = {
         "harness.created": repr(manifest.created),
         "harness.protocol": manifest.protocol,
@@ -136,7 +137,7 @@ def study_run_data(manifest: Manifest, folder: Path) -> RunData:
 
 
 def mark_content(mark: SyncMark) -> RunData:
-    """Return how many trials the ledger held. It is sent last; a reader compares it with what it finds."""
+    """Return how many trials the ledger had.  This is sent last, and a reader compares it with what it reads."""
     text = mark.to_json()
     fits = len(text) <= TAG_LIMIT
     tags = {"harness.trials_total": str(mark.total), "harness.trials_ended": str(mark.ended)}

@@ -39,21 +39,23 @@ def trial_position(entry: TrialEntry, *, superseded: bool) -> dict[str, str]:
     }
 
 
-def trial_run_data(entry: TrialEntry, folder: Path, *, created: float, points_sent: int, begun: bool) -> RunData:
-    """Return what the run of a trial lacks, if it holds `points_sent` points and, if `begun`, its params.
+def trial_run_data(entry: TrialEntry, folder: Path, *, created: float, points_sent: int, params_sent: bool) -> RunData:
+    """Return what the run of a trial lacks.
 
-    folder: of the study, which contains the weights. created: of the study, for trials without a time of their own.
+    folder: of the study, which contains the weights.  created: when the study was created, in seconds since 1970, for
+    results without a time of their own.  points_sent: points that the run holds.  params_sent: whether it has its
+    params.
     """
     curve = [sample for point in entry.points for sample in _curve(point)]
-    late = [sample for point in entry.points[points_sent:] for sample in _curve(point)]
+    unsent = [sample for point in entry.points[points_sent:] for sample in _curve(point)]
     end = _end_samples(entry, created)
     files, missing = weights_artifact(entry, folder)
-    told = entry.result is not None or not begun
+    write_records = entry.result is not None or not params_sent
     return RunData(
-        metrics=finite_samples([*late, *end]),
-        params={} if begun else flatten(_settings(entry.trial)),
-        tags=(_trial_tags(entry) if told else {}) | non_finite_tags([*curve, *end]) | missing,
-        texts=_trial_texts(entry) if told else {},
+        metrics=finite_samples([*unsent, *end]),
+        params={} if params_sent else flatten(_settings(entry.trial)),
+        tags=(_trial_tags(entry) if write_records else {}) | non_finite_tags([*curve, *end]) | missing,
+        texts=_trial_texts(entry) if write_records else {},
         files=files,
     )
 
@@ -64,6 +66,7 @@ def validation_name(metric: str) -> str:
 
 
 def _curve(point: Point) -> list[Sample]:
+    """Return a point of a trial's curves as metrics."""
     values = {
         "train_loss": point.train_loss,
         "learning_rate": point.learning_rate,
@@ -74,7 +77,10 @@ def _curve(point: Point) -> list[Sample]:
 
 
 def _end_samples(entry: TrialEntry, created: float) -> list[Sample]:
-    """A trial's result as metrics; its validation is that of the best evaluation, so it is no part of the curve."""
+    """Return a trial's result as metrics.
+
+    Its validation scores are those of the best evaluation, so they have a name other than that of the curve.
+    """
     result = entry.result
     if result is None:
         return []
@@ -83,11 +89,11 @@ def _end_samples(entry: TrialEntry, created: float) -> list[Sample]:
         "parameters": entry.trial.parameters,
         **{name: getattr(result, name) for name in _RESULT_METRICS},
     }
-    for part, metrics in result.metrics.items():
-        prefix = "best-validation" if part == "validation" else legal_name(part)
+    for weights, metrics in result.metrics.items():
+        prefix = "best-validation" if weights == "validation" else legal_name(weights)
         values |= {f"{prefix}/{legal_name(name)}": value for name, value in metrics.items()}
-    when = milliseconds(result.ended or created)
-    return [Sample(name, float(value), when, result.updates) for name, value in values.items() if value is not None]
+    time = milliseconds(result.ended or created)
+    return [Sample(name, float(value), time, result.updates) for name, value in values.items() if value is not None]
 
 
 _RESULT_METRICS = (
@@ -97,6 +103,7 @@ _RESULT_METRICS = (
 
 
 def _settings(trial: Trial) -> dict[str, object]:
+    """Return what is stored as params: everything that decides the training."""
     return {
         "task": trial.task.model_dump(mode="json"),
         "model": trial.model,
@@ -135,23 +142,27 @@ def _trial_tags(entry: TrialEntry) -> dict[str, str]:
             "harness.versions": to_json(result.versions),
             "harness.weights_sha256": result.weights_sha256 or "",
         }
-    whole = {tag: text for tag, _, text in _records(entry) if len(text) <= TAG_LIMIT}
-    return {name: cut(value, TAG_LIMIT) for name, value in tags.items()} | whole
+    records = {tag: text for tag, _, text in _records(entry) if len(text) <= TAG_LIMIT}
+    return {name: cut(value, TAG_LIMIT) for name, value in tags.items()} | records
 
 
 def _records(entry: TrialEntry) -> list[tuple[str, str, str]]:
-    """Yield tag, artifact and text of the records from which a trial can be rebuilt."""
+    """Return tag, artifact and text of each record from which a trial can be rebuilt."""
     records = [(TRIAL, TRIAL_FILE, to_json(entry.trial))]
     return [*records, (RESULT, RESULT_FILE, to_json(entry.result))] if entry.result is not None else records
 
 
 def _trial_texts(entry: TrialEntry) -> dict[str, str]:
+    """Return the records that are stored as artifacts: those of final trials, and those too long for a tag."""
     always = entry.trial.phase == "final"
     return {file: text for _, file, text in _records(entry) if always or len(text) > TAG_LIMIT}
 
 
 def weights_artifact(entry: TrialEntry, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the weights of an ended final trial as a file, or a tag that says they are missing."""
+    """Return the weights of a final trial as artifact → file, and a tag if the file is missing.
+
+    Both are empty if the trial has no weights.
+    """
     if entry.result is None or entry.result.weights is None:
         return {}, {}
     path = folder / entry.result.weights
