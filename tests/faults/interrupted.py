@@ -1,9 +1,9 @@
-"""Interrupt a study and continue it, and set the points of its search beside those of an undisturbed one.
+"""Interrupt and resume a study, and compare the points of its search with those of an undisturbed study.
 
     python -m tests.faults.interrupted [random tpe quasi-random]
 
-For each sampler two studies of one small cell pair run one trial at a time: one undisturbed, one interrupted three
-times by Ctrl-C (SIGINT to the command) and continued by the same command.
+For each sampler two studies of two small cells run one trial at a time.  One is undisturbed.  The other is interrupted
+three times by Ctrl-C (SIGINT to the command) and resumed by running the same command again.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ def main() -> int:
 
 
 def compare(sampler: str) -> bool:
-    """Prints both studies' points; whether they are equal and all different from one another."""
+    """Print the points of both studies.  Return whether they are equal and no point repeats."""
     with tempfile.TemporaryDirectory() as folder:
         undisturbed, _ = run(Path(folder) / "undisturbed", sampler, interruptions=0)
-        interrupted, strikes = run(Path(folder) / "interrupted", sampler, interruptions=INTERRUPTIONS)
-    print(f"\n{sampler}: interrupted at {', '.join(strikes)} of {2 * TRIALS} search trials ended")
-    for one, other in zip(undisturbed, interrupted, strict=True):
-        mark = "=" if point(one) == point(other) else "DIFFERS"
-        print(f"{one.trial.cell.model:>4} {one.trial.number:>2}  {point(one)}  {mark}  {point(other)}")
+        interrupted, moments = run(Path(folder) / "interrupted", sampler, interruptions=INTERRUPTIONS)
+    print(f"\n{sampler}: interrupted at {', '.join(moments)} of {2 * TRIALS} search trials ended")
+    for expected, entry in zip(undisturbed, interrupted, strict=True):
+        sign = "=" if point(expected) == point(entry) else "DIFFERS"
+        label = f"{expected.trial.cell.model:>4} {expected.trial.number:>2}"
+        print(f"{label}  {point(expected)}  {sign}  {point(entry)}")
     same = [point(entry) for entry in undisturbed] == [point(entry) for entry in interrupted]
     distinct = len({(entry.trial.cell.model, point(entry)) for entry in interrupted}) == len(interrupted)
     print(f"{sampler}: {len(interrupted)} points, equal: {same}, none repeats: {distinct}")
@@ -66,19 +67,19 @@ def compare(sampler: str) -> bool:
 
 
 def run(folder: Path, sampler: str, *, interruptions: int) -> tuple[list[TrialEntry], list[str]]:
-    """The search trials in the order of cell and number, and how many had ended at each interruption."""
+    """Return the search trials by cell and number, and how many trials had ended at each interruption."""
     folder.mkdir(parents=True)
     (folder / "points.toml").write_text(STUDY.format(trials=TRIALS, sampler=sampler))
-    strikes: list[str] = []
-    for strike in range(interruptions):
+    moments: list[str] = []
+    for number in range(interruptions):
         process = start(folder)
-        wait_for(folder, (strike + 1) * 2 * TRIALS // (interruptions + 1), process)
+        wait_for(folder, (number + 1) * 2 * TRIALS // (interruptions + 1), process)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
-        strikes.append(str(ended(folder)))
+        moments.append(str(ended(folder)))
     assert start(folder).wait() == 0
     entries = [entry for entry in read_study(folder / "runs/points").entries() if entry.trial.phase == "search"]
-    return sorted(entries, key=lambda entry: (str(entry.trial.cell), entry.trial.number)), strikes
+    return sorted(entries, key=lambda entry: (str(entry.trial.cell), entry.trial.number)), moments
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
@@ -92,6 +93,7 @@ def wait_for(folder: Path, trials: int, process: subprocess.Popen[bytes]) -> Non
 
 
 def ended(folder: Path) -> int:
+    """Return how many trials have ended."""
     path = folder / "runs/points"
     if not (path / "manifest.json").exists():
         return 0
@@ -99,6 +101,7 @@ def ended(folder: Path) -> int:
 
 
 def point(entry: TrialEntry) -> str:
+    """Return parameters, widths and score of a trial in one line."""
     params = " ".join(
         f"{name[:6]}={value:.4g}" if isinstance(value, float) else f"{name[:6]}={value}"
         for name, value in sorted(entry.trial.params.items())

@@ -1,13 +1,13 @@
-"""A study that is struck at random for minutes, and set beside one that is not.
+"""Kill processes of a study at random for some minutes, and compare the study with an undisturbed one.
 
     python -m tests.faults.soak [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
 
-On a machine where the study is over before the time is, give more --updates.
+If the study finishes before the time is over, give more --updates.
 
-A study of short trials runs on Ray on this machine and logs to an MLflow server.  Every few seconds a process is
-killed (SIGKILL): the driver, a worker or the server; the driver is started again by the same command, the server on
-the same store.  When the time is over the study may finish.  Then ledger, MLflow and table are compared by key with
-an undisturbed run of the same study, one trial after another in one process.  Exit code 1 where anything differs.
+A study of short trials runs on Ray on this machine and logs to an MLflow server.  Every few seconds a process is killed
+(SIGKILL): the driver, a worker or the server.  The driver is restarted with the same command, the server on the same
+store.  When the time is over, the study may finish.  Then ledger, MLflow and table are compared by key with an
+undisturbed run of the same study, one trial after another in one process.  The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -64,24 +64,25 @@ evaluations = 20
 checkpoint_seconds = 0.5
 """
 COSTS = {"study_id", "seconds", "peak_bytes", "update_seconds"}
-"""Columns of the table that no two runs share."""
-RESTARTS_IN_PEACE = 5
+"""Columns of the table that differ between any two runs."""
+RESTARTS_AFTERWARDS = 5
+"""Restarts of the driver after the last kill."""
 WEIGHTS = {"driver": 1, "worker": 3, "server": 2}
-"""How often each is struck: a driver takes longest to start, and trains nothing while it does."""
+"""Relative frequency of kills.  A driver takes longest to start, and trains nothing meanwhile."""
 PAUSE_SECONDS = (2.0, 8.0)
-"""Between two strikes."""
+"""Minimum and maximum time between two kills."""
 DRIVER = [sys.executable, "-c", "from harness.cli.main import main; main()", "run", f"{NAME}.toml"]
 
 
 @dataclass
 class Tally:
-    """What was struck, and in which state the study was."""
+    """How often each process was killed, and in which state of the study."""
 
-    struck: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)
     between: int = 0
-    """Strikes with trials both finished and running."""
+    """Kills while some trials were finished and others running."""
     resumes: int = 0
-    """How often the command was started again."""
+    """How often the command was run again."""
 
 
 class Soak:
@@ -124,14 +125,15 @@ class Soak:
         return read_study(folder).entries() if (folder / MANIFEST).exists() else ()
 
     def keep_going(self) -> None:
-        """Both processes are there, whatever befell them; a driver that has finished is left in peace."""
+        """Restart the server and the driver if they were killed.  A driver that has finished is not restarted."""
         if self.server.poll() is not None:
             self.server = self._start_server()
         if self.driver.poll() is not None and self.driver.returncode != 0:
             self.driver = self._start_driver()
             self.tally.resumes += 1
 
-    def strike(self) -> None:
+    def kill_at_random(self) -> None:
+        """Kill one process that has started, if there is any."""
         entries = self.entries()
         finished = sum(entry.result is not None for entry in entries)
         running = sum(entry.result is None for entry in entries)
@@ -139,39 +141,42 @@ class Soak:
         victims = {
             "driver": [self.driver.pid] if workers else [],
             "worker": workers,
-            "server": self._family(self.server) if entries and _answers(self.port) else [],
+            "server": self._with_children(self.server) if entries and _answers(self.port) else [],
         }
-        # What is still starting is not struck, nor the server before the study has begun: that would be refused.
-        there = [what for what in WEIGHTS if victims[what]]
-        if not there:
+        # Processes that are still starting are spared, and so is the server before the study has started: without a
+        # store a new study is rejected.
+        candidates = [name for name in WEIGHTS if victims[name]]
+        if not candidates:
             return
-        (what,) = self.rng.choices(there, [WEIGHTS[what] for what in there])
-        for pid in victims[what] if what == "server" else [self.rng.choice(victims[what])]:
+        (victim,) = self.rng.choices(candidates, [WEIGHTS[name] for name in candidates])
+        for pid in victims[victim] if victim == "server" else [self.rng.choice(victims[victim])]:
             _kill(pid)
-        self.tally.struck[what] += 1
+        self.tally.kills[victim] += 1
         self.tally.between += bool(finished and running and workers)
-        print(f"{time.strftime('%X')}  {what:<7} {finished:>3} finished {running:>2} running", flush=True)
+        print(f"{time.strftime('%X')}  {victim:<7} {finished:>3} finished {running:>2} running", flush=True)
 
     def _workers(self) -> list[int]:
-        """Processes that train; Tune calls the class otherwise than we do."""
+        """Return the ids of the worker processes.  Tune's name for the class differs from ours."""
         names = ("ray::ResourceTrainable", "ray::RayWorker")
-        return [pid for pid, name in _below(self.driver.pid) if name.startswith(names)]
+        return [pid for pid, name in _descendants(self.driver.pid) if name.startswith(names)]
 
-    def _family(self, parent: subprocess.Popen[bytes]) -> list[int]:
-        return [parent.pid, *(pid for pid, _ in _below(parent.pid))]
+    def _with_children(self, parent: subprocess.Popen[bytes]) -> list[int]:
+        return [parent.pid, *(pid for pid, _ in _descendants(parent.pid))]
 
     def end(self) -> None:
-        """The study runs to its end in peace."""
-        for _ in range(RESTARTS_IN_PEACE):
+        """Let the study finish without further kills."""
+        for _ in range(RESTARTS_AFTERWARDS):
             self.keep_going()
             if self.driver.wait() == 0:
                 return
-        raise RuntimeError(f"{self.folder}: in peace the study ends with exit code {self.driver.returncode}")
+        raise RuntimeError(
+            f"{self.folder}: without further kills the study ends with exit code {self.driver.returncode}"
+        )
 
     def close(self) -> None:
         for process in (self.driver, self.server, self.undisturbed):
             if process.poll() is None:
-                for pid in self._family(process):
+                for pid in self._with_children(process):
                     _kill(pid)
             process.wait()
         self.log.close()
@@ -180,62 +185,65 @@ class Soak:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the strikes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the kills")
     parser.add_argument("--trials", type=int, default=26, help="search trials of each of the two cells")
-    parser.add_argument("--updates", type=int, default=200, help="of each trial")
-    given = parser.parse_args()
+    parser.add_argument("--updates", type=int, default=200, help="updates per trial")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="seqharness-soak-") as name:
         folder = Path(name)
-        (folder / f"{NAME}.toml").write_text(STUDY.format(trials=given.trials, updates=given.updates))
-        soak = Soak(folder, random.Random(given.seed))
+        (folder / f"{NAME}.toml").write_text(STUDY.format(trials=arguments.trials, updates=arguments.updates))
+        soak = Soak(folder, random.Random(arguments.seed))
         try:
-            struck_for(soak, given.minutes * 60)
+            disturb(soak, arguments.minutes * 60)
             soak.end()
             return compare(soak)
         finally:
             soak.close()
 
 
-def struck_for(soak: Soak, seconds: float) -> None:
+def disturb(soak: Soak, seconds: float) -> None:
+    """Kill processes for some time, or until the study has finished, and print how often."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and soak.driver.poll() != 0:
         time.sleep(soak.rng.uniform(*PAUSE_SECONDS))
         soak.keep_going()
-        soak.strike()
+        soak.kill_at_random()
     tally = soak.tally
-    print(f"{sum(entry.result is not None for entry in soak.entries())} trials had ended when the strikes did")
-    print(f"strikes: {dict(tally.struck)}, {tally.between} with trials both finished and running")
-    print(f"the command was started again {tally.resumes} times", flush=True)
+    print(f"{sum(entry.result is not None for entry in soak.entries())} trials had ended at the last kill")
+    print(f"kills: {dict(tally.kills)}, {tally.between} with trials both finished and running")
+    print(f"the command was run again {tally.resumes} times", flush=True)
 
 
 def compare(soak: Soak) -> int:
-    """Ledger, MLflow and table of the struck study beside those of an undisturbed one; how many of them differ."""
+    """Compare ledger, curves, MLflow and table with those of the undisturbed study.  Return how many differ."""
     assert soak.undisturbed.wait() == 0
-    here = read_study(soak.folder / "undisturbed" / NAME)
-    expected, stored = by_key(here.entries()), read_store(soak.served, NAME)
-    curves = {entry.trial.key.partition("/")[2]: curve(entry) for entry in here.entries()}
-    rows, others = table(stored), table(StoredStudy(here.manifest, here.entries(), SyncMark.of(here.entries())))
-    alike = {
+    undisturbed = read_study(soak.folder / "undisturbed" / NAME)
+    expected, stored = by_key(undisturbed.entries()), read_store(soak.served, NAME)
+    curves = {entry.trial.key.partition("/")[2]: curve(entry) for entry in undisturbed.entries()}
+    entries = undisturbed.entries()
+    rows, expected_rows = table(stored), table(StoredStudy(undisturbed.manifest, entries, SyncMark.of(entries)))
+    equal = {
         "ledger": by_key(soak.entries()) == expected,
         "curves": {entry.trial.key.partition("/")[2]: curve(entry) for entry in soak.entries()} == curves,
         "MLflow": by_key(stored.entries) == expected,
-        "table": rows == others,
+        "table": rows == expected_rows,
     }
     print(f"{len(expected)} trials, retried {sum(entry.attempt - 1 for entry in soak.entries())} times")
-    for name, same in alike.items():
-        print(f"{name}: {'agrees by key with the undisturbed run' if same else 'DIFFERS'}")
-    differing = {name for row, other in zip(rows, others, strict=False) for name in row if row[name] != other.get(name)}
+    for name, same in equal.items():
+        print(f"{name}: {'equals the undisturbed run by key' if same else 'DIFFERS'}")
+    pairs = zip(rows, expected_rows, strict=False)
+    differing = {name for row, expected_row in pairs for name in row if row[name] != expected_row.get(name)}
     if differing:
         print(f"columns of the table that differ: {', '.join(sorted(differing))}")
-    return sum(not same for same in alike.values())
+    return sum(not same for same in equal.values())
 
 
 def by_key(entries: Sequence[TrialEntry]) -> dict[str, object]:
-    """Trials by key, with what must not depend on what befell them: all but times, places and the study's random id."""
-    return {entry.trial.key.partition("/")[2]: _lasting(entry) for entry in entries}
+    """Return by key what must not depend on kills: all but times, nodes and the study's random id."""
+    return {entry.trial.key.partition("/")[2]: _reproducible(entry) for entry in entries}
 
 
-def _lasting(entry: TrialEntry) -> object:
+def _reproducible(entry: TrialEntry) -> object:
     assert entry.result is not None
     trial = entry.trial.model_dump(mode="json", exclude={"study", "winner", "resources"})
     result = entry.result
@@ -244,23 +252,24 @@ def _lasting(entry: TrialEntry) -> object:
 
 
 def curve(entry: TrialEntry) -> list[tuple[int, float, dict[str, float]]]:
+    """Return update, training loss and validation metrics of each point."""
     return [(point.update, point.train_loss, point.metrics) for point in entry.points]
 
 
 def table(stored: StoredStudy) -> list[dict[str, str]]:
-    """The rows of the table, without what trials cost and the study's random id."""
+    """Return the rows of the table, without the costs of trials and the study's random id."""
     rows = csv.DictReader(io.StringIO(to_csv(build_report(stored))))
     return [{name: value for name, value in row.items() if name not in COSTS} for row in rows]
 
 
-def _below(pid: int) -> list[tuple[int, str]]:
-    """The processes that one has started, and those have, by id and name."""
-    found = []
+def _descendants(pid: int) -> list[tuple[int, str]]:
+    """Return id and name of all processes below a process."""
+    processes = []
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.append((process.pid, process.name()))
-    return found
+                processes.append((process.pid, process.name()))
+    return processes
 
 
 def _free_port() -> int:
