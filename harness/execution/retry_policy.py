@@ -1,4 +1,7 @@
-"""The retry policy: when the failure of its worker is a trial's own fault. Pure: the failures in, a decision out."""
+"""The retry policy: what happens to a trial whose worker failed.
+
+Pure: the failures of a trial in, a decision out.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +10,52 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from harness.records import Death
-
 CRASHES = 2
-"""Failures with a trace, without progress on its curve in between, after which a trial counts as the cause."""
-SILENT_DEATHS = 4
-"""The same without a trace: whoever kills processes may hit one trial more than once."""
-MOST_DEATHS = 10
-"""Failures of any cause after which this command does not retry a trial."""
+"""Failures with a trace and without progress in between after which the trial counts as their cause."""
+SILENT_FAILURES = 4
+"""The same number for failures without a trace.  It is larger, because a process that kills others at random may hit
+one trial more than once."""
+MAX_FAILURES = 10
+"""Failures after which this command retries the trial no more, even if there was progress in between."""
 
-RetryDecision = Literal["again", "out-of-memory", "failed", "aside"]
-"""again: the trial is retried. out-of-memory, failed: its outcome, which spends budget. aside: it has no outcome and is
-postponed to the next run of the command."""
+FailureKind = Literal["memory", "crash", "silent", "early", "node"]
+"""How a worker failed.
+
+memory: Ray ended it, because its node ran out of memory.  crash: a fatal signal, an error or a hang, with a trace.
+silent: without a trace, as after kill -9.  early: before its trial had started.  node: its whole machine was lost.
+"""
+
+RetryDecision = Literal["retry", "out-of-memory", "failed", "postpone"]
+"""What happens to a trial whose worker failed.
+
+retry: it is retried.  out-of-memory, failed: this is its outcome, which spends budget.  postpone: it has no outcome,
+and the next run of the command retries it.
+"""
 
 
 @dataclass(frozen=True)
 class WorkerFailure:
     """One failure of a trial's worker."""
 
-    death: Death
+    kind: FailureKind
     points: int
     """Points on the trial's curve at that time."""
 
 
-def retry_decision(history: Sequence[WorkerFailure]) -> RetryDecision:
-    """Return what happens to the trial after these failures. A lost machine says nothing about the trial."""
-    told = [lost for lost in history if lost.death != "node"]
-    if not told or history[-1].death == "node":
-        return "again"
-    last = told[-1]
-    if last.death == "memory":
+def retry_decision(failures: Sequence[WorkerFailure]) -> RetryDecision:
+    """Return what happens to a trial after these failures of its workers, the latest of which comes last.
+
+    The loss of a machine says nothing about the trial.
+    """
+    counted = [failure for failure in failures if failure.kind != "node"]
+    if not counted or failures[-1].kind == "node":
+        return "retry"
+    last = counted[-1]
+    if last.kind == "memory":
         return "out-of-memory"
-    begun = [lost for lost in told if lost.death != "early"]
-    stuck = list(takewhile(lambda lost: lost.points == last.points, reversed(begun)))
-    if sum(lost.death == "crash" for lost in stuck) >= CRASHES or len(stuck) >= SILENT_DEATHS:
+    during_training = [failure for failure in counted if failure.kind != "early"]
+    without_progress = list(takewhile(lambda failure: failure.points == last.points, reversed(during_training)))
+    crashes = sum(failure.kind == "crash" for failure in without_progress)
+    if crashes >= CRASHES or len(without_progress) >= SILENT_FAILURES:
         return "failed"
-    return "aside" if len(told) >= MOST_DEATHS else "again"
+    return "postpone" if len(counted) >= MAX_FAILURES else "retry"
