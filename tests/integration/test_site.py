@@ -87,7 +87,7 @@ def test_navigation_has_every_page() -> None:
 
 def test_every_hook_is_on_its_page_in_order() -> None:
     specs = [name for name, value in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("harness_")]
-    documented = members_of("hooks.md", "harness.hookspecs")
+    documented = members_of("hooks.md", "harness.plugin.hookspecs")
     assert sorted(documented) == sorted(specs)
     assert documented == sorted(documented, key=lambda name: inspect.getsourcelines(getattr(hookspecs, name))[1])
 
