@@ -379,7 +379,7 @@ def test_a_torn_journal_is_mended_and_said(launch: Launch, toy_study: MakeStudy)
     again = launch(toy_study())
     assert by_key(again.folder) == expected
     (message,) = again.messages
-    assert "dropped a torn last record of 11 bytes" in message
+    assert "dropped an incomplete last record of 11 bytes" in message
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_continues(
@@ -401,7 +401,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_continues(
         launch(study, Full)
     outcome = launch(study)
     assert outcome.complete
-    assert any("dropped a torn last record" in message for message in outcome.messages)
+    assert any("dropped an incomplete last record" in message for message in outcome.messages)
     assert [lasting(entry)["scores"] for entry in read_study(outcome.folder).entries()]
 
 
@@ -607,7 +607,7 @@ def test_runs_that_cannot_be_written_are_one_line(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "a file").write_text("")
-    with pytest.raises(LedgerError, match=r"cannot be made .*choose another --runs") as caught:
+    with pytest.raises(LedgerError, match=r"cannot be created .*choose another --runs") as caught:
         Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, tmp_path / place).run(never)
     assert "\n" not in str(caught.value)
 
