@@ -81,7 +81,152 @@ def test_interrupted_study_is_reported_as_not_complete(launch: Launch, toy_study
 
     with pytest.raises(KeyboardInterrupt):
         launch(toy_study(), lambda source: Interrupting(source, 9, before=False), listeners=lambda _: [Listener()])
-    assert reported == [False]
+    assert heard == [False]
+
+
+# ---- interruption
+
+
+def test_interrupted_anywhere_and_continued_it_is_the_undisturbed_study(launch: Launch, toy_study: MakeStudy) -> None:
+    study = toy_study(**TWO_CELLS)
+    undisturbed = launch(study)
+    expected = by_key(undisturbed.folder)
+    assert len(expected) == 8
+    calls = 0
+    for after in range(0, 60, 5):
+        with contextlib.suppress(KeyboardInterrupt):
+            launch(study, partial(Interrupting, after=after, before=after % 2 == 0), runs=f"runs-{after}")
+            break  # no interruption: the study has fewer calls
+        calls += 1
+        outcome = launch(study, runs=f"runs-{after}")
+        assert outcome.complete
+        assert by_key(outcome.folder) == expected, f"interrupted at call {after}"
+        attempts = [entry.attempt for entry in read_study(outcome.folder).entries()]
+        assert sorted(attempts) in ([1] * 8, [1] * 7 + [2])
+    assert calls == 12
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "quasi-random"])
+def test_interrupted_again_and_again_it_is_the_undisturbed_study(
+    launch: Launch, toy_study: MakeStudy, sampler: str
+) -> None:
+    study = toy_study(budget={"trials": 3, "repetitions": 1}, search={"sampler": sampler})
+    expected = by_key(launch(study).folder)
+    runs = 0
+    for after in itertools.cycle([3, 9, 5, 2]):
+        with contextlib.suppress(KeyboardInterrupt):
+            outcome = launch(study, partial(Interrupting, after=after, before=True), runs="broken")
+            break
+        runs += 1
+    assert runs > 4
+    assert by_key(outcome.folder) == expected
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from importlib.metadata import EntryPoint
+from harness.execution import serial, trial
+from harness.execution.runner import Runner
+from harness.plugin.loader import load_plugins
+from harness.study.file import read_study_file
+from harness.study.plan import make_plan
+serial.SLICE_SECONDS = 0
+loaded = load_plugins([EntryPoint(name="toys", value="tests.support.toys", group="harness")])
+plan = make_plan(read_study_file(Path(sys.argv[1])), loaded.registry)
+runner = Runner(plan, loaded, Path(sys.argv[2]))
+runner.run(lambda source: serial.run_serial(source, trial.Worker(runner.folder, loaded.registry)))
+"""
+
+
+def test_killed_in_training_and_continued_it_is_the_undisturbed_study(
+    launch: Launch, toy_study: MakeStudy, tmp_path: Path, toy_loaded: Loaded
+) -> None:
+    study = toy_study(
+        training={"updates": 60, "batch_size": 8, "evaluations": 30}, resources={"checkpoint_seconds": 1e-9}
+    )
+    expected = by_key(launch(study).folder)
+    file, runs = tmp_path / "study.toml", tmp_path / "killed"
+    file.write_text((tmp_path / "runs" / study.name / STUDY_FILE).read_text())
+    command = [sys.executable, "-c", KILLED, str(file), str(runs)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    journal = runs / study.name / JOURNAL
+    deadline = time.monotonic() + 60
+    while not journal.exists() or journal.read_text().count("point/") < 10:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    attempts = [entry.attempt for entry in read_study(journal.parent).entries()]
+    outcome = Runner(make_plan(study, toy_loaded.registry), toy_loaded, runs).run(
+        lambda source: run_serial(source, Worker(journal.parent, toy_loaded.registry))
+    )
+    assert outcome.complete
+    assert by_key(outcome.folder) == expected
+    assert sum(entry.attempt for entry in read_study(outcome.folder).entries()) > sum(attempts)
+
+
+@pytest.mark.parametrize("fault", ["none", "nan", "raise"])
+def test_checkpoints_stay_until_the_end_of_their_trial_is_written(
+    launch: Launch, toy_study: MakeStudy, tmp_path: Path, fault: str
+) -> None:
+    faulty = {"name": "toy-ema", "space": {"fault": fault}}
+    study = toy_study(models=[faulty], resources={"checkpoint_seconds": 1e-9})
+    seen: list[str] = []
+
+    class Looking(Passing):
+        def tell(self, trial: Trial, result: TrialResult) -> None:
+            folder = checkpoint.folder_of(tmp_path / "runs" / study.name, trial.key)
+            seen.extend(path.name for path in folder.glob("attempt-*"))
+            (folder / "attempt-0009.pt.77.writing").write_text("half") if folder.exists() else None
+            super().tell(trial, result)
+
+    outcome = launch(study, Looking)
+    assert seen == ["attempt-0001.pt"] * {"none": 4, "nan": 2, "raise": 0}[fault]
+    assert not list(outcome.folder.rglob("attempt-*"))
+    assert len(list(outcome.folder.rglob("weights.pt"))) == (2 if fault == "none" else 0)
+
+
+def test_a_torn_journal_is_mended_and_said(launch: Launch, toy_study: MakeStudy) -> None:
+    outcome = launch(toy_study())
+    expected = by_key(outcome.folder)
+    with (outcome.folder / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code":')
+    again = launch(toy_study())
+    assert by_key(again.folder) == expected
+    (message,) = again.messages
+    assert "dropped an incomplete last record of 11 bytes" in message
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_continues(
+    launch: Launch, toy_study: MakeStudy, tmp_path: Path
+) -> None:
+    study = toy_study()
+
+    class Full(Passing):
+        def tell(self, trial: Trial, result: TrialResult) -> None:
+            size = (tmp_path / "runs" / study.name / JOURNAL).stat().st_size
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))  # EFBIG past it, setrlimit(2)
+            try:
+                super().tell(trial, result)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    with pytest.raises(LedgerError, match="cannot be written"):
+        launch(study, Full)
+    outcome = launch(study)
+    assert outcome.complete
+    assert any("dropped an incomplete last record" in message for message in outcome.messages)
+    assert [lasting(entry)["scores"] for entry in read_study(outcome.folder).entries()]
+
+
+# ---- what may change, and what not
+
+
+def _begun_with_other(names: str) -> str:
+    return names if names.startswith("the study") else f"toy-sum/toy-ema was begun with other {names}"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +323,7 @@ def test_runs_folder_that_cannot_be_created_is_an_error_of_one_line(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "a file").write_text("")
-    with pytest.raises(LedgerError, match=r"cannot be made .*choose another --runs") as caught:
+    with pytest.raises(LedgerError, match=r"cannot be created .*choose another --runs") as caught:
         Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, tmp_path / place).run(never)
     assert "\n" not in str(caught.value)
 

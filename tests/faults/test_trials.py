@@ -103,7 +103,7 @@ def test_the_journal_is_mended_and_what_was_dropped_is_said(place: Place, landed
     landed()
     code, _, err = place.run("run", "toys.toml", "--serial")
     assert code == 0, err
-    assert re.search(r"dropped a torn last record of \d+ bytes; its trial is retried", err)
+    assert re.search(r"dropped an incomplete last record of \d+ bytes; retrying its trial", err)
     assert place.by_key() == expected
 
 
@@ -122,7 +122,7 @@ def test_a_full_disk_at_a_checkpoint_is_no_outcome_and_with_space_the_command_co
         assert code == 2, err
         assert re.search(
             r"cannot be written \(No space left on device\); make space and run again|the ledger cannot be "
-            r"written \(No space left on device\); fix that and run the same command again",
+            r"written \(No space left on device\); fix that, then run the same command again to resume",
             err,
         ), err
         assert all(entry.result is None for entry in place.entries(runs="small"))
@@ -147,7 +147,8 @@ def test_a_full_disk_at_the_journal_ends_the_run_with_one_line_and_with_space_it
         code, _, err = place.run("run", "toys.toml", "--runs", "small", "--serial")
         landed()
         assert code == 2, err
-        assert "the ledger cannot be written (No space left on device); fix that and run the same command again" in err
+        advice = "fix that, then run the same command again to resume"
+        assert f"the ledger cannot be written (No space left on device); {advice}" in err
         assert [text for text in err.splitlines() if "note:" not in text and "[" not in text][-1].startswith(
             "harness: "
         )
