@@ -20,7 +20,7 @@ from harness.analysis.statistics import Interval
 
 @dataclass(frozen=True)
 class Overall:
-    """Over the tasks on which every model of the study is ranked."""
+    """A comparison over the tasks on which every model of the study is ranked."""
 
     tasks: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
@@ -28,20 +28,20 @@ class Overall:
     repetitions: int
     """Fewest of any cell."""
     interquartile: Mapping[str, float]
-    """Model → mean of the middle half of its normalised scores: 0 at a task's floor, 1 at the mean of its best model,
-    on the metric's scale."""
+    """Model → mean of the middle half of its normalized scores on the metric's scale: 0 at a task's floor, 1 at the
+    mean of its best model."""
     intervals: Mapping[str, Interval | None]
-    """Of `interquartile`, 95 %, over the repetitions within each task."""
+    """95 % intervals of `interquartile`, over the repetitions within each task."""
     ranks: Mapping[str, float]
     """Model → mean rank by mean score."""
     difference: float
     """Nemenyi's critical difference of mean ranks."""
     groups: tuple[tuple[str, ...], ...]
-    """Models whose mean ranks differ by less."""
+    """Groups of models whose mean ranks differ by less."""
 
 
 def overall(sections: Sequence[Section]) -> Overall | None:
-    """None where there are fewer than two models or two tasks to count."""
+    """Return the comparison; None with fewer than two models or two tasks."""
     models = _models(sections)
     counted = [section for section in sections if not _excluded(section, models)]
     if len(models) < 2 or len(counted) < 2:
@@ -93,7 +93,7 @@ def _best(section: Section) -> float:
 
 
 def _gain(section: Section, score: float) -> float:
-    """By how much a score is better than the floor, on the metric's scale."""
+    """Return how much better a score is than the floor, on the metric's scale."""
     assert section.floor is not None  # excluded else
     sign = 1 if section.metric.better == "lower" else -1
     if section.scale == "log" and section.floor > 0:

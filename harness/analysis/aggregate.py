@@ -22,10 +22,11 @@ def interquartile_mean(tasks: Sequence[Sequence[float]]) -> float:
 
 
 def interquartile_interval(tasks: Sequence[Sequence[float]], level: float = 0.95) -> Interval | None:
-    """Yuen's interval (1974): Student's t with winsorised variances, one of each task, and Welch's degrees of freedom.
+    """Return Yuen's interval (1974): Student's t with winsorized variances, one per task, and Welch's degrees of
+    freedom.
 
-    What the trimming drops, its limits stand in for.  The tasks are fixed, so that only the spread within each counts.
-    A bootstrap covers less: tools/coverage.py has both.  None where too few repetitions are kept to tell a spread.
+    Trimmed values are replaced by the trimming limits. The tasks are fixed, so only the spread within each counts. A
+    bootstrap covers less: benchmarks/interval_coverage.py has both. None if too few repetitions remain.
     """
     scores = [np.asarray(task, dtype=np.float64) for task in tasks]
     ordered = np.sort(np.concatenate(scores))
@@ -51,13 +52,15 @@ def mean_ranks(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def critical_difference(models: int, tasks: int, alpha: float = 0.05) -> float:
-    """Nemenyi's: mean ranks that differ by less are not told apart (Demšar 2006)."""
+    """Return Nemenyi's critical difference: mean ranks that differ by less are not distinguished (Demšar 2006)."""
     quantile = float(stats.studentized_range.ppf(1 - alpha, models, math.inf)) / 2**0.5
     return quantile * math.sqrt(models * (models + 1) / (6 * tasks))
 
 
 def indistinct(ranks: Mapping[str, float], difference: float) -> tuple[tuple[str, ...], ...]:
-    """The largest groups of at least two models whose mean ranks differ by less than `difference`, best first."""
+    """Return the largest groups of at least two models whose mean ranks differ by less than `difference`, best
+    first.
+    """
     names = sorted(ranks, key=lambda name: ranks[name])
     groups: list[tuple[str, ...]] = []
     for start, first in enumerate(names):

@@ -1,4 +1,4 @@
-"""What each cell of a task was granted and spent, and which of them may be compared."""
+"""The audit of a task: the budget that each cell was allocated and used, and which cells may be compared."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from harness.records import OF_A_TASK, Cell, Plugin
 
 @dataclass(frozen=True)
 class Spending:
-    """One cell, superseded finals included unless a field says otherwise."""
+    """The budget of one cell, including superseded finals unless a field says otherwise."""
 
     model: str
     search_granted: int
     search_outcomes: Mapping[str, int]
     repetitions_granted: int
     repetition_outcomes: Mapping[str, int]
-    """Of the present winner's repetitions."""
+    """Outcomes of the present winner's repetitions."""
     updates_granted: int | None
-    """To each trial; None before the first is dealt, and where trials differ."""
+    """Updates allocated to each trial; None before the first one starts, or if trials differ."""
     batch_size: int | None
     updates: int
     """Done by all trials."""
@@ -31,9 +31,9 @@ class Spending:
     test_opened: int
     """How often the test split was scored."""
     test_due: int
-    """How often it should have been: once a final trial that completed."""
+    """How often it should have been scored: once per completed final trial."""
     selection: str
-    """What chose the setting that was repeated."""
+    """What selected the setting that was repeated."""
     seeds: tuple[int, ...]
     """Initial-weight seeds of the repetitions, in order."""
     data: Mapping[str, str]
@@ -59,7 +59,7 @@ def spending(one: CellResult) -> Spending:
         peak_bytes=one.peak_bytes,
         superseded=len(one.superseded),
         test_opened=one.test_opened,
-        test_due=sum(entry.result is not None and entry.result.outcome == "complete" for entry in finals),
+        test_due=sum(entry.result is not None and entry.result.score is not None for entry in finals),
         selection=_selection(one),
         seeds=tuple(entry.trial.seeds.init for entry in one.finals),
         data=dict(sorted({name: digest for trial in trials for name, digest in trial.data.items()}.items())),
@@ -82,19 +82,19 @@ def _selection(one: CellResult) -> str:
 
 @dataclass(frozen=True)
 class Level:
-    """The cells of a task on one budget."""
+    """The cells of a task at an equal budget."""
 
     standings: tuple[CellResult, ...]
     capped: Mapping[Cell, str] = field(default_factory=dict)
-    """What was left out of a cell so that all have the same, in words."""
+    """What was left out of a cell so that all have an equal budget, in words."""
     refused: Mapping[Cell, str] = field(default_factory=dict)
     """Why a cell cannot be compared with the others."""
 
 
 def level(standings: Sequence[CellResult], protocol: str, *, race: bool = False) -> Level:
-    """Cells of one task, capped to the budget that all of them were granted, or refused where that cannot be done.
+    """Return the cells of one task, capped to the budget that all of them have, or rejected if that is impossible.
 
-    Published settings beside a search are extra to the budget and stay as they are; so do the cells of a race, whose
+    Published settings beside a search are extra to the budget and stay as they are. So do the cells of a race, whose
     repetitions are unequal by design.
     """
     searched = [one for one in standings if one.facts.setting == "searched"]

@@ -1,4 +1,4 @@
-"""What a cell's trials add up to, and a study as it is read back: the ground of tracking and report alike."""
+"""The result of a cell: a summary of its trials, on which tracking and report are based."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ State = Literal["complete", "partial", "failed", "incomplete"]
 
 @dataclass(frozen=True)
 class CellResult:
-    """How one cell stands."""
+    """The result of one cell so far."""
 
     facts: CellFacts
     search: tuple[TrialEntry, ...]
-    """In order of dealing."""
+    """Search trials in the order of their start."""
     finals: tuple[TrialEntry, ...]
-    """Of the present winner, by repetition."""
+    """Final trials of the present winner, by repetition."""
     superseded: tuple[TrialEntry, ...]
     """Finals of an earlier winner: shown, never averaged."""
     winner: TrialEntry | None
-    """The best complete search trial; None under protocol `paper`."""
+    """The search trial of the best validation score; None under protocol `paper`."""
     scale: Scale
-    """On which its scores are averaged: the metric's, or linear where a test score of its task is not positive."""
+    """Scale on which its scores are averaged: the metric's, or linear if a test score of its task is not positive."""
 
     @property
     def entries(self) -> tuple[TrialEntry, ...]:
@@ -43,7 +43,7 @@ class CellResult:
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        """Of search trials and the present finals."""
+        """Outcomes of search trials and the present finals."""
         return outcomes_of((*self.search, *self.finals))
 
     @property
@@ -60,10 +60,11 @@ class CellResult:
 
     @property
     def state(self) -> State:
-        """Complete: all that was granted has ended, and each repetition has a test score.
+        """State of the cell.
 
-        Failed: nothing more can come and no score is there.  Partial: some repetitions have none, so that a mean
-        over the rest would favour a model that fails.
+        complete: all allocated trials have ended, and each repetition has a test score. failed: no trial can follow and
+        there is no score. partial: some repetitions have no score, so a mean over the others would favour a model that
+        fails.
         """
         if self.search_ended < self.facts.trials:
             return "incomplete"
@@ -78,14 +79,15 @@ class CellResult:
 
     @property
     def reason(self) -> str:
-        """Of the search, then of the repetitions: outcomes other than complete, most frequent first, and what the
-        first of them said; '' where all are complete."""
+        """Outcomes other than complete, of the search and then of the repetitions: most frequent first, with the reason
+        of the first one; '' if all are complete.
+        """
         search, finals = _lost(self.search), _lost(self.finals)
         return "; ".join([*([search] if search else []), *([f"repetitions: {finals}"] if finals else [])])
 
     @property
     def setting(self) -> Trial | None:
-        """What the cell's result was measured with: the winner, or the published setting."""
+        """The setting that was measured: the winner's, or the published one."""
         if self.winner is not None:
             return self.winner.trial
         return self.finals[0].trial if self.finals else None
@@ -106,29 +108,29 @@ class CellResult:
 
     @property
     def peak_bytes(self) -> int | None:
-        """Largest of any trial; None where none has told it."""
+        """Largest peak memory of any trial; None if none was reported."""
         peaks = (entry.result.peak_bytes for entry in self.entries if entry.result is not None)
         return max((peak for peak in peaks if peak is not None), default=None)
 
     @property
     def rejections(self) -> tuple[str, ...]:
-        """Why draws of the search were rejected before training, a reason a draw."""
+        """Reasons for which draws of the search were rejected before training, one per draw."""
         return tuple(reason for entry in self.search for reason in entry.trial.rejections)
 
     def scores(self, weights: str) -> list[float]:
-        """The cell's metric of complete finals, by repetition; `weights`: 'test' or 'test-last3'."""
+        """The cell's metric of finals that have a score, by repetition; `weights`: 'test' or 'test-last3'."""
         return [score for score in self.repeated(weights).values() if math.isfinite(score)]
 
     def repeated(self, weights: str, metric: str | None = None) -> dict[int, float]:
-        """Repetition → score of each final that has ended, NaN where it has none.
+        """Return repetition → score of each final that has ended, NaN without a score.
+
+        A final that diverged has the test score of its best evaluation before, and none of its last three.
 
         metric: the cell's own where None, else another that the task reports.
         """
         name = self.facts.metric.name if metric is None else metric
         found = {
             entry.trial.repetition or 0: entry.result.metrics.get(weights, {}).get(name, math.nan)
-            if entry.result.outcome == "complete"
-            else math.nan
             for entry in self.finals
             if entry.result is not None
         }
@@ -136,8 +138,9 @@ class CellResult:
 
     @property
     def success(self) -> Proportion | None:
-        """Of the repetitions that have ended, those with a test score that is better than the floor by more than the
-        task's margin; where no floor is known, those with a score.  None before the first has ended."""
+        """Proportion of ended repetitions whose test score is better than the floor by more than the task's margin;
+        without a known floor, of those with a score. None before the first one has ended.
+        """
         scores = self.repeated("test")
         return proportion(sum(map(self._succeeds, scores.values())), len(scores)) if scores else None
 
@@ -153,26 +156,27 @@ class CellResult:
 
     @property
     def mixed(self) -> bool:
-        """Whether some repetitions succeed and some do not: a mean of both is of neither, and from how few of either
-        there are no interval of it can be told."""
+        """Whether runs split into successes and failures. A mean of both is not meaningful, and so few of either give
+        no interval.
+        """
         success = self.success
         return success is not None and 0 < success.happened < success.n
 
     def summary(self, weights: str) -> Summary | None:
-        """Over the repetitions with a score; its mean without an interval where they are mixed."""
+        """Return the summary of repetitions with a score; without an interval of the mean if runs are mixed."""
         scores = self.scores(weights)
         found = summarise(scores, self.scale) if scores else None
         return replace(found, interval=None) if found is not None and self.mixed else found
 
     @property
     def successes(self) -> Summary | None:
-        """Over the test scores of repetitions that succeed, where some do not: given that a run succeeds."""
+        """Summary of the test scores of successful repetitions, if runs are mixed: conditional on success."""
         scores = [score for score in self.scores("test") if self._succeeds(score)]
         return summarise(scores, self.scale) if self.mixed else None
 
 
 def outcomes_of(entries: Iterable[TrialEntry]) -> Counter[Outcome]:
-    """How many of the trials that have ended came to each outcome."""
+    """Return how many of the ended trials have each outcome."""
     return Counter(entry.result.outcome for entry in entries if entry.result is not None)
 
 
@@ -187,7 +191,7 @@ def _lost(entries: Sequence[TrialEntry]) -> str:
 
 
 def summarize_cells(cells: Iterable[CellFacts], entries: Iterable[TrialEntry]) -> tuple[CellResult, ...]:
-    """How cells stand, given the trials of any."""
+    """Return the results of cells, given the trials of any cells."""
     own: dict[Cell, list[TrialEntry]] = {}
     for entry in entries:
         own.setdefault(entry.trial.cell, []).append(entry)
@@ -195,14 +199,16 @@ def summarize_cells(cells: Iterable[CellFacts], entries: Iterable[TrialEntry]) -
 
 
 def on_one_scale(standings: Iterable[CellResult]) -> tuple[CellResult, ...]:
-    """A mean of logarithms is not compared with another: where one cell of a task has none, none of them does."""
+    """Return the results with one scale per task: if one cell cannot be averaged on a log scale, none of its task
+    is.
+    """
     found = tuple(standings)
     linear = {one.facts.cell.task for one in found if one.scale == "linear"}
     return tuple(replace(one, scale="linear") if one.facts.cell.task in linear else one for one in found)
 
 
 def summarize_cell(facts: CellFacts, entries: Iterable[TrialEntry]) -> CellResult:
-    """How a cell stands, given the trials of any number of cells; on a scale of its own: see `summarize_cells`."""
+    """Return the result of a cell, given the trials of any cells, on a scale of its own: see `summarize_cells`."""
     own = [entry for entry in entries if entry.trial.cell == facts.cell]
     search = tuple(entry for entry in own if entry.trial.phase == "search")
     best = winner(search, facts.metric.better)
@@ -222,8 +228,9 @@ def summarize_cell(facts: CellFacts, entries: Iterable[TrialEntry]) -> CellResul
 
 
 def capped(one: CellResult, trials: int, repetitions: int) -> CellResult:
-    """The cell as it would stand, had it been granted no more than this; repetitions of an earlier winner count again
-    where it would have won."""
+    """Return the result of a cell as if it had been allocated no more than this. Repetitions of an earlier winner count
+    again if it would have won.
+    """
     facts = one.facts.model_copy(
         update={"trials": min(one.facts.trials, trials), "repetitions": min(one.facts.repetitions, repetitions)}
     )

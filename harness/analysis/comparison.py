@@ -38,28 +38,28 @@ class Section:
     metric: MetricFacts
     floor: float | None
     parameters: int | None
-    """The budget; None where published widths stand as they are."""
+    """The parameter budget; None under published widths."""
     task_parameters: int | None
     """The size that is published for the task."""
     fixed: Mapping[str, Sequence[int]]
     """What the task drew from the `fixed` seed, by name."""
     rows: tuple[Row, ...]
     standings: tuple[CellResult, ...]
-    """By row, on the common budget."""
+    """Results by row, at the common budget."""
     pairs: tuple[Pair, ...]
-    """Of cells that are ranked or lack nothing but scores."""
+    """Decisions between cells that are ranked or lack only scores."""
     tuning: Mapping[str, TuningCurve]
-    """By model; under a sampler that learns, the best score so far instead."""
+    """Tuning curves by model; with a sampler that learns, the best score so far."""
     crossings: tuple[Crossing, ...]
     spendings: tuple[Spending, ...]
     reproductions: tuple[Reproduction, ...]
     trade_offs: tuple[TradeOffs, ...]
     threshold: float | None
-    """Of validation, for `trade_offs`: halfway from the floor to the best."""
+    """Validation threshold for `trade_offs`: halfway from the floor to the best."""
 
     @property
     def scale(self) -> Scale:
-        """On which test scores are averaged."""
+        """The scale on which test scores are averaged."""
         return self.standings[0].scale
 
 
@@ -112,9 +112,10 @@ def _trade_offs(standings: Sequence[CellResult], curves: Curves, threshold: floa
 
 
 def _pairs(rows: Sequence[Row], standings: Sequence[CellResult]) -> tuple[Pair, ...]:
-    """Every two searched cells of which nothing is missing or refused; lost repetitions lose their pairs.
+    """Return decisions between any two searched cells that are complete and not rejected; a failed repetition loses its
+    pairs.
 
-    None of a race: which repetitions there are depends on the scores, and its own answer shares out the error.
+    Empty for a race: its repetitions depend on the scores, and its own answer controls the error.
     """
     able = [
         (row, one)
@@ -159,13 +160,14 @@ def _tuning(rows: Sequence[Row], standings: Sequence[CellResult], sampler: str) 
 
 
 def _score(entry: TrialEntry, otherwise: float) -> float:
-    score = entry.result.score if entry.result is not None and entry.result.outcome == "complete" else None
+    score = entry.result.score if entry.result is not None else None
     return score if score is not None and math.isfinite(score) else otherwise
 
 
 def _standing_in(standings: Sequence[CellResult]) -> float:
-    """What a trial without a score counts as in a tuning curve: the floor, or the worst score of the task where that
-    is worse or no floor is known."""
+    """Return the score that a trial without a score counts as in a tuning curve: the floor, or the task's worst score
+    if that is worse or no floor is known.
+    """
     facts = standings[0].facts
     known = [score for one in standings for entry in one.search if math.isfinite(score := _score(entry, math.nan))]
     known += [facts.floor] if facts.floor is not None else []
@@ -190,7 +192,7 @@ def _ranked(rows: Sequence[Row], metric: MetricFacts, pairs: Sequence[Pair]) -> 
 
 
 def between(pairs: Sequence[Pair], one: str, other: str) -> Decision | None:
-    """Of the first model against the second, whichever way round the pair is kept."""
+    """Return the decision of the first model against the second, in either stored order."""
     for pair in pairs:
         if (pair.one, pair.other) == (one, other):
             return pair.decision

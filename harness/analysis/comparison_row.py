@@ -1,4 +1,4 @@
-"""One model in the comparison of a task."""
+"""One model's row in the comparison of a task."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Row:
     """`published`: shown beside the searched cells of a fair study, without a rank."""
     state: State
     reason: str
-    """Of trials that did not complete; '' where all did."""
+    """Reason of trials that did not complete; '' if all did."""
     parameters: int | None
-    """Of the setting that was measured: the winner's, or the published one."""
+    """Parameters of the measured setting: the winner's, or the published one's."""
     deviation_percent: float | None
-    """From the budget, or from the task's published size where there is no budget."""
+    """Deviation from the budget, or from the task's published size if there is no budget."""
     dimensions: Mapping[str, ParamValue]
     """Name → value of the setting that was measured."""
     search_ended: int
@@ -37,28 +37,29 @@ class Row:
     repetitions_granted: int
     search_outcomes: Mapping[str, int]
     repetition_outcomes: Mapping[str, int]
-    """Of the present winner's repetitions."""
+    """Outcomes of the present winner's repetitions."""
     updates: tuple[int, int] | None
-    """Fewest and most of a repetition of the present winner; None where none has ended."""
+    """Fewest and most updates of a repetition of the present winner; None if none has ended."""
     evaluation_limit: int | None
     """Held-out sequences or windows that were scored; None: all."""
     rejections: int
     """Draws that the budget did not admit."""
     rejection: str
-    """An example of the most frequent reason, where reasons that differ in numbers alone are one; '' without any."""
+    """An example of the most frequent reason for a rejection, numbers aside; '' without any."""
     seconds: float
     """Training and evaluation of all trials."""
     peak_bytes: int | None
     """Largest of any trial."""
     lacking: int | None
-    """Ended trials of the ledger that the store lacks (negative: has more than its mark says); None without a mark."""
+    """Ended trials of the ledger that the store lacks (negative: it has more than its mark says); None without a
+    mark."""
     best_validation: float | None
     test: Summary | None
     """Best-validation weights, over the present winner's repetitions."""
     successes: Summary | None
-    """Of `test`, those that succeed, where some do not."""
+    """Summary of the successful ones of `test`, if runs are mixed."""
     success: Proportion | None
-    """Repetitions that are better than the floor by more than the margin, or have a score where there is no floor."""
+    """Repetitions that are better than the floor by more than the margin, or have a score if no floor is known."""
     last3: Summary | None
     """Mean over the weights of the last three evaluations."""
     published: float | None
@@ -68,19 +69,19 @@ class Row:
     """Repetitions of an earlier winner."""
     test_opened: int
     capped: str = ""
-    """What was left out so that all cells of the task have the same budget; '' where nothing was."""
+    """What was left out so that all cells of the task have an equal budget; '' if nothing was."""
     refused: str = ""
-    """Why the cell cannot be compared with the others of its task; '' where it can."""
+    """Why the cell cannot be compared with the others of its task; '' if it can."""
     race: bool = False
-    """Whether it is of a race, whose models have unequal repetitions: it is shown whole and has no rank."""
+    """Whether it belongs to a race, whose models have unequal repetitions: it is shown without a rank."""
     rank: int | None = None
-    """By mean among searched cells; None where the cell is not complete, refused or of a race."""
+    """Rank by mean among searched cells; None if the cell is incomplete, rejected or part of a race."""
     against_best: Decision | None = None
-    """Of this cell against the one of rank 1; None for that one and where there is no rank."""
+    """Decision against the cell of rank 1; None for that cell and without a rank."""
 
     @property
     def complete(self) -> bool:
-        """All that was granted is there, and the store agrees with the ledger."""
+        """Whether all allocated trials are there and the store agrees with the ledger."""
         return self.state == "complete" and self.lacking == 0
 
     @property
@@ -90,7 +91,7 @@ class Row:
 
     @property
     def standing(self) -> str:
-        """In words, where the row has no rank."""
+        """The state in words, if the row has no rank."""
         ended, granted = self.search_ended + self.repetitions_ended, self.search_granted + self.repetitions_granted
         if self.lacking:
             return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)}"
@@ -158,6 +159,6 @@ def _by_name(entries: Sequence[TrialEntry]) -> dict[str, int]:
 
 
 def _most_frequent(reasons: Sequence[str]) -> str:
-    """The first of the reasons of which there are most, numbers aside: the widths in them differ from draw to draw."""
+    """Return the first of the most frequent reasons, numbers aside: the widths in them differ from draw to draw."""
     kinds = [re.sub(r"[^A-Za-z]+", " ", reason) for reason in reasons]
     return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])] if reasons else ""

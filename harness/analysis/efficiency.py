@@ -1,4 +1,4 @@
-"""What a model costs beside its score: memory, time, stability."""
+"""The costs of a model beside its score: memory, time, stability."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from harness.records import MetricFacts
 
 @dataclass(frozen=True)
 class TradeOffs:
-    """Of one cell: medians over the present winner's repetitions, None where none has told."""
+    """The costs of one cell: medians over the present winner's repetitions; None if not reported."""
 
     model: str
     peak_bytes: float | None
-    """In training."""
+    """Peak memory in training."""
     update_seconds: float | None
     """Wall time, evaluations included."""
     updates_to_threshold: float | None
-    """Of the repetitions that reached it."""
+    """Median over the repetitions that reached the threshold."""
     reached: int
     """Repetitions that reached the threshold."""
     curves: int
-    """Repetitions whose curve is known."""
+    """Repetitions with a known curve."""
     gradient_norm: float | None
-    """Before clipping, median over evaluations."""
+    """Gradient norm before clipping, median over evaluations."""
     gradient_swing: float | None
     """The 90th percentile of the gradient norm over its 10th, over evaluations: 1 is perfectly steady."""
     diverged: Proportion | None
-    """Of all trials that have ended, search included."""
+    """Diverged trials among all that have ended, search included."""
     state_bytes: float | None
-    """What a recurrent pass carries for one sequence."""
+    """Bytes of state that a recurrent pass carries for one sequence."""
 
 
 def trade_offs(one: CellResult, curves: Curves, threshold: float | None) -> TradeOffs:
-    """threshold: of the metric on validation; None where there is none to reach."""
+    """Return the costs. threshold: of the metric on validation; None if there is none."""
     results = [entry.result for entry in one.finals if entry.result is not None and entry.result.outcome == "complete"]
     own = [curves[entry.trial.key] for entry in one.finals if entry.trial.key in curves]
     metric = one.facts.metric
@@ -63,9 +63,9 @@ def trade_offs(one: CellResult, curves: Curves, threshold: float | None) -> Trad
 
 
 def halfway(standings: Sequence[CellResult]) -> float | None:
-    """Halfway, on the metric's scale, from the floor to the best validation score of the task's cells.
+    """Return the point halfway, on the metric's scale, from the floor to the best validation score of the task's cells.
 
-    None where no floor is known or no cell is better than it.
+    None if no floor is known or no cell is better than it.
     """
     facts = standings[0].facts
     scores = [one.best_validation for one in standings if one.best_validation is not None]

@@ -1,4 +1,4 @@
-"""Whether a published value was reached, under which protocol, and how surely."""
+"""Whether a published value was reproduced, under which protocol, and with what certainty."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Reproduction:
     """Whose scores are compared: 'test' (weights of the best validation) or 'test-last3' (the paper's rule)."""
     ours: Summary
     tolerance: float
-    """On the metric's scale: the task's margin."""
+    """The task's margin, on the metric's scale."""
     verdict: ReproductionStatus
 
 
 def reproduction(one: CellResult, protocol: str) -> Reproduction | None:
-    """None where nothing is published for this size, or a repetition has no score."""
+    """Return the comparison; None if nothing is published for this size, or a repetition has no score."""
     facts = one.facts
     if off_size(facts):
         return None
@@ -45,15 +45,16 @@ def reproduction(one: CellResult, protocol: str) -> Reproduction | None:
 
 
 def off_size(facts: CellFacts) -> bool:
-    """Whether the study's budget is not the size that the published values stand for."""
+    """Return whether the study's budget differs from the size of the published models."""
     if facts.parameters is None or facts.task_parameters is None:
         return False
     return abs(facts.parameters / facts.task_parameters - 1) > SIZE_TOLERANCE
 
 
 def judge(interval: Interval | None, published: float, metric: MetricFacts) -> ReproductionStatus:
-    """By where the whole interval of our mean lies: beyond the tolerance on the good side, beyond it on the bad side,
-    or not worse than the tolerance; under-powered where it straddles the bound that would tell."""
+    """Return the status by the position of our mean's whole interval: better than the tolerance, worse than it, or not
+    worse; under-powered if it contains the bound between them.
+    """
     if interval is None or (metric.scale == "log" and published <= 0):
         return "under-powered"
     worst, best = _worse(interval, published, metric)
@@ -63,8 +64,9 @@ def judge(interval: Interval | None, published: float, metric: MetricFacts) -> R
 
 
 def _worse(interval: Interval, published: float, metric: MetricFacts) -> tuple[float, float]:
-    """By how much the ends of the interval are worse than the published value, on the metric's scale, on which what
-    is not positive lies below everything."""
+    """Return how much worse the ends of the interval are than the published value, on the metric's scale. Non-positive
+    values lie below everything on a log scale.
+    """
     ends = (interval.low, interval.high, published)
     low, high, at = (_log(end) for end in ends) if metric.scale == "log" else ends
     return (high - at, low - at) if metric.better == "lower" else (at - low, at - high)

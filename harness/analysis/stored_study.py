@@ -1,4 +1,4 @@
-"""A study as its store holds it: trials, counts and completeness."""
+"""A study as the MLflow store holds it: trials, counts and completeness."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.records import Cell, CellFacts, Manifest, Phase
 
 @dataclass(frozen=True)
 class Count:
-    """How many trials of one cell and phase were dealt, and how many of them have ended."""
+    """How many trials of one cell and phase started, and how many have ended."""
 
     dealt: int
     ended: int
@@ -25,10 +25,10 @@ class Count:
 
 @dataclass(frozen=True)
 class SyncMark:
-    """How many trials the ledger held when the store was last brought up to it."""
+    """How many trials the ledger held at the store's last sync."""
 
     counts: Mapping[tuple[str, Phase], Count]
-    """By cell, as text, and phase; superseded finals included."""
+    """Counts by cell, as text, and phase, including superseded finals."""
 
     @classmethod
     def of(cls, entries: Iterable[TrialEntry]) -> SyncMark:
@@ -65,13 +65,13 @@ class StoredStudy:
 
     manifest: Manifest
     entries: tuple[TrialEntry, ...]
-    """In order of dealing, without their curves."""
+    """Entries in the order of their start, without curves."""
     mark: SyncMark | None
-    """None where the store was never brought up to the ledger."""
+    """None if the store was never synced completely."""
     others: tuple[str, ...] = ()
     """Older study ids of the same name."""
     curves: Curves = field(default_factory=dict)
-    """Of present finals, where they were asked for."""
+    """Curves of present finals, if requested."""
 
     @property
     def cells(self) -> tuple[CellFacts, ...]:
@@ -83,13 +83,13 @@ class StoredStudy:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row a trial: see `trial_frame`."""
+        """One row per trial: see `trial_frame`."""
         return trial_frame(self.standings)
 
     def lacking(self, cell: Cell) -> int | None:
-        """How many ended trials of a cell the store lacks against its mark; None without a mark.
+        """Return how many ended trials of a cell the store lacks against its mark; None without a mark.
 
-        Negative where the store is ahead of it: a study that is running.
+        Negative if the store is ahead of the mark, as in a running study.
         """
         if self.mark is None:
             return None
@@ -98,7 +98,7 @@ class StoredStudy:
 
 
 def trial_frame(standings: Sequence[CellResult]) -> pd.DataFrame:
-    """One row a trial: its place, its outcome and costs, `params.<dimension>`, `<weights>/<metric>`."""
+    """Return one row per trial: its place, its outcome and costs, `params.<dimension>`, `<weights>/<metric>`."""
     rows = [
         _row(entry, superseded=superseded)
         for one in standings

@@ -1,4 +1,4 @@
-"""What tuning buys: the best validation score of k trials, for every k up to those that were run."""
+"""The benefit of tuning: the best validation score of k trials, for every k up to the number that ran."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BAND = (0.1, 0.9)
 
 @dataclass(frozen=True)
 class TuningCurve:
-    """By k, from 1 trial to all of them."""
+    """Values by k, from 1 trial to all of them."""
 
     expected: tuple[float, ...]
     low: tuple[float, ...]
-    """With `high`, where the best of k falls in 80 % of searches."""
+    """With `high`, the band in which the best of k falls in 80 % of searches."""
     high: tuple[float, ...]
     scale: Scale = "linear"
-    """On which `expected` is a mean."""
+    """Scale on which `expected` is a mean."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Crossing:
 
 
 def tuning_curve(scores: Sequence[float], better: Literal["lower", "higher"], scale: Scale = "linear") -> TuningCurve:
-    """The expected best of k of independent draws from one space; means are taken on `scale`.
+    """Return the expected best of k independent draws from one space; means are taken on `scale`.
 
-    scores: of all trials, those that failed included with a score that stands for them.  The expectation is the
-    unbiased one over subsets of k (Tang et al. 2020): of B sorted scores the i-th is the best of k with weight
-    C(i - 1, k - 1) / C(B, k).  The band is that of k draws from the B with replacement.
+    scores: of all trials, with a substitute score for failed ones. The expectation is the unbiased one over subsets of
+    k (Tang et al. 2020): of B sorted scores the i-th is the best of k with weight C(i - 1, k - 1) / C(B, k). The band
+    is that of k draws from the B with replacement.
     """
     if not scores:
         raise ValueError("no scores to draw from")
@@ -68,7 +68,7 @@ def _plain(value: float, scale: Scale) -> float:
 
 
 def crossings(curves: dict[str, TuningCurve], better: Literal["lower", "higher"]) -> tuple[Crossing, ...]:
-    """Where the leading model changes, by k; over as many trials as all models have."""
+    """Return the k at which the leading model changes, over as many trials as all models have."""
     if not curves:
         return ()
     best = min if better == "lower" else max

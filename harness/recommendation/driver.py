@@ -143,5 +143,5 @@ def _validation_scores(cell: CellResult) -> list[float]:
     ended = {entry.trial.repetition or 0: entry.result for entry in cell.finals if entry.result is not None}
     scores: list[float] = []
     while (result := ended.get(len(scores))) is not None:
-        scores.append(result.score if result.outcome == "complete" and result.score is not None else math.nan)
+        scores.append(math.nan if result.score is None else result.score)
     return scores

@@ -7,7 +7,7 @@ from pathlib import Path
 import tomli_w
 
 from harness.analysis.statistics import Interval
-from harness.recommendation.race import MOST_NEEDED, POWER
+from harness.recommendation.inference import MOST_NEEDED, POWER
 from harness.recommendation.result import Candidate, Recommendation, train_command
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
 from harness.report.formatting import count, mean_interval, number, of_count, of_number

@@ -14,7 +14,7 @@ class Datum:
 
     text: str
     value: float | None = None
-    """What a column is sorted by; None: by its text."""
+    """Sort key of a column; None: its text."""
     strong: bool = False
 
 
@@ -34,7 +34,7 @@ class Paragraph:
 class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Datum, ...], ...]
-    """The first column names what a row is of."""
+    """Rows; the first column names the row."""
     caption: str = ""
 
 
@@ -48,7 +48,7 @@ class Picture:
     """Only pages that can hold one show it."""
 
     name: str
-    """Of a file, without its ending."""
+    """File name without its suffix."""
     svg: str
     caption: str
 

@@ -33,7 +33,7 @@ def to_html(*reports: Report) -> str:
 
 
 def pictures(reports: Sequence[Report]) -> dict[str, str]:
-    """Name of a file, without its ending → SVG; no two of one name, and none in a folder of its own."""
+    """Return file name without its suffix → SVG; names are distinct and contain no folders."""
     of_study = {report.study_id: report.study for report in reports} if len(reports) > 1 else {}
     protocols = {report.protocol for report in reports}
     named: dict[str, str] = {}
@@ -62,4 +62,4 @@ FORMATS: dict[str, Writer] = {
     "markdown": to_markdown, "latex": to_latex, "csv": to_csv, "parquet": to_parquet, "html": to_html,
 }  # fmt: skip
 ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "parquet": "parquet", "html": "html"}
-"""Of files."""
+"""File suffixes."""

@@ -18,11 +18,11 @@ RACE = (
     "with its run in MLflow."
 )
 Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
-"""Study id, task and part of its section → pictures; ("", protocol, "overall") → those over tasks."""
+"""Study id, task and part of its section → figures; ("", protocol, "overall") → those across tasks."""
 
 
 def summary(report: Report) -> list[Block]:
-    """Completeness, a table a task, and what was left out: what a terminal shows."""
+    """Return what a terminal shows: completeness, one table per task, and what was left out."""
     tables = [block for section in report.sections for block in comparison_blocks(section)]
     return [*_title(report), *tables, *_left_out(report.left_out)]
 

@@ -1,4 +1,4 @@
-"""What is to be told of a study: its sections, how complete the store is, and what was left out."""
+"""The contents of a report: its sections, how complete the store is, and what was left out."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Report:
     ended: int
     """Trials that the store holds to the end."""
     marked: int | None
-    """Trials that the ledger held to the end when the store was last brought up to it."""
+    """Ended trials in the ledger at the store's last complete sync."""
     race: bool = False
-    """Whether its models were dropped in rounds: then nothing is ranked."""
+    """Whether its models were dropped in rounds; nothing is ranked then."""
     git: str = ""
     plugins: tuple[Plugin, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,9 @@ def build_report(stored: StoredStudy) -> Report:
 
 
 def build_table(stored: StoredStudy) -> pd.DataFrame:
-    """Mean test score of complete cells: a row a task, a column a model; missing where a cell is not complete."""
+    """Return the mean test score of complete cells: one row per task, one column per model; missing if a cell is
+    incomplete.
+    """
     report = build_report(stored)
     models = list(dict.fromkeys(row.model for row in report.rows))
     scores = {
@@ -84,7 +86,7 @@ def by_protocol(reports: Sequence[Report]) -> dict[str, list[Report]]:
 
 
 def over_tasks(reports: Sequence[Report]) -> Overall | None:
-    """Over all tasks of studies of one protocol."""
+    """Return the comparison across all tasks of studies of one protocol."""
     return overall(_told_apart(reports))
 
 

@@ -140,6 +140,7 @@ class CellState:
             build=dict(setting.params),
             size=self.plan.published_size(),
             embedding=setting.embedding,
+            embedding_dropout=setting.embedding_dropout,
             tied=setting.tied,
             optimisation=setting.optimisation.model_copy(update={"schedule": self.plan.schedule}),
             **given,

@@ -121,9 +121,8 @@ def _at_equal_terms(setting: Published) -> Published:
 
     The embedding, the batch size, the schedule and the reduction of the loss are the same for every model of a task.
     """
-    return replace(
-        setting, embedding=None, tied=None, optimisation=setting.optimisation.model_copy(update={"reduction": "mean"})
-    )
+    optimisation = setting.optimisation.model_copy(update={"reduction": "mean"})
+    return replace(setting, embedding=None, embedding_dropout=None, tied=None, optimisation=optimisation)
 
 
 def _example(space: CellSpace) -> dict[str, ParamValue]:

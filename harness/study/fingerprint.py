@@ -50,4 +50,6 @@ def _setting_parts(setting: Published) -> dict[str, object]:
     `assumed` is left out: it does not change trials, and the order of a set depends on the process's hash seed.
     """
     parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding", "tied")}
+    if setting.embedding_dropout is not None:
+        parts["embedding_dropout"] = setting.embedding_dropout
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}

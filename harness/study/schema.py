@@ -17,7 +17,9 @@ class TrainingSection(Record):
     """How one trial trains.  Its length is given in `updates` or in `epochs`, which are converted to updates."""
 
     updates: int | None = Field(default=None, ge=1)
+    """Updates of the weights per trial."""
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The same in passes over the training split, instead of `updates`."""
     batch_size: int | None = Field(default=None, ge=1)
     """Default: 16 under protocol `fair`, the published batch size under `paper`."""
     evaluations: int = Field(default=20, ge=1)
@@ -31,6 +33,7 @@ class TrainingSection(Record):
     evaluation_limit: int | None = Field(default=None, ge=1)
     """Number of sequences, or windows of a stream, of validation and of test that are scored.  Default: all."""
     schedule: Schedule | None = None
+    """Learning-rate schedule.  Default: constant under `fair`, the published one under `paper`."""
     precision: Precision = "float32"
     """bfloat16: matrix products of training have a mantissa of 8 bits, which is several times faster on a GPU with
     tensor cores.  Weights, losses and evaluations stay float32.  A CPU without such instructions is slower."""
@@ -54,11 +57,14 @@ class ModelEntry(Record):
     """A model of a study by name, and the dimensions of its space that the study fixes or restricts."""
 
     name: str
+    """Name of the model, as `harness list` prints it."""
     label: Label | None = Field(default=None, alias="as")
+    """Label in tables and folders.  Default: the name with the restricted dimensions."""
     setting: Literal["searched", "published", "published-second"] = "searched"
     """published: the model's published setting without a search, at solved widths under `fair` and at its own widths
     under `paper`.  published-second: the second setting of a row that has two."""
     space: SpaceOverride = {}
+    """Dimensions of the model's architecture, fixed or restricted: `{ kernel_size = [3, 5] }`."""
 
 
 class TaskEntry(BaseModel):
@@ -68,10 +74,15 @@ class TaskEntry(BaseModel):
     __pydantic_extra__: dict[str, ParamValue]
 
     name: str
+    """Name of the task, as `harness list` prints it."""
     label: Label | None = Field(default=None, alias="as")
+    """Label in tables and folders.  Default: the name with the options that differ from the defaults."""
     parameters: Literal["published"] | Annotated[int, Field(ge=1)] = "published"
+    """Parameter budget of every network; published: the size in the paper's table."""
     training: TrainingSection = TrainingSection()
+    """Keys of `[training]` that differ for this task."""
     resources: Resources | None = None
+    """Replaces `[resources]` for this task."""
 
     @property
     def options(self) -> dict[str, ParamValue]:
@@ -93,7 +104,9 @@ class Search(Record):
     """How configurations are drawn."""
 
     sampler: Literal["random", "tpe", "quasi-random"] = "random"
+    """How configurations are drawn: random, Optuna's TPE, or a scrambled Sobol sequence."""
     seed: int = Field(default=0, ge=0)
+    """Seed of the study, from which every other seed is derived."""
     space: SpaceOverride = {}
     """Dimensions that all models share, fixed or restricted."""
 
@@ -102,13 +115,21 @@ class Study(Record):
     """A whole study file."""
 
     name: Label
+    """Name of the study, its folder and its MLflow experiment: a-z, 0-9, '.' and '-'."""
     protocol: Literal["fair", "paper"] = "fair"
+    """fair: equal budgets and a search.  paper: published settings as they are, without a search."""
     models: tuple[ModelEntry, ...] = Field(min_length=1)
+    """Models to compare."""
     tasks: tuple[TaskEntry, ...] = Field(min_length=1)
+    """Tasks to compare them on."""
     budget: Budget = Budget()
+    """Tuning budget, equal for every model of a task."""
     training: TrainingSection = TrainingSection()
+    """How long one trial trains."""
     search: Search = Search()
+    """How configurations are drawn."""
     resources: Resources = Resources()
+    """What one trial occupies."""
 
 
 _KEPT = ascii_lowercase + digits + "."

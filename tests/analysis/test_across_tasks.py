@@ -53,7 +53,9 @@ def test_overall_is_told_as_a_description() -> None:
     assert line["mean rank"] == "2.000"
     assert line["interquartile mean [95 %]"] == "0.6813"
     assert "Approximate: 2 repetitions, below 20." in text
-    assert "A description, no decision: tasks are few and were not drawn at random. Not told apart: tcn, gru." in text
+    assert (
+        "A description, no decision: tasks are few and were not drawn at random. Not distinguished: tcn, gru." in text
+    )
 
 
 def test_one_task_that_counts_is_not_enough() -> None:

@@ -20,7 +20,7 @@ def test_more_repetitions_are_capped_to_the_common_number() -> None:
     assert (row.test.n, row.test.mean, row.rank) == (2, 91.0, 1)
     text = to_markdown(build_report(study))
     assert "- tcn: capped to the common budget, the first 2 of 4 repetitions." in text
-    assert lines_of(text, "Budget granted and spent")["tcn"]["repetitions"] == "4/4 (4 complete)"
+    assert lines_of(text, "Budget allocated and used")["tcn"]["repetitions"] == "4/4 (4 complete)"
 
 
 def test_race_is_shown_whole_and_ranks_nothing() -> None:

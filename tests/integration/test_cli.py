@@ -194,7 +194,7 @@ def test_report_of_unequal_budgets_failures_and_a_missing_cell_says_what_it_refu
     assert "- toy-ema: capped to the common budget, the first 2 of 3 repetitions." in out
     assert "FAILED: 2 diverged" in out
     assert "No model is ranked over tasks" in out  # nan is ranked on neither task
-    audit = out[out.index("### Budget granted and spent") :]
+    audit = out[out.index("### Budget allocated and used") :]
     assert "| toy-ema | 2/2 (2 complete) | 3/3 (3 complete) |" in audit
     assert "| nan | 2/2 (2 diverged) | 0/2 |" in audit
 
@@ -270,8 +270,8 @@ BAD = {
     "budget": (["run", "toys.toml", "-s", "tasks.0.parameters=2"], "no width meets 2 parameters"),
     "no such file": (["run", "nothing.toml"], "no such file"),
     "not TOML": (["run", "broken.toml"], "not a TOML file"),
-    "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be made"),
-    "report of nothing": (["report", "nothing"], "no such MLflow store"),
+    "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be created"),
+    "report of nothing": (["report", "nothing"], "no such store"),
     "sync of nothing": (["sync", "nothing"], "no such study"),
     "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),

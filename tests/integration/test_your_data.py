@@ -44,6 +44,7 @@ def sums(path: Path, sequences: int = 300) -> None:
     table.to_csv(path, index=False)
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_study_that_beats_the_floor_and_goes_on_by_its_name(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

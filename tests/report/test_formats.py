@@ -50,8 +50,8 @@ def test_summary_is_the_beginning_of_the_whole(report: Report) -> None:
     summary, whole = to_summary(report), to_markdown(report)
     assert len(summary) < len(whole) / 2
     assert "| model | rank |" in summary
-    assert "Budget granted and spent" not in summary
-    assert "Budget granted and spent" in whole
+    assert "Budget allocated and used" not in summary
+    assert "Budget allocated and used" in whole
 
 
 class Page(HTMLParser):

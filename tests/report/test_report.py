@@ -82,7 +82,9 @@ def test_options_drawn_orders_and_partial_scores_are_told() -> None:
     assert f"permutation: 3 numbers drawn from the study's seed, the same in every trial, 3 1 2 …, sha256 {ORDER}" in (
         text
     )
-    assert "a try: scored on the first 256 held-out sequences, or windows of a stream, alone." in text
+    assert (
+        "a try: scored on 256 sequences, or windows of a stream, drawn from each held-out split, the same for" in text
+    )
     assert "\n- a try" not in to_markdown(build_report(stored([tcn], cell_of(tcn, [0.01, 0.04]))))
 
 
@@ -344,7 +346,7 @@ def test_published_setting_needs_no_search() -> None:
         "–",
         "–",
     ]
-    assert "assumed, since its source does not state them: clip." in text
+    assert "assumed, since its source states them otherwise or not at all: clip." in text
 
 
 def test_superseded_repetitions_are_counted_not_averaged() -> None:

@@ -188,7 +188,7 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 
 
 def test_task_that_needs_a_file_does_not_stand_by_itself(registry: Registry) -> None:
-    assert set(registry.standing()) == {"toy-sum", "toy-ragged"}
+    assert set(registry.default_tasks()) == {"toy-sum", "toy-ragged"}
     with pytest.raises(StudyError, match="task 'toy-file' needs the option 'data': data = …"):
         registry.make_task("toy-file", {})
 
@@ -237,7 +237,7 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     again = Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(nothing_to_deal)
     assert again.complete
     path.write_text("65")
-    with pytest.raises(LedgerError, match="was begun with other data"):
+    with pytest.raises(LedgerError, match="was started with other data"):
         Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(lambda source: None)
 
 

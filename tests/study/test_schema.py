@@ -100,7 +100,7 @@ def test_bad_value_is_reported_in_one_line(file: Path, lines: str, message: str)
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        ("[]", "'models' must be a list with an entry or more, got an empty list"),
+        ("[]", "'models' must be a list with at least one entry, got an empty list"),
         ('"tcn"', "'models' must be a list, got 'tcn'"),
         ("3", "'models' must be a list, got 3"),
         ("[3]", "'models.0' must be a table, got 3"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from harness.execution.retry_policy import FailureKind
 from harness.execution.trial_source import TrialSource
-from harness.records import Death, Point, Resources, Trial, TrialResult
+from harness.records import Point, Resources, Trial, TrialResult
 
 
 class Passing:
@@ -30,8 +31,8 @@ class Passing:
     def tell(self, trial: Trial, result: TrialResult) -> None:
         self.source.tell(trial, result)
 
-    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
-        self.source.worker_failed(trial, why, death=death)
+    def worker_failed(self, trial: Trial, reason: str, *, kind: FailureKind) -> None:
+        self.source.worker_failed(trial, reason, kind=kind)
 
     def finished(self) -> bool:
         return self.source.finished()

@@ -66,7 +66,7 @@ def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iter
         )
     for model in models:
         yield ModelSubject(model.value, given)
-    without_file = registry.standing()
+    without_file = registry.default_tasks()
     for task in tasks:
         if task.name != name and task.name not in without_file:
             continue  # a task that needs a user-supplied file is checked only by its own name

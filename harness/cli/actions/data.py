@@ -47,5 +47,5 @@ def fetch_missing(tasks: Sequence[str]) -> int:
 
 def _files(registry: Registry, tasks: Sequence[str]) -> list[tuple[str, DataFile]]:
     """Return (task name, file) for the named tasks at their default options; for all tasks if none is named."""
-    by_name = {name: registry.make_task(name, {}) for name in tasks} or dict(sorted(registry.standing().items()))
+    by_name = {name: registry.make_task(name, {}) for name in tasks} or dict(sorted(registry.default_tasks().items()))
     return [(name, file) for name, task in by_name.items() for file in task.files()]

@@ -100,6 +100,7 @@ def _setting_text(setting: Published) -> str:
     parts = [
         f"widths {widths_text(setting.widths)}, {params_text(dict(setting.params))}",
         *([f"embedding {setting.embedding}"] if setting.embedding is not None else []),
+        *([f"embedding dropout {setting.embedding_dropout:g}"] if setting.embedding_dropout is not None else []),
         *([f"{'' if setting.tied else 'not '}tied"] if setting.tied is not None else []),
         f"{optimisation.optimizer} {optimisation.learning_rate:g}, clip {value_text(optimisation.clip)}",
         f"{optimisation.schedule.kind} schedule, {optimisation.reduction} of the batch",
@@ -112,7 +113,7 @@ def _setting_text(setting: Published) -> str:
 def _show_model(model: Model, registry: Registry) -> None:
     console = Console()
     lines = [headline(model)]
-    for task in registry.standing().values():
+    for task in registry.default_tasks().values():
         space = {**model.space(task.signature()), **common_space(task)}
         dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())
         lines.append(f"  {task.name}: searches {dimensions}")

@@ -42,9 +42,9 @@ class _Echo:
         )
 
     def end(self, result: TrialResult) -> None:
-        if result.outcome == "complete":
+        if result.score is not None:
             typer.echo(f"best validation {self._metric} {result.score:.6g} at update {result.best_update}")
-        else:
+        if result.outcome != "complete":
             typer.echo(f"{result.outcome}: {result.reason}", err=True)
 
 

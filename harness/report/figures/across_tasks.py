@@ -1,4 +1,4 @@
-"""Pictures over tasks: mean ranks, scores against size, scores against an option of a task."""
+"""Figures across tasks: mean ranks, scores against size, scores against an option of a task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from harness.report.report import Report, over_tasks
 
 
 def over_all(reports: Sequence[Report], look: Mapping[str, Look]) -> Iterator[Picture]:
-    """Of studies of one protocol."""
+    """Return the figures across the studies of one protocol."""
     sections = [section for report in reports for section in report.sections]
     found = over_tasks(reports)
     if found is not None:
@@ -146,7 +146,7 @@ def _option(section: Section, name: str) -> float:
 
 
 def varying(group: Sequence[Section]) -> str | None:
-    """The option that alone differs among tasks, where it is a number with at least three values."""
+    """Return the only option that differs among tasks, if it is a number with at least three values."""
     options = [section.ref.options for section in group]
     differing = [name for name in options[0] if len({one[name] for one in options}) > 1]
     if len(differing) != 1:
@@ -166,7 +166,7 @@ Points = dict[str, list[tuple[float, Summary]]]
 
 
 def _points(group: Sequence[Section], place: Place, metric: str | None = None) -> Points:
-    """Model → where each of its cells stands and the summary of its test scores, from left to right."""
+    """Return model → position of each of its cells and the summary of its test scores, from left to right."""
     points: Points = {}
     for section in group:
         for one in section.standings:
@@ -185,8 +185,9 @@ def _summary(values: Sequence[float], metric: MetricFacts | None) -> Summary:
 
 
 def _ranging(summary: Summary, values: Sequence[float]) -> Summary:
-    """With the range instead of an interval, as a cell is not ranked by it: of accuracies near 0 or 100 % Student's
-    leaves what is possible."""
+    """Return the summary with its range instead of an interval, for a cell that is not ranked: near 0 or 100 %
+    accuracy, Student's interval leaves the possible values.
+    """
     return replace(summary, interval=Interval(min(values), max(values), 1.0))
 
 
@@ -200,7 +201,7 @@ def _lines(
     floor: Sequence[tuple[float, float]],
     log_x: bool = False,
 ) -> str:
-    """A line a model through its means, with their intervals.  metric: whose scale the axis has."""
+    """Draw one line per model through its means, with their intervals. metric: of the axis."""
     with axes_of(metric) as (figure, axes):
         found = [at for own in points.values() for at, _ in own]
         span = max(found) - min(found)

@@ -1,4 +1,4 @@
-"""Pictures of a task, drawn by matplotlib; `draw` makes those of whole reports."""
+"""Figures of one task, drawn by matplotlib; `draw` makes those of whole reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from harness.report.report import Report, by_protocol
 
 
 def draw(reports: Sequence[Report]) -> dict[tuple[str, str, str], tuple[Picture, ...]]:
-    """Study id, task and part of its section → pictures; ("", protocol, "overall") → those over tasks."""
+    """Return study id, task and part of its section → figures; ("", protocol, "overall") → those across tasks."""
     look = looks(reports)
     drawn: dict[tuple[str, str, str], tuple[Picture, ...]] = {}
     with matplotlib.rc_context(STYLE):
@@ -55,7 +55,7 @@ def draw(reports: Sequence[Report]) -> dict[tuple[str, str, str], tuple[Picture,
 
 
 def scores(section: Section, look: Mapping[str, Look]) -> Picture | None:
-    """Every repetition's test score, and the interval of the mean beside them."""
+    """Draw every repetition's test score, with the interval of the mean beside them."""
     shown = [(row, one.scores("test")) for row, one in zip(section.rows, section.standings, strict=True)]
     shown = [(row, values) for row, values in shown if values]
     if not shown:
@@ -141,7 +141,7 @@ def _published(axes: Axes, section: Section, look: Mapping[str, Look]) -> None:
 
 
 def _median_curve(curves: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
-    """At every update at which at least half of the curves have a value."""
+    """Return the median at every update at which at least half of the curves have a value."""
     values: dict[int, list[float]] = {}
     for curve in curves:
         for update, value in curve:
@@ -150,7 +150,9 @@ def _median_curve(curves: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[i
 
 
 def best_of_k(section: Section, look: Mapping[str, Look], *, trajectory: bool) -> Picture | None:
-    """Expected best validation score against the number of trials: a panel a model, the others beside it thin."""
+    """Draw the expected best validation score against the number of trials: one panel per model, the others in thin
+    lines.
+    """
     if not section.tuning or max(len(curve.expected) for curve in section.tuning.values()) < 2:
         return None
     rows = -(-len(section.tuning) // PANELS)

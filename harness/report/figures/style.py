@@ -1,4 +1,4 @@
-"""What all pictures share: how a model looks, axes with their labels, and SVG."""
+"""The common style of all figures: markers of a model, labelled axes, and SVG output."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ WIDTH, HEIGHT = 7.0, 3.4
 NAMES_FIT = 60
 """Characters below an axis."""
 NAMES_SLANT = 12
-"""Names below an axis that can stand aslant; more stand upright."""
+"""Most names below an axis that are slanted; more are upright."""
 NAME_LIMIT = 24
 LABEL_LIMIT = 20
 """Characters of a metric's name beside an axis."""
 PANELS = 4
-"""Beside each other."""
+"""Panels per row."""
 
 STYLE: dict[Any, Any] = {  # Any: matplotlib types every one of its settings by name
     "font.size": 9,
@@ -54,7 +54,7 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib types every one of its settings by 
 @dataclass(frozen=True)
 class Look:
     label: str
-    """The model's name, shortened where it would take the room of the picture."""
+    """The model's name, shortened if it would take the figure's space."""
     colour: str
     mark: str
     dash: Any
@@ -62,27 +62,27 @@ class Look:
 
 
 def looks(reports: Iterable[Report]) -> dict[str, Look]:
-    """By model, in the order of the alphabet, so that reports of the same models look alike."""
+    """Return the style of each model, in alphabetical order, so that reports of the same models look alike."""
     models = sorted({row.model for report in reports for row in report.rows})
     labels = _labels(models)
     return {model: _look(labels[model], *divmod(place, len(COLOURS))) for place, model in enumerate(models)}
 
 
 def _labels(models: Sequence[str]) -> dict[str, str]:
-    """By model, no two alike."""
+    """Return distinct labels by model."""
     shown = {model: short(model, NAME_LIMIT) for model in models}
     often = Counter(shown.values())
     return {model: f"{text} #{place}" if often[text] > 1 else text for place, (model, text) in enumerate(shown.items())}
 
 
 def short(text: str, limit: int) -> str:
-    """Without its middle where it is longer."""
+    """Return a long text without its middle."""
     half = (limit - 1) // 2
     return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
 
 
 def _look(label: str, turn: int, place: int) -> Look:
-    """In every turn through the colours each meets another mark and other dashes."""
+    """Return a combination of colour, marker and dashes that differs in every turn through the colours."""
     return Look(label, COLOURS[place], MARKS[(place + turn) % len(MARKS)], DASHES[(place + 2 * turn) % len(DASHES)])
 
 
@@ -122,9 +122,9 @@ def add_legend(axes: Axes) -> None:
 
 
 def add_floor(axes: Axes, metric: MetricFacts, floor: Sequence[tuple[float, float]], *, across: bool = True) -> None:
-    """The floor as a line, drawn after the data; only named where a linear axis would leave them less than a third.
+    """Draw the floor as a line, after the data; only name it if a linear axis would leave them less than a third.
 
-    floor: (x, floor) of each point.  across: from edge to edge, at the first floor.
+    floor: (x, floor) of each point. across: from edge to edge, at the first floor.
     """
     if not floor:
         return

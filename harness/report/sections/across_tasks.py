@@ -51,6 +51,6 @@ def _overall_notes(found: Overall) -> tuple[str, ...]:
         f"repetitions within each task.{approximate}",
         f"mean rank: by mean score on each of {len(found.tasks)} tasks; Nemenyi's critical difference is "
         f"{number(found.difference)}. A description, no decision: tasks are few and were not drawn at random."
-        + (f" Not told apart: {told}." if told else ""),
+        + (f" Not distinguished: {told}." if told else ""),
         *(f"{task} does not count: {why}." for task, why in found.left_out),
     )

@@ -14,7 +14,7 @@ from harness.report.formatting import count, mean_interval, number, of_count, of
 from harness.report.sections import evidence
 
 VARIES = "repetitions: fresh data order, initial weights, dropout (and synthetic training data)"
-"""What the spread of a mean is over."""
+"""What varies between repetitions."""
 
 SKEWED_BELOW = 2
 """A mean below so many standard deviations, of scores that cannot be negative, is of a skewed distribution."""
@@ -127,12 +127,15 @@ def _notes(section: Section) -> list[str]:
         notes.append("last 3: mean over repetitions, each the mean over the weights of its last three evaluations.")
     notes += [_fixed(name, values) for name, values in section.fixed.items()]
     for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
-        notes.append(f"a try: scored on the first {count(limit)} held-out sequences, or windows of a stream, alone.")
+        notes.append(
+            f"a try: scored on {count(limit)} sequences, or windows of a stream, drawn from each held-out split, the "
+            "same for every model; floors are of the whole splits."
+        )
     sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
     if sources:
         notes.append(f"published: {quote('; '.join(sources))}.")
     if section.parameters is None and any(row.deviation_percent is not None for row in rows):
-        notes.append("off budget: from the task's published size, since published widths stand as they are.")
+        notes.append("off budget: from the task's published size, because published widths are not solved.")
     if sources and any(off_size(one.facts) for one in section.standings):
         notes.append(
             f"published values are of {count(section.task_parameters)} parameters and this budget is of "
@@ -191,12 +194,12 @@ def _row_notes(row: Row) -> list[str]:
             f"{row.test_opened} times in all."
         )
     if row.assumed:
-        notes.append(f"assumed, since its source does not state them: {quote(', '.join(row.assumed))}.")
+        notes.append(f"assumed, since its source states them otherwise or not at all: {quote(', '.join(row.assumed))}.")
     return notes
 
 
 def _given_success(found: Summary) -> str:
-    """How a cell is to be read of which some repetitions succeed and some do not."""
+    """Return how to read a cell whose runs split into successes and failures."""
     return (
         "some repetitions succeed and some do not: its mean is of neither and has no interval. Of those that succeed "
         f"({found.n}), and given that a run does: mean {mean_interval(found.mean, found.interval)}."

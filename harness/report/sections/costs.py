@@ -1,4 +1,4 @@
-"""What each cell was granted, spent and costs, as blocks of a document."""
+"""The budget that each cell was allocated and used, and its costs, as blocks of a document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.report.formatting import count, number, of_count, of_number, of_siz
 from harness.report.report import Report
 
 SEEDS_SHOWN = 3
-"""Of the repetitions of a task; all are among the params of their runs."""
+"""Repetitions whose seeds are shown; all seeds are among the params of the runs."""
 
 
 def trade_offs(section: Section) -> list[Block]:
@@ -51,7 +51,7 @@ def _rules(section: Section) -> tuple[str, ...]:
     )
     return (
         "Medians over repetitions. Memory is the worker's, or that allocated on a GPU; time is wall time, evaluations "
-        "included, and compares only where machines were alike and as busy.",
+        "included, and comparable only between equal and equally busy machines.",
         threshold,
         "swing: 90th over 10th percentile of the gradient norm before clipping, over evaluations. diverged: of all "
         "trials, exact 95 % interval. state: what a recurrent pass carries for one sequence.",
@@ -60,11 +60,11 @@ def _rules(section: Section) -> tuple[str, ...]:
 
 def audit(section: Section) -> list[Block]:
     header = (
-        "model", "trials: ended of granted", "repetitions", "updates each", "batch", "updates done", "seconds",
+        "model", "trials: ended of allocated", "repetitions", "updates each", "batch", "updates done", "seconds",
         "peak memory", "chosen by", "test opened", "of due",
     )  # fmt: skip
     rows = tuple(_spending(one) for one in section.spendings)
-    return [Heading("Budget granted and spent", 3), Table(header, rows), Notes(tuple(_grounds(section)))]
+    return [Heading("Budget allocated and used", 3), Table(header, rows), Notes(tuple(_grounds(section)))]
 
 
 def _spending(one: Spending) -> tuple[Datum, ...]:
@@ -92,7 +92,7 @@ def _grounds(section: Section) -> list[str]:
     spent = section.spendings
     seeds = {one.seeds for one in spent if one.seeds}
     notes = [
-        "Failed and diverged trials are spent. Granted alike is what a comparison needs; seconds are what it took."
+        "Failed and diverged trials count as used. A comparison needs equal allocations; seconds are the time used."
     ]
     if seeds:
         longest = max(seeds, key=len)
@@ -112,4 +112,4 @@ def provenance(report: Report) -> list[Block]:
     machine = ", ".join(f"{name} {value}" for name, value in report.machine.items() if name != "host")
     facts = (("code", report.git), ("plugins", plugins), ("versions", versions), ("driver's machine", machine))
     told = [f"{name}: {quote(value)}" for name, value in facts if value]
-    return [Heading("Where it comes from", 2), Paragraph("; ".join(told) + ".")] if told else []
+    return [Heading("Provenance", 2), Paragraph("; ".join(told) + ".")] if told else []

@@ -1,4 +1,4 @@
-"""What is claimed of a task, as blocks of a document: what is sure, what tuning buys, what was reproduced."""
+"""The claims about a task as blocks of a document: pairwise decisions, tuning curves, reproduction."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def reproductions(section: Section, protocol: str) -> list[Block]:
     header = ("model", "published", "ours: mean [95 %]", "weights", "n", "verdict")
     note = (
         f"Protocol {protocol}.{own} Tolerance: {margin_of(section.metric)}, the task's margin. reproduced: the whole "
-        "interval is at most so much worse; better: at least so much better; not reproduced: at least so much worse; "
-        "under-powered: the interval is too long to tell, or there is none."
+        "interval is at most this much worse; better: at least this much better; "
+        "not reproduced: at least this much worse; "
+        "under-powered: the interval is too wide to decide, or there is none."
     )
     return [Heading("Against the published values", 3), Table(header, rows), Notes((note,))]

@@ -1,4 +1,4 @@
-"""A document as one page that needs nothing else: styles, pictures and the sorting of tables are in it."""
+"""A document as one self-contained page: styles, figures and sortable tables included."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ for (const button of document.querySelectorAll("th button")) {
 
 
 def render(blocks: Iterable[Block], title: str) -> str:
-    """Strings are escaped, and a policy in the page forbids every request and every script but its own."""
+    """Return the page. Strings are escaped, and a content security policy forbids every request and any other
+    script.
+    """
     shown = list(blocks)
     headings = [block for block in shown if isinstance(block, Heading)]
     places = {id(block): f"part-{index}" for index, block in enumerate(headings)}
@@ -89,7 +91,7 @@ def render(blocks: Iterable[Block], title: str) -> str:
 
 
 def _grouped(blocks: Iterable[Block], places: dict[int, str]) -> Iterator[str]:
-    """Pictures that follow each other stand side by side where there is room."""
+    """Group consecutive figures, which are shown side by side if there is room."""
     for pictures, group in groupby(blocks, key=lambda block: isinstance(block, Picture)):
         shown = "\n".join(_block(block, places) for block in group)
         yield f'<div class="figures">{shown}</div>' if pictures else shown
@@ -129,7 +131,7 @@ def _block(block: Block, places: dict[int, str]) -> str:
 
 
 def _picture(one: Picture) -> str:
-    """As an image: its names cannot meet those of another picture, and nothing in it can run."""
+    """Return a figure as an image: its names cannot collide with those of another, and nothing in it can run."""
     data = base64.b64encode(one.svg.encode()).decode()
     caption = _prose(one.caption)
     source = f"data:image/svg+xml;base64,{data}"
@@ -155,16 +157,16 @@ def _datum(one: Datum) -> str:
 
 
 def _is_long(text: str) -> bool:
-    """Whether a word is too long for its column."""
+    """Return whether a word is too long for its column."""
     return max(map(len, text.split()), default=0) > WORD_LIMIT
 
 
 def _prose(text: str) -> str:
-    """No new line between a number and its %."""
+    """Keep a number and its % on one line."""
     return re.sub(r"(?<=\d) (?=%)", NO_BREAK, escape(text))
 
 
 def _unbroken(text: str) -> str:
-    """No new line within an interval, nor between a number and its unit."""
+    """Keep an interval, and a number with its unit, on one line."""
     text = re.sub(r"\[[^\]]*\]", r'<span class="whole">\g<0></span>', text)
     return re.sub(r"(?<=\d) (?=(%|B|[KMG]iB)$)", NO_BREAK, text)

@@ -1,4 +1,4 @@
-"""A document as LaTeX: a fragment to \\input, whose tables need booktabs and longtable."""
+r"""A document as LaTeX: a fragment to \input, whose tables need booktabs and longtable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPECIAL = {
     "\u00a0": "~",
 }  # fmt: skip
 LINE = 88
-"""Characters that fit beside each other on a page of A4, in footnotesize."""
+"""Characters per line on a page of A4 in footnotesize."""
 COLUMN_LIMIT = 40
 """Characters of a column that is not broken into lines."""
 _LEVELS = {1: "section", 2: "subsection", 3: "subsubsection"}
@@ -30,7 +30,7 @@ def escape(text: str) -> str:
 
 
 def _has(character: str) -> bool:
-    """Whether it is ASCII, or one of the letters of Western Europe."""
+    """Return whether it is ASCII or a letter of Western Europe."""
     latin = character <= "ÿ" and unicodedata.normalize("NFD", character)[0].isascii()
     return character.isascii() or latin or character in "ßæøÆØ"
 
@@ -78,13 +78,13 @@ def _cut(lengths: Sequence[int], limit: int) -> list[list[int]]:
 
 
 def _length(table: Table, column: int) -> int:
-    """Characters of a column and of the room beside it."""
+    """Return the characters of a column and its separator."""
     texts = [table.header[column], *(row[column].text for row in table.rows)]
     return min(COLUMN_LIMIT, max(map(len, texts))) + 3
 
 
 def _table(table: Table, columns: Sequence[int]) -> str:
-    """Of some columns; it goes on where a page ends."""
+    """Return a table of some columns, which continues on the next page."""
     caption = [f"  \\caption{{{escape(table.caption)}}} \\\\"] if table.caption else []
     header = [f"  {' & '.join(escape(table.header[column]) for column in columns)} \\\\", "  \\midrule"]
     return "\n".join(
@@ -104,7 +104,7 @@ def _table(table: Table, columns: Sequence[int]) -> str:
 
 
 def _kind(table: Table, column: int) -> str:
-    """How a column is set: text that is longer than a column may be is broken."""
+    """Return the column type: text longer than a column is wrapped."""
     if max((len(row[column].text) for row in table.rows), default=0) > COLUMN_LIMIT:
         return f"p{{{COLUMN_LIMIT / 2}em}}"
     return "r" if column else "l"

@@ -1,4 +1,4 @@
-"""Reports as rows of numbers at full precision: one a cell, the same columns in every format."""
+"""Reports as rows of numbers at full precision: one row per cell, the same columns in every format."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def to_csv(*reports: Report) -> str:
 
 
 def to_parquet(*reports: Report) -> bytes:
-    """Text as it stands; what is not known is null."""
+    """Return Parquet with text as it is and unknown values as null."""
     file = io.BytesIO()
     pd.DataFrame(list(_lines(reports)), columns=list(COLUMNS)).to_parquet(file, index=False)
     return file.getvalue()

@@ -1,6 +1,6 @@
 """The published results of every task, with ours beside them: a page made from stores.
 
-    python tools/published_table.py [STUDY …] > docs/results/README.md
+    python studies/published_table.py [STUDY …] > docs/results/README.md
 
 Rows are those of the installed tasks, so a row that no study has run yet stands there without a value of ours.  Each
 study is read from MLflow (`MLFLOW_TRACKING_URI`, or mlflow.db here); its protocol says which column it fills.
@@ -52,14 +52,14 @@ def main() -> None:
 
 def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     runs = [run for report in reports for run in _runs(registry, report)]
-    tasks = [task for task in registry.standing().values() if task.published() is not None]
+    tasks = [task for task in registry.default_tasks().values() if task.published() is not None]
     lines = [line for task in tasks for line in _lines(task, runs)]
     header = ("row", "model", "published", "ours, paper", "verdict", "ours, fair", "verdict")
     commands = ", ".join(f"{one.study} ({one.study_id}, code {one.git or 'unknown'})" for one in reports) or "none"
     return [
         Heading("Published results, and ours beside them", 1),
         Paragraph(
-            "Made by tools/published_table.py from the studies that it was given; a row without a value of ours has "
+            "Made by studies/published_table.py from the studies that it was given; a row without a value of ours has "
             "not been run at the published size, or its cell is not complete."
         ),
         Table(header, tuple(lines)),

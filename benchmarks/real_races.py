@@ -1,6 +1,6 @@
 """What `harness recommend` says where the right answer is known, how long it takes, and how often it is right.
 
-    python tools/recommend_study.py [--only memory,equal,noise,small,real] [--races 20]
+    python benchmarks/real_races.py [--only memory,equal,noise,small,real] [--races 20]
 
 Four data sets of known answer are raced in this process, `--races` times with other seeds of everything, and a real one
 once.  The first answer of each is printed as a user reads it.
@@ -206,7 +206,7 @@ CASES = (
 
 
 def loaded_here() -> Loaded:
-    own = EntryPoint(name="recommend-study", value="recommend_study", group="harness")
+    own = EntryPoint(name="real-races", value="real_races", group="harness")
     return load_plugins([*entry_points(group="harness"), own])
 
 
