@@ -115,9 +115,7 @@ def test_the_report_of_a_race_knows_that_it_is_one(place: Place, asked: Recommen
     here = read_study(place.folder)
     report = build_report(StoredStudy(here.manifest, here.entries(), SyncMark.of(here.entries())))
     assert report.race
-    assert [row.standing for row in report.rows] == [
-        f"race, {row.repetitions_ended} repetitions" for row in report.rows
-    ]
+    assert [row.status for row in report.rows] == [f"race, {row.repetitions_ended} repetitions" for row in report.rows]
     assert all(row.repetitions_ended >= 5 and row.rank is None for row in report.rows)
 
 
