@@ -2,7 +2,7 @@
 
 Convolutions padded on both sides and chomped, weight norm by PyTorch's older hook, `nn.Dropout` after each activation,
 data as (batch, channels, time), every position computed and decoded, optimisers as PyTorch makes them, the loss read
-back after each update.  Embedding dropout is left out: the harness has none.
+back after each update.  Embedding dropout is left out on both sides.
 """
 
 from __future__ import annotations

@@ -129,8 +129,6 @@ class CellResult:
         name = self.facts.metric.name if metric is None else metric
         scores = {
             entry.trial.repetition or 0: entry.result.metrics.get(weights, {}).get(name, math.nan)
-            if entry.result.outcome == "complete"
-            else math.nan
             for entry in self.finals
             if entry.result is not None
         }

@@ -166,7 +166,7 @@ def _tuning(rows: Sequence[Row], results: Sequence[CellResult], sampler: str) ->
 
 
 def _score(entry: TrialEntry, otherwise: float) -> float:
-    score = entry.result.score if entry.result is not None and entry.result.outcome == "complete" else None
+    score = entry.result.score if entry.result is not None else None
     return score if score is not None and math.isfinite(score) else otherwise
 
 

@@ -1,1 +1,1 @@
-"""What the author of a model or a task subclasses and uses."""
+"""The classes and functions for authors of models and tasks."""

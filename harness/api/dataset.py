@@ -1,4 +1,4 @@
-"""The shapes in which a task hands over its data; `batches` turns them into batches."""
+"""The shapes in which a task provides its data. `training.batches` turns them into batches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,17 +18,17 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class Arrays:
     """Sequences of one length.
 
-    inputs: (sequences, time, channels) float32, or (sequences, time) int64 tokens; of another type or shape where
-    `prepare` makes these of it.  Nothing writes to them, so they may lie in a mapped file.
-    targets: (sequences, ...), as the task's loss reads them.
+    inputs: (sequences, time, channels) float32, or (sequences, time) int64 tokens. Another type or shape is allowed if
+    `prepare` converts it. Nothing writes to the arrays, so they may be memory-mapped. targets: (sequences, ...), as the
+    task's loss reads them.
     """
 
     inputs: Tensor
     targets: Tensor
     prepare: Callable[[Batch], Batch] | None = None
-    """What every batch goes through on its device, in training and evaluation alike; None leaves it as it is.
+    """A transformation of every batch on its device, in training and evaluation alike; None: no transformation.
 
-    For data that are smaller as they are stored: bytes, to be scaled a batch at a time.  It draws nothing.
+    For data that are stored in a smaller form, such as bytes to be scaled batch by batch. It draws no random numbers.
     """
 
     def __post_init__(self) -> None:
@@ -40,17 +41,17 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Ragged:
-    """Sequences of different lengths, laid end to end, with a target at each step or at the last one.
+    """Sequences of different lengths, concatenated, with a target at each step or at the last one.
 
-    inputs: (frames, channels) float32, or (frames,) int64 tokens.  targets: (frames, ...), or (sequences, ...) where
-    `last`.  lengths: (sequences,) int64, > 0, summing to frames.
+    inputs: (frames, channels) float32, or (frames,) int64 tokens. targets: (frames, ...), or (sequences, ...) if
+    `last`. lengths: (sequences,) int64, > 0, with sum `frames`.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor
     last: bool = False
-    """Whether a sequence has one target, read at its last step, whatever the readout of the task."""
+    """Whether a sequence has one target, read at its last step, even if the task's readout is `each`."""
 
     def __post_init__(self) -> None:
         frames = int(self.lengths.sum())
@@ -63,31 +64,32 @@ class Ragged:
 
     @property
     def starts(self) -> Tensor:
-        """First frame of each sequence: (sequences,) int64."""
+        """Index of the first frame of each sequence: (sequences,) int64."""
         return torch.cumsum(self.lengths, 0) - self.lengths
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One long sequence of tokens, each of them a target that is predicted from those before it.
+    """One long sequence of tokens, each a target that is predicted from the tokens before it.
 
-    tokens: (tokens,) of any integer type, turned to int64 a batch at a time, so they may lie in a mapped file.
+    tokens: (tokens,) of any integer type. Each batch is converted to int64, so they may be memory-mapped.
 
     Training cuts the stream into as many contiguous rows as a batch has, of lengths that differ by one at most; an
     update scores the next `scored` tokens of every row, so that an epoch scores every token once.  Evaluation scores
-    every token once too, each from all that stand before it in its row where the backbone offers `scan`.
+    every token once too, from the tokens before it: all that its window or the backbone's state holds.
     """
 
     tokens: Tensor
     before: int
-    """The token that stands before the first one, so that the first one is predicted too."""
+    """The token before the first one, so that the first one is predicted too."""
     scored: int
-    """Tokens of a row that an update scores, >= 1."""
+    """Tokens per row that an update scores, >= 1."""
     history: int | None
-    """Tokens of a row that a training window shows before the scored ones, fewer at the row's start; None: the state
-    is carried from window to window instead, without gradient, and starts anew with each epoch."""
+    """Tokens that a training window shows before the scored ones, fewer at the start of a row. None: the state is
+    carried from window to window without its gradient, and reset at each epoch."""
     rows: int = 1
-    """Contiguous rows in evaluation, each begun without history: more are faster and forget a little."""
+    """Contiguous rows in evaluation, at most: more are faster.  Each reads the tokens before it first, and a short
+    stream has fewer, so that scores do not depend on them."""
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 1 or self.tokens.is_floating_point() or self.scored < 1 or (self.history or 0) < 0:
@@ -103,48 +105,62 @@ Dataset = Arrays | Ragged | Stream
 
 
 def resident(dataset: Dataset, device: torch.device) -> Dataset:
-    """The data in the memory of a device, where batches are cut from them; lengths stay on the host, which cuts."""
+    """Return the data in the memory of a device, from which batches are cut. Lengths stay on the host."""
     if isinstance(dataset, Stream):
         return replace(dataset, tokens=dataset.tokens.to(device))
     return replace(dataset, inputs=dataset.inputs.to(device), targets=dataset.targets.to(device))
 
 
-def first(dataset: Dataset, count: int) -> Dataset:
-    """The first `count` sequences, or of a stream as many windows of its scored tokens; views, no copies."""
-    match dataset:
-        case Arrays():
-            return replace(dataset, inputs=dataset.inputs[:count], targets=dataset.targets[:count])
-        case Ragged():
-            lengths = dataset.lengths[:count]
-            frames = int(lengths.sum())
-            targets = dataset.targets[: len(lengths) if dataset.last else frames]
-            return replace(dataset, inputs=dataset.inputs[:frames], targets=targets, lengths=lengths)
-        case Stream():
-            tokens = dataset.tokens[: count * dataset.scored]
-            return replace(dataset, tokens=tokens, rows=min(dataset.rows, len(tokens)))
+def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """Draw `count` sequences without replacement; itself where the dataset has no more.
+
+    They keep their order.  Of a stream: `count` windows of its scored tokens side by side, from a drawn token on.
+    """
+    if isinstance(dataset, Stream):
+        return _piece(dataset, count * dataset.scored, seed)
+    if len(dataset) <= count:
+        return dataset
+    drawn = torch.zeros(len(dataset), dtype=torch.bool)
+    drawn[np.random.default_rng(seed).permutation(len(dataset))[:count]] = True
+    if isinstance(dataset, Arrays):
+        return replace(dataset, inputs=dataset.inputs[drawn], targets=dataset.targets[drawn])
+    frames = drawn.repeat_interleave(dataset.lengths)
+    targets = dataset.targets[drawn if dataset.last else frames]
+    return replace(dataset, inputs=dataset.inputs[frames], targets=targets, lengths=dataset.lengths[drawn])
+
+
+def _piece(stream: Stream, tokens: int, seed: int) -> Stream:
+    """Return a contiguous piece of a stream, with the token before it."""
+    if len(stream) <= tokens:
+        return stream
+    first = int(np.random.default_rng(seed).integers(len(stream) - tokens + 1))
+    before = int(stream.tokens[first - 1]) if first else stream.before
+    kept = stream.tokens[first : first + tokens]
+    return replace(stream, tokens=kept, before=before, rows=min(stream.rows, len(kept)))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one update or one evaluation step reads; everything on one device.
+    """What one update or one evaluation step reads; all tensors are on one device.
 
-    inputs: (batch, time, channels) float32 or (batch, time) int64.  targets: as the dataset's, padded on the right.
-    lengths: (batch,) int64 where sequences differ in length, else None: every step is real.  Of a stream, scored steps.
+    inputs: (batch, time, channels) float32 or (batch, time) int64. targets: as the dataset's, padded on the right.
+    lengths: (batch,) int64 if sequences differ in length, else None: every step is real. For a stream, time covers the
+    scored steps.
     """
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None = None
     scored: int | None = None
-    """Outputs are read at the last so many steps alone, and targets are as many; None: at every step."""
+    """Number of last steps at which outputs are read; `targets` has as many steps.  None: every step."""
     last: bool = False
-    """Whether outputs are read at each sequence's last step alone: (batch, n), whatever the task's readout."""
+    """Whether only the output at each sequence's last step is read, (batch, n), whatever the task's readout."""
     continues: bool | None = None
-    """Whether the sequences go on where those of the batch before stopped; None where no state is carried."""
+    """Whether the sequences continue those of the previous batch; None if no state is carried."""
 
     @property
     def mask(self) -> Tensor | None:
-        """(batch, time) bool: true at real steps; None where all are, and where the last one alone is read."""
+        """Return (batch, time) bool, true at real steps; None if all steps are real, or only the last one is read."""
         if self.lengths is None or self.last:
             return None
         steps = torch.arange(self.targets.shape[1], device=self.targets.device)

@@ -1,4 +1,4 @@
-"""What the author of an architecture subclasses."""
+"""The base class of models, and the optional methods of their backbones."""
 
 from __future__ import annotations
 
@@ -16,98 +16,103 @@ from harness.records import Optimisation, ParamValue
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One published setting, whole: what was trained, how, and where that is written."""
+    """One complete published setting: what was trained, how, and the source."""
 
     source: str
     """Paper, table and row."""
     widths: tuple[int, ...]
     params: Mapping[str, ParamValue] = field(default_factory=dict)
-    """Architecture, under the names `build` takes, `dropout` included."""
+    """Architecture parameters by their names in `build`, including `dropout`."""
     optimisation: Optimisation
     batch_size: int
     epochs: int
     embedding: int | None = None
     """Embedding size where the input is tokens."""
+    embedding_dropout: float | None = None
+    """Share of the embedded numbers that training drops; None: none."""
     tied: bool | None = None
-    """Whether the decoder shares the embedding's weight; None: as the task has it."""
+    """Whether the decoder shares the embedding's weight; None: as the task says."""
     assumed: frozenset[str] = frozenset()
-    """Names of the values above that the source does not state; they are its released code's defaults."""
+    """Names of the values above that the source does not state; they are its released code's defaults.  `decoder_init`:
+    the decoder's initial weights are PyTorch's, and the released code draws them otherwise."""
 
 
 class Model(ABC):
-    """A family of causal sequence backbones.  Stateless: one instance is registered and shared.
+    """A family of causal sequence backbones. Stateless: one instance is registered and shared.
 
-    A backbone is an `nn.Module` with an int attribute `out_features`, whose `forward(x)` maps
-    (batch, time, signature.in_features) to (batch, time, out_features) causally: y[:, :t] does not depend on x[:, t:].
-    It may also offer `suffix`, `scan` and `stack` (see `Suffix`, `Scan`, `Stack`) and state its `receptive_field`: the
-    steps of input, the present one included, that an output can depend on; None where the past is unlimited.
+    A backbone is an `nn.Module` with an int attribute `out_features`. Its `forward(x)` maps (batch, time,
+    signature.in_features) to (batch, time, out_features) causally: y[:, :t] does not depend on x[:, t:]. It may also
+    offer `suffix`, `scan` and `stack` (see `Suffix`, `Scan`, `Stack`), and state its `receptive_field`: the number of
+    input steps, the present one included, that an output can depend on; None if it is unlimited.
     """
 
     name: ClassVar[str]
-    """kebab-case; unique among the installed plugins."""
+    """Name in kebab-case, unique among the installed plugins."""
 
     @abstractmethod
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
-        """The architecture's own dimensions.
+        """Return the architecture's own dimensions as Optuna distributions.
 
-        Never widths, which are solved from the parameter budget, and never optimiser, learning rate, clipping or
-        dropout, which are the same for every model of a task.
+        Never widths, which are solved from the parameter budget. Never optimizer, learning rate, clipping or dropout,
+        which are the same for every model of a task.
         """
 
     @abstractmethod
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
-        """A backbone of these widths (all >= 1, one a level).
+        """Return a backbone of these widths (all >= 1, one per level).
 
-        `params` holds one value for each name in `space`, and `dropout` in [0, 1).  Typed Any because each model
-        names its own keywords.  The default random state decides the initial weights, and nothing else is drawn.
+        `params` holds one value for each name in `space`, and `dropout` in [0, 1). They are typed Any because each
+        model names its own parameters. Initial weights are drawn from the default random state, and nothing else is
+        drawn.
         """
 
     def levels(self, **params: Any) -> int:
-        """How many widths `build` takes at these parameters."""
+        """Return the number of widths that `build` takes at these parameters."""
         return 1
 
     def published(self, row: str) -> Published | None:
-        """The published setting for a row of a paper's table (`Task.row`), or None where there is none.
+        """Return the published setting for a row of a paper's table (`Task.row`), or None.
 
-        The second of two settings that a table states for one row is asked for as `<row>/second`.
+        If a table states two settings for one row, the second is requested as `<row>/second`.
         """
         return None
 
     def unsupported(self, signature: Signature, **params: Any) -> str | None:
-        """Why these parameters cannot serve this task, or None.  Such a configuration is drawn anew."""
+        """Return why these parameters cannot serve this task, or None. The search then draws another configuration."""
         return None
 
 
 @runtime_checkable
 class Suffix(Protocol):
-    """A backbone that can compute its last outputs without the rest."""
+    """A backbone that can compute its last outputs without computing the others."""
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        """forward(x)[:, -steps:], for 1 <= steps <= time: (batch, steps, out_features)."""
+        """Return forward(x)[:, -steps:], shape (batch, steps, out_features), for 1 <= steps <= time."""
 
 
 @runtime_checkable
 class Scan(Protocol):
-    """A backbone that can continue a sequence where an earlier call stopped."""
+    """A backbone that can continue a sequence from the state after an earlier call."""
 
     def scan(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Outputs over x and the state after it.
+        """Return the outputs over x and the state after it.
 
-        Over consecutive windows, the outputs joined along time equal `forward` over the windows joined.  The state
-        is a tree (tuples, lists, dicts) of tensors with the batch first, hence Any; it is neither detached nor
-        changed in place.  Never fed padding.
+        Law: over consecutive windows, the outputs joined along time equal `forward` over the joined windows. The state
+        is a tree (tuples, lists, dicts) of tensors with the batch first, hence Any. It is neither detached nor changed
+        in place, and never receives padding.
         """
 
 
 @runtime_checkable
 class Stack(Protocol):
-    """A backbone of which several can be computed as one."""
+    """A backbone of which several can be computed as one module."""
 
     def stack(self, count: int) -> nn.Module:
-        """`count` backbones of this shape as one module, of this one's mode, device and precision, with any weights.
+        """Return `count` backbones of this shape as one module, with this one's mode, device and precision, and any
+        weights.
 
-        Its parameters and buffers have the names of this one's, with one more axis in front, of length `count`; so
-        have the input and output of its `forward`, (count, batch, time, features), and of its `suffix` and `scan`,
-        states included, which it offers where this one does.  Slice i of the weights gives for slice i of the input
-        what this backbone would, gradients included; dropout draws for each of the `count` by itself.
+        Its parameters and buffers have the same names, with one more leading axis of length `count`. So have the input
+        and output of its `forward`, (count, batch, time, features), and of its `suffix` and `scan`, states included, if
+        this backbone offers them. For slice i of the input, slice i of the weights gives what this backbone would give,
+        gradients included. Dropout is drawn independently for each of the `count`.
         """

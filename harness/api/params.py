@@ -1,4 +1,6 @@
-"""What a model's `build` takes beside the widths, checked: a mistake names the parameter and what would be right."""
+"""Checks of the parameters that a model's `build` receives beside the widths. An error names the parameter and a valid
+value.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ T = TypeVar("T", bound=Record)
 
 
 def read_params(kind: type[T], model: str, given: Mapping[str, Any]) -> T:
-    """The keywords as a record of `kind`; SpaceError where one is unknown, missing or out of range.
+    """Return the parameters as a record of type `kind`.
 
-    The values are Any because they come from a study file or a sampler.
+    The values are Any because they come from a study file or a sampler. Raises SpaceError if one is unknown, missing or
+    out of range.
     """
     known = kind.model_fields
     unknown = next((name for name in given if name not in known), None)
@@ -33,13 +36,17 @@ def read_params(kind: type[T], model: str, given: Mapping[str, Any]) -> T:
 
 
 def require_param(name: str, model: str, given: Mapping[str, Any]) -> int:
-    """One whole number among parameters that `build` may share with others, hence the rest is not looked at."""
+    """Return one integer parameter.
+
+    Other parameters are not checked, because `build` may share them with other methods. Raises SpaceError if it is
+    missing.
+    """
     if name not in given:
         raise SpaceError(f"model {model!r} needs the parameter {name!r}; given: {', '.join(given) or 'none'}")
     return int(given[name])
 
 
 def check_widths(widths: tuple[int, ...], levels: int, model: str) -> None:
-    """SpaceError unless there is one width >= 1 a level."""
+    """Raise SpaceError unless there is one width >= 1 per level."""
     if len(widths) != levels or any(width < 1 for width in widths):
         raise SpaceError(f"model {model!r} takes {levels} widths >= 1 at {levels} levels, got {widths}")

@@ -8,23 +8,24 @@ import typer
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A model, a task or a package, as `harness list` names them.")],
+    name: Annotated[str, typer.Argument(help="Name of a model, a task or a package; see `harness list`.")],
     assignments: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             metavar="[KEY=VALUE]...",
-            help="Options of the task, or keywords of the model's build to hold at a value.",
+            help="Options of the task, or parameters of the model's build to fix at a value.",
             show_default=False,
         ),
     ] = None,
     expect: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--expect", metavar="CHECK=REASON", help="A check that must fail, and why. Repeatable."),
+        typer.Option("--expect", metavar="CHECK=REASON", help="A check that must fail, and the reason. Repeatable."),
     ] = None,
 ) -> None:
-    """Check that a model or a task keeps what the harness relies on: harness check tcn, harness check my-package.
+    """Check that a model, a task or all of a package meet the requirements of the harness: harness check tcn.
 
-    Exit code 0: every check passed, did not apply or failed as expected; 1: one is to be mended.
+    Exit codes: 0, every check passed, does not apply or failed as expected; 1, a check failed, or passed although it
+    was expected to fail; 2, a usage error.
     """
     from harness.cli.actions import check
 

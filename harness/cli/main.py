@@ -1,4 +1,4 @@
-"""The command `harness`: its commands, and what a user error prints."""
+"""The command `harness`: its subcommands, and how a user error is printed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Which sequence architecture, at the same parameter budget and the same tuning budget?\n\n"
     "A study is a TOML file (see studies/): tasks x models x budget. Begin with\n\n"
-    "  harness plan studies/quickstart.toml     what would be trained, without training\n\n"
-    "  harness run studies/quickstart.toml      train, track, print the comparison\n\n"
-    "  harness ui                               look at every trial in MLflow",
+    "  harness plan studies/quickstart.toml     show what would be trained\n\n"
+    "  harness run studies/quickstart.toml      train, track and compare the models\n\n"
+    "  harness ui                               open every trial in MLflow\n\n"
+    "A usage error prints one line that says what to change, and exits with code 2.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="The data files that tasks read: what is here, fetch, verify.")
+data_app = typer.Typer(no_args_is_help=True, help="List, download and verify the data files that tasks read.")
 app.add_typer(data_app, name="data")
-new_app = typer.Typer(no_args_is_help=True, help="Write a package of your own with a model or a task to begin from.")
+new_app = typer.Typer(no_args_is_help=True, help="Write a package with a small model or task as a starting point.")
 app.add_typer(new_app, name="new")
 
 app.command()(run.run)
@@ -63,7 +64,7 @@ def _options(
 
 
 def main() -> None:
-    """A user's mistake is one line and exit code 2; anything else we did not foresee crashes loudly."""
+    """Run the command line.  A HarnessError prints one line and exits with code 2; other errors are not caught."""
     try:
         app()
     except HarnessError as error:

@@ -20,11 +20,14 @@ def plan(
     tasks: Tasks = None,
     profile: Profile = None,
     runs: Runs = RUNS,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show of each cell.")] = 1,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Configurations to show per cell.")] = 1,
+    shapes: Annotated[
+        bool, typer.Option("--shapes", help="Also list the shapes that cannot meet the parameter budget at any widths.")
+    ] = False,
 ) -> None:
-    """Show the cells of a study, the sizes they are solved to and what they would cost, without training."""
+    """Show the cells of a study, their solved widths and an estimate of the training time, without training."""
     from harness.cli.actions import plan, study_input
 
-    own = study_input.own_data(data, target=target, budget=budget, task=task)
-    chosen = study_input.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs)
-    plan.show_plan(chosen, draws)
+    dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
+    request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
+    plan.show_plan(study_input.read(request), draws, shapes=shapes)

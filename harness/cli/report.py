@@ -16,33 +16,43 @@ def report(
     ],
     format_: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--format", help="markdown, latex, csv, parquet or html; else by the ending of --output."),
+        typer.Option(
+            "--format",
+            help="markdown, latex, csv, parquet or html. Default: by the ending of --output, otherwise markdown.",
+        ),
     ] = None,
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="Write to a file.")] = None,  # noqa: UP045
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="File to write. Default: standard output."),
+    ] = None,
     figures: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--figures", metavar="FOLDER", help="Write every figure there, as SVG."),
+        typer.Option("--figures", metavar="FOLDER", help="Folder for all figures, as SVG files."),
     ] = None,
-    study_id: Annotated[Optional[str], typer.Option("--id", help="One of several studies of a name.")] = None,  # noqa: UP045
+    study_id: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--id", help="Id of the study, if several have the same name. Default: the newest."),
+    ] = None,
 ) -> None:
-    """Print the comparison of one or more studies from MLflow alone, and how complete the store is.
+    """Print the comparison of one or more studies, read from MLflow alone.
 
-    What is sure, what it cost, whether published values were reached; what cannot be compared is not ranked.
+    The report has the ranking with its uncertainty, the cost of each cell, and whether published values were reached.
+    Cells that are not comparable are not ranked. The report says which results MLflow lacks.
     """
     from harness.cli.actions import report
 
     report.report(studies, format_, output, study_id, figures)
 
 
-def sync(study: Annotated[str, typer.Argument(help="A study's name or its TOML file.")], runs: Runs = RUNS) -> None:
-    """Send to MLflow whatever of a study's ledger it lacks: after it was away, or into another store."""
+def sync(study: Annotated[str, typer.Argument(help="Name of a study, or its TOML file.")], runs: Runs = RUNS) -> None:
+    """Send to MLflow the results of a study that it lacks: after MLflow was unreachable, or to fill another store."""
     from harness.cli.actions import report
 
     report.sync(study, runs)
 
 
-def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000) -> None:
-    """Open the MLflow UI on this folder's store, on loopback only."""
+def ui(port: Annotated[int, typer.Option("--port", min=1, max=65535, help="TCP port of the server.")] = 5000) -> None:
+    """Start the MLflow UI on the MLflow store of this folder; only this machine can reach it."""
     from harness.cli.actions import report
 
     report.ui(port)

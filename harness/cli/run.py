@@ -42,21 +42,24 @@ def run(
     address: Address = None,
     storage: Storage = None,
 ) -> None:
-    """Run a study, or continue it: the same command again does what is missing.
+    """Run a study. Run the same command again to resume it: only what is missing is trained.
 
-    With --data there need be no study file: harness run --data my.parquet --target y --budget 50k trains every model
-    that is installed, 10 configurations each and 10 repetitions of the best one, for 50 epochs (500 to 5000 updates),
-    and keeps the study as runs/my/study.toml. See docs/your-data.md.
+    No study file is needed with --data: harness run --data my.parquet --target y --budget 50k trains every installed
+    model, with 10 configurations and 10 repetitions of the best one, for 50 epochs (500 to 5000 updates). The study is
+    stored as runs/my/study.toml. See docs/your-data.md.
 
     Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
-    Exit code 0: everything done; 1: a cell failed, or results are not all in MLflow; 2: a mistake to mend.
+
+    Exit codes: 0, everything is done; 1, a cell failed, trials were postponed, or MLflow lacks results; 2, a usage
+    error; 130, interrupted.
     """
     from harness.cli.actions import run, study_input
 
     runs = study_folder(runs, serial, address, storage)
-    own = study_input.own_data(data, target=target, budget=budget, task=task)
+    dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
+    request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
     code = run.run(
-        study_input.read(study, set_, own=own, models=models, tasks=tasks, profile=profile, runs=runs),
+        study_input.read(request),
         runs=runs,
         fresh=fresh,
         skip_missing=skip_missing,

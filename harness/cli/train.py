@@ -8,20 +8,23 @@ import typer
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="A task, as `harness list` names it.")],
-    model: Annotated[str, typer.Argument(help="A model, as `harness list` names it.")],
+    task: Annotated[str, typer.Argument(help="Name of a task; see `harness list`.")],
+    model: Annotated[str, typer.Argument(help="Name of a model; see `harness list`.")],
     assignments: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             metavar="[KEY=VALUE]...",
-            help="parameters, updates, batch_size, seed, options of the task, dimensions of the space.",
+            help="parameters, seed, keys of the training section such as updates=500, options of the task, and "
+            "dimensions of the search space.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Train one trial in this process, without Ray or tracking: harness train adding tcn length=100 updates=500.
 
-    What is not given is drawn as the first search trial of a study would draw it.
+    Dimensions that are not given are drawn as in the first search trial of a study.
+
+    Exit codes: 0, the trial completed; 1, it failed; 2, a usage error.
     """
     from harness.cli.actions import train
 

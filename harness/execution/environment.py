@@ -1,4 +1,4 @@
-"""The machine, the code and the library versions that a study ran with."""
+"""The machine, the code and the library versions of a study."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 
 def machine() -> dict[str, str]:
-    """What a reader of timings needs to know."""
-    found = {
+    """Return the machine description that is recorded with timings."""
+    facts = {
         "host": platform.node(),
         "system": platform.platform(),
         "cpu": _processor(),
@@ -21,11 +21,12 @@ def machine() -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
     }
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
 
 
 def _processor() -> str:
+    """Return the processor's model name, as /proc/cpuinfo has it on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -34,9 +35,9 @@ def _processor() -> str:
 
 
 def git_commit() -> str:
-    """Commit of the code that runs, with `+` where the tree differs from it; empty outside a checkout."""
+    """Return the commit of the running code, with `+` if the tree has changes; '' outside a checkout."""
     try:
-        described = subprocess.run(
+        description = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -46,15 +47,15 @@ def git_commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return described.stdout.strip()
+    return description.stdout.strip()
 
 
 def environment_versions() -> dict[str, str]:
-    """Versions of what can alter a result."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the libraries that can change a result."""
+    versions = {"python": platform.python_version()}
     for name in ("torch", "numpy", "optuna", "ray", "mlflow", "seqharness"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

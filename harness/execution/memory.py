@@ -1,4 +1,4 @@
-"""Peak memory of a trial, and what counts as out of memory."""
+"""Peak memory of a trial, the size of what its network carries, and what counts as out of memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import torch
+
+from harness.api.model import Scan
+from harness.api.signature import Signature, Tokens
+from harness.training.network import Network
 
 
 class PeakMemory:
@@ -41,3 +45,25 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def state_bytes(network: Network, signature: Signature) -> int | None:
+    """Return what `scan` carries for one sequence after one step; None where the backbone offers no `scan`."""
+    if not isinstance(network.backbone, Scan):
+        return None
+    tokens = isinstance(signature.input, Tokens)
+    width = () if tokens else (signature.in_features,)
+    step = torch.zeros((1, 1, *width), dtype=torch.int64 if tokens else torch.float32)
+    with torch.no_grad():
+        _, state = network.eval().scan(step)
+    return _bytes_of(state)
+
+
+def _bytes_of(tree: object) -> int:
+    if isinstance(tree, torch.Tensor):
+        return tree.numel() * tree.element_size()
+    if isinstance(tree, dict):
+        return sum(_bytes_of(branch) for branch in tree.values())
+    if isinstance(tree, list | tuple):
+        return sum(_bytes_of(branch) for branch in tree)
+    return 0

@@ -1,4 +1,7 @@
-"""When the death of its worker is a trial's own doing.  Pure: how its workers died in, what becomes of it out."""
+"""The retry policy: what happens to a trial whose worker failed.
+
+Pure: the failures of a trial in, a decision out.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +10,52 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from harness.records import Death
-
 CRASHES = 2
-"""A trial that so often ends its worker with a trace, and nothing new on its curve in between, is the cause."""
-SILENT_DEATHS = 4
-"""The same where no trace tells: whoever kills processes may strike one trial more than once."""
-MOST_DEATHS = 10
-"""A trial whose worker died so often is not dealt again by this run of the command, whatever the cause."""
+"""Failures with a trace and without progress in between after which the trial counts as their cause."""
+SILENT_FAILURES = 4
+"""The same number for failures without a trace.  It is larger, because a process that kills others at random may hit
+one trial more than once."""
+MAX_FAILURES = 10
+"""Failures after which this command retries the trial no more, even if there was progress in between."""
 
-RetryDecision = Literal["again", "out-of-memory", "failed", "aside"]
-"""again: it is dealt again.  out-of-memory, failed: its outcome, which spends budget.  aside: it has no outcome, and
-the next run of the command deals it."""
+FailureKind = Literal["memory", "crash", "silent", "early", "node"]
+"""How a worker failed.
+
+memory: Ray ended it, because its node ran out of memory.  crash: a fatal signal, an error or a hang, with a trace.
+silent: without a trace, as after kill -9.  early: before its trial had started.  node: its whole machine was lost.
+"""
+
+RetryDecision = Literal["retry", "out-of-memory", "failed", "postpone"]
+"""What happens to a trial whose worker failed.
+
+retry: it is retried.  out-of-memory, failed: this is its outcome, which spends budget.  postpone: it has no outcome,
+and the next run of the command retries it.
+"""
 
 
 @dataclass(frozen=True)
 class WorkerFailure:
-    """One death of a trial's worker."""
+    """One failure of a trial's worker."""
 
-    death: Death
+    kind: FailureKind
     points: int
-    """On the trial's curve by then."""
+    """Points on the trial's curve at that time."""
 
 
-def retry_decision(history: Sequence[WorkerFailure]) -> RetryDecision:
-    """What the last of these deaths makes of their trial; a lost machine says nothing of it."""
-    told = [lost for lost in history if lost.death != "node"]
-    if not told or history[-1].death == "node":
-        return "again"
-    last = told[-1]
-    if last.death == "memory":
+def retry_decision(failures: Sequence[WorkerFailure]) -> RetryDecision:
+    """Return what happens to a trial after these failures of its workers, the latest of which comes last.
+
+    The loss of a machine says nothing about the trial.
+    """
+    counted = [failure for failure in failures if failure.kind != "node"]
+    if not counted or failures[-1].kind == "node":
+        return "retry"
+    last = counted[-1]
+    if last.kind == "memory":
         return "out-of-memory"
-    begun = [lost for lost in told if lost.death != "early"]
-    stuck = list(takewhile(lambda lost: lost.points == last.points, reversed(begun)))
-    if sum(lost.death == "crash" for lost in stuck) >= CRASHES or len(stuck) >= SILENT_DEATHS:
+    during_training = [failure for failure in counted if failure.kind != "early"]
+    without_progress = list(takewhile(lambda failure: failure.points == last.points, reversed(during_training)))
+    crashes = sum(failure.kind == "crash" for failure in without_progress)
+    if crashes >= CRASHES or len(without_progress) >= SILENT_FAILURES:
         return "failed"
-    return "aside" if len(told) >= MOST_DEATHS else "again"
+    return "postpone" if len(counted) >= MAX_FAILURES else "retry"

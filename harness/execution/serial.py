@@ -12,17 +12,19 @@ SLICE_SECONDS = 5.0
 
 
 def run_serial(source: TrialSource, worker: Worker) -> None:
-    """Run every trial the source deals, in order.
+    """Run every trial of the source, in order.
 
-    An interrupt waits for the end of the slice, as half an update is no checkpoint, and writes one of the trial in
-    training.  A trial that hangs is not ended: there is no process but this one.
+    An interrupt takes effect at the end of the slice, because half an update is no checkpoint; a checkpoint of the
+    running trial is then written.  A trial that hangs is not ended, because there is no other process.
+    Raises KeyboardInterrupt after an interrupt, and whatever the source raises.
     """
     with interruptible() as interrupted:
-        while (dealt := source.ask(_always_fits)) is not None:
-            group = ActiveGroup([worker.start(*each) for each in (dealt, *source.companions(dealt[0]))])
+        while (assigned := source.ask(_always_fits)) is not None:
+            trial, _ = assigned
+            group = ActiveGroup([worker.start(*member) for member in (assigned, *source.companions(trial))])
             try:
                 while not group.ended:
-                    _slice(source, group)
+                    _train_slice(source, group)
                     if interrupted():
                         raise KeyboardInterrupt
             except KeyboardInterrupt:
@@ -30,7 +32,8 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
                 raise
 
 
-def _slice(source: TrialSource, group: ActiveGroup) -> None:
+def _train_slice(source: TrialSource, group: ActiveGroup) -> None:
+    """Train for one slice, and pass the progress of each trial to the source."""
     for trial, progress in group.advance(SLICE_SECONDS):
         for note in progress.notes:
             source.note(trial, note)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once lets what runs end in good order, twice ends it."""
+"""Ctrl-C and SIGTERM: the first lets running work end in good order, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def interruptible(asked: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """Whether an interrupt has come; `asked` is called at the first, the second raises KeyboardInterrupt.
+def interruptible(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether an interrupt has arrived.
 
-    Outside the main thread, which alone hears signals, nothing is changed.
+    `on_interrupt` is called at the first interrupt; the second raises KeyboardInterrupt.  Outside the main thread,
+    which alone receives signals, nothing changes.
     """
-    heard = threading.Event()
+    arrived = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield heard.is_set
+        yield arrived.is_set
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if heard.is_set():
+        if arrived.is_set():
             raise KeyboardInterrupt
-        heard.set()
-        asked()
+        arrived.set()
+        on_interrupt()
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield heard.is_set
+        yield arrived.is_set
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

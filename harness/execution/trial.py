@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import torch
 
-from harness.api.dataset import Dataset, Split, first
-from harness.api.model import Scan
-from harness.api.signature import Tokens
+from harness.api.dataset import Dataset, Split, sample
 from harness.api.task import Task
-from harness.data.files import locate
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.execution.environment import environment_versions
-from harness.execution.memory import PeakMemory, is_out_of_memory
+from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
+from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
+from harness.seeds import derive
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
 from harness.training.network import Network, build_network, receptive_field
 from harness.training.random_state import seed_everything
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 
-DATASETS_KEPT = 8
-"""Splits that a worker keeps between trials."""
 WEIGHTS = "weights.pt"
 
 
@@ -42,7 +38,7 @@ class Worker:
         """`folder` is the study's; it must be reachable under this path wherever workers run."""
         self.folder = folder
         self.registry = registry or load_plugins().registry
-        self._datasets: OrderedDict[tuple[str, ...], Dataset] = OrderedDict()
+        self._data = TrialData()
 
     def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
         """PluginError naming the differences where this process would not train what the driver planned."""
@@ -59,39 +55,12 @@ class Worker:
                 "install the same versions everywhere"
             )
 
-    def _forget_other_draws(self, key: tuple[str, ...]) -> None:
-        """A final trial has data of its own: no later trial of this worker reads those of another repetition."""
-        for known in [known for known in self._datasets if known[:-1] == key[:-1]]:
-            del self._datasets[known]
-
     def start(self, trial: Trial, attempt: int) -> ActiveTrial:
         return ActiveTrial(self, trial, attempt)
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
-        """A split, from memory where an earlier trial had the same."""
-        seeds = trial.seeds
-        data_seed = "" if split == "test" else str(seeds.data)
-        key = (task.name, task.model_dump_json(), split, str(seeds.fixed), data_seed)
-        if key not in self._datasets:
-            self._forget_other_draws(key)
-            self._datasets[key] = task.load(split, seeds, _planned_files(task, trial))
-            while len(self._datasets) > DATASETS_KEPT:
-                self._datasets.popitem(last=False)
-        self._datasets.move_to_end(key)
-        return self._datasets[key]
-
-
-def _planned_files(task: Task, trial: Trial) -> dict[str, Path]:
-    """Where the task's files are; DataError where one is not what the driver planned with, as a file of a user's own
-    may not be."""
-    for file in task.files():
-        planned = trial.data.get(file.name, file.sha256)
-        if file.sha256 != planned:
-            raise DataError(
-                f"data file {file.name} on {socket.gethostname()} has sha256 {file.sha256}, but the study was planned "
-                f"with {planned}; put that content back, or begin anew with --fresh"
-            )
-    return {file.name: locate(file) for file in task.files()}
+        """Return a split, from memory where an earlier trial had the same."""
+        return self._data.split(task, split, trial)
 
 
 class ActiveTrial:
@@ -162,14 +131,12 @@ class ActiveTrial:
         train = self._worker.dataset(self._task, "train", trial)
         validation = self._held_out(self._task, "validation")
         run = TrainingRun(
-            self._network(self._task),
+            self._network(self._task).to(device),
             self._task,
             training=trial.training,
             optimisation=trial.optimisation,
-            train=train,
-            validation=validation,
+            data=TrainingData(train, validation),
             seeds=trial.seeds,
-            device=device,
         )
         state, passed = checkpoint.newest(self._folder, trial=trial.digest)
         self._notes += passed
@@ -180,18 +147,21 @@ class ActiveTrial:
         return run
 
     def _held_out(self, task: Task, split: Split) -> Dataset:
-        """As much of validation or test as the trial is to score."""
+        """Return validation or test, or the sample of it that every trial of the study scores."""
         whole, limit = self._worker.dataset(task, split, self.trial), self.trial.training.evaluation_limit
-        return whole if limit is None else first(whole, limit)
+        seed = derive(self.trial.seeds.fixed, "evaluation", split)  # `fixed`: the same in every cell and repetition
+        return whole if limit is None else sample(whole, limit, seed)
 
     def _network(self, task: Task) -> Network:
         """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
         seed_everything(self.trial.seeds.init)
-        signature = task.signature().with_embedding(self.trial.embedding, tied=self.trial.tied)
+        signature = task.signature().with_embedding(
+            self.trial.embedding, tied=self.trial.tied, dropout=self.trial.embedding_dropout
+        )
         model = self._worker.registry.model(self.trial.model).value
         network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
         self._field = receptive_field(network.backbone)
-        self._state_bytes = _state_bytes(network, task)
+        self._state_bytes = state_bytes(network, task.signature())
         self._inspect(network, task)
         return network
 
@@ -208,26 +178,35 @@ class ActiveTrial:
             self._notes.append(f"{model} moves the global random state of {', '.join(found.touches)} in forward")
 
     def _result(self, run: TrainingRun) -> TrialResult:
-        """Scores, and for a final trial the test split, opened here and nowhere else."""
-        if run.outcome != "complete" or run.best_score is None:
-            return self._facts(run, outcome="diverged", reason=run.reason)
+        """Return the scores of the best evaluation, and for a final trial those of the test split.
+
+        The test split is opened here and nowhere else.  A run that diverged has the scores of the best evaluation
+        before; its outcome remains `diverged`.
+        """
+        facts: dict[str, object] = {"outcome": run.outcome, "reason": run.reason, "score": run.best_score}
+        if run.best_score is None:
+            return self._facts(run, **facts)
         best_point = next(point for point in run.points if point.update == run.best_update)
         metrics = {"validation": best_point.metrics}
-        facts: dict[str, object] = {}
         if self.trial.phase == "final":
             metrics |= self._test(run)
             path = self._folder / WEIGHTS
             facts["weights_sha256"] = checkpoint.save(path, run.best, trial=self.trial.digest)
             facts["weights"] = str(path.relative_to(self._worker.folder))
             facts["test_opened"] = 1
-        return self._facts(run, outcome="complete", score=run.best_score, metrics=metrics, **facts)
+        return self._facts(run, metrics=metrics, **facts)
 
     def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
-        """The best-validation weights (ours) and the mean over those of the last three evaluations (the paper's)."""
+        """Score the best-validation weights (ours) and those of the last three evaluations (the paper's mean).
+
+        A run that diverged has no mean: its last evaluation had no score.
+        """
         assert self._task is not None  # set before the run was
         test = self._held_out(self._task, "test")
         device = _device(self.trial.resources)
         best = _test_scores(run, run.best, self._task, test, device)
+        if run.outcome == "diverged":
+            return {"test": best}
         last = [_test_scores(run, weights, self._task, test, device) for weights in run.last]
         mean = {name: sum(values[name] for values in last) / len(last) for name in best}
         return {"test": best, "test-last3": mean}
@@ -288,25 +267,3 @@ def _device(resources: Resources) -> torch.device:
             f"the study asks for a GPU, and torch finds no CUDA device on {socket.gethostname()}; set resources.gpu = 0"
         )
     return torch.device("cuda")
-
-
-def _state_bytes(network: Network, task: Task) -> int | None:
-    """What `scan` carries for one sequence, after one step."""
-    if not isinstance(network.backbone, Scan):
-        return None
-    tokens = isinstance(task.signature().input, Tokens)
-    width = () if tokens else (task.signature().in_features,)
-    step = torch.zeros((1, 1, *width), dtype=torch.int64 if tokens else torch.float32)
-    with torch.no_grad():
-        _, state = network.eval().scan(step)
-    return _bytes_of(state)
-
-
-def _bytes_of(tree: object) -> int:
-    if isinstance(tree, torch.Tensor):
-        return tree.numel() * tree.element_size()
-    if isinstance(tree, dict):
-        return sum(_bytes_of(branch) for branch in tree.values())
-    if isinstance(tree, list | tuple):
-        return sum(_bytes_of(branch) for branch in tree)
-    return 0

@@ -6,43 +6,50 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.records import Death, Point, Resources, Trial, TrialResult
+from harness.execution.retry_policy import FailureKind
+from harness.records import Point, Resources, Trial, TrialResult
 
 
 class TrialSource(Protocol):
-    """Where an executor gets its trials and hands in what became of them.
+    """Where an executor asks for trials and reports their results.
 
-    Nothing that a source raises may be swallowed: the executor ends its workers and raises it.
+    An executor must not swallow an exception of the source: it ends its workers and raises the exception.
     """
 
     def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        """A trial whose resources fit and its attempt; None where there is none now."""
+        """Return the next trial and its attempt; None if no trial is ready or none fits.
+
+        fits: whether these resources are free.
+        """
 
     def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        """Trials, with their attempts, that are dealt together with this one, to be trained beside it in its place."""
+        """Return further trials, with their attempts, to train together with this trial in the same worker."""
 
-    def report(self, trial: Trial, points: tuple[Point, ...]) -> None: ...
+    def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
+        """Report new points of a trial's curve; points that were reported before change nothing."""
 
     def note(self, trial: Trial, text: str) -> None:
-        """Something that the user should know of how the trial ran."""
+        """Report something about a trial's training that the user should know."""
 
-    def tell(self, trial: Trial, result: TrialResult) -> None: ...
+    def tell(self, trial: Trial, result: TrialResult) -> None:
+        """Report the result of a trial."""
 
-    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
-        """The worker died, in this way as far as can be told."""
+    def worker_failed(self, trial: Trial, reason: str, *, kind: FailureKind) -> None:
+        """Report that the worker of a trial failed.  reason: in one line.  kind: how, as far as known."""
 
     def finished(self) -> bool:
-        """Nothing is left to deal or to wait for."""
+        """Return whether no trial is left to start or to wait for."""
 
     def resource_classes(self) -> tuple[Resources, ...]:
-        """The resource classes of the trials to come."""
+        """Return the different resources of the trials to come."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a slice brought."""
+    """The progress of a trial in one slice of training."""
 
     points: tuple[Point, ...]
     result: TrialResult | None
+    """None while the trial trains."""
     notes: tuple[str, ...] = ()
-    """What the user should know: checkpoints that were passed over, random state that a model touches."""
+    """Notes for the user: skipped checkpoints, random state that a model changes."""

@@ -1,1 +1,1 @@
-"""The append-only record of trials, its lease, and model selection."""
+"""The ledger: the append-only record of a study's trials, its lease, and the selection of winners."""

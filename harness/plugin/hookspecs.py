@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement.  Each docstring ends with where and when the hook is called."""
+"""The hooks that a plugin may implement.  Each docstring ends with where and when the hook is called."""
 
 from __future__ import annotations
 
@@ -20,55 +20,57 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def harness_register_models(register: Callable[[Model], None]) -> None:
-    """Call `register(model)` for each model the plugin brings, an instance.
+    """Register the models of the plugin: call `register(model)` with an instance of each.
 
-    Called once in every process, driver and workers alike, when plugins are loaded.
+    Called once in every process, in the driver and in every worker, when plugins are loaded.
     """
 
 
 @hookspec
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
-    """Call `register(TaskClass)` for each task the plugin brings; its fields are its options.
+    """Register the tasks of the plugin: call `register(TaskClass)` with each class, whose fields are its options.
 
-    Called once in every process, driver and workers alike, when plugins are loaded.
+    Called once in every process, in the driver and in every worker, when plugins are loaded.
     """
 
 
 @hookspec
 def harness_study_started(study: Study, study_id: str, folder: str) -> None:
-    """A study begins or continues in `folder`.
+    """Handle the start of a study, new or resumed, in `folder`.
 
-    Called in the driver, once a run of the command, before the first trial is dealt.
+    Called in the driver, once per run of the command, before the first trial starts.
     """
 
 
 @hookspec
 def harness_trial_started(trial: Trial, attempt: int) -> None:
-    """A trial was dealt to a worker for the `attempt`-th time, from 1.
+    """Handle the start of a trial on a worker; `attempt` counts from 1.
 
-    Called in the driver, after the ledger holds the trial.
+    Called in the driver, after the ledger has recorded the trial.
     """
 
 
 @hookspec
 def harness_trial_reported(trial: Trial, point: Point) -> None:
-    """A trial was evaluated on validation.
+    """Handle one evaluation of a trial on validation.
 
-    Called in the driver, after the ledger holds the point.
+    Called in the driver, after the ledger has recorded the point.
     """
 
 
 @hookspec
 def harness_trial_finished(trial: Trial, result: TrialResult) -> None:
-    """A trial has its outcome.
+    """Handle the result of a trial, whatever its outcome.
 
-    Called in the driver, after the ledger holds the result.
+    Called in the driver, after the ledger has recorded the result.
     """
 
 
 @hookspec
 def harness_study_finished(study: Study, study_id: str, complete: bool) -> None:
-    """No trial is running any more; `complete` says whether every cell has all it was granted.
+    """Handle the end of a study; `complete` is true if every cell has all the trials that it was allocated.
 
-    Called in the driver, once a run of the command, also when it was interrupted.
+    No trial is running any more.
+
+    Called in the driver, once per run of the command, also if the run was interrupted.
     """

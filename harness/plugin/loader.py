@@ -1,4 +1,4 @@
-"""Entry points of group `harness`, loaded one by one, so that a broken plugin costs only itself."""
+"""Loading of entry points of group `harness`, one by one, so that a broken plugin affects no other."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from harness.records import LABEL, Plugin
 
 GROUP = "harness"
 DISABLE = "HARNESS_DISABLE_PLUGINS"
-"""Environment variable: names of distributions, comma-separated, that are not loaded."""
+"""Environment variable: comma-separated names of distributions that are not loaded."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Loaded:
-    """The outcome of loading: the registry, and the hooks for the driver to call."""
+    """The loaded plugins: their registry, and the hooks that the driver calls."""
 
     registry: Registry
     hooks: pluggy.PluginManager
@@ -36,7 +36,7 @@ class Loaded:
 
 @dataclass
 class _Registrar:
-    """Collects what one plugin registers, before any of it is accepted."""
+    """The models and tasks that one plugin registers, before any of them is accepted."""
 
     plugin: Plugin
     models: dict[str, Entry[Model]] = field(default_factory=dict)
@@ -54,26 +54,32 @@ class _Registrar:
 
     def _add(self, entries: dict[str, Entry[T]], name: str, value: T, kind: type) -> None:
         if re.fullmatch(LABEL, name) is None:
-            near = re.sub(r"[^a-z0-9.]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
-            hint = f"; did you mean {near!r}?" if re.fullmatch(LABEL, near) else ""
-            raise PluginError(f"{kind.__qualname__}.name is {name!r}; a name has only a-z, 0-9, '.' and '-'{hint}")
+            words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)  # MyNet -> My-Net
+            valid = re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+            hint = f"; did you mean {valid!r}?" if re.fullmatch(LABEL, valid) else ""
+            raise PluginError(
+                f"{kind.__qualname__}.name is {name!r}; a name may contain only a-z, 0-9, '.' and '-'{hint}"
+            )
         if name in entries:
-            raise PluginError(f"{name!r} is registered twice")
+            raise PluginError(f"{name!r} is registered twice; register it once")
         entries[name] = Entry(name, value, self.plugin, f"{kind.__module__}:{kind.__qualname__}")
 
 
 def _name_of(kind: type) -> str:
     name = getattr(kind, "name", None)
     if not isinstance(name, str):
-        raise PluginError(f"{kind.__qualname__} has no name; give the class one, as name = 'my-name'")
+        raise PluginError(f"{kind.__qualname__} has no name; add a class attribute, such as name = 'my-name'")
     return name
 
 
 def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
-    """Load every installed plugin.
+    """Load every installed plugin, in the order of their names.
 
-    A plugin that raises at import or at registration leaves one message in the registry and nothing else.
-    PluginError where two plugins register one name: which one is meant is for the user to say.
+    points: the entry points to load; None: all installed ones of group `harness`.
+
+    If a plugin raises at import or at registration, the registry has one message about it and nothing else from it.
+
+    Raises PluginError if two plugins register the same name: the user must choose one.
     """
     manager = _manager()
     disabled = {_normal(name) for name in os.environ.get(DISABLE, "").split(",")}
@@ -81,13 +87,13 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     tasks: dict[str, Entry[type[Task]]] = {}
     plugins: list[Plugin] = []
     messages: list[str] = []
-    found = entry_points(group=GROUP) if points is None else points
-    for plugin, point in sorted(((_plugin_of(point), point) for point in found), key=lambda pair: pair[0].name):
+    installed = entry_points(group=GROUP) if points is None else points
+    for plugin, point in sorted(((_plugin_of(point), point) for point in installed), key=lambda pair: pair[0].name):
         if _normal(plugin.name) in disabled:
             continue
         try:
             registrar = _register(manager, point, plugin)
-        # The plugin border: whatever a stranger's module raises, the command goes on without that plugin.
+        # Third-party code may raise anything; the command continues without that plugin.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             messages.append(_message(plugin, error))
             continue
@@ -98,31 +104,34 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
 
 
 def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> _Registrar:
-    """What a plugin registers.  It is tried in a manager of its own first, so that its faults touch no other."""
+    """Import a plugin, add its hooks to `manager` and return what it registers.
+
+    The plugin is first tried in a separate manager, so that its faults do not affect other plugins.
+    """
     module = point.load()
-    alone = _manager()
-    alone.register(module, name=plugin.name)
-    _check_hooks(alone, module, point)
+    own_manager = _manager()
+    own_manager.register(module, name=plugin.name)
+    _check_hooks(own_manager, module, point)
     registrar = _Registrar(plugin)
-    alone.hook.harness_register_models(register=registrar.model)
-    alone.hook.harness_register_tasks(register=registrar.task)
+    own_manager.hook.harness_register_models(register=registrar.model)
+    own_manager.hook.harness_register_tasks(register=registrar.task)
     manager.register(module, name=plugin.name)
     return registrar
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, point: EntryPoint) -> None:
-    """PluginError where a plugin has a hook that there is not, or none at all, which would go unnoticed."""
+    """Raise PluginError if a plugin has an unknown hook or no hook at all; pluggy ignores both silently."""
     callers = manager.get_hookcallers(module) or []
     if not callers:
         raise PluginError(
-            f"{point.value!r}, which the entry point {point.name!r} names, has no function marked @harness.hookimpl; "
-            "name the module that has them, or mark harness_register_models or harness_register_tasks there"
+            f"{point.value!r}, named by the entry point {point.name!r}, has no function marked @harness.hookimpl; "
+            "name the module that has one, or mark harness_register_models or harness_register_tasks there"
         )
     for caller in callers:
         if caller.spec is None and not all(hook.optionalhook for hook in caller.get_hookimpls()):
             known = sorted(name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_"))
             hint = did_you_mean(caller.name, known)
-            raise PluginError(f"there is no hook {caller.name!r};{hint} Hooks: {', '.join(known)}")
+            raise PluginError(f"unknown hook {caller.name!r};{hint} Hooks: {', '.join(known)}")
 
 
 def _manager() -> pluggy.PluginManager:
@@ -134,37 +143,40 @@ def _manager() -> pluggy.PluginManager:
 def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -> None:
     for name, entry in new.items():
         if name in accepted:
-            one, other = accepted[name].plugin, entry.plugin
+            first, second = accepted[name].plugin, entry.plugin
             raise PluginError(
-                f"{kind} {name!r} is registered by {one.name} {one.version} and by {other.name} {other.version}; "
-                f"uninstall one of them, or set {DISABLE}={other.name}"
+                f"{kind} {name!r} is registered by {first.name} {first.version} and by {second.name} "
+                f"{second.version}; uninstall one of them, or set {DISABLE}={second.name}"
             )
         accepted[name] = entry
 
 
 def _plugin_of(point: EntryPoint) -> Plugin:
-    """The distribution of an entry point; a half-removed one may have lost its metadata, and with them its name."""
+    """Return the distribution of an entry point.
+
+    A partly removed distribution may have no metadata; the name of the entry point then stands in for its name.
+    """
     try:
         name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
-    except FileNotFoundError:  # as the importlib_metadata package has it, where something imported that
+    except FileNotFoundError:  # raised by the importlib_metadata package, if something has imported it
         name, version = None, None
     return Plugin(name=name or point.name, version=version or "unknown")
 
 
 def _normal(name: str) -> str:
-    """One spelling of a distribution's name, as the Python packaging guide defines it."""
+    """Return the normalised name of a distribution, as the Python packaging guide defines it."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _message(plugin: Plugin, error: BaseException) -> str:
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
     return (
-        f"plugin {plugin.name} {plugin.version} could not be loaded ({what}); its models and tasks are missing. "
-        f"Mend it, uninstall it, or set {DISABLE}={plugin.name}"
+        f"plugin {plugin.name} {plugin.version} could not be loaded ({text}); its models and tasks are missing. "
+        f"Fix it, uninstall it, or set {DISABLE}={plugin.name}"
     )
 
 
 def register_listener(loaded: Loaded, listener: object) -> Callable[[], None]:
-    """Let an object with lifecycle hooks hear a study; returns what unregisters it."""
+    """Register an object whose lifecycle hooks are then called; return the function that unregisters it."""
     loaded.hooks.register(listener)
     return lambda: loaded.hooks.unregister(listener)

@@ -1,4 +1,4 @@
-"""Names of models and tasks → what was registered under them, and by which plugin."""
+"""The registry: names of models and tasks, what is registered under them, and by which plugin."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered thing and where it comes from."""
+    """A registered model or task and its origin."""
 
     name: str
     value: T
     plugin: Plugin
     origin: str
-    """Module and class that a reader can open."""
+    """Module and class, as `module:class`."""
 
 
 @dataclass(frozen=True)
 class Registry:
-    """What the installed plugins offer.  `messages` holds one line for each plugin that could not be loaded."""
+    """The models and tasks of the installed plugins.
+
+    `messages` holds one line for each plugin that could not be loaded.
+    """
 
     models: Mapping[str, Entry[Model]]
     tasks: Mapping[str, Entry[type[Task]]]
@@ -47,55 +50,66 @@ class Registry:
     def task(self, name: str) -> Entry[type[Task]]:
         return _look_up("task", name, self.tasks)
 
-    def standing(self) -> dict[str, Task]:
-        """Every task at its defaults, but those that need an option, as a file of the user's."""
+    def default_tasks(self) -> dict[str, Task]:
+        """Return every task with its default options, except tasks that require one, such as a user-supplied file."""
         return {
             name: entry.value()
             for name, entry in self.tasks.items()
             if not any(option.is_required() for option in entry.value.model_fields.values())
         }
 
-    def make_task(self, name: str, options: Mapping[str, ParamValue], beside: Iterable[str] = ()) -> Task:
-        """The task at these options; a StudyError names the option that is wrong.
+    def make_task(self, name: str, options: Mapping[str, ParamValue], other_keys: Iterable[str] = ()) -> Task:
+        """Return the task with these options.
 
-        `beside`: keys that stand beside options where these were written, one of which may be meant.
+        other_keys: keys that may be written in the same place as the options, for the hint about a misspelt key.
+
+        Raises UnknownNameError if no such task is installed, and StudyError if an option is wrong.
         """
         kind = self.task(name).value
         unknown = next((key for key in options if key not in kind.model_fields), None)
         if unknown is not None:
             known = ", ".join(kind.model_fields) or "none"
-            hint = did_you_mean(unknown, (*kind.model_fields, *beside))
+            hint = did_you_mean(unknown, (*kind.model_fields, *other_keys))
             raise StudyError(f"task {name!r} has no option {unknown!r};{hint} Options: {known}")
         try:
             return kind.model_validate(dict(options), strict=True)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(str(part) for part in fault["loc"][:1])
-            if fault["type"] == "missing":
-                raise StudyError(f"task {name!r} needs the option {where!r}: {where} = …") from error
-            text = fault_text(
-                where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {})
-            )
-            raise StudyError(f"task {name!r}: {text}") from error
+            raise StudyError(f"task {name!r}{_option_fault(error)}") from error
+
+
+def _option_fault(error: ValidationError) -> str:
+    """Return what is wrong with the first faulty option, as the rest of a sentence that names the task."""
+    fault = error.errors()[0]
+    option = ".".join(str(part) for part in fault["loc"][:1])
+    if fault["type"] == "missing":
+        return f" needs the option {option!r}: {option} = …"
+    text = fault_text(option, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
+    return f": {text}"
 
 
 @contextlib.contextmanager
 def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
-    """PluginError in one line, with the plugins that may have raised it, for what is no error of ours."""
+    """Convert exceptions from third-party code to PluginError, in one line that names the possible plugins.
+
+    A HarnessError passes unchanged.
+    """
     try:
         yield
     except HarnessError:
         raise
-    except Exception as error:  # the plugin border: a stranger's class may raise anything
+    except Exception as error:  # third-party code may raise anything
         names = " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
         raise PluginError(
-            f"{where}: {names} raised {cause(error)}; mend it, change its options, or leave it out of the study"
+            f"{where}: {names} raised {cause(error)}; fix it, change its options, or leave it out of the study"
         ) from error
 
 
 @lru_cache
 def source_digest(kind: type) -> str:
-    """SHA-256 over the Python files of the package that a class comes from: what an editable plugin's version hides."""
+    """Return the SHA-256 of the Python files of the package that a class comes from, in hex.
+
+    It changes with the source even if the version of the package stays, as in an editable installation.
+    """
     module = sys.modules[kind.__module__.partition(".")[0]]
     if module.__file__ is None:
         return ""
@@ -110,5 +124,5 @@ def source_digest(kind: type) -> str:
 def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:
     if name in known:
         return known[name]
-    installed = ", ".join(sorted(known)) or f"none; install a distribution that brings {kind}s"
+    installed = ", ".join(sorted(known)) or f"none; install a distribution that provides {kind}s"
     raise UnknownNameError(f"{kind} {name!r} is not installed;{did_you_mean(name, known)} Installed: {installed}")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Interval
 from harness.ledger.journal import TrialEntry
-from harness.recommendation.race import Duel, Errors, Gains, Look, Scoring, Step, gains, look, needed, probabilities
+from harness.recommendation.inference import needed, probabilities
+from harness.recommendation.race import Duel, Errors, Gains, Look, Scoring, Step, gains, look
 from harness.recommendation.result import Candidate, Conclusion, Place, Recommendation, SelectedTrial, Setup, Span
 from harness.records import CellFacts
 

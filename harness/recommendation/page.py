@@ -1,4 +1,4 @@
-"""A recommendation as a page that a user with a deadline reads."""
+"""A recommendation as a page: the answer first, then the numbers behind it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import tomli_w
 
 from harness.analysis.statistics import Interval
-from harness.recommendation.race import MOST_NEEDED, POWER
+from harness.recommendation.inference import MOST_NEEDED, POWER
 from harness.recommendation.result import Candidate, Recommendation, train_command
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
 from harness.report.formatting import count, mean_interval, number, of_count, of_number
@@ -15,192 +15,208 @@ from harness.report.sections.evidence import margin_of
 from harness.report.writers import markdown
 
 
-def page(found: Recommendation, folder: Path) -> str:
-    """As Markdown.  folder: of the study, as a reader can reach it."""
-    heading, sentence = Heading(_title(found), 1), Paragraph(_sentence(found))
-    blocks: list[Block] = [heading, sentence, _table(found), Notes(_reading(found))]
-    parts = [markdown.render([*blocks, *_cost(found)])]
-    if found.winner is not None:
-        parts.append(_winner(found, folder))
-    return "\n".join([*parts, markdown.render([Heading("What is claimed", 2), Notes(_claims(found))])])
+def page(answer: Recommendation, folder: Path) -> str:
+    """Return the page as Markdown.  folder: the study's folder, for the commands that the page shows."""
+    heading, sentence = Heading(_title(answer), 1), Paragraph(_sentence(answer))
+    blocks: list[Block] = [heading, sentence, _table(answer), Notes(_reading(answer))]
+    parts = [markdown.render([*blocks, *_cost(answer)])]
+    if answer.winner is not None:
+        parts.append(_winner(answer, folder))
+    return "\n".join([*parts, markdown.render([Heading("What is claimed", 2), Notes(_claims(answer))])])
 
 
-def brief(found: Recommendation) -> str:
-    """The answer in one line."""
-    return f"{_title(found)}. {_sentence(found)}"
+def brief(answer: Recommendation) -> str:
+    """Return the answer in one line."""
+    return f"{_title(answer)}. {_sentence(answer)}"
 
 
-def _title(found: Recommendation) -> str:
-    match found.verdict:
+def _title(answer: Recommendation) -> str:
+    match answer.verdict:
         case "best" | "alone":
-            what = f"use {found.model}"
+            what = f"use {answer.model}"
         case "equivalent":
-            what = f"use {' or '.join([found.model or NOTHING, *found.equivalent])}"
+            what = f"use {' or '.join([answer.model or NOTHING, *answer.equivalent])}"
         case "undecided":
-            what = "too small to tell"
+            what = "inconclusive"
         case _:
             what = "no recommendation"
-    return f"{found.cell}: {what}"
+    return f"{answer.cell}: {what}"
 
 
-def _sentence(found: Recommendation) -> str:
-    first, metric = found.candidates[0], found.metric
-    others = len(found.candidates) - 1
-    match found.verdict:
+def _sentence(answer: Recommendation) -> str:
+    first, metric = answer.candidates[0], answer.metric
+    others = len(answer.candidates) - 1
+    match answer.verdict:
         case "best":
             return (
-                f"{found.model} has the best mean test {metric.name} of {others + 1} models with probability "
-                f"{chance(found.probability)}; the race found each of the others to be worse."
+                f"{answer.model} has the best mean test {metric.name} of {others + 1} models with probability "
+                f"{chance(answer.probability)}; the race found each of the others to be worse."
             )
         case "alone":
-            return f"{found.model} is the only model; it is better than the floor."
+            return f"{answer.model} is the only model; it is better than the floor."
         case "equivalent":
             return (
-                f"{found.model} leads and is the best with probability {chance(found.probability)}; "
-                f"{' and '.join(found.equivalent)} {'is' if len(found.equivalent) == 1 else 'are'} within "
-                f"{margin_of(metric)} of it, the task's margin.{_fastest(found)}"
+                f"{answer.model} leads and is the best with probability {chance(answer.probability)}; "
+                f"{' and '.join(answer.equivalent)} {'is' if len(answer.equivalent) == 1 else 'are'} within "
+                f"{margin_of(metric)} of it, the task's margin.{_fastest(answer)}"
             )
         case "undecided":
-            return _undecided(found, first)
+            return _inconclusive(answer, first)
         case "nothing-learned":
             return (
-                f"Nothing was learned: no model is better than the floor, {metric.name} {number(found.floor)}, by more "
-                f"than {margin_of(metric)} in most of {first.repetitions} repetitions. Which of them is best means "
-                "nothing. Give more updates or parameters, or look at the data."
+                f"Nothing was learned: no model is better than the floor, {metric.name} {number(answer.floor)}, by "
+                f"more than {margin_of(metric)} in most of {first.repetitions} repetitions. A ranking of the models "
+                "would not be meaningful. Give more updates or parameters, or check the data."
             )
         case "failed":
             return f"No repetition of any model has a score: {quote(first.reason) or 'none was trained'}."
 
 
-def _undecided(found: Recommendation, first: Candidate) -> str:
-    opened = [one.model for one in found.candidates if one.place == "open"]
-    why = f"{' and '.join(opened)} may be as good or better" if opened else "that it learned anything is not sure"
+def _inconclusive(answer: Recommendation, first: Candidate) -> str:
+    opened = [candidate.model for candidate in answer.candidates if candidate.place == "open"]
+    why = (
+        f"{' and '.join(opened)} may be as good or better"
+        if opened
+        else "it is not certain that it is better than the floor"
+    )
     return (
-        f"{first.model} leads and is the best with probability {chance(found.probability)}, but {why}: "
-        f"{first.repetitions} repetitions do not tell. If you must choose now, take {first.model}."
+        f"{first.model} leads and is the best with probability {chance(answer.probability)}, but {why}: "
+        f"{first.repetitions} repetitions are not enough for a decision. If you must choose now, take {first.model}."
     )
 
 
-def _fastest(found: Recommendation) -> str:
-    able = [one for one in found.candidates if one.place in ("leader", "equivalent") and one.seconds is not None]
-    fastest = min(able, key=lambda one: one.seconds or 0, default=None)
+def _fastest(answer: Recommendation) -> str:
+    candidates = [
+        candidate
+        for candidate in answer.candidates
+        if candidate.place in ("leader", "equivalent") and candidate.seconds is not None
+    ]
+    fastest = min(candidates, key=lambda candidate: candidate.seconds or 0, default=None)
     return f" {fastest.model} trains fastest." if fastest is not None else ""
 
 
 def chance(probability: float | None) -> str:
-    """Two digits, never 1 or 0: draws and models are too few for that."""
+    """Return a probability with two digits, never as 1 or 0: there are too few draws and models for that."""
     if probability is None:
         return NOTHING
     return "> 0.99" if probability > 0.99 else "< 0.01" if probability < 0.01 else f"{probability:.2f}"
 
 
-def _table(found: Recommendation) -> Table:
-    name = f"test {found.metric.name}" + (f", {found.metric.unit}" if found.metric.unit else "")
-    header = ("model", "against the leader", "P(best)", f"{name}: mean [95 %]", "better than floor", "leader wins",
-              "repetitions", "would tell", "s a training", "parameters")  # fmt: skip
-    return Table(header, tuple(_row(one, found) for one in found.candidates))
+def _table(answer: Recommendation) -> Table:
+    name = f"test {answer.metric.name}" + (f", {answer.metric.unit}" if answer.metric.unit else "")
+    header = ("model", "compared with leader", "P(best)", f"{name} (mean, 95 % CI)", "better than floor", "leader wins",
+              "repetitions", "repetitions needed", "training time (s)", "parameters")  # fmt: skip
+    return Table(header, tuple(_row(candidate, answer) for candidate in answer.candidates))
 
 
-def _row(one: Candidate, found: Recommendation) -> tuple[Datum, ...]:
-    interval = Interval(one.interval.low, one.interval.high, 0.95) if one.interval is not None else None
-    lost = f"FAILED: {quote(one.reason)}" if one.place == "failed" else one.place
-    place = f"lost after {one.dropped}" if one.dropped is not None and one.place == "lost" else lost
-    more = f"over {MOST_NEEDED:,}" if one.place == "open" and one.needed is None else count(one.needed)
+def _row(candidate: Candidate, answer: Recommendation) -> tuple[Datum, ...]:
+    span, wins, mean = candidate.interval, candidate.wins, candidate.mean
+    interval = Interval(span.low, span.high, 0.95) if span is not None else None
     return (
-        Datum(one.model, strong=one.model == found.model),
-        Datum(place),
-        Datum(chance(one.probability), one.probability),
-        Datum(mean_interval(one.mean, interval) if one.mean is not None else NOTHING, one.mean),
-        Datum(one.learned if found.floor is not None else NOTHING),
-        Datum(f"{one.wins} of {one.shared}" if one.wins is not None else NOTHING, one.wins),
-        of_count(one.repetitions),
-        Datum(more, one.needed),
-        of_number(one.seconds),
-        of_count(one.parameters),
+        Datum(candidate.model, strong=candidate.model == answer.model),
+        Datum(_place(candidate)),
+        Datum(chance(candidate.probability), candidate.probability),
+        Datum(mean_interval(mean, interval) if mean is not None else NOTHING, mean),
+        Datum(candidate.learned if answer.floor is not None else NOTHING),
+        Datum(f"{wins} of {candidate.shared}" if wins is not None else NOTHING, wins),
+        of_count(candidate.repetitions),
+        Datum(_needed(candidate) if candidate.place == "open" else count(candidate.needed), candidate.needed),
+        of_number(candidate.seconds),
+        of_count(candidate.parameters),
     )
 
 
-def _reading(found: Recommendation) -> tuple[str, ...]:
-    error = f"{100 * (1 - found.confidence):g} %"
+def _place(candidate: Candidate) -> str:
+    if candidate.place == "failed":
+        return f"FAILED: {quote(candidate.reason)}"
+    if candidate.place == "lost" and candidate.dropped is not None:
+        return f"lost after {candidate.dropped}"
+    return candidate.place
+
+
+def _needed(candidate: Candidate) -> str:
+    """Return the repetitions that an open comparison needs for a decision."""
+    return f"over {MOST_NEEDED:,}" if candidate.needed is None else count(candidate.needed)
+
+
+def _reading(answer: Recommendation) -> tuple[str, ...]:
+    error = f"{100 * (1 - answer.confidence):g} %"
     return (
-        "P(best): that the mean over fresh seeds is the best; normal scores, reference prior. Of a model that was "
-        "dropped: that it is better than the leader.",
-        f"lost, equivalent: Student's t over paired repetitions at an error of {error} over all comparisons of a race "
-        f"of {found.looks} {'look' if found.looks == 1 else 'looks'} (Bonferroni); for lost the sign test agrees.",
-        f"would tell: repetitions that settle it with probability {POWER:g}, were the seen difference the true one.",
-        *found.notes,
+        "P(best): probability that the model's mean over new seeds is the best, under normal scores and a reference "
+        "prior. For a model that was dropped: probability that it is better than the leader.",
+        f"lost, equivalent: Student's t over paired repetitions, at an error of {error} over all comparisons of a race "
+        f"of {answer.looks} {'look' if answer.looks == 1 else 'looks'} (Bonferroni). For lost, the sign test agrees.",
+        f"repetitions needed: for a decision with probability {POWER:g}, if the observed difference is the true one.",
+        *answer.notes,
     )
 
 
-def _cost(found: Recommendation) -> list[Block]:
-    opened = [one for one in found.candidates if one.place == "open"]
-    if not opened or found.verdict != "undecided":
+def _cost(answer: Recommendation) -> list[Block]:
+    """Return what a decision would take, if the answer is inconclusive."""
+    opened = [candidate for candidate in answer.candidates if candidate.place == "open"]
+    if not opened or answer.verdict != "undecided":
         return []
-    if all(one.dropped is not None for one in opened):
-        names = " and ".join(one.model for one in opened)
+    if all(candidate.dropped is not None for candidate in opened):
+        names = " and ".join(candidate.model for candidate in opened)
         return [
-            Paragraph(f"On validation {names} has lost, on test it is ahead: more repetitions will not settle that.")
+            Paragraph(f"{names} lost on validation but leads on test: more repetitions do not resolve this conflict.")
         ]
-    listed = ", ".join(f"{one.model} {count(one.needed) if one.needed else f'over {MOST_NEEDED:,}'}" for one in opened)
-    hours = (
-        f"about {duration(found.hours)} more at the speed measured, {found.slots} at a time. The same command with "
-        f"--repetitions {max(one.needed or 0 for one in opened)}"
-        + (" and more --minutes" if found.out_of_time else "")
-        + " goes on from here."
-        if found.hours is not None
-        else "no sensible number of repetitions tells them apart: choose by what else matters, as speed or memory."
-    )
-    return [Heading("What it would take to tell", 2), Paragraph(f"Repetitions in all: {listed}; {hours}")]
+    listed = ", ".join(f"{candidate.model} {_needed(candidate)}" for candidate in opened)
+    if answer.hours is None:
+        advice = "no practical number of repetitions separates them; choose by other criteria, such as speed or memory."
+    else:
+        options = f"--repetitions {max(candidate.needed or 0 for candidate in opened)}"
+        options += " and more --minutes" if answer.out_of_time else ""
+        advice = (
+            f"about {duration(answer.hours)} more at the measured speed, with {answer.slots} trials at the same time. "
+            f"Run the same command again with {options} to resume."
+        )
+    return [Heading("What a decision would take", 2), Paragraph(f"Repetitions in all: {listed}; {advice}")]
 
 
-def duration(hours: float | None) -> str:
-    if hours is None:
-        return NOTHING
-    return (
-        f"{max(3600 * hours, 1):.0f} s"
-        if hours < 0.025
-        else f"{60 * hours:.0f} min"
-        if hours < 2
-        else f"{hours:,.1f} h"
-    )
+def duration(hours: float) -> str:
+    """Return a time in the unit that fits: seconds, minutes or hours."""
+    if hours < 0.025:
+        return f"{max(3600 * hours, 1):.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:,.1f} h"
 
 
-def _winner(found: Recommendation, folder: Path) -> str:
-    winner = found.winner
-    assert winner is not None  # asked before
+def _winner(answer: Recommendation, folder: Path) -> str:
+    winner = answer.winner
+    assert winner is not None  # `page` has checked
     trial = winner.trial
-    title = "The winner" if found.model is not None else "The leader, not sure to be the best"
+    title = "The winner" if answer.model is not None else "The leader (not certain to be the best)"
     settings = {key: "none" if value is None else value for key, value in trial.params.items()}
     lines = [
         f"## {title}",
         "",
         f"{markdown.escape(winner.model)}, widths {' '.join(map(str, trial.widths))}, {trial.parameters:,} parameters. "
         f"Its weights are those of repetition {winner.repetition}, the best on validation "
-        f"({number(winner.validation)}); test was not asked.",
+        f"({number(winner.validation)}); test scores were not used for this choice.",
         "",
         f"```toml\n{tomli_w.dumps(settings)}```",
         "",
-        f"```sh\n{train_command(found)}\n```",
+        f"```sh\n{train_command(answer)}\n```",
         "",
         "```python",
         "from harness import load_winner",
         "",
         f"winner = load_winner({str(folder)!r})",
-        'winner.predict("new-rows.csv")  # on own data; else winner.network(tensor)',
+        'winner.predict("new-rows.csv")  # for data of your own; otherwise winner.network(tensor)',
         "```",
         "",
     ]
     return "\n".join(lines)
 
 
-def _claims(found: Recommendation) -> tuple[str, ...]:
-    size = f"{found.parameters:,} parameters" if found.parameters is not None else "published sizes"
+def _claims(answer: Recommendation) -> tuple[str, ...]:
+    size = f"{answer.parameters:,} parameters" if answer.parameters is not None else "published sizes"
     return (
-        f"Of these configurations: the best of {found.trials} search trials of each model by validation, at {size} "
-        f"and {found.updates:,} updates, on these data. Another search may find others.",
-        "Repetitions differ in seeds of weights, order, dropout and, where they are drawn, training and validation "
-        "data. The test data are one set: how far another would differ is not in these intervals.",
-        "Which models went on, and when to stop, was decided on validation; test was scored once a repetition and read "
-        "for this page alone.",
-        "Not claimed: anything of other sizes, longer training, other data, or architectures as such.",
+        f"The claim is about these configurations: the best of {answer.trials} search trials of each model on "
+        f"validation, at {size} and {answer.updates:,} updates, on these data. Another search may find others.",
+        "Repetitions differ in the seeds of weights, order and dropout, and of training and validation data if these "
+        "are generated. There is one test set: the intervals do not include how scores vary between test sets.",
+        "Validation scores decided which models went on and when to stop. Test was scored once per repetition and was "
+        "read for this page only.",
+        "Nothing is claimed about other sizes, longer training, other data, or architectures in general.",
     )

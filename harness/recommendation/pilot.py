@@ -1,4 +1,4 @@
-"""How fast each model of a study trains here: a few updates of its first configurations."""
+"""The pilot measures how fast each model trains on this machine, in a few updates of its first configurations."""
 
 from __future__ import annotations
 
@@ -11,75 +11,83 @@ from harness.errors import StudyError
 from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.recommendation.time_budget import Throughput
-from harness.records import Trial, TrialResult
+from harness.records import Trial
 from harness.search.cell import CellState
 from harness.search.proposals import Proposer
 from harness.study.cell_plan import CellPlan
 from harness.study.schema import Search
 
 DRAWS = 3
+"""Configurations per model."""
 UPDATES = 20
-"""Of each draw, with an evaluation after one half and after the other."""
+"""Updates per configuration, with an evaluation after each half."""
 SECONDS = 20.0
-"""After which a draw's pilot ends, whatever its updates."""
+"""Maximum training time of a configuration, in seconds."""
 
 
 def measure(cells: Sequence[CellPlan], search: Search, registry: Registry) -> dict[str, Throughput]:
-    """Model → its pace, the mean over its first draws.  One whose draws all fail is taken for the slowest.
+    """Return model → throughput, the mean over its first configurations.
 
-    StudyError where no model trains at all.
+    A model whose configurations all fail gets the throughput of the slowest model.  Raises StudyError if every model
+    fails.
     """
-    found = {cell.cell.model: _pace(cell, search, registry) for cell in cells}
-    known = [pace for pace in found.values() if isinstance(pace, Throughput)]
+    measured = {cell.cell.model: _cell_throughput(cell, search, registry) for cell in cells}
+    known = [throughput for throughput in measured.values() if isinstance(throughput, Throughput)]
     if not known:
-        raise StudyError(f"no model trains: {next(iter(found.values()))}")
-    slowest = max(known, key=lambda pace: pace.update_seconds)
-    return {model: pace if isinstance(pace, Throughput) else slowest for model, pace in found.items()}
+        raise StudyError(f"no model can be trained: {next(iter(measured.values()))}")
+    slowest = max(known, key=lambda throughput: throughput.update_seconds)
+    return {model: value if isinstance(value, Throughput) else slowest for model, value in measured.items()}
 
 
-def _pace(cell: CellPlan, search: Search, registry: Registry) -> Throughput | str:
-    """Why there is none, where there is none."""
+def _cell_throughput(cell: CellPlan, search: Search, registry: Registry) -> Throughput | str:
+    """Return the mean throughput of a cell's first configurations, or the reason if all of them fail."""
     state = CellState(Proposer(cell, seed=search.seed, sampler=search.sampler), study_id="pilot")
-    paces: list[Throughput] = []
+    measured: list[Throughput] = []
     reason = ""
     with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:
         worker = Worker(Path(folder), registry)
         for number in range(DRAWS):
             trial = state.search_trial(number)
             state.remember(trial)
-            one = _timed(worker, trial)
-            if isinstance(one, Throughput):
-                paces.append(one)
+            outcome = _trial_throughput(worker, trial)
+            if isinstance(outcome, Throughput):
+                measured.append(outcome)
             else:
-                reason = f"{cell.cell}: {one}"
-    if not paces:
+                reason = f"{cell.cell}: {outcome}"
+    if not measured:
         return reason
     return Throughput(
-        update_seconds=sum(pace.update_seconds for pace in paces) / len(paces),
-        evaluation_seconds=sum(pace.evaluation_seconds for pace in paces) / len(paces),
-        start_seconds=max(pace.start_seconds for pace in paces),  # the first loads data, as every repetition does
+        update_seconds=sum(throughput.update_seconds for throughput in measured) / len(measured),
+        evaluation_seconds=sum(throughput.evaluation_seconds for throughput in measured) / len(measured),
+        # The maximum: only the first configuration loads the data, and every repetition loads them.
+        start_seconds=max(throughput.start_seconds for throughput in measured),
     )
 
 
-def _timed(worker: Worker, trial: Trial) -> Throughput | str:
+def _trial_throughput(worker: Worker, trial: Trial) -> Throughput | str:
+    """Train a short version of a trial and return its throughput, or its outcome and reason if it fails."""
     short = {"updates": UPDATES, "evaluate_every": UPDATES // 2, "seconds": SECONDS, "patience": None}
     active = worker.start(trial.model_copy(update={"training": trial.training.model_copy(update=short)}), 1)
-    begun = time.monotonic()
+    started = time.monotonic()
     while (progress := active.advance(SECONDS)).result is None:
         pass
-    wall = time.monotonic() - begun
+    wall_seconds = time.monotonic() - started
     run, result = active.run, progress.result
     if run is None or not run.points:
         return f"{result.outcome} ({result.reason})"
-    return _pace_of([(point.update, point.seconds) for point in run.points], result, wall)
+    return throughput_of([(point.update, point.seconds) for point in run.points], result.train_seconds, wall_seconds)
 
 
-def _pace_of(points: Sequence[tuple[int, float]], result: TrialResult, wall: float) -> Throughput:
-    """points: update → training seconds when it was reached, the evaluations before it included."""
-    evaluation = max(result.train_seconds - points[-1][1], 0.0)
+def throughput_of(points: Sequence[tuple[int, float]], train_seconds: float, wall_seconds: float) -> Throughput:
+    """Return the throughput of one training.
+
+    points: (update, training seconds when it was reached, which include the evaluations before it).
+    train_seconds: training time with all evaluations.  wall_seconds: the same and the start.
+    """
+    evaluation = max(train_seconds - points[-1][1], 0.0)
     update = points[0][1] / points[0][0]
     if len(points) > 1:  # the first updates are slower: memory is allocated, code is loaded
-        (before, then), (after, now) = points[-2:]
-        update = max((now - then - evaluation) / (after - before), 0.1 * update)
-    start = max(wall - result.train_seconds, 0.0)
+        (first, first_seconds), (last, last_seconds) = points[-2:]
+        update = max((last_seconds - first_seconds - evaluation) / (last - first), 0.1 * update)
+    start = max(wall_seconds - train_seconds, 0.0)
     return Throughput(update_seconds=update, evaluation_seconds=evaluation, start_seconds=start)

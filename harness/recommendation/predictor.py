@@ -1,4 +1,4 @@
-"""What a recommendation found, ready for use: the trained network in a fresh process, and its answers to new rows."""
+"""The recommended model, ready for prediction: load the trained network and predict new rows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger.journal import Snapshot, TrialEntry, read_study
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
-from harness.recommendation.result import ANSWER, Recommendation
-from harness.recommendation.result import SelectedTrial as Found
+from harness.recommendation.result import ANSWER, Recommendation, SelectedTrial
 from harness.records import CellFacts, Trial
 from harness.study.fingerprint import code_of, fingerprint_of
 from harness.training import checkpoint
@@ -31,38 +30,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_SIZE = 64
+"""Sequences per batch of a prediction."""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The recommended model as it was trained, on CPU, for evaluation."""
+    """The recommended model as it was trained, on CPU and in evaluation mode."""
 
     network: Network
-    """(batch, time, features) or (batch, time) of tokens → (batch, time, n) at every step, before any softmax;
-    `network.last(inputs)` gives (batch, n) at the last step."""
+    """(batch, time, features), or (batch, time) of tokens → (batch, time, n): outputs at every step, before any
+    softmax.  `network.last(inputs)` gives (batch, n), the outputs at the last step."""
     task: Task
     trial: Trial
-    """The repetition whose weights these are."""
+    """The repetition that trained the weights."""
     recommendation: Recommendation
 
     def predict(self, rows: str | os.PathLike[str]) -> pd.DataFrame:
-        """Answers to the rows of a file like that of the training data, targets not needed, in the user's units.
+        """Predict the rows of a file with the columns of the training data, in the user's units.
 
-        One line a sequence, or a step where the target is one of each step.  DataError where a column is missing;
-        StudyError where the task has no files of its user's own.
+        The target column is not needed.  Returns one line per sequence, or one per step if every step has a target.
+        Raises DataError if a column is missing, StudyError if the task reads no user-supplied files.
         """
         path = Path(rows)
         files = {file.name: locate(file) for file in self.task.files()}
         data = self.task.examples(path, files)
         if not isinstance(data, Arrays | Ragged):
             raise StudyError(f"task {self.task.name!r} reads no rows of your own; give tensors to winner.network")
-        found = self.task.answers(self.outputs(data), path, files)
-        if found is None:
-            raise StudyError(f"task {self.task.name!r} has no answers in your units; give tensors to winner.network")
-        return found
+        predictions = self.task.answers(self.outputs(data), path, files)
+        if predictions is None:
+            raise StudyError(
+                f"task {self.task.name!r} has no predictions in your units; give tensors to winner.network"
+            )
+        return predictions
 
     def outputs(self, data: Arrays | Ragged) -> Tensor:
-        """Raw outputs in the order of the sequences: (sequences, n), or (frames, n) where every step is read."""
+        """Return raw outputs in the order of the sequences: (sequences, n); (frames, n) if each step has a target."""
         pieces: list[Tensor] = []
         readout = self.task.signature().readout
         with torch.inference_mode():
@@ -73,26 +75,27 @@ class Winner:
                 elif batch.lengths is None:
                     pieces += output.unbind()
                 else:
-                    pieces += [each[:length] for each, length in zip(output, batch.lengths.tolist(), strict=True)]
-        if isinstance(data, Ragged):  # they came from the shortest to the longest
+                    pieces += [row[:length] for row, length in zip(output, batch.lengths.tolist(), strict=True)]
+        if isinstance(data, Ragged):  # batches are ordered from the shortest sequence to the longest
             order = torch.argsort(data.lengths, stable=True).tolist()
-            pieces = [piece for _, piece in sorted(zip(order, pieces, strict=True), key=lambda each: each[0])]
+            pieces = [piece for _, piece in sorted(zip(order, pieces, strict=True), key=lambda pair: pair[0])]
         return torch.cat(pieces)
 
 
 def load_winner(folder: str | os.PathLike[str]) -> Winner:
-    """The winner in the folder of a study that `harness recommend` ran, as `runs/my-data`.
+    """Load the winner from the folder of a study that `harness recommend` ran, such as `runs/my-data`.
 
-    Reads its records and one file of weights, unpickles nothing, and needs the plugins that trained it: PluginError
-    where those installed differ, CheckpointError where the weights are damaged, LedgerError where there is no winner.
+    Reads the study's records and one file of weights, and unpickles nothing.  Raises PluginError if the installed
+    plugins differ from those that trained the winner, CheckpointError if the weights are damaged, LedgerError if there
+    is no winner.
     """
     path = Path(folder)
     recommendation = read_recommendation(path)
-    found = recommendation.winner
-    if found is None:
+    selected = recommendation.winner
+    if selected is None:
         raise LedgerError(f"{path}: has no winner ({recommendation.verdict}); see {path / 'recommendation.md'}")
     snapshot = read_study(path)
-    entry = _entry(snapshot, found, path)
+    entry = _entry(snapshot, selected, path)
     facts = next(facts for facts in snapshot.manifest.cells if facts.cell == entry.trial.cell)
     registry = load_plugins().registry
     task = _same_code(registry, entry.trial, facts, path)
@@ -100,51 +103,63 @@ def load_winner(folder: str | os.PathLike[str]) -> Winner:
 
 
 def read_recommendation(folder: Path) -> Recommendation:
+    """Return the recommendation in a study's folder.  Raises LedgerError if there is none or it cannot be read."""
     try:
         return Recommendation.model_validate_json((folder / ANSWER).read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise LedgerError(f"{folder}: has no recommendation yet; `harness recommend` writes one at its end") from error
     except (OSError, ValueError) as error:
-        what = str(error).splitlines()[0]
-        raise LedgerError(f"{folder / ANSWER}: cannot be read ({what}); `harness recommend` writes it again") from error
+        reason = str(error).splitlines()[0]
+        raise LedgerError(
+            f"{folder / ANSWER}: cannot be read ({reason}); run `harness recommend` again to write it"
+        ) from error
 
 
-def _entry(snapshot: Snapshot, found: Found, folder: Path) -> TrialEntry:
-    entry = next((entry for entry in snapshot.entries() if entry.trial.key == found.key), None)
+def _entry(snapshot: Snapshot, selected: SelectedTrial, folder: Path) -> TrialEntry:
+    entry = next((entry for entry in snapshot.entries() if entry.trial.key == selected.key), None)
     if entry is None or entry.result is None or entry.result.weights is None:
-        raise LedgerError(f"{folder}: its ledger has no {found.key}; run `harness recommend` again")
+        raise LedgerError(f"{folder}: its ledger has no {selected.key}; run `harness recommend` again")
     return entry
 
 
 def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path) -> Task:
-    """The task, where the installed plugins are those that trained it, to the last line of code."""
+    """Return the task.  Raises PluginError if the installed plugins or their code differ from those of the training."""
     installed = {plugin.name: plugin.version for plugin in registry.plugins}
-    wanted = {plugin.name: plugin.version for plugin in trial.plugins}
+    needed = {plugin.name: plugin.version for plugin in trial.plugins}
     differing = [
-        f"{name} {version} (here: {installed.get(name, 'not installed')})"
-        for name, version in wanted.items()
+        f"{name} {version} (installed: {installed.get(name, 'none')})"
+        for name, version in needed.items()
         if installed.get(name) != version
     ]
     if differing:
-        raise PluginError(f"{folder}: was trained with {', '.join(differing)}; install that to use its winner")
+        raise PluginError(
+            f"{folder}: was trained with {', '.join(differing)}; install these versions to use its winner"
+        )
     task = registry.make_task(trial.task.name, trial.task.options)
     if fingerprint_of(code_of(task, registry.model(trial.model).value)) != facts.fingerprint["code"]:
-        names = " or ".join(("seqharness", *wanted))
-        raise PluginError(f"{folder}: the code of {names} has changed since it was trained; install what trained it")
+        names = " or ".join(("seqharness", *needed))
+        raise PluginError(
+            f"{folder}: the code of {names} has changed since the training; install the code that trained it"
+        )
     return task
 
 
 def _network(registry: Registry, task: Task, entry: TrialEntry, folder: Path) -> Network:
     trial, result = entry.trial, entry.result
-    assert result is not None  # `_entry` has asked
+    assert result is not None  # `_entry` has checked
     assert result.weights is not None
     path = folder / result.weights
     weights: Mapping[str, Tensor] = checkpoint.load(path, trial=trial.digest, sha256=result.weights_sha256)
     signature = task.signature().with_embedding(trial.embedding, tied=trial.tied)
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and thrown away
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the initial weights, which are replaced, must not use the caller's numbers
         network = build_network(registry.model(trial.model).value, signature, trial.widths, dict(trial.build))
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: is not of this network ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: does not fit the network ({reason}); install the code that trained it"
+        ) from error
     return network.eval()

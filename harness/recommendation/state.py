@@ -1,4 +1,4 @@
-"""The state of a race between two commands: begin, continue, and the file that keeps it."""
+"""The state of a race between two commands: start it, resume it, and the file that stores it."""
 
 from __future__ import annotations
 
@@ -27,71 +27,86 @@ from harness.study.schema import Study
 
 
 class Race(Record):
-    """What was asked for and what was chosen, so that continuing does not choose anew."""
+    """What was requested and what was chosen.  It is stored so that a resumed race keeps the choice."""
 
     schema_version: Literal[1] = 1
     asked: str
-    """The study as it was asked for, as TOML."""
+    """The study as requested, as TOML."""
     study: str
-    """The same with updates and trials as they were chosen."""
+    """The same study with the updates, trials and repetitions that were chosen."""
     confidence: float
     looks: tuple[int, ...]
+    """Repetitions at which the race looks at the scores."""
     seconds: float | None
-    """For all of it; None: until it is clear."""
+    """Time budget of the whole race, in seconds; None: no limit."""
     slots: int
-    """Trials that train at a time."""
+    """Trials that train at the same time."""
     paces: dict[str, Throughput] = {}
+    """Model → throughput, as the pilot measured it; empty without a time budget."""
     pilot_seconds: float = 0
     cut: int | None = None
-    """Repetitions at which time ended it."""
+    """Repetitions after which the time budget was used up."""
 
     @property
-    def granted(self) -> Study:
+    def chosen_study(self) -> Study:
+        """The study in `study`."""
         return parse_study(tomllib.loads(self.study), source=RACE)
 
 
 @dataclass(frozen=True)
 class RecommendRequest:
-    """What the command asks for."""
+    """What `harness recommend` requests."""
 
     plan: Plan
-    """Of the study as asked for; its budget.repetitions are the most that a race may use."""
+    """The plan of the requested study.  Its budget.repetitions are the maximum that a race may use."""
     confidence: float = 0.95
     seconds: float | None = None
+    """Time budget of the whole race, in seconds; None: no limit."""
     trials: int | None = None
-    """None: chosen, where there is a time budget."""
+    """Trials that the user gives; None: chosen from the time budget, if there is one."""
     updates: int | None = None
+    """Updates that the user gives; None: chosen from the time budget, if there is one."""
 
     @property
     def study(self) -> Study:
         return self.plan.study
 
 
-def granted_plan(race: Race, request: RecommendRequest, registry: Registry) -> Plan:
-    """The plan of what the race trains: that of the request, unless the time budget chose its updates or trials."""
-    study = race.granted
+def race_plan(race: Race, request: RecommendRequest, registry: Registry) -> Plan:
+    """Return the plan of the race: that of the request, unless the time budget chose other updates or trials."""
+    study = race.chosen_study
     return request.plan if study == request.study else make_plan(study, registry)
 
 
 def begin(
     request: RecommendRequest, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]
 ) -> Race:
-    """The race in this study's folder as it was begun, extended where more is granted now; else a new one."""
+    """Return the race of this study: the one in its folder, extended if the request allocates more, or a new one.
+
+    slots: trials that train at the same time; None: as many as fit on this machine.  say: receives progress messages.
+    Raises LedgerError if the folder holds another study or a race that cannot be resumed with this request.
+    """
     folder = runs / request.study.name
     asked = study_toml(request.study)
-    found = read_race(folder)
-    if found is None:
-        if read_manifest(folder) is not None:
-            raise LedgerError(
-                f"{folder}: holds a study that `recommend` did not begin; give another --name, or --fresh"
-            )
-        return _new(request, asked, registry, folder, slots, say)
-    _check_continues(folder, found, request, asked)
-    return _extended(folder, found, request, asked)
+    race = read_race(folder)
+    if race is not None:
+        _check_resumes(folder, race, request, asked)
+        return _extended(folder, race, request, asked)
+    if read_manifest(folder) is not None:
+        raise LedgerError(f"{folder}: holds a study that `recommend` did not start; give another --name, or --fresh")
+    _check_one_task(request.plan)
+    slots = slots if slots is not None else local_slots(request.plan.cells[0].resources)
+    race = _new(request, asked, registry, slots, say)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_race(folder, race)
+    return race
 
 
 def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -> Race:
-    """With the looks, or the time, that are granted now; all looks are taken anew at the error that they then have."""
+    """Return the race with the repetitions and the time of this request.
+
+    All looks are repeated, since their number changes the error that each of them may have.
+    """
     if (asked, request.seconds) == (race.asked, race.seconds):
         return race
     planned = ladder(request.study.budget.repetitions)
@@ -100,76 +115,68 @@ def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -
     return race
 
 
-def _new(
-    request: RecommendRequest,
-    asked: str,
-    registry: Registry,
-    folder: Path,
-    slots: int | None,
-    say: Callable[[str], None],
-) -> Race:
-    study, begun = request.study, time.monotonic()
-    plan = request.plan
-    _check_one_task(plan)
-    slots = slots if slots is not None else local_slots(plan.cells[0].resources)
-    paces: dict[str, Throughput] = {}
+def _new(request: RecommendRequest, asked: str, registry: Registry, slots: int, say: Callable[[str], None]) -> Race:
+    """Return a new race.  With a time budget, the pilot measures the models first."""
+    study, started = request.study, time.monotonic()
+    throughputs: dict[str, Throughput] = {}
     if request.seconds is not None:
-        say(f"pilot: how fast {len(plan.cells)} models train here")
-        paces = measure(plan.cells, study.search, registry)
-        study = _affordable(request, paces, slots)
-        say(_chosen(study, paces))
-    race = Race(
+        say(f"pilot: measuring the throughput of {len(request.plan.cells)} models on this machine")
+        throughputs = measure(request.plan.cells, study.search, registry)
+        study = _affordable(request, throughputs, slots)
+        say(_choice_text(study, throughputs))
+    return Race(
         asked=asked,
         study=study_toml(study),
         confidence=request.confidence,
         looks=ladder(study.budget.repetitions),
         seconds=request.seconds,
         slots=slots,
-        paces=paces,
-        pilot_seconds=time.monotonic() - begun if paces else 0,
+        paces=throughputs,
+        pilot_seconds=time.monotonic() - started if throughputs else 0,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_race(folder, race)
-    return race
 
 
-def _affordable(request: RecommendRequest, paces: Mapping[str, Throughput], slots: int) -> Study:
+def _affordable(request: RecommendRequest, throughputs: Mapping[str, Throughput], slots: int) -> Study:
+    """Return the requested study with the updates, trials and repetitions that fit into the time budget."""
     study, seconds = request.study, request.seconds or 0
-    found = allocate(
-        paces,
+    allocated = allocate(
+        throughputs,
         seconds * slots,
         evaluations=study.training.evaluations,
         repetitions=study.budget.repetitions,
         updates=request.updates,
         trials=request.trials,
     )
-    budget = study.budget.model_copy(update={"trials": found.trials, "repetitions": found.repetitions})
+    budget = study.budget.model_copy(update={"trials": allocated.trials, "repetitions": allocated.repetitions})
     given = study.training.model_dump(exclude_unset=True, exclude={"epochs"})
-    training = type(study.training).model_validate({**given, "updates": found.updates})
+    training = type(study.training).model_validate({**given, "updates": allocated.updates})
     return study.model_copy(update={"budget": budget, "training": training})
 
 
-def _chosen(study: Study, paces: Mapping[str, Throughput]) -> str:
-    listed = ", ".join(f"{model} {1000 * pace.update_seconds:.3g}" for model, pace in paces.items())
+def _choice_text(study: Study, throughputs: Mapping[str, Throughput]) -> str:
+    listed = ", ".join(f"{model} {1000 * value.update_seconds:.3g}" for model, value in throughputs.items())
     budget = study.budget
     return (
-        f"milliseconds an update: {listed}. Every model gets {budget.trials} search trials of {study.training.updates} "
-        f"updates, and up to {budget.repetitions} repetitions"
+        f"milliseconds per update: {listed}. Every model gets {budget.trials} search trials of "
+        f"{study.training.updates} updates, and up to {budget.repetitions} repetitions"
     )
 
 
 def _check_one_task(plan: Plan) -> None:
     if len(plan.study.tasks) != 1 or plan.study.protocol != "fair":
-        raise StudyError(f"study {plan.study.name!r}: a recommendation is for one task, under protocol fair")
+        raise StudyError(
+            f"study {plan.study.name!r}: a recommendation needs one task and protocol fair; use `harness run` instead"
+        )
 
 
 def local_slots(resources: Resources) -> int:
-    """Trials of these resources that this machine trains at a time."""
+    """Return how many trials of these resources fit on this machine at the same time."""
     memory = float(psutil.virtual_memory().total)
     return all_slots([resources], [Node("here", float(psutil.cpu_count() or 1), torch.cuda.device_count(), memory)])
 
 
 def read_race(folder: Path) -> Race | None:
+    """Return the race in a study's folder, None if there is none.  Raises LedgerError if it cannot be read."""
     try:
         return Race.model_validate_json((folder / RACE).read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -179,30 +186,34 @@ def read_race(folder: Path) -> Race | None:
 
 
 def write_race(folder: Path, race: Race) -> None:
+    """Write a race to its study's folder."""
     write_atomically(folder / RACE, race.model_dump_json(indent=1))
 
 
-def _check_continues(folder: Path, race: Race, request: RecommendRequest, asked: str) -> None:
-    """Only more repetitions and another time may be asked for."""
-    was, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
-    was["confidence"], now["confidence"] = f"{race.confidence:g}", f"{request.confidence:g}"
+def _check_resumes(folder: Path, race: Race, request: RecommendRequest, asked: str) -> None:
+    """Raise LedgerError if the request differs from the race in more than repetitions and time.
+
+    The number of repetitions may only grow.
+    """
+    before, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
+    before["confidence"], now["confidence"] = f"{race.confidence:g}", f"{request.confidence:g}"
     if parse_study(tomllib.loads(race.asked), source=RACE).budget.repetitions <= request.study.budget.repetitions:
-        was["budget.repetitions"] = now["budget.repetitions"]
+        before["budget.repetitions"] = now["budget.repetitions"]
     differing = [
-        f"{key} {was.get(key, 'unset')} (now {now.get(key, 'unset')})"
-        for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key)
+        f"{key} {before.get(key, 'unset')} (now {now.get(key, 'unset')})"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
     ]
     if differing:
         raise LedgerError(
-            f"{folder}: was begun with {', '.join(differing)}; put that back, give another --name, or use --fresh"
+            f"{folder}: was started with {', '.join(differing)}; restore that, give another --name, or use --fresh"
         )
 
 
 def _flat(tables: Any, prefix: str = "") -> dict[str, str]:  # tables of TOML, hence Any
-    """Values by their place, as an override names it: `tasks.0.parameters`."""
-    if isinstance(tables, list) and any(isinstance(each, dict) for each in tables):
-        tables = {str(number): each for number, each in enumerate(tables)}
+    """Return path → value, with paths as overrides have them: `tasks.0.parameters`."""
+    if isinstance(tables, list) and any(isinstance(entry, dict) for entry in tables):
+        tables = {str(number): entry for number, entry in enumerate(tables)}
     if not isinstance(tables, dict):
         return {prefix: json.dumps(tables, default=str)}
     return {

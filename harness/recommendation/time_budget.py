@@ -1,4 +1,7 @@
-"""What a time budget buys: updates, trials and repetitions, the same for every model.  Pure."""
+"""Convert a time budget into updates, trials and repetitions, the same for every model.
+
+Pure: no clock and no files.
+"""
 
 from __future__ import annotations
 
@@ -11,43 +14,45 @@ from harness.recommendation.race import LADDER
 from harness.records import Record
 
 TRIALS, MOST_TRIALS = 8, 20
-"""Search trials that updates are chosen for, and those after which time goes to repetitions."""
+"""Search trials per model: the number that the updates are chosen for, and the maximum.  Further time is used for
+repetitions."""
 REPETITIONS = 10
-"""That updates are chosen for: with fewer, hardly anything is decided."""
+"""Repetitions per model that the updates are chosen for.  With fewer, a race rarely reaches a decision."""
 FEWEST_UPDATES, MOST_UPDATES = 100, 10_000
 KEPT_BACK = 0.2
-"""Share of the time that no training is planned for: starting workers, and configurations slower than the pilot's."""
+"""Share of the time in which no training is planned: workers start, and some configurations are slower than the
+pilot's."""
 SEARCH_SHARE = TRIALS / (TRIALS + REPETITIONS)
 TEST_EVALUATIONS = 4
-"""A repetition scores the test split with its best weights and those of its last three evaluations."""
+"""Evaluations of a repetition on test: its best weights, and those of its last three evaluations."""
 
 
 class Throughput(Record):
-    """How fast a model trains here."""
+    """How fast a model trains on this machine."""
 
     update_seconds: float
     evaluation_seconds: float
-    """Of one pass over validation."""
+    """Seconds per pass over the validation data."""
     start_seconds: float
-    """Before the first update."""
+    """Seconds before the first update."""
 
     def training(self, updates: int, evaluations: int) -> float:
-        """Seconds of one training."""
+        """Return the seconds of one training."""
         return self.start_seconds + updates * self.update_seconds + evaluations * self.evaluation_seconds
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """What every model is granted."""
+    """The updates, trials and repetitions that every model gets."""
 
     updates: int
     trials: int
     repetitions: int
-    """At most; a race may want fewer, and the clock may allow fewer."""
+    """Maximum number: a race may stop earlier, and the time may allow fewer."""
 
 
 def allocate(
-    paces: Mapping[str, Throughput],
+    throughputs: Mapping[str, Throughput],
     seconds: float,
     *,
     evaluations: int,
@@ -55,45 +60,53 @@ def allocate(
     updates: int | None = None,
     trials: int | None = None,
 ) -> TimeBudget:
-    """The longest training of which `TRIALS` trials and `REPETITIONS` repetitions of every model fit; what is left
-    over, or lacking, in trainings goes to both in proportion.
+    """Return the longest training for which `TRIALS` trials and `REPETITIONS` repetitions of every model fit.
 
-    seconds: of all slots together.  updates, trials: as wished, where they are.  BudgetError where not even two
-    trials and as many repetitions as the first look takes fit.
+    If more or fewer trainings fit, trials and repetitions change in proportion.  throughputs: by model.
+    seconds: time of all slots together.  evaluations: per training.  repetitions: maximum.
+    updates, trials: values that the user gives.  Raises BudgetError if not even two trials (or the given number) and
+    the repetitions of the first interim look fit.
     """
     usable = seconds * (1 - KEPT_BACK)
-    wished = (trials or TRIALS) + min(REPETITIONS, repetitions)
-    length = updates or _updates(paces, usable / wished, evaluations)
-    fits = math.floor(usable / _round(paces, length, evaluations))
-    first = min(LADDER[0], repetitions)
-    fewest = (trials or min(2, fits)) + first
-    if fits < fewest or fits < 2:
-        raise BudgetError(_too_few(paces, seconds, length, evaluations, (trials or 2) + first))
-    searched = trials or max(min(round(fits * SEARCH_SHARE), MOST_TRIALS, fits - first), 2)
-    return TimeBudget(length, searched, max(min(_most(fits - searched, len(paces)), repetitions), first))
+    planned = (trials or TRIALS) + min(REPETITIONS, repetitions)
+    length = updates or _updates(throughputs, usable / planned, evaluations)
+    fitting = math.floor(usable / _seconds_per_round(throughputs, length, evaluations))
+    first_look = min(LADDER[0], repetitions)
+    fewest = (trials or min(2, fitting)) + first_look
+    if fitting < fewest or fitting < 2:
+        raise BudgetError(_too_short(throughputs, seconds, length, evaluations, (trials or 2) + first_look))
+    searched = trials or max(min(round(fitting * SEARCH_SHARE), MOST_TRIALS, fitting - first_look), 2)
+    possible = _most_repetitions(fitting - searched, len(throughputs))
+    return TimeBudget(length, searched, max(min(possible, repetitions), first_look))
 
 
-def _round(paces: Mapping[str, Throughput], updates: int, evaluations: int) -> float:
-    """Seconds of one training of each model."""
-    return sum(pace.training(updates, evaluations + TEST_EVALUATIONS) for pace in paces.values())
+def _seconds_per_round(throughputs: Mapping[str, Throughput], updates: int, evaluations: int) -> float:
+    """Return the seconds of one training of each model."""
+    return sum(model.training(updates, evaluations + TEST_EVALUATIONS) for model in throughputs.values())
 
 
-def _updates(paces: Mapping[str, Throughput], seconds: float, evaluations: int) -> int:
-    """Of one training of each model in this time, to two digits."""
-    a_update = sum(pace.update_seconds for pace in paces.values())
-    found = max(seconds - _round(paces, 0, evaluations), 0) / a_update
-    digits = 10 ** max(math.floor(math.log10(found)) - 1, 0) if found >= 1 else 1
-    return min(max(int(found // digits * digits), FEWEST_UPDATES), MOST_UPDATES)
+def _updates(throughputs: Mapping[str, Throughput], seconds: float, evaluations: int) -> int:
+    """Return the updates that fit if each model is trained once in this time, rounded down to two digits."""
+    update_seconds = sum(model.update_seconds for model in throughputs.values())
+    fitting = max(seconds - _seconds_per_round(throughputs, 0, evaluations), 0) / update_seconds
+    digits = 10 ** max(math.floor(math.log10(fitting)) - 1, 0) if fitting >= 1 else 1
+    return min(max(int(fitting // digits * digits), FEWEST_UPDATES), MOST_UPDATES)
 
 
-def _most(trainings: int, models: int) -> int:
-    """Repetitions of two models that go on after the first look, in the time of so many of all."""
+def _most_repetitions(trainings: int, models: int) -> int:
+    """Return the repetitions that fit if only two models go on after the first look.
+
+    trainings: number of trainings of every model that would fit in the same time.
+    """
     return LADDER[0] + (trainings - LADDER[0]) * models // min(models, 2) if trainings > LADDER[0] else trainings
 
 
-def _too_few(paces: Mapping[str, Throughput], seconds: float, updates: int, evaluations: int, trainings: int) -> str:
-    wanted = trainings * _round(paces, updates, evaluations) / (1 - KEPT_BACK)
+def _too_short(
+    throughputs: Mapping[str, Throughput], seconds: float, updates: int, evaluations: int, trainings: int
+) -> str:
+    needed = trainings * _seconds_per_round(throughputs, updates, evaluations) / (1 - KEPT_BACK)
     return (
-        f"{seconds / 60:.1f} minutes (over all slots) are too few: {trainings} trainings of {updates} updates of each "
-        f"of {len(paces)} models take about {wanted / 60:.1f}; give more --minutes, fewer --models or updates=N"
+        f"--minutes: {seconds / 60:.1f} minutes over all slots are too short: {trainings} trainings of {updates} "
+        f"updates of each of {len(throughputs)} models take about {needed / 60:.1f} minutes; give more --minutes, "
+        "fewer --models or updates=N"
     )

@@ -1,1 +1,1 @@
-"""Which trial comes next: ask and tell, without files or workers."""
+"""Choose the next trial: ask and tell, without files or workers."""

@@ -1,9 +1,11 @@
-"""The search of one cell: its trials so far and the next one."""
+"""The state of one cell: its trials so far, and its next trial."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.api.model import Published
 from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial
@@ -15,15 +17,15 @@ from harness.study.cell_plan import CellPlan
 
 @dataclass
 class CellState:
-    """What is known of one cell: its plan and every trial that ever started."""
+    """The plan of one cell and every trial that ever started."""
 
     proposer: Proposer
     study_id: str
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
-    """Keys of trials that started, do not run and have not ended: they go first."""
+    """Keys of interrupted trials: they started, do not run and have not ended.  They are resumed before new trials."""
     alone: set[str] = field(default_factory=set)
-    """Keys of those that ran out of memory beside others on a GPU: they get it for themselves, once."""
+    """Keys of trials that ran out of memory while they shared a GPU.  They are retried once with a whole GPU."""
 
     @property
     def plan(self) -> CellPlan:
@@ -31,64 +33,76 @@ class CellState:
 
     @property
     def searched(self) -> list[TrialEntry]:
+        """The search trials so far, ended or not."""
         return [entry for entry in self.entries.values() if entry.trial.phase == "search"]
 
     def winner(self) -> TrialEntry | None:
+        """Return the best search trial so far; None if none has completed."""
         return winner(self.entries.values(), self.plan.facts.metric.better)
 
     def search_ended(self) -> bool:
+        """Return whether all search trials of the budget have ended."""
         searched = self.searched
         return len(searched) >= self.plan.facts.trials and all(entry.result is not None for entry in searched)
 
     def missing_repetitions(self) -> list[int]:
-        """Repetitions that the cell's present setting has no final trial for."""
+        """Return the repetitions without a final trial of the current winner or the published setting.
+
+        The list is empty while the search runs, and if the search has no winner.
+        """
         best = self.winner()
         if not self.search_ended() or (best is None and self.plan.setting is None):
             return []
-        dealt = {entry.trial.repetition for entry in self.finals()}
-        return [repetition for repetition in range(self.plan.facts.repetitions) if repetition not in dealt]
+        started = {entry.trial.repetition for entry in self.finals()}
+        return [repetition for repetition in range(self.plan.facts.repetitions) if repetition not in started]
 
     def finals(self) -> list[TrialEntry]:
-        """Final trials of the present winner or the published setting; those of an earlier winner are superseded."""
+        """Return the final trials of the current winner or the published setting.
+
+        Final trials of an earlier winner are superseded and left out.
+        """
         best = self.winner()
         key = best.trial.key if best else None
         return [entry for entry in self.entries.values() if entry.trial.phase == "final" and entry.trial.winner == key]
 
     def next_trial(self) -> Trial | None:
-        """The trial this cell would have next; None where it must wait or has all."""
-        due = self._due()
-        if due is not None:
-            # What a trial occupies may differ from when it was first dealt.
-            return self.entries[due].trial.model_copy(update={"resources": self.next_resources()})
+        """Return the next trial of this cell; None if it must wait for results or has all its trials."""
+        interrupted = self._interrupted()
+        if interrupted is not None:
+            # The study may give other resources than when the trial started.
+            return self.entries[interrupted].trial.model_copy(update={"resources": self.next_resources()})
         if len(self.searched) < self.plan.facts.trials:
             return self.search_trial(len(self.searched))
         missing = self.missing_repetitions()
         return self.final_trial(missing[0]) if missing else None
 
     def next_resources(self) -> Resources:
-        """What the next trial occupies."""
-        wanted = self.plan.resources
-        return wanted.model_copy(update={"gpu": 1.0}) if self._due() in self.alone else wanted
+        """Return the resources of the next trial."""
+        resources = self.plan.resources
+        return resources.model_copy(update={"gpu": 1.0}) if self._interrupted() in self.alone else resources
 
-    def _due(self) -> str | None:
-        return next((key for key in self.again if self._is_due(self.entries[key].trial)), None)
+    def _interrupted(self) -> str | None:
+        """Return the key of the first interrupted trial that is still needed."""
+        return next((key for key in self.again if self._is_needed(self.entries[key].trial)), None)
 
-    def _is_due(self, trial: Trial) -> bool:
-        """Whether an interrupted trial is still wanted: a final one only of a winner that stands."""
+    def _is_needed(self, trial: Trial) -> bool:
+        """Return whether an interrupted trial is still needed: a final trial only if its winner is still the winner."""
+        if trial.phase == "search":
+            return True
         best = self.winner()
-        stands = self.search_ended() and trial.winner == (best.trial.key if best else None)
-        return trial.phase == "search" or stands
+        return self.search_ended() and trial.winner == (best.trial.key if best else None)
 
     def finished(self) -> bool:
+        """Return whether all search and final trials have ended."""
         ended = all(entry.result is not None for entry in self.finals())
         return ended and self.search_ended() and not self.missing_repetitions()
 
     def remember(self, trial: Trial) -> None:
-        """It was dealt for the first time."""
+        """Record that a trial starts for the first time."""
         self.entries[trial.key] = TrialEntry(trial, 1)
 
     def search_trial(self, number: int) -> Trial:
-        """The trial of this number: the next configuration that meets the budget."""
+        """Return the search trial of this number: the next configuration that meets the budget."""
         proposal = self.proposer.propose(self.searched)
         return self._trial(
             phase="search",
@@ -103,34 +117,37 @@ class CellState:
         )
 
     def final_trial(self, repetition: int) -> Trial:
-        """The cell's setting again, with the seeds of this repetition."""
+        """Return the trial of the published setting or the winner with the seeds of this repetition, from 0."""
         number = sum(entry.trial.phase == "final" for entry in self.entries.values())
         seeds = Seeds.of(self.proposer.seed, repetition + 1)
-        setting, best = self.plan.setting, self.winner()
-        if setting is not None:
-            params: dict[str, ParamValue] = {
-                **setting.params,
-                "optimizer": setting.optimisation.optimizer,
-                "learning_rate": setting.optimisation.learning_rate,
-                "clip": setting.optimisation.clip,
-            }
-            return self._trial(
-                phase="final",
-                number=number,
-                params=params,
-                build=dict(setting.params),
-                size=self.plan.published_size(),
-                embedding=setting.embedding,
-                tied=setting.tied,
-                optimisation=setting.optimisation.model_copy(update={"schedule": self.plan.schedule}),
-                seeds=seeds,
-                repetition=repetition,
-            )
+        changes = {"phase": "final", "number": number, "seeds": seeds, "repetition": repetition}
+        if self.plan.setting is not None:
+            return self._published_trial(self.plan.setting, changes)
+        best = self.winner()
         assert best is not None  # `missing_repetitions` is empty without a winner
-        again = {"phase": "final", "number": number, "seeds": seeds, "repetition": repetition, "winner": best.trial.key}
-        return best.trial.model_copy(update={**again, "draw": None, "rejections": (), "resources": self.plan.resources})
+        changes |= {"winner": best.trial.key, "draw": None, "rejections": (), "resources": self.plan.resources}
+        return best.trial.model_copy(update=changes)
+
+    def _published_trial(self, setting: Published, given: Mapping[str, object]) -> Trial:
+        params: dict[str, ParamValue] = {
+            **setting.params,
+            "optimizer": setting.optimisation.optimizer,
+            "learning_rate": setting.optimisation.learning_rate,
+            "clip": setting.optimisation.clip,
+        }
+        return self._trial(
+            params=params,
+            build=dict(setting.params),
+            size=self.plan.published_size(),
+            embedding=setting.embedding,
+            embedding_dropout=setting.embedding_dropout,
+            tied=setting.tied,
+            optimisation=setting.optimisation.model_copy(update={"schedule": self.plan.schedule}),
+            **given,
+        )
 
     def _trial(self, *, size: Size, **given: object) -> Trial:
+        """Return a trial of this cell.  given: the fields of `Trial` that the plan does not decide."""
         plan = self.plan
         return Trial.model_validate(
             {

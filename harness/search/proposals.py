@@ -1,4 +1,4 @@
-"""The next configuration of a cell: drawn from its space, sized to its budget, or rejected with the reason."""
+"""Propose configurations of a cell: draw from its space, solve the widths, or reject with the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
 
 DRAWS = 1000
-"""Rejected draws in a row after which a cell's budget counts as impossible."""
+"""After this many rejected draws in a row, the cell's budget counts as impossible."""
 
 
 @dataclass(frozen=True)
@@ -25,37 +25,37 @@ class Proposal:
     params: Mapping[str, ParamValue]
     """One value of each dimension of the cell's space."""
     build: Mapping[str, ParamValue]
-    """The part of them that `Model.build` takes."""
+    """The part of `params` that `Model.build` takes."""
     size: Size
     draw: int
-    """Its number among all draws of the cell, rejected ones included."""
+    """Number of the draw among all draws of the cell, rejected draws included."""
     rejections: tuple[str, ...] = ()
-    """Why each draw since the proposal before was rejected."""
+    """Why each draw since the previous proposal was rejected."""
 
 
 class Proposer:
     """Draws configurations of one cell and solves their widths.
 
-    A proposal is a function of (seed, cell, draw, history), so a resumed study continues with the same ones.
+    A proposal is a function of (seed, cell, draw, history), so a resumed study continues with the same proposals.
     """
 
     def __init__(self, plan: CellPlan, *, seed: int, sampler: SamplerName) -> None:
         self.plan = plan
         self.seed = seed
-        """The study's."""
+        """The seed of the study."""
         self._sampler: SamplerName = sampler
         self._sizes: dict[str, Size | str] = {}
-        """Architecture → its size, or why it has none.  Dropout alters no count, so an architecture is solved once."""
+        """Architecture → its size, or why it has none.  Dropout changes no count, so an architecture is solved once."""
 
     def propose(self, history: Sequence[TrialEntry]) -> Proposal:
         """Return the first configuration after those of `history` that meets the budget.
 
-        history: the cell's search trials so far.  BudgetError where `DRAWS` configurations in a row are rejected.
+        history: the cell's search trials so far.  Raises BudgetError if `DRAWS` configurations in a row are rejected.
         """
         return self._from(1 + max((entry.trial.draw or 0 for entry in history), default=-1), history)
 
     def first(self, count: int) -> Iterator[Proposal]:
-        """Yield the first proposals of a search of which no trial has ended."""
+        """Yield the first `count` proposals of a search in which no trial has ended."""
         draw = 0
         for _ in range(count):
             proposal = self._from(draw, ())
@@ -71,15 +71,15 @@ class Proposer:
                 return Proposal(params, build, size, draw, tuple(rejections))
             rejections.append(size)
         raise BudgetError(
-            f"{self.plan.cell}: {DRAWS} configurations in a row were rejected, the last with: {rejections[-1]}; "
+            f"{self.plan.cell}: {DRAWS} configurations in a row were rejected; last reason: {rejections[-1]}; "
             "change the task's parameters, the model's space or budget.tolerance"
         )
 
     def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
         seed = derive(self.seed, "search", str(self.plan.cell))
-        told = [_minimized(entry, self.plan.facts.metric.better) for entry in history]
+        observed = [_minimized(entry, self.plan.facts.metric.better) for entry in history]
         for draw in range(first, first + DRAWS):
-            yield draw, suggest(self._sampler, self.plan.space.dimensions, seed=seed, draw=draw, history=told)
+            yield draw, suggest(self._sampler, self.plan.space.dimensions, seed=seed, draw=draw, history=observed)
 
     def _size(self, params: Mapping[str, ParamValue], build: Mapping[str, ParamValue]) -> Size | str:
         architecture = repr([params[name] for name in self.plan.space.architecture])
@@ -92,7 +92,7 @@ class Proposer:
 
 
 def _minimized(entry: TrialEntry, better: Literal["lower", "higher"]) -> TrialEntry:
-    """The entry with a score of which less is better."""
+    """Return the entry with its score negated if a higher score is better: samplers minimise."""
     if better == "lower" or entry.result is None or entry.result.score is None:
         return entry
     return TrialEntry(entry.trial, entry.attempt, (), entry.result.model_copy(update={"score": -entry.result.score}))

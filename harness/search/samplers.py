@@ -1,4 +1,4 @@
-"""Samplers: a suggestion is a function of study seed, cell, number and history."""
+"""Samplers: a suggestion is a function of the study's seed, the cell, the number of the draw and the history."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.records import ParamValue
 from harness.seeds import derive
 from harness.study.space import Space, at_unit
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs each in-memory study, one per draw
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # one in-memory study per draw would be logged
 
 SamplerName = Literal["random", "tpe", "quasi-random"]
 
@@ -23,29 +23,29 @@ SamplerName = Literal["random", "tpe", "quasi-random"]
 def suggest(
     sampler: SamplerName, space: Space, *, seed: int, draw: int, history: Sequence[TrialEntry]
 ) -> dict[str, ParamValue]:
-    """Parameters of one draw: a function of these arguments alone, in any process.
+    """Return the parameters of one draw.  They depend on these arguments alone, in any process.
 
-    `seed` is the cell's.  `random` and `quasi-random` ignore `history`; `tpe` learns from its trials, whose parameters
-    must lie in `space`.
+    seed: the cell's.  draw: its number, from 0.  history: search trials so far with parameters in `space`, scores to be
+    minimised.  Only `tpe` uses the history.
     """
     if sampler == "quasi-random":
         return _quasi_random(space, seed, draw)
-    # A sampler that is seeded once and rebuilt after a restart draws the same points again: so one for each draw.
-    of_this_draw = derive(seed, "draw", draw) % 2**32
+    # One sampler per draw: a sampler that is seeded once would draw the same points again after a restart.
+    draw_seed = derive(seed, "draw", draw) % 2**32
     if sampler == "random":
-        return _ask(RandomSampler(of_this_draw), space, [])
-    tpe = TPESampler(seed=of_this_draw, multivariate=True, constant_liar=True)
-    return _ask(tpe, space, [_told(entry, space) for entry in history])
+        return _ask(RandomSampler(draw_seed), space, [])
+    tpe = TPESampler(seed=draw_seed, multivariate=True, constant_liar=True)
+    return _ask(tpe, space, [_optuna_trial(entry, space) for entry in history])
 
 
-def _ask(sampler: BaseSampler, space: Space, told: Sequence[FrozenTrial]) -> dict[str, ParamValue]:
-    study = optuna.create_study(sampler=sampler)  # always minimising: `_told` turns scores round
-    study.add_trials(told)
+def _ask(sampler: BaseSampler, space: Space, trials: Sequence[FrozenTrial]) -> dict[str, ParamValue]:
+    study = optuna.create_study(sampler=sampler)
+    study.add_trials(trials)
     return study.ask(dict(space)).params
 
 
-def _told(entry: TrialEntry, space: Space) -> FrozenTrial:
-    """A trial as Optuna's samplers learn from it; one that did not complete has no value."""
+def _optuna_trial(entry: TrialEntry, space: Space) -> FrozenTrial:
+    """Return a trial as Optuna's samplers read it.  A trial that did not complete has no value."""
     outcome = entry.result.outcome if entry.result else None
     state = {
         None: TrialState.RUNNING,
@@ -60,9 +60,12 @@ def _told(entry: TrialEntry, space: Space) -> FrozenTrial:
 
 
 def _quasi_random(space: Mapping[str, BaseDistribution], seed: int, draw: int) -> dict[str, ParamValue]:
-    """Point `draw` of a scrambled Sobol sequence.  Optuna's own keeps its place in a storage and draws the first point
-    at random; here the place is the draw."""
-    from scipy.stats import qmc  # takes 0.7 s to import, and most studies do without
+    """Return point `draw` of a scrambled Sobol sequence.
+
+    Optuna's QMCSampler keeps its position in a storage and draws the first point at random.  Here the position is the
+    number of the draw.
+    """
+    from scipy.stats import qmc  # takes 0.7 s to import, and most studies do not need it
 
     sobol = qmc.Sobol(d=len(space), scramble=True, rng=derive(seed, "sobol") % 2**32)
     if draw:  # scipy cannot fast-forward by 0

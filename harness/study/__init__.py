@@ -1,1 +1,1 @@
-"""A study file: validated schema, cells, search spaces and parameter budgets."""
+"""A study file becomes a plan: validated schema, cells, search spaces, and widths solved from the parameter budget."""

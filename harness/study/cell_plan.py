@@ -1,4 +1,4 @@
-"""One cell of a plan: a task and a model, with everything that a trial of it needs."""
+"""One cell of a plan: a task and a model, with everything that its trials need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.study.space import CellSpace
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One cell, with all that its trials are made from."""
+    """One cell and everything that its trials are made from."""
 
     facts: CellFacts
     task: Task
@@ -30,8 +30,9 @@ class CellPlan:
     resources: Resources
     tolerance: float
     setting: Published | None
-    """The published setting that the cell trains as it stands, without a search; None where it searches."""
+    """The published setting that the cell trains unchanged, without a search; None if the cell searches."""
     data: Mapping[str, str]
+    """Data file → SHA-256."""
     plugins: tuple[Plugin, ...]
 
     @property
@@ -39,7 +40,10 @@ class CellPlan:
         return self.facts.cell
 
     def size(self, build: Mapping[str, ParamValue]) -> Size:
-        """Widths for a configuration; BudgetError with the reason where it cannot serve, be it that `build` raises."""
+        """Return the widths of a configuration.
+
+        Raises BudgetError with the reason if the configuration cannot be used, also if the model's `build` raises.
+        """
         try:
             with plugin_border(f"model {self.model.name!r}", self.plugins[-1]):
                 return self._size(build)
@@ -55,7 +59,10 @@ class CellPlan:
         return solve(self.model, self.signature, build, budget=self.facts.parameters, tolerance=self.tolerance)
 
     def published_size(self) -> Size:
-        """The published setting at its own widths under `paper`, at solved ones under `fair`."""
+        """Return the size of the published setting: its own widths under `paper`, solved widths under `fair`.
+
+        Raises BudgetError if the cell has no published setting.
+        """
         if self.setting is None:
             raise BudgetError(f"{self.cell}: has no published setting")
         if self.facts.parameters is not None:

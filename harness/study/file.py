@@ -1,4 +1,4 @@
-"""A study as TOML: read, validated with the place of each fault, and written."""
+"""Read, validate and write study files (TOML); an error names the key at fault."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def read_study_file(
     tasks: Sequence[str] | None = None,
     profile: str | None = None,
 ) -> Study:
-    """The study in a TOML file under a profile, then after `overrides` (`budget.trials=3`), with only these `models`
-    and `tasks` where given."""
+    """Return the study in a TOML file, changed from the command line in this order.
+
+    profile: name of a set of values, such as `smoke`.  overrides: assignments such as `budget.trials=3`.
+    models, tasks: labels or names to keep; None keeps all.  Raises StudyError if the file cannot be read or is invalid.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -45,7 +48,10 @@ def study_of(
     profile: str | None = None,
     source: str,
 ) -> Study:
-    """The study in the tables of a file (hence Any), which are changed, as `read_study_file` has it."""
+    """Return the study in the tables of a TOML file (hence Any), as `read_study_file` does.  Changes `data`.
+
+    source: where the tables come from, for error messages.
+    """
     if profile is not None:
         apply_profile(data, profile)
     for override in overrides:
@@ -58,25 +64,25 @@ def study_of(
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
-    """Validate what a TOML file holds (hence Any); the first fault is told with its place."""
+    """Validate the tables of a TOML file (hence Any).  Raises StudyError with the first fault and its key."""
     tables = _as_tables(data)
     try:
-        # Strict: a string where a number belongs is a mistake, not a number.
+        # Strict: a string in place of a number is an error and is not converted.
         return Study.model_validate(tables, strict=True)
     except ValidationError as error:
         raise StudyError(f"{source}: {_first_fault(error, tables)}") from error
 
 
 def study_toml(study: Study) -> str:
-    """The whole study, defaults included, as TOML; read back, it is equal."""
+    """Return the whole study as TOML, defaults included.  Reading the text gives an equal study."""
     whole = study.model_dump(mode="json", by_alias=True)
-    # A task's own sections hold what overrides the study's: their defaults must stay unsaid.
+    # The sections of a task override those of the study, so their defaults must not be written.
     given = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return tomli_w.dumps(_without_none({**whole, "models": given["models"], "tasks": given["tasks"]}))
 
 
 def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
-    """What is wrong and where, in the words of the file; an unknown key first, as it may explain a missing one."""
+    """Return the key at fault and what is wrong with it.  Unknown keys come first: they may explain a missing key."""
     faults = error.errors()
     fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     location = fault["loc"]
@@ -98,7 +104,10 @@ def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
 
 
 def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tuple[int | str, ...], Any]:
-    """As much of a location as the data have, and what stands there; the rest names the branches of a union."""
+    """Return the part of a location that exists in the data, and its value.
+
+    The rest of a pydantic location names branches of a union type.
+    """
     value: Any = data
     for depth, part in enumerate(location):
         in_table = isinstance(value, dict) and part in value
@@ -111,14 +120,14 @@ def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tu
 
 def _of_union(place: tuple[int | str, ...]) -> str:
     if "space" in place[:-1]:
-        return "a number, a string, true, false, or a list of such that is not empty"
+        return "a number, a string, true, false, or a list of such values that is not empty"
     if place[-1] == "parameters":
         return '"published" or a whole number of at least 1'
     return "a number, a string, true or false"
 
 
 def _as_tables(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Models given by name alone become tables; lists of tables become tuples, as strict validation wants them."""
+    """Return the tables with each model name as a table and with tuples for lists, as strict validation requires."""
     shaped = dict(data)
     if isinstance(models := data.get("models"), list):
         shaped["models"] = tuple({"name": entry} if isinstance(entry, str) else entry for entry in models)
@@ -128,7 +137,7 @@ def _as_tables(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_none(value: Any) -> Any:
-    """TOML has no null: a key that is absent stands for it."""
+    """Drop keys whose value is None, and write None in a list as "none": TOML has no null."""
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

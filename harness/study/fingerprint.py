@@ -1,4 +1,4 @@
-"""A cell's fingerprint: a digest of everything that alters its trials."""
+"""The fingerprint of a cell: digests of everything that changes its trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.study.schema import Study
 
 
 def cell_fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
-    """Digests of everything that alters the cell's trials, by name."""
+    """Return the digests of everything that changes the cell's trials, by name."""
     parts: dict[str, object] = {
         "task options": plan.task.model_dump(mode="json"),
         "model": plan.model.name,
@@ -35,15 +35,21 @@ def cell_fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
 
 
 def code_of(task: Task, model: Model) -> list[str]:
-    """What of the installed code alters a cell's trials."""
+    """Return digests of the plugins' source files and the version of seqharness: the code that trains a cell."""
     return [source_digest(type(task)), source_digest(type(model)), version("seqharness")]
 
 
 def fingerprint_of(part: object) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of `part` as JSON."""
     return digest_of(part)[:16]
 
 
 def _setting_parts(setting: Published) -> dict[str, object]:
-    """What of a published setting alters trials, in an order that no process's hash seed changes."""
+    """Return the fields of a published setting that change trials.
+
+    `assumed` is left out: it does not change trials, and the order of a set depends on the process's hash seed.
+    """
     parts = {name: getattr(setting, name) for name in ("widths", "batch_size", "epochs", "embedding", "tied")}
+    if setting.embedding_dropout is not None:
+        parts["embedding_dropout"] = setting.embedding_dropout
     return {**parts, "params": dict(setting.params), "optimisation": setting.optimisation.model_dump(mode="json")}

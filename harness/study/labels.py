@@ -1,4 +1,4 @@
-"""Labels of tasks and models, unique within a study."""
+"""Labels of tasks and models; they are unique within a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.study.schema import ModelEntry, TaskEntry, label_text
 
 
 def task_label(entry: TaskEntry, task: Task) -> str:
-    """The name plus the options that differ from the defaults, unless the study gives a label."""
+    """Return the label that the study gives, or the task's name and the options that differ from their defaults."""
     if entry.label is not None:
         return entry.label
     different = sorted(different_options(entry, task).items())
@@ -17,11 +17,13 @@ def task_label(entry: TaskEntry, task: Task) -> str:
 
 
 def different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
+    """Return the options of a task's entry that differ from their defaults."""
     defaults = type(task).model_fields
     return {key: value for key, value in entry.options.items() if value != defaults[key].default}
 
 
 def model_label(entry: ModelEntry) -> str:
+    """Return the label that the study gives, or the model's name, its setting and the values that the study fixes."""
     if entry.label is not None:
         return entry.label
     suffix = [] if entry.setting == "searched" else [entry.setting]
@@ -30,10 +32,13 @@ def model_label(entry: ModelEntry) -> str:
 
 
 def check_labels(kind: str, labels: list[str]) -> None:
+    """Raise StudyError if a label is used twice or is too long.  kind: `task` or `model`."""
     seen: set[str] = set()
     for label in labels:
         if label in seen:
-            raise StudyError(f'two {kind}s of the study are labelled {label!r}; give one of them another: as = "…"')
+            raise StudyError(f'two {kind}s of the study are labelled {label!r}; give one another label: as = "…"')
         if len(label) > LONGEST_LABEL:
-            raise StudyError(f'{kind} label {label!r} is longer than {LONGEST_LABEL} characters; give it one: as = "…"')
+            raise StudyError(
+                f'{kind} label {label!r} is longer than {LONGEST_LABEL} characters; give a shorter one: as = "…"'
+            )
         seen.add(label)

@@ -1,4 +1,4 @@
-"""Search spaces: the dimensions every model shares, the model's own, and what a study fixes or restricts."""
+"""Search spaces: the dimensions that all models share, a model's own, and what a study fixes or restricts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.study.schema import SpaceOverride
 Space = Mapping[str, BaseDistribution]
 
 REFERENCE_RATES = {"adam": 2e-3, "rmsprop": 1e-3, "sgd": 0.1, "adagrad": 1e-2}
-"""Each optimiser's own scale, so that one range of factors serves all: Adam as Bai et al. 2018, section 5.1; the
-others as their papers' and PyTorch's usual settings."""
+"""Optimiser → learning rate at a factor of 1, so that one range of factors fits all optimisers.  Adam: Bai et al. 2018,
+section 5.1.  The others: usual settings of their papers and of PyTorch."""
 
 
 def common_space(task: Task) -> dict[str, BaseDistribution]:
-    """The dimensions that are the same for every model of a task."""
+    """Return the dimensions that all models of a task share."""
     return {
         "optimizer": CategoricalDistribution(["adam", "rmsprop"]),
         "learning_rate_factor": FloatDistribution(0.1, 10.0, log=True),
@@ -34,21 +34,22 @@ def common_space(task: Task) -> dict[str, BaseDistribution]:
 
 @dataclass(frozen=True)
 class CellSpace:
-    """The space of a cell."""
+    """The search space of a cell: the dimensions that all models share, and those of the model's architecture."""
 
     common: Space
     architecture: Space
 
     @property
     def dimensions(self) -> dict[str, BaseDistribution]:
-        """All of them, in the order of their names, which the order of drawing follows."""
+        """All dimensions, in the order of their names.  They are drawn in this order."""
         return dict(sorted({**self.common, **self.architecture}.items()))
 
     def build_params(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-        """What `Model.build` takes."""
+        """Return the parameters that `Model.build` takes."""
         return {name: value for name, value in params.items() if name in self.architecture or name == "dropout"}
 
     def optimisation(self, params: Mapping[str, ParamValue], schedule: Schedule) -> Optimisation:
+        """Return the optimiser, learning rate and clipping of a configuration, with this schedule."""
         optimizer = str(params["optimizer"])
         rate = REFERENCE_RATES[optimizer] * float(params["learning_rate_factor"] or 0)
         clip = params["clip"]
@@ -60,7 +61,11 @@ class CellSpace:
 def cell_space(
     task: Task, model: Model, signature: Signature, *, shared: SpaceOverride, own: SpaceOverride, where: str
 ) -> CellSpace:
-    """The space of a cell after the study's overrides; SpaceError in one line, beginning with `where`."""
+    """Return the space of a cell.
+
+    shared, own: what the study fixes or restricts in the shared dimensions and in the model's own.
+    where: beginning of error messages.  Raises SpaceError if a dimension is unknown or a value lies outside its space.
+    """
     common = common_space(task)
     architecture = model.space(signature)
     clash = common.keys() & architecture.keys()
@@ -75,14 +80,17 @@ def cell_space(
     for name, given in own.items():
         if name in common:
             raise SpaceError(f"{where}: {name!r} is the same for every model; set it under search.space")
-        # A keyword of `build` that is not searched by default may still be given a value.
+        # A study may also fix a parameter of `build` that is not searched by default.
         within = architecture.get(name, CategoricalDistribution(_values(given)))
         architecture[name] = restrict(within, given, f"{where}: {name!r}")
     return CellSpace(common, architecture)
 
 
 def restrict(distribution: BaseDistribution, given: ParamValue | list[ParamValue], where: str) -> BaseDistribution:
-    """A choice among the given values, each of which must lie in the distribution."""
+    """Return a choice among the given values.  Raises SpaceError if a value lies outside the distribution.
+
+    where: beginning of the error message.
+    """
     values = _values(given)
     for value in values:
         if not contains(distribution, value):
@@ -92,7 +100,10 @@ def restrict(distribution: BaseDistribution, given: ParamValue | list[ParamValue
 
 
 def contains(distribution: BaseDistribution, value: ParamValue) -> bool:
-    """Whether a dimension has this value.  An int may stand for a float; neither stands for a bool, nor 3.0 for 3."""
+    """Return whether a dimension contains a value.
+
+    An int is accepted as a float.  A float is not accepted as an int (3.0 as 3), and a bool as neither of them.
+    """
     if isinstance(distribution, CategoricalDistribution):
         return any(_same(value, choice) for choice in distribution.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -107,12 +118,15 @@ def contains(distribution: BaseDistribution, value: ParamValue) -> bool:
 
 
 def _same(value: ParamValue, choice: ParamValue) -> bool:
-    of_one_kind = isinstance(value, bool) == isinstance(choice, bool)
-    return value == choice and of_one_kind and not (isinstance(value, float) and isinstance(choice, int))
+    same_kind = isinstance(value, bool) == isinstance(choice, bool)
+    return value == choice and same_kind and not (isinstance(value, float) and isinstance(choice, int))
 
 
 def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
-    """The value at quantile `unit` in [0, 1) of a distribution: how a quasi-random point becomes parameters."""
+    """Return the value at quantile `unit`, in [0, 1), of a distribution.
+
+    Quasi-random points become parameters in this way.  Raises SpaceError if the distribution is not one of Optuna's.
+    """
     if isinstance(distribution, CategoricalDistribution):
         choices: tuple[ParamValue, ...] = distribution.choices
         return choices[int(unit * len(choices))]
@@ -130,13 +144,13 @@ def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
             value = start * (stop / start) ** unit if distribution.log else start + (stop - start) * unit
         return min(max(value, start), stop)  # rounding may step over an end
     raise SpaceError(
-        f"{distribution!r}: a dimension is one of Optuna's: an IntDistribution, FloatDistribution or "
+        f"{distribution!r}: unknown kind of dimension; use Optuna's IntDistribution, FloatDistribution or "
         "CategoricalDistribution"
     )
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """A dimension in a few words."""
+    """Return a dimension as text: `{a, b}` for choices, `[low, high]` for numbers."""
     if isinstance(distribution, CategoricalDistribution):
         return "{" + ", ".join("none" if choice is None else str(choice) for choice in distribution.choices) + "}"
     if isinstance(distribution, IntDistribution | FloatDistribution):

@@ -1,4 +1,4 @@
-"""What the MLflow run of a cell holds."""
+"""The contents of a cell's MLflow run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.tracking.trial_run import validation_name, weights_artifact
 
 
 def cell_run_data(standing: CellResult, folder: Path, created: float) -> RunData:
-    """The run of a cell: what it was granted, and what its trials add up to."""
+    """Return the run of a cell: its allocated budget and the summary of its trials."""
     facts, setting = standing.facts, standing.setting
     kept_out = {"trials", "repetitions", "fingerprint", "others"}  # of params, which MLflow does not let change
     tags = {
@@ -51,13 +51,13 @@ def cell_run_data(standing: CellResult, folder: Path, created: float) -> RunData
 
 
 def _first_weights(standing: CellResult, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    complete = (entry for entry in standing.finals if entry.result is not None and entry.result.outcome == "complete")
-    first = next(complete, None)
+    trained = (entry for entry in standing.finals if entry.result is not None and entry.result.weights is not None)
+    first = next(trained, None)
     return weights_artifact(first, folder) if first is not None else ({}, {})
 
 
 def _cell_samples(standing: CellResult, created: float) -> list[Sample]:
-    """Aggregates as curves over ended trials; step and time follow from those, so a repeat changes nothing."""
+    """Yield aggregates as curves over ended trials. Step and time depend only on those, so a repeat changes nothing."""
     step, when = _so_far(standing, created)
     values: dict[str, float | None] = {
         "best_validation": standing.best_validation,
@@ -83,7 +83,7 @@ def _unknown(standing: CellResult, created: float) -> list[Sample]:
 
 
 def _so_far(standing: CellResult, created: float) -> tuple[int, int]:
-    """How many trials have ended, and when the last did, in milliseconds."""
+    """Return how many trials have ended, and when the last one did, in milliseconds."""
     ended = [one.result for one in standing.entries if one.result is not None]
     return len(ended), milliseconds(max((result.ended for result in ended), default=0) or created)
 
@@ -97,9 +97,9 @@ def _scored_values(standing: CellResult) -> dict[str, float | None]:
 
 
 def _winners_curve(standing: CellResult) -> list[Sample]:
-    """The learning curve of the winner, once the search is over, so that it can be seen on the cell's own page.
+    """Yield the winner's learning curve once the search has ended, so that the cell's own page shows it.
 
-    Named by the winner's number: another winner, after more trials, is another curve.
+    It is named by the winner's number: another winner, after more trials, has another curve.
     """
     best, metric = standing.winner, standing.facts.metric.name
     if best is None or standing.search_ended < standing.facts.trials:

@@ -33,37 +33,38 @@ READERS = 8
 """Requests for curves that are under way at once; a server's connections are for others too."""
 
 PAGES = 10
-"""Studies of which `harness ui` names the page."""
+"""Studies for which `harness ui` prints a link."""
 
 
 def store_uri(default_folder: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else a database in `default_folder`."""
+    """Return MLFLOW_TRACKING_URI if it is set, else a database in `default_folder`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_folder.resolve()}/mlflow.db"
 
 
 def prepare_store(uri: str) -> None:
-    """Create the store where it is a database, and see that it answers; TrackingError where it does not.
+    """Create the store if it is a database, and check that it answers.
 
-    To be called before other processes open it: of several that open a new database at once, one survives.
+    Call it before other processes open the store: if several open a new database at once, only one survives. Raises
+    TrackingError if the store fails.
     """
     with as_tracking_error(uri):
         mlflow_client(uri).search_experiments(max_results=1)
 
 
 def ui_command(uri: str, port: int) -> list[str]:
-    """The command line of MLflow's own pages on this machine alone; TrackingError where a server shows them already."""
+    """Return the command line of MLflow's UI on this machine alone. Raises TrackingError if a server already shows the
+    store.
+    """
     if uri.startswith(("http://", "https://")):
-        raise TrackingError(
-            f"{without_credentials(uri)} is a server with pages of its own: open that address in a browser"
-        )
+        raise TrackingError(f"{without_credentials(uri)} is a server with its own UI; open that address in a browser")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
 
 def study_pages(uri: str, address: str) -> dict[str, str]:
-    """Name of a study → where MLflow's pages at `address` list its runs; those changed last come first.
+    """Return study name → address of its runs in MLflow's UI at `address`, the latest first.
 
-    The link begins in the mode for trainings, whatever a browser's own is.
+    The link opens the view for model training, whatever mode the browser last used.
     """
     with as_tracking_error(uri):
         found = mlflow_client(uri).search_experiments(max_results=PAGES, order_by=["last_update_time DESC"])
@@ -79,7 +80,7 @@ def mlflow_client(uri: str) -> MlflowClient:
 
 
 def create_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """Id of the study's experiment, made where there is none."""
+    """Return the id of the study's experiment, which is created if missing."""
     found = client.get_experiment_by_name(name)
     if found is None:
         return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=SHOWN_AS)
@@ -102,7 +103,7 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _artifact_location(uri: str, name: str) -> str | None:
-    """Beside a SQLite database; None leaves it to a server."""
+    """Return the artifact folder beside a SQLite database; None lets a server decide."""
     if not uri.startswith("sqlite"):
         return None
     database = Path(make_url(uri).database or "mlflow.db").resolve()
@@ -110,7 +111,9 @@ def _artifact_location(uri: str, name: str) -> str | None:
 
 
 def study_runs(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
-    """By key.  Of two runs of one key, which a lost answer to create_run can leave, always the same one."""
+    """Return the runs by key. A lost answer to create_run can leave two runs of one key; always the same one is
+    taken.
+    """
     found = search_runs(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
     found.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
     return {run.data.tags[run_data.KEY]: run for run in found}
@@ -121,7 +124,7 @@ def search_runs(client: MlflowClient, experiment: str, condition: str) -> list[R
 
 
 def _pages(search: Callable[..., PagedList[T]]) -> list[T]:
-    """All pages of an MLflow search, whose other arguments are none of ours."""
+    """Return all pages of an MLflow search with default arguments."""
     found: list[T] = []
     token: str | None = None
     while True:
@@ -149,7 +152,7 @@ def as_tracking_error(uri: str) -> Iterator[None]:
 
 
 def _what(error: Exception) -> str:
-    """In a line; MLflow's client wraps what keeps a server from answering several times."""
+    """Return the error in one line; MLflow's client wraps a connection error several times."""
     text = str(error)
     for sign, words in _SILENCES.items():
         if sign in text:

@@ -8,7 +8,7 @@ from harness.tracking.sync import Replay, Tracker, start_replay
 
 
 class TrackingListener:
-    """Lets MLflow hear of every trial, from the thread that replays the ledger."""
+    """Wakes the thread that replays the ledger into MLflow at every event of a trial."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -41,5 +41,5 @@ class TrackingListener:
             self._replay.wake()
 
     def close(self, patience: float) -> str | None:
-        """What could not be sent, in words, or None."""
+        """Return what could not be sent, in words, or None."""
         return self._replay.close(patience) if self._replay is not None else None

@@ -1,4 +1,4 @@
-"""Read a study back from MLflow."""
+"""Reading a study back from MLflow."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from harness.tracking.store import entry_order
 
 
 def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:
-    """A study from what the store holds, the newest of its name unless `study_id` says which.
+    """Return a study as the store holds it: the newest of its name, or the one with `study_id`.
 
-    curves: read those of final trials too, a request a trial and metric, several at a time.
-    UnknownNameError where there is none; TrackingError where the store cannot be reached or lacks its manifest.
+    curves: also read those of final trials, one request per trial and metric, several at a time. Raises
+    UnknownNameError if there is none, and TrackingError if the store cannot be reached or lacks the manifest.
     """
     with as_tracking_error(uri):
         client = mlflow_client(uri)
@@ -59,10 +59,10 @@ def read_store(uri: str, study: str, study_id: str | None = None, *, curves: boo
 
 
 def _curves(client: MlflowClient, manifest: Manifest, held: Mapping[str, Run], entries: Sequence[TrialEntry]) -> Curves:
-    """The cell's metric on validation, and the gradient norm, of every final trial.
+    """Return the validation metric and the gradient norm of every final trial, as curves.
 
-    MLflow's client reads one metric of one run at a time; what its server has for several is for its own pages, and
-    leaves out points.  So several requests are under way at once, which hides how far away a server is.
+    MLflow's client reads one metric of one run per request; the server's bulk endpoint drops points. Several concurrent
+    requests hide the latency of a remote server.
     """
     metrics = {facts.cell: facts.metric.name for facts in manifest.cells}
     finals = [entry.trial for entry in entries if entry.trial.phase == "final"]
@@ -94,7 +94,9 @@ def _study_ids(client: MlflowClient, experiment: str) -> list[str]:
 
 
 def _is_trial_that_arrived(run: Run) -> bool:
-    """A run is made before it is filled, and its status is written last."""
+    """Return whether a trial arrived completely: a run is created before it is filled, and its status is written
+    last.
+    """
     return run.data.tags[run_data.KIND] == "trial" and run_data.STATUS in run.data.tags
 
 

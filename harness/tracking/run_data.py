@@ -1,4 +1,4 @@
-"""What a trial, a cell and a study look like as runs of an experiment tracker: plain values, no tracker."""
+"""The contents of MLflow runs as plain values, without an MLflow import."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class RunData:
-    """What one run is to hold."""
+    """The contents of one run."""
 
     metrics: tuple[Sample, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def flatten(value: object, name: str = "") -> dict[str, str]:
 
 
 def to_json(record: BaseModel | Mapping[str, object]) -> str:
-    """JSON that keeps numbers that are not finite, which pydantic's own writes as null."""
+    """Return JSON that keeps non-finite numbers, which pydantic writes as null."""
     return json.dumps(record.model_dump(mode="json") if isinstance(record, BaseModel) else record)
 
 
@@ -114,7 +114,7 @@ def non_finite_tags(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def study_run_data(manifest: Manifest, folder: Path) -> RunData:
-    """The run of a study: where its trials come from."""
+    """Return the run of a study: where its trials come from."""
     tags = {
         "harness.created": repr(manifest.created),
         "harness.protocol": manifest.protocol,
@@ -136,7 +136,7 @@ def study_run_data(manifest: Manifest, folder: Path) -> RunData:
 
 
 def mark_content(mark: SyncMark) -> RunData:
-    """How many trials the ledger held: the last thing to be sent, against which a reader checks what it finds."""
+    """Return how many trials the ledger held. It is sent last; a reader compares it with what it finds."""
     text = mark.to_json()
     fits = len(text) <= TAG_LIMIT
     tags = {"harness.trials_total": str(mark.total), "harness.trials_ended": str(mark.ended)}

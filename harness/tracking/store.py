@@ -1,4 +1,4 @@
-"""The MLflow store: a study's runs written there, and read back."""
+"""Writing a study's runs to an MLflow store."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Store:
         }
 
     def open(self, key: str, kind: str, name: str, *, start: float, parent: str | None = None) -> None:
-        """Have a run under this key.  start: in seconds since 1970.  parent: key of a run that is there."""
+        """Ensure that a run with this key exists. start: in seconds since 1970. parent: key of an existing run."""
         if key in self._held:
             return
         tags = {run_data.KIND: kind, run_data.STUDY_ID: self._study_id, run_data.KEY: key}
@@ -84,10 +84,10 @@ class Store:
         status: Status | None = None,
         end: float = 0,
     ) -> None:
-        """Bring a run to `position` and `status` unless it is there.
+        """Update a run to `position` and `status`, unless it is there.
 
-        lacks: what it lacks, given the position tags it holds.  The position is written after what it stands for,
-        and the status after that, so a kill at any moment leaves a run that is brought up again.
+        lacks: returns what is missing, given the position tags that the run holds. The position is written after its
+        contents, and the status last. After a kill at any moment, the next call completes the run.
         """
         held = self._held[key]
         if position.items() <= held.position.items() and status in (None, held.status):
@@ -98,7 +98,7 @@ class Store:
             self._set_status(held, status, end)
 
     def log_file(self, key: str, folder: str, name: str, held: str | bytes) -> None:
-        """Keep a file with a run, in a folder of its artifacts."""
+        """Store a file with a run, in a folder of its artifacts."""
         with tempfile.TemporaryDirectory() as beside:
             path = Path(beside) / name
             path.write_bytes(held if isinstance(held, bytes) else held.encode())
@@ -134,7 +134,7 @@ def _position(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _batches(whole: RunData) -> list[Batch]:
-    """At least one; each within what MLflow takes at once."""
+    """Return at least one batch; each is within MLflow's limits for one request."""
     metrics = [Metric(one.name, one.value, one.milliseconds, one.step) for one in whole.metrics]
     params = [Param(name, value) for name, value in whole.params.items()]
     tags = [RunTag(name, value) for name, value in whole.tags.items()]

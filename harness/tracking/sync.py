@@ -1,4 +1,4 @@
-"""The ledger replayed into the store, where people look, by one thread of the driver for which training never waits."""
+"""The replay of the ledger into MLflow, by one thread of the driver for which training never waits."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class Tracker:
         self._reached: _Reached | None = None
 
     def sync(self) -> None:
-        """Send what the store lacks.  A repeat, here or in another process, even after a kill, stores nothing twice.
+        """Send everything that the store lacks.
 
-        TrackingError where the store fails; the next call begins by asking it again what it holds.
+        A repeat, also in another process or after a kill, stores nothing twice. Raises TrackingError if the store
+        fails; the next call first asks it again what it holds.
         """
         with as_tracking_error(self.uri):
             # Forgotten until all is sent: how much of an interrupted call has arrived, only the store can say.
@@ -83,7 +84,9 @@ class Tracker:
         return _Reached(store, manifest, entries, standings)
 
     def _open(self, store: Store, manifest: Manifest) -> None:
-        """The runs under which trials come, so that a study that has just begun can be seen and read."""
+        """Create the study's run and the cells' runs first, so that a study that has just begun can be seen and
+        read.
+        """
         store.open(manifest.study_id, "study", f"{manifest.study} (study)", start=manifest.created)
         whole = run_data.study_run_data(manifest, self.ledger.folder)
         store.upsert(manifest.study_id, {run_data.CONTENT: whole.digest}, lambda _: whole)
@@ -134,7 +137,7 @@ class _Reached:
 
 
 def _stand(manifest: Manifest, entries: Sequence[TrialEntry], known: Iterable[CellResult]) -> tuple[CellResult, ...]:
-    """The standing of each cell; of cells without news the very object that is known."""
+    """Return the result of each cell; for cells without news the same object as before."""
     of_cell = {one.facts.cell: one for one in known}
     new = summarize_cells(manifest.cells, entries)
     return tuple(old if (old := of_cell.get(one.facts.cell)) == one else one for one in new)
@@ -145,7 +148,7 @@ def _cell_key(manifest: Manifest, cell: Cell) -> str:
 
 
 def _start(entry: TrialEntry) -> float:
-    """When a trial began, in seconds since 1970, as far as the ledger knows."""
+    """Return when a trial started, in seconds since 1970, as far as the ledger knows."""
     if entry.result is not None and entry.result.started:
         return entry.result.started
     if entry.points:
@@ -158,7 +161,7 @@ def _last_end(entries: Iterable[TrialEntry], otherwise: float) -> float:
 
 
 class Replay(threading.Thread):
-    """Pumps a tracker beside training, which neither waits for the store nor sees it fail."""
+    """Syncs a tracker in a thread beside training, which neither waits for the store nor sees it fail."""
 
     def __init__(self, tracker: Tracker, interval_seconds: float = 1.0) -> None:
         super().__init__(name="harness-replay", daemon=True)
@@ -187,7 +190,7 @@ class Replay(threading.Thread):
         self._drained = True
 
     def wake(self) -> None:
-        """There is something to send; any thread may say so."""
+        """Signal that there is something to send; any thread may call it."""
         self._news.set()
 
     def close(self, timeout: float) -> str | None:
@@ -200,7 +203,7 @@ class Replay(threading.Thread):
             why = f"; {self._error}" if self._error else ""
             return f"MLflow did not take everything within {timeout:g} s{why}; `harness sync` sends the rest"
         if not self._drained:
-            return "the thread that sends to MLflow died; `harness sync` sends the rest"
+            return "the thread that sends to MLflow failed; run `harness sync` to send the rest"
         return self._error
 
     def _sync(self) -> None:

@@ -1,4 +1,4 @@
-"""What the MLflow run of a trial holds."""
+"""The contents of a trial's MLflow run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from harness.tracking.run_data import (
 
 
 def trial_position(entry: TrialEntry, *, superseded: bool) -> dict[str, str]:
-    """Tags that say how much of a trial its run holds."""
+    """Return the tags that say how much of a trial its run holds."""
     return {
         ATTEMPT: str(entry.attempt),
         POINTS: str(len(entry.points)),
@@ -40,9 +40,9 @@ def trial_position(entry: TrialEntry, *, superseded: bool) -> dict[str, str]:
 
 
 def trial_run_data(entry: TrialEntry, folder: Path, *, created: float, points_sent: int, begun: bool) -> RunData:
-    """What the run of a trial lacks, given that it holds `points_sent` points and, where `begun`, its params.
+    """Return what the run of a trial lacks, if it holds `points_sent` points and, if `begun`, its params.
 
-    folder: the study's, below which weights lie.  created: when the study was, for what has no time of its own.
+    folder: of the study, which contains the weights. created: of the study, for trials without a time of their own.
     """
     curve = [sample for point in entry.points for sample in _curve(point)]
     late = [sample for point in entry.points[points_sent:] for sample in _curve(point)]
@@ -59,7 +59,7 @@ def trial_run_data(entry: TrialEntry, folder: Path, *, created: float, points_se
 
 
 def validation_name(metric: str) -> str:
-    """Of the curve of a metric on validation."""
+    """Return the name of the validation curve of a metric."""
     return f"validation/{legal_name(metric)}"
 
 
@@ -140,7 +140,7 @@ def _trial_tags(entry: TrialEntry) -> dict[str, str]:
 
 
 def _records(entry: TrialEntry) -> list[tuple[str, str, str]]:
-    """Tag, artifact and text of the records that rebuild a trial."""
+    """Yield tag, artifact and text of the records from which a trial can be rebuilt."""
     records = [(TRIAL, TRIAL_FILE, to_json(entry.trial))]
     return [*records, (RESULT, RESULT_FILE, to_json(entry.result))] if entry.result is not None else records
 
@@ -151,7 +151,7 @@ def _trial_texts(entry: TrialEntry) -> dict[str, str]:
 
 
 def weights_artifact(entry: TrialEntry, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """The weights of an ended final as a file, or a tag that says they are gone."""
+    """Return the weights of an ended final trial as a file, or a tag that says they are missing."""
     if entry.result is None or entry.result.weights is None:
         return {}, {}
     path = folder / entry.result.weights

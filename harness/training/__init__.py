@@ -1,1 +1,1 @@
-"""One network trained once, or several vectorized."""
+"""Train one network, or several vectorized: batches, optimizers, evaluation, checkpoints."""

@@ -86,41 +86,65 @@ class StreamBatches:
 
     padding = None
 
-    def __init__(self, stream: Stream, *, rows: int, scored: int, history: int | None, device: torch.device) -> None:
-        """scored: tokens of a row that a window scores.  history: see `Stream`."""
-        shorter, longer_rows = divmod(len(stream), rows)
-        if shorter == 0:
-            raise ValueError(f"a stream of {len(stream)} tokens cannot be cut into {rows} rows")
+    def __init__(
+        self, stream: Stream, *, rows: int, scored: int, history: int | None, device: torch.device, lead: int = 0
+    ) -> None:
+        """scored: tokens of a row that a window scores.  history: see `Stream`.
+
+        lead: tokens that every row reads in windows of their own before those that it scores.  The rows are cut from
+        the stream after its first `lead` tokens, which the first row scores too: so every token is scored once, and
+        every row has as long a past.
+        """
+        shorter, longer_rows = divmod(len(stream) - lead, rows)
+        if shorter < 1:
+            raise ValueError(f"a stream of {len(stream)} tokens cannot be cut into {rows} rows after {lead} tokens")
         self._tokens = stream.tokens.to(device)
         self._before = stream.before
         self._scored = scored
         self._history = history
+        self._lead = lead
+        self._lead_windows = -(-lead // scored)
         self._longest = shorter + (longer_rows > 0)
         self._shortest = shorter
         lengths = torch.full((rows,), shorter)
         lengths[:longer_rows] += 1
         self._lengths = lengths.to(device)  # (rows,)
-        self._starts = (torch.cumsum(lengths, 0) - lengths).to(device)  # (rows,): where in the stream a row begins
+        starts = torch.cumsum(lengths, 0) - lengths + lead
+        self._starts = starts.to(device)  # (rows,): where in the stream a row begins
+        self._is_first = (torch.arange(rows) == 0).to(device)  # (rows,)
 
     @property
     def per_epoch(self) -> int:
         """Windows in an epoch; the last one is shorter where `scored` does not divide the rows."""
-        return -(-self._longest // self._scored)
+        return self._lead_windows + -(-self._longest // self._scored)
 
     def at(self, update: int) -> Batch:
         """The batch of an update, counted from 0: inputs (rows, history + scored), targets (rows, scored)."""
-        first = update % self.per_epoch * self._scored
-        stop = min(first + self._scored, self._longest)
-        history = min(self._history or 0, first)
+        first, stop = self._positions(update % self.per_epoch)
+        history = min(self._history or 0, first + self._lead)
         steps = torch.arange(first - history, stop, device=self._starts.device)
         places = self._starts[:, None] + steps  # (rows, history + scored): of the targets
         return Batch(
             self._inputs(places),
             self._tokens[places[:, history:].clamp(max=len(self._tokens) - 1)].long(),
-            lengths=(self._lengths - first).clamp(max=stop - first) if stop > self._shortest else None,
+            lengths=self._scored_steps(first, stop),
             scored=None if self._history is None else stop - first,
-            continues=first > 0 if self._history is None else None,
+            continues=first > -self._lead if self._history is None else None,
         )
+
+    def _positions(self, window: int) -> tuple[int, int]:
+        """Return where in the rows a window begins and stops; below 0 in their lead."""
+        if window < self._lead_windows:
+            first = window * self._scored - self._lead
+            return first, min(first + self._scored, 0)
+        first = (window - self._lead_windows) * self._scored
+        return first, min(first + self._scored, self._longest)
+
+    def _scored_steps(self, first: int, stop: int) -> Tensor | None:
+        """Return how many of these positions each row scores: (rows,); None where all."""
+        if first < 0:
+            return self._is_first * (stop - first)
+        return (self._lengths - first).clamp(max=stop - first) if stop > self._shortest else None
 
     def _inputs(self, places: Tensor) -> Tensor:
         """The tokens before those at `places`."""

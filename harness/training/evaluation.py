@@ -24,6 +24,11 @@ EVALUATION_TOKENS = 1 << 14
 EVALUATION_OUTPUTS = 1 << 25
 """Numbers that the decoder gives for one such window at most: 128 MiB of float32."""
 
+EVALUATION_LEAD = 512
+"""Tokens before a row of a stream that it reads first, where there are several rows; a backbone with a larger
+receptive field reads all of it.  Measured on PTB, ten rows against one: without them up to 0.10 bits a character (1,000
+characters) and 2 % of the perplexity (1,100 words); with 512 at most 0.003 % (an LSTM with forget bias 10)."""
+
 Weights = dict[str, Tensor]
 
 
@@ -81,16 +86,33 @@ def evaluate(network: Network, task: Task, dataset: Dataset, device: torch.devic
 
 
 def _evaluation_batches(network: Network, dataset: Dataset, device: torch.device) -> Iterator[Batch]:
-    """A stream by `scan` where the backbone offers it, else in windows whose history fills its receptive field."""
-    if not isinstance(dataset, Stream):
-        return evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device)
+    if isinstance(dataset, Stream):
+        return iter(_stream_windows(network, dataset, device))
+    return evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device)
+
+
+def _stream_windows(network: Network, stream: Stream, device: torch.device) -> StreamBatches:
+    """Read a stream by `scan` where the backbone offers it, else in windows whose history fills its receptive field.
+
+    Rows are for speed and must not show in a score: each reads the tokens before it first, and a stream is cut only
+    into rows that score at least as many tokens as they read so.
+    """
+    past = (receptive_field(network.backbone) or 1) - 1
     history = None
     if not isinstance(network.backbone, Scan):
         # A backbone whose past is unlimited, or not stated, sees what it saw in training.
-        history = max(dataset.history or 0, (receptive_field(network.backbone) or 1) - 1)
+        history = max(stream.history or 0, past)
+    lead = max(EVALUATION_LEAD, past, history or 0)
+    rows = max(min(stream.rows, len(stream) // lead - 1), 1)
     tokens = min(EVALUATION_TOKENS, EVALUATION_OUTPUTS // network.decoder.out_features)
-    steps = max(tokens // dataset.rows, 1)
-    return iter(StreamBatches(dataset, rows=dataset.rows, scored=steps, history=history, device=device))
+    return StreamBatches(
+        stream,
+        rows=rows,
+        scored=max(tokens // rows, 1),
+        history=history,
+        device=device,
+        lead=lead if rows > 1 else 0,
+    )
 
 
 def _metric_value(of: Any, sums: Sums) -> float:

@@ -29,6 +29,7 @@ class Network(nn.Module):
         width = int(cast(Any, backbone).out_features)  # a documented attribute that nn.Module does not declare
         tokens = signature.input if isinstance(signature.input, Tokens) else None
         self.encoder = nn.Embedding(tokens.vocabulary, tokens.embedding) if tokens else nn.Identity()
+        self.embedding_dropout = nn.Dropout(tokens.dropout) if tokens and tokens.dropout else nn.Identity()
         self.backbone = backbone
         project = signature.tied and width != signature.in_features
         self.projection = nn.Linear(width, signature.in_features, bias=False) if project else nn.Identity()
@@ -42,17 +43,21 @@ class Network(nn.Module):
         """Whether the decoder's weight is the encoder's too."""
         return getattr(self.encoder, "weight", None) is self.decoder.weight
 
+    def encode(self, inputs: Tensor) -> Tensor:
+        """(batch, time, channels) as they are, or (batch, time) tokens → (batch, time, embedding), some dropped."""
+        return cast(Tensor, self.embedding_dropout(self.encoder(inputs)))
+
     def decode(self, hidden: Tensor) -> Tensor:
         """(..., out_features of the backbone) → (..., out_features of the task)."""
         return cast(Tensor, self.decoder(self.projection(hidden)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs at every step: (batch, time, n)."""
-        return self.decode(self.backbone(self.encoder(inputs)))
+        return self.decode(self.backbone(self.encode(inputs)))
 
     def suffix(self, inputs: Tensor, steps: int) -> Tensor:
         """forward(inputs)[:, -steps:], without decoding, and where offered without computing, the rest."""
-        x = self.encoder(inputs)
+        x = self.encode(inputs)
         if isinstance(self.backbone, Suffix):
             return self.decode(self.backbone.suffix(x, steps))
         return self.decode(self.backbone(x)[..., -steps:, :])
@@ -61,13 +66,13 @@ class Network(nn.Module):
         """Outputs at the last real step of each sequence: (batch, n)."""
         if lengths is None:
             return self.suffix(inputs, 1)[..., 0, :]
-        hidden = self.backbone(self.encoder(inputs))  # (batch, time, features)
+        hidden = self.backbone(self.encode(inputs))  # (batch, time, features)
         ends = hidden.take_along_dim((lengths - 1)[..., None, None], dim=-2)  # (batch, 1, features)
         return self.decode(ends[..., 0, :])
 
     def scan(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Outputs at every step and the state to continue from (a tree of tensors, hence Any)."""
-        hidden, state = cast(Scan, self.backbone).scan(self.encoder(inputs), state)
+        hidden, state = cast(Scan, self.backbone).scan(self.encode(inputs), state)
         return self.decode(hidden), state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from harness.records import Optimisation, Schedule
 
 
 def make_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
-    """PyTorch's own, fused where it offers that: one kernel for all tensors of a small network."""
+    """Return PyTorch's optimizer, fused where it offers that: one kernel for all tensors of a small network."""
     parameters, rate = network.parameters(), optimisation.learning_rate
     match optimisation.optimizer:
         case "adam":
@@ -24,8 +25,36 @@ def make_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.opti
             return torch.optim.Adagrad(parameters, lr=rate, foreach=True)
 
 
-def schedule_factor(schedule: Schedule, losses: list[float], progress: float) -> float:
-    """The factor on the learning rate after evaluations with these losses, at `progress` in [0, 1] of all updates."""
+class LearningRate:
+    """The learning rate of a run: its reference rate times the factor of its schedule."""
+
+    def __init__(self, optimisation: Optimisation, updates: int) -> None:
+        """updates: of the whole run, over which a cosine falls."""
+        self._rate = optimisation.learning_rate
+        self._schedule = optimisation.schedule
+        self._updates = updates
+        self._losses: Sequence[float] = ()
+        self._factor = self._factor_at(0)
+
+    def follow(self, losses: Sequence[float]) -> None:
+        """Continue after evaluations with these losses, the smaller the better."""
+        self._losses = losses
+        self._factor = self._factor_at(0)
+
+    def after(self, update: int) -> float:
+        """Return the rate of the next update after `update` updates."""
+        # Only a cosine moves between two evaluations; the others are computed once for each.
+        return self._rate * (self._factor_at(update) if self._schedule.kind == "cosine" else self._factor)
+
+    def _factor_at(self, update: int) -> float:
+        return schedule_factor(self._schedule, self._losses, update / self._updates)
+
+
+def schedule_factor(schedule: Schedule, losses: Sequence[float], progress: float) -> float:
+    """Return the factor on the learning rate after evaluations with these losses.
+
+    progress: share of all updates that is past, in [0, 1].
+    """
     match schedule.kind:
         case "constant":
             return 1.0
@@ -37,8 +66,8 @@ def schedule_factor(schedule: Schedule, losses: list[float], progress: float) ->
             return float(schedule.factor ** _plateaus(losses, schedule.start, schedule.window))
 
 
-def _plateaus(losses: list[float], start: int, window: int) -> int:
-    """How often a loss past the first `start` was worse than all of the `window` before it."""
+def _plateaus(losses: Sequence[float], start: int, window: int) -> int:
+    """Count the losses past the first `start` that are worse than all of the `window` before them."""
     return sum(
         loss > max(losses[max(0, index - window) : index])
         for index, loss in enumerate(losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -55,6 +56,7 @@ class StackedNetwork(Network):
         nn.Module.__init__(self)
         first, members = networks[0], len(networks)
         self.encoder = _stacked_part(first.encoder, members)
+        self.embedding_dropout = copy.deepcopy(first.embedding_dropout)  # elementwise: it draws for each member
         self.backbone = cast(Stack, first.backbone).stack(members)
         self.projection = _stacked_part(first.projection, members)
         self.decoder = _stacked_part(first.decoder, members)

@@ -1,4 +1,4 @@
-"""Data that a task stores in another form than the network sees."""
+"""Datasets: stored forms that differ from the network's input, first sequences, devices."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from harness import Arrays, Batch, Optimisation, Ragged, Seeds, Stream
-from harness.api.dataset import first, resident
+from harness.api.dataset import resident, sample
 from harness.records import Training
 from harness.training.batches import evaluation_batches, training_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToySum
 
 CPU = torch.device("cpu")
@@ -28,12 +28,12 @@ def stored(count: int = 40) -> Arrays:
 
 
 def as_seen(data: Arrays) -> Arrays:
-    """The same data, prepared as a whole and in advance."""
+    """The same data, prepared in advance and as a whole."""
     batch = from_bytes(Batch(data.inputs, data.targets))
     return Arrays(batch.inputs, batch.targets)
 
 
-def test_arrays_refuse_inputs_without_targets() -> None:
+def test_arrays_reject_inputs_without_targets() -> None:
     with pytest.raises(ValueError, match="3 input sequences but 2 targets"):
         Arrays(torch.zeros(3, 1, 1), torch.zeros(2, 1))
 
@@ -52,7 +52,7 @@ def test_every_batch_is_prepared_once() -> None:
     assert all(torch.equal(one.inputs, other.inputs) for one, other in pairs)
 
 
-def test_what_is_stored_stays_as_it_is() -> None:
+def test_stored_inputs_are_not_changed() -> None:
     data = stored()
     before = data.inputs.clone()
     for batch in evaluation_batches(data, batch_size=16, device=CPU):
@@ -68,16 +68,14 @@ def trained(train: Arrays, validation: Arrays) -> TrainingRun:
         task,
         training=Training(updates=12, batch_size=16, evaluate_every=4),
         optimisation=Optimisation(learning_rate=0.01),
-        train=train,
-        validation=validation,
+        data=TrainingData(train, validation),
         seeds=SEEDS,
-        device=CPU,
     )
     run.advance(60)
     return run
 
 
-def test_training_on_stored_bytes_equals_training_on_what_is_made_of_them() -> None:
+def test_training_on_stored_bytes_equals_training_on_prepared_arrays() -> None:
     plain = trained(stored(), stored(20))
     seen = trained(as_seen(stored()), as_seen(stored(20)))
     assert plain.outcome == "complete"
@@ -88,35 +86,63 @@ def test_training_on_stored_bytes_equals_training_on_what_is_made_of_them() -> N
     assert evaluate(plain.network, ToySum(), test, CPU) == evaluate(seen.network, ToySum(), as_seen(test), CPU)
 
 
-def test_first_of_arrays_are_views_prepared_alike() -> None:
-    data = stored()
-    part = first(data, 7)
+def test_sample_of_arrays_is_drawn_once_each_in_order_and_prepared_alike() -> None:
+    data = Arrays(torch.arange(40)[:, None], torch.arange(40), prepare=stored().prepare)
+    part = sample(data, 7, seed=1)
     assert isinstance(part, Arrays)
     assert (len(part), part.prepare) == (7, data.prepare)
-    assert part.inputs.data_ptr() == data.inputs.data_ptr()
-    assert torch.equal(part.targets, data.targets[:7])
-    assert len(first(data, 10**6)) == len(data)
+    drawn = part.targets.tolist()
+    assert drawn == sorted(set(drawn))
+    assert drawn != list(range(7))
+    assert torch.equal(part.inputs[:, 0], part.targets)
+    assert sample(data, 40, seed=1) is data
+    assert sample(data, 10**6, seed=1) is data
+
+
+def test_sample_is_of_the_seed_and_every_sequence_may_be_drawn() -> None:
+    data = Arrays(torch.arange(12)[:, None], torch.arange(12))
+
+    def drawn(seed: int) -> tuple[int, ...]:
+        part = sample(data, 3, seed)
+        assert isinstance(part, Arrays)
+        return tuple(part.targets.tolist())
+
+    assert drawn(5) == drawn(5)
+    counts = torch.bincount(torch.tensor([drawn(seed) for seed in range(400)]).flatten(), minlength=12)
+    assert counts.sum() == 1200
+    assert int(counts.min()) > 65  # 100 expected, with a standard deviation of 9
+    assert int(counts.max()) < 135
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_first_of_ragged_sequences_are_whole(last: bool) -> None:
-    frames, lengths = torch.arange(9.0)[:, None], torch.tensor([2, 4, 3])
-    part = first(Ragged(frames, lengths if last else frames, lengths, last=last), 2)
-    assert isinstance(part, Ragged)
-    assert part.lengths.tolist() == [2, 4]
-    assert part.inputs.flatten().tolist() == [0, 1, 2, 3, 4, 5]
-    assert part.targets.flatten().tolist() == ([2, 4] if last else [0, 1, 2, 3, 4, 5])
+def test_sample_of_ragged_sequences_is_of_whole_ones(last: bool) -> None:
+    lengths = torch.tensor([2, 4, 3, 1])
+    frames = torch.arange(4).repeat_interleave(lengths)[:, None]  # which sequence each frame is of
+    data = Ragged(frames, torch.arange(4) if last else frames[:, 0], lengths, last=last)
+    for seed in range(20):
+        part = sample(data, 2, seed)
+        assert isinstance(part, Ragged)
+        one, other = sorted(set(part.inputs.flatten().tolist()))
+        assert part.lengths.tolist() == [lengths[one], lengths[other]]
+        assert part.inputs.flatten().tolist() == [one] * int(lengths[one]) + [other] * int(lengths[other])
+        assert part.targets.tolist() == ([one, other] if last else part.inputs.flatten().tolist())
 
 
-def test_first_of_a_stream_is_as_many_windows_of_scored_tokens() -> None:
-    stream = Stream(torch.arange(100), before=0, scored=10, history=None, rows=50)
-    part = first(stream, 3)
-    assert isinstance(part, Stream)
-    assert part.tokens.tolist() == list(range(30))
-    assert (part.rows, part.before, part.scored) == (30, 0, 10)
+def test_sample_of_a_stream_is_one_piece_with_the_token_before_it() -> None:
+    stream = Stream(torch.arange(1, 101), before=0, scored=10, history=None, rows=50)
+    firsts = set()
+    for seed in range(30):
+        part = sample(stream, 3, seed)
+        assert isinstance(part, Stream)
+        first = int(part.tokens[0])
+        firsts.add(first)
+        assert part.tokens.tolist() == list(range(first, first + 30))
+        assert (part.rows, part.before, part.scored) == (30, first - 1, 10)
+    assert len(firsts) > 15
+    assert sample(stream, 10, seed=0) is stream
 
 
-def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:
+def test_resident_moves_data_to_the_device_and_keeps_lengths_on_the_host() -> None:
     meta = torch.device("meta")
     arrays = resident(Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1)), meta)
     ragged = resident(Ragged(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([1, 2])), meta)
@@ -129,7 +155,7 @@ def test_data_lie_on_their_device_and_lengths_on_the_host() -> None:
     assert ragged.lengths.device.type == "cpu"
 
 
-def test_data_on_the_cpu_stay_where_they_are() -> None:
+def test_resident_does_not_copy_data_that_are_on_the_device() -> None:
     data = Arrays(torch.zeros(3, 2, 1), torch.zeros(3, 1))
     kept = resident(data, CPU)
     assert isinstance(kept, Arrays)

@@ -17,18 +17,18 @@ def test_in_features_are_the_channels_or_the_embedding() -> None:
 
 
 @pytest.mark.parametrize(("output", "size"), [(Real(2), 2), (Classes(10), 10), (Bits(88), 88)])
-def test_out_features_are_what_the_loss_reads(output: Real | Classes | Bits, size: int) -> None:
+def test_out_features_are_the_size_of_the_output(output: Real | Classes | Bits, size: int) -> None:
     assert Signature(input=Real(1), output=output, length=5, readout="last").out_features == size
 
 
-def test_with_embedding_changes_the_embedding_alone() -> None:
+def test_with_embedding_changes_only_the_embedding() -> None:
     assert WORDS.with_embedding(600) == Signature(
         input=Tokens(1000, 600), output=Classes(1000), length=40, readout="each", tied=True
     )
     assert WORDS.in_features == 32
 
 
-def test_with_embedding_is_the_same_where_there_is_none_to_change() -> None:
+def test_with_embedding_returns_itself_if_nothing_changes() -> None:
     assert WORDS.with_embedding(None) is WORDS
     assert NUMBERS.with_embedding(600) is NUMBERS
 
@@ -46,10 +46,10 @@ def test_a_setting_may_tie_or_untie_the_decoder() -> None:
     assert NUMBERS.with_embedding(None, tied=True) is NUMBERS
 
 
-def test_signature_that_no_task_can_mean_is_refused_with_what_was_given() -> None:
-    with pytest.raises(PluginError, match="readout is 'last' or 'each', got 'every'"):
+def test_invalid_signature_is_rejected_with_the_given_value() -> None:
+    with pytest.raises(PluginError, match="readout must be 'last' or 'each', got 'every'"):
         Signature(Real(1), Real(1), length=5, readout="every")  # type: ignore[arg-type]
-    with pytest.raises(PluginError, match="length is 1 step or more, got 0"):
+    with pytest.raises(PluginError, match="length must be 1 step or more, got 0"):
         Signature(Real(1), Real(1), length=0, readout="each")
-    with pytest.raises(PluginError, match=r"needs tokens in and classes out, got Tokens\(.*\) and Bits\(size=3\)"):
+    with pytest.raises(PluginError, match=r"needs Tokens as input and Classes as output, got Tokens.* and Bits"):
         Signature(Tokens(3, 2), Bits(3), length=5, readout="each", tied=True)

@@ -1,3 +1,5 @@
+"""Crash traces of real worker processes, and what is read from them."""
+
 from __future__ import annotations
 
 import re
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution.crash_trace import death_of, last_words, trace_path
-from harness.records import Death
+from harness.execution.crash_trace import classify_failure, read_trace, trace_path
+from harness.execution.retry_policy import FailureKind
 
 WORKER = """
 import ctypes, os, sys, time
@@ -42,14 +44,14 @@ time.sleep(0.5)
 
 
 def work(tmp_path: Path, what: str) -> tuple[int, tuple[str, str]]:
-    """Exit code of a worker, and its last words."""
+    """Return the exit code of a worker, and what its trace says."""
     path = trace_path(tmp_path / "trial", 1)
     done = subprocess.run([sys.executable, "-c", WORKER, str(path), what], capture_output=True, check=False, timeout=60)
-    return done.returncode, last_words(path, 0.3)
+    return done.returncode, read_trace(path, 0.3)
 
 
 @pytest.mark.parametrize(
-    ("what", "code", "words"),
+    ("what", "code", "reason"),
     [
         ("hang", 1, r"no progress for 0\.3 s \(<string>:\d+ in advance\)"),
         ("hang in C", 1, r"no progress for 0\.3 s \(<string>:\d+ in advance\)"),
@@ -57,27 +59,27 @@ def work(tmp_path: Path, what: str) -> tuple[int, tuple[str, str]]:
         ("abort", -signal.SIGABRT, r"Aborted \(<string>:\d+ in advance\)"),
     ],
 )
-def test_a_worker_that_hangs_or_crashes_leaves_where_it_stood(tmp_path: Path, what: str, code: int, words: str) -> None:
-    """`sleep` by ctypes.PyDLL keeps the interpreter's lock, as a loop in C does: no Python can run."""
-    found, (death, text) = work(tmp_path, what)
-    assert (found, death) == (code, "crash")
-    assert re.fullmatch(words, text), text
+def test_worker_that_hangs_or_crashes_leaves_its_position(tmp_path: Path, what: str, code: int, reason: str) -> None:
+    """`sleep` by ctypes.PyDLL keeps the interpreter's lock, as a loop in C does, so that no Python code can run."""
+    exit_code, (kind, text) = work(tmp_path, what)
+    assert (exit_code, kind) == (code, "crash")
+    assert re.fullmatch(reason, text), text
 
 
 @pytest.mark.parametrize(("what", "code"), [("killed", -9), ("exit", 3), ("nothing", 0)])
-def test_a_worker_that_goes_without_a_word_had_begun(tmp_path: Path, what: str, code: int) -> None:
+def test_worker_that_ends_without_a_trace_had_started_its_trial(tmp_path: Path, what: str, code: int) -> None:
     assert work(tmp_path, what) == (code, ("silent", ""))
 
 
-def test_a_worker_that_never_began_leaves_nothing(tmp_path: Path) -> None:
-    assert last_words(trace_path(tmp_path, 1), 1800) == ("early", "")
+def test_worker_that_never_started_its_trial_leaves_no_trace_file(tmp_path: Path) -> None:
+    assert read_trace(trace_path(tmp_path, 1), 1800) == ("early", "")
 
 
 DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
 
 
 @pytest.mark.parametrize(
-    ("told", "machine_gone", "death"),
+    ("ray_error", "node_lost", "kind"),
     [
         (f"{DIED}\nThe worker was killed: ray.exceptions.OutOfMemoryError: 95 %", False, "memory"),
         (f"{DIED}\nThe actor died because its node has died. Node Id: ff", False, "node"),
@@ -86,16 +88,16 @@ DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finish
         (DIED, False, "early"),
     ],
 )
-def test_what_ray_says_of_a_death_is_read(tmp_path: Path, told: str, machine_gone: bool, death: Death) -> None:
-    found, why = death_of(told, trace_path(tmp_path, 1), hang_seconds=9, machine_gone=machine_gone)
-    assert found == death
-    assert why
-    assert "\n" not in why
+def test_ray_s_error_text_is_classified(tmp_path: Path, ray_error: str, node_lost: bool, kind: FailureKind) -> None:
+    classified, reason = classify_failure(ray_error, trace_path(tmp_path, 1), hang_seconds=9, node_lost=node_lost)
+    assert classified == kind
+    assert reason
+    assert "\n" not in reason
 
 
-def test_a_trace_says_more_than_ray(tmp_path: Path) -> None:
+def test_trace_is_preferred_to_ray_s_error_text(tmp_path: Path) -> None:
     trace_path(tmp_path, 1).write_text(
         'Timeout (0:00:09)!\nThread 0x1 (most recent call first):\n  File "/a/b.py", line 7 in f\n'
     )
-    found = death_of(DIED, trace_path(tmp_path, 1), hang_seconds=9, machine_gone=False)
-    assert found == ("crash", "no progress for 9 s (b.py:7 in f)")
+    failure = classify_failure(DIED, trace_path(tmp_path, 1), hang_seconds=9, node_lost=False)
+    assert failure == ("crash", "no progress for 9 s (b.py:7 in f)")

@@ -1,3 +1,5 @@
+"""Studies on Ray, compared with the same studies in this process."""
+
 from __future__ import annotations
 
 import importlib
@@ -5,7 +7,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,135 +15,21 @@ from typing import Any, cast
 
 import psutil
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harness.errors import ClusterError, LedgerError
-from harness.execution.placement import Node, fits_beside, slots_for
 from harness.execution.ray_backend.tuner import RayExecutor
-from harness.execution.retry_policy import SILENT_DEATHS
+from harness.execution.retry_policy import SILENT_FAILURES
 from harness.execution.runner import Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.execution.trial_source import TrialSource
-from harness.ledger.journal import TrialEntry, read_study
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins
-from harness.records import Death, Point, Resources, Trial, TrialResult
+from harness.records import Point, Trial, TrialResult
 from harness.study.file import parse_study
 from harness.study.plan import make_plan
 from harness.study.schema import Study
-
-GIB = 2**30
-
-# ---- capacity, against all placements
-
-
-def place_all(nodes: Sequence[Node], trials: Sequence[Resources]) -> bool:
-    """Whether any placement holds these trials: every node, and every GPU for a fraction of one, is tried."""
-    rooms = [[node.cpu, node.memory_bytes, *([1.0] * int(node.gpu))] for node in nodes]
-
-    def place(left: Sequence[Resources]) -> bool:
-        if not left:
-            return True
-        trial, rest = left[0], left[1:]
-        for room in rooms:
-            for gpus in choices(room, trial.gpu):
-                needs = [(0, trial.cpu), (1, trial.memory_gib * GIB), *((gpu, min(trial.gpu, 1)) for gpu in gpus)]
-                if all(need <= room[index] + 1e-6 for index, need in needs):
-                    for index, need in needs:
-                        room[index] -= need
-                    if place(rest):
-                        return True
-                    for index, need in needs:
-                        room[index] += need
-        return False
-
-    return place(trials)
-
-
-def choices(room: list[float], gpu: float) -> list[list[int]]:
-    """Indices of the GPUs that a trial may have on a node: any one for a fraction, the free ones for whole GPUs."""
-    if gpu == 0:
-        return [[]]
-    if gpu < 1:
-        return [[index] for index in range(2, len(room))]
-    free = [index for index in range(2, len(room)) if room[index] > 1 - 1e-6]
-    return [free[: int(gpu)]] if len(free) >= gpu else []
-
-
-NODES = st.lists(
-    st.builds(
-        Node,
-        st.just("n"),
-        st.integers(0, 4).map(float),
-        st.integers(0, 2).map(float),
-        st.sampled_from([0.0, 4.0 * GIB]),
-    ),
-    max_size=3,
-)
-TRIALS = st.builds(
-    Resources,
-    cpu=st.sampled_from([0.5, 1, 1.5, 2, 3]),
-    gpu=st.sampled_from([0, 0, 0.25, 0.3, 0.4, 0.5, 0.6, 1, 2]),
-    memory_gib=st.sampled_from([0, 0, 1, 3]),
-)
-
-
-@given(NODES, st.lists(TRIALS, max_size=4), TRIALS)
-@settings(max_examples=300, deadline=None)
-def test_what_fits_has_a_placement(nodes: list[Node], running: list[Resources], wanted: Resources) -> None:
-    if fits_beside(running, wanted, nodes):
-        assert place_all(nodes, [*running, wanted])
-
-
-@given(NODES, TRIALS, st.integers(0, 5))
-@settings(max_examples=300, deadline=None)
-def test_trials_of_one_class_fit_exactly_where_a_placement_exists(
-    nodes: list[Node], wanted: Resources, running: int
-) -> None:
-    assert fits_beside([wanted] * running, wanted, nodes) == place_all(nodes, [wanted] * (running + 1))
-
-
-@given(NODES, TRIALS)
-@settings(max_examples=200, deadline=None)
-def test_slots_are_the_most_that_fit(nodes: list[Node], wanted: Resources) -> None:
-    slots = slots_for(wanted, nodes)
-    assert slots == 0 or fits_beside([wanted] * (slots - 1), wanted, nodes)
-    assert not fits_beside([wanted] * slots, wanted, nodes)
-
-
-@pytest.mark.parametrize(
-    ("gpu", "slots"), [(0.5, 4), (0.4, 4), (0.3, 6), (0.1, 20), (1 / 3, 6), (1, 2), (2, 1), (1.5, 0), (3, 0)]
-)
-def test_a_fraction_lies_on_one_gpu(gpu: float, slots: int) -> None:
-    assert slots_for(Resources(gpu=gpu), [Node("n", 64, 2, 0)]) == slots
-
-
-def test_two_halves_of_two_nodes_are_no_whole() -> None:
-    nodes = [Node("a", 2, 0, 0), Node("b", 2, 0, 0)]
-    assert slots_for(Resources(cpu=3), nodes) == 0
-    assert not fits_beside([], Resources(cpu=3), nodes)
-    assert not fits_beside([Resources(cpu=1.5)] * 2, Resources(cpu=1), nodes)
-
-
-def test_trials_without_a_gpu_do_not_keep_one_idle() -> None:
-    nodes = [Node("gpu", 8, 1, 0), Node("cpu", 8, 0, 0)]
-    assert fits_beside([Resources(cpu=8)], Resources(cpu=1, gpu=1), nodes)
-    assert not fits_beside([Resources(cpu=8)] * 2, Resources(cpu=1, gpu=1), nodes)
-
-
-def test_memory_counts_where_it_is_asked_for() -> None:
-    node = Node("n", 8, 0, 10 * GIB)
-    assert slots_for(Resources(cpu=1, memory_gib=4), [node]) == 2
-    assert slots_for(Resources(cpu=1), [node]) == 8
-
-
-def test_nothing_fits_a_cluster_without_nodes() -> None:
-    assert slots_for(Resources(), []) == 0
-    assert not fits_beside([], Resources(), [])
-
-
-# ---- Ray itself
+from tests.support.ledgers import entries_by_key, reproducible, reproducible_by_key
+from tests.support.sources import Passing
 
 MORE_TOYS = '''
 
@@ -165,7 +53,7 @@ def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    """The toys as an installed distribution, here and in worker processes, with no other plugin beside it."""
+    """The toys as an installed distribution, in this process and in workers; every other plugin is disabled."""
     site = tmp_path_factory.mktemp("site")
     shutil.copy(Path(__file__).parents[1] / "support" / "toys.py", site / "toys_of_test_cluster.py")
     with (site / "toys_of_test_cluster.py").open("a") as file:
@@ -197,37 +85,6 @@ def make_study(**overrides: Any) -> Study:  # Any: the tables of a study file
     return parse_study(data, source="toys.toml")
 
 
-class Passing:
-    """A source that hands everything on."""
-
-    def __init__(self, source: TrialSource) -> None:
-        self.source = source
-
-    def ask(self, fits: Callable[[Resources], bool]) -> tuple[Trial, int] | None:
-        return self.source.ask(fits)
-
-    def companions(self, trial: Trial) -> tuple[tuple[Trial, int], ...]:
-        return self.source.companions(trial)
-
-    def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
-        self.source.report(trial, points)
-
-    def note(self, trial: Trial, text: str) -> None:
-        self.source.note(trial, text)
-
-    def tell(self, trial: Trial, result: TrialResult) -> None:
-        self.source.tell(trial, result)
-
-    def worker_failed(self, trial: Trial, why: str, *, death: Death) -> None:
-        self.source.worker_failed(trial, why, death=death)
-
-    def finished(self) -> bool:
-        return self.source.finished()
-
-    def resource_classes(self) -> tuple[Resources, ...]:
-        return self.source.resource_classes()
-
-
 def run_on_ray(
     study: Study, loaded: Loaded, runs: Path, around: Callable[[TrialSource], TrialSource] = Passing, **options: Any
 ) -> StudyOutcome:
@@ -240,7 +97,7 @@ def run_on_ray(
 
 
 def ray_processes() -> list[str]:
-    """Processes of Ray below this one; a zombie has ended."""
+    """Return the names of Ray's running processes below this one."""
     names = []
     for process in psutil.Process().children(recursive=True):
         try:
@@ -256,58 +113,48 @@ def run_here(study: Study, loaded: Loaded, runs: Path) -> StudyOutcome:
     return runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
 
 
-def lasting(entry: TrialEntry) -> object:
-    """What must not depend on the executor."""
-    assert entry.result is not None
-    result = entry.result
-    curve = [(point.update, point.train_loss, point.metrics) for point in entry.points]
-    trial = entry.trial.model_dump(exclude={"study", "winner"})
-    scores = (result.outcome, result.score, result.metrics, result.updates, result.best_update, result.test_opened)
-    return trial, curve, scores
-
-
-def by_key(folder: Path) -> dict[str, TrialEntry]:
-    return {entry.trial.key.partition("/")[2]: entry for entry in read_study(folder).entries()}
-
-
 EXITS = {"name": "toy-ema", "as": "exits", "space": {"fault": "exit"}}
 
 
 @dataclass(frozen=True)
-class Both:
-    """One study on Ray, with a third model that ends its workers, and here, without it."""
+class TwoRuns:
+    """One study on Ray, with a third model that ends its workers, and in this process, without that model."""
 
     ray: StudyOutcome
     here: StudyOutcome
 
 
 @pytest.fixture(scope="module")
-def both(installed: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Both:
+def both(installed: Loaded, tmp_path_factory: pytest.TempPathFactory) -> TwoRuns:
     folder = tmp_path_factory.mktemp("both")
     here = run_here(make_study(), installed, folder / "here")
     models = [EXITS, "toy-ema", "toy-stack"]
-    return Both(run_on_ray(make_study(models=models), installed, folder / "ray", slice_seconds=0.05), here)
+    return TwoRuns(run_on_ray(make_study(models=models), installed, folder / "ray", slice_seconds=0.05), here)
 
 
-def test_ray_gives_the_trials_and_scores_of_one_process(both: Both) -> None:
-    expected = {key: lasting(entry) for key, entry in by_key(both.here.folder).items()}
-    found = {key: lasting(entry) for key, entry in by_key(both.ray.folder).items() if "/exits/" not in key}
-    assert found == expected
-    assert len(found) == 8
+@pytest.mark.slow
+def test_ray_gives_the_same_trials_and_scores_as_one_process(both: TwoRuns) -> None:
+    expected = reproducible_by_key(both.here.folder)
+    on_ray = reproducible_by_key(both.ray.folder)
+    assert {key: facts for key, facts in on_ray.items() if "/exits/" not in key} == expected
+    assert len(expected) == 8
 
 
-def test_a_stack_on_ray_gives_the_trials_and_scores_of_one_here(installed: Loaded, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_stack_on_ray_gives_the_same_trials_and_scores_as_in_this_process(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(resources={"stack": 2}, budget={"trials": 2, "repetitions": 3, "tolerance": 0.1})
-    here, on_ray = (by_key(run(study, installed, tmp_path / run.__name__).folder) for run in (run_here, run_on_ray))
-    assert {key: lasting(entry) for key, entry in on_ray.items()} == {key: lasting(e) for key, e in here.items()}
-    first, second = (on_ray[f"toy-overflow/toy-ema/final/{number}"].result for number in (0, 1))
+    here, on_ray = (run(study, installed, tmp_path / run.__name__).folder for run in (run_here, run_on_ray))
+    assert reproducible_by_key(on_ray) == reproducible_by_key(here)
+    entries = entries_by_key(on_ray)
+    first, second = (entries[f"toy-overflow/toy-ema/final/{number}"].result for number in (0, 1))
     assert first is not None
     assert second is not None
     assert first.worker == second.worker
     assert max(first.started, second.started) < min(first.ended, second.ended), "one after the other"
 
 
-def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(installed: Loaded, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_trials_of_a_stack_whose_worker_is_killed_are_retried_one_by_one(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(
         models=["toy-ema"],
         resources={"stack": 3},
@@ -315,7 +162,7 @@ def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(ins
         training={"updates": 1200, "batch_size": 8, "evaluations": 100},
         search={"space": {"dropout": 0.0}},
     )
-    expected = by_key(run_here(study, installed, tmp_path / "here").folder)
+    expected = entries_by_key(run_here(study, installed, tmp_path / "here").folder)
 
     class Killing(Passing):
         killed = False
@@ -330,41 +177,49 @@ def test_trials_of_a_stack_whose_worker_is_killed_are_dealt_again_one_by_one(ins
 
     outcome = run_on_ray(study, installed, tmp_path / "ray", Killing, slice_seconds=0.05)
     assert outcome.complete
-    assert len([message for message in outcome.messages if "dealt again" in message]) == 3
-    found = by_key(outcome.folder)
+    assert len([message for message in outcome.messages if "retrying the trial" in message]) == 3
+    entries = entries_by_key(outcome.folder)
     for number in range(3):
-        mine, its = (entries[f"toy-overflow/toy-ema/final/{number}"] for entries in (found, expected))
-        assert mine.attempt == 2
-        assert mine.result is not None
-        assert its.result is not None
-        assert mine.result.score == pytest.approx(its.result.score, rel=1e-3)
+        key = f"toy-overflow/toy-ema/final/{number}"
+        assert entries[key].attempt == 2
+        result, undisturbed = entries[key].result, expected[key].result
+        assert result is not None
+        assert undisturbed is not None
+        assert result.score == pytest.approx(undisturbed.score, rel=1e-3)
 
 
-def test_numbers_that_are_not_finite_arrive(both: Both) -> None:
-    finals = [entry.result for key, entry in by_key(both.ray.folder).items() if "/final/" in key and entry.result]
-    assert finals
-    for result in finals:
+@pytest.mark.slow
+def test_non_finite_numbers_arrive(both: TwoRuns) -> None:
+    entries = entries_by_key(both.ray.folder)
+    results = [entry.result for key, entry in entries.items() if "/final/" in key and entry.result]
+    assert results
+    for result in results:
         assert [result.metrics[part]["ppl"] for part in ("validation", "test", "test-last3")] == [math.inf] * 3
 
 
-def test_workers_are_reused(both: Both) -> None:
-    entries = [entry for entry in by_key(both.ray.folder).values() if entry.trial.cell.model != "exits"]
+@pytest.mark.slow
+def test_workers_are_reused(both: TwoRuns) -> None:
+    entries = [entry for entry in entries_by_key(both.ray.folder).values() if entry.trial.cell.model != "exits"]
     workers = {entry.result.worker for entry in entries if entry.result}
     assert len(workers) < len(entries)
     assert all(workers)
     assert {entry.attempt for entry in entries} == {1}
 
 
-def test_a_model_that_ends_its_worker_without_a_trace_is_tried_again_and_costs_the_others_nothing(both: Both) -> None:
+@pytest.mark.slow
+def test_model_that_ends_its_worker_without_a_trace_is_retried_and_the_others_are_unaffected(both: TwoRuns) -> None:
     assert both.ray.complete
     (failed,) = both.ray.failed
-    assert failed.startswith("toy-overflow/exits: no search trial completed: its worker died 4 times: ")
-    exits = [entry for entry in by_key(both.ray.folder).values() if entry.trial.cell.model == "exits"]
-    assert [(entry.attempt, entry.result.outcome) for entry in exits if entry.result] == [(SILENT_DEATHS, "failed")] * 2
-    assert len([message for message in both.ray.messages if "dealt again" in message]) == 2 * (SILENT_DEATHS - 1)
+    assert failed.startswith("toy-overflow/exits: no search trial completed: worker failed 4 times: ")
+    exits = [entry for entry in entries_by_key(both.ray.folder).values() if entry.trial.cell.model == "exits"]
+    outcomes = [(entry.attempt, entry.result.outcome) for entry in exits if entry.result]
+    assert outcomes == [(SILENT_FAILURES, "failed")] * 2
+    retries = [message for message in both.ray.messages if "retrying the trial" in message]
+    assert len(retries) == 2 * (SILENT_FAILURES - 1)
 
 
-def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Loaded, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_exception_of_the_source_at_a_result_ends_the_run_and_is_raised(installed: Loaded, tmp_path: Path) -> None:
     ended: list[str] = []
 
     class Full(Passing):
@@ -377,26 +232,29 @@ def test_what_a_desk_raises_at_an_end_ends_the_run_and_is_raised(installed: Load
     with pytest.raises(LedgerError, match="the disk is full"):
         run_on_ray(make_study(), installed, tmp_path, Full)
     assert ended[:2] == ["complete"] * 2
-    dealt = by_key(tmp_path / "toys").values()
-    assert len(dealt) <= 4, "trials were dealt after the error"
-    assert all(entry.result is None or entry.result.outcome == "complete" for entry in dealt)
+    entries = entries_by_key(tmp_path / "toys").values()
+    assert len(entries) <= 4, "trials were started after the error"
+    assert all(entry.result is None or entry.result.outcome == "complete" for entry in entries)
 
 
-def test_a_class_that_no_node_can_hold_is_an_error_before_the_first_trial(installed: Loaded, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_resources_that_no_node_has_are_an_error_before_the_first_trial(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(resources={"cpu": 100_000})
-    with pytest.raises(ClusterError, match=r"a trial wants 100000 cpu .* which no node has .*lower \[resources\]") as e:
+    message = r"a trial needs 100000 cpu .* more than any node has .*lower \[resources\]"
+    with pytest.raises(ClusterError, match=message) as caught:
         run_on_ray(study, installed, tmp_path)
-    assert "\n" not in str(e.value)
-    assert by_key(tmp_path / "toys") == {}
+    assert "\n" not in str(caught.value)
+    assert entries_by_key(tmp_path / "toys") == {}
 
 
-def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(installed: Loaded, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_interrupt_writes_checkpoints_from_which_another_executor_resumes(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(
         models=["toy-ema"],
         budget={"trials": 2, "repetitions": 1},
         training={"updates": 1200, "batch_size": 8, "evaluations": 100},
     )
-    expected = {key: lasting(entry) for key, entry in by_key(run_here(study, installed, tmp_path / "a").folder).items()}
+    expected = reproducible_by_key(run_here(study, installed, tmp_path / "a").folder)
 
     class Interrupted(Passing):
         def report(self, trial: Trial, points: tuple[Point, ...]) -> None:
@@ -412,14 +270,14 @@ def test_an_interrupt_writes_checkpoints_from_which_another_executor_goes_on(ins
     assert list(folder.rglob("attempt-0001.pt")), "no worker wrote a checkpoint"
     outcome = run_here(study, installed, tmp_path / "b")
     assert outcome.complete
-    assert {key: lasting(entry) for key, entry in by_key(folder).items()} == expected
+    assert {key: reproducible(entry) for key, entry in entries_by_key(folder).items()} == expected
 
 
-NOBODY = cast(TrialSource, None)
+UNUSED = cast(TrialSource, None)
 """A source that must not be asked."""
 
 
-def test_an_address_where_no_ray_is_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: nothing answers there .*ray start") as caught:
-        RayExecutor("127.0.0.1:1").run(Passing(NOBODY), tmp_path, ())
+def test_address_without_ray_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: Ray does not answer .*ray start") as caught:
+        RayExecutor("127.0.0.1:1").run(Passing(UNUSED), tmp_path, ())
     assert "\n" not in str(caught.value)

@@ -1,3 +1,5 @@
+"""The retry policy: documented cases, and laws over random histories."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,55 +8,55 @@ from hypothesis import strategies as st
 
 from harness.execution.retry_policy import (
     CRASHES,
-    MOST_DEATHS,
-    SILENT_DEATHS,
+    MAX_FAILURES,
+    SILENT_FAILURES,
+    FailureKind,
     RetryDecision,
     WorkerFailure,
     retry_decision,
 )
-from harness.records import Death
 
-DEATHS = st.sampled_from(["crash", "silent", "early", "node"])
+KINDS = st.sampled_from(["crash", "silent", "early", "node"])
 
 
-def of(*deaths: Death, points: int = 3) -> list[WorkerFailure]:
-    return [WorkerFailure(death, points) for death in deaths]
+def failures(*kinds: FailureKind, points: int = 3) -> list[WorkerFailure]:
+    return [WorkerFailure(kind, points) for kind in kinds]
 
 
 @pytest.mark.parametrize(
     ("history", "expected"),
     [
-        (of("crash"), "again"),
-        (of("crash", "crash"), "failed"),
-        (of("crash", "silent"), "again"),
-        (of("crash", "node", "early", "crash"), "failed"),
-        (of("silent", "silent", "silent"), "again"),
-        (of("silent", "silent", "silent", "silent"), "failed"),
-        (of("crash", points=3) + of("crash", points=4), "again"),
-        (of("memory"), "out-of-memory"),
-        (of("silent", "memory"), "out-of-memory"),
-        (of("crash", "crash", "node"), "again"),
-        (of("node") * 50, "again"),
-        (of("early") * (MOST_DEATHS - 1), "again"),
-        (of("early") * MOST_DEATHS, "aside"),
+        (failures("crash"), "retry"),
+        (failures("crash", "crash"), "failed"),
+        (failures("crash", "silent"), "retry"),
+        (failures("crash", "node", "early", "crash"), "failed"),
+        (failures("silent", "silent", "silent"), "retry"),
+        (failures("silent", "silent", "silent", "silent"), "failed"),
+        (failures("crash", points=3) + failures("crash", points=4), "retry"),
+        (failures("memory"), "out-of-memory"),
+        (failures("silent", "memory"), "out-of-memory"),
+        (failures("crash", "crash", "node"), "retry"),
+        (failures("node") * 50, "retry"),
+        (failures("early") * (MAX_FAILURES - 1), "retry"),
+        (failures("early") * MAX_FAILURES, "postpone"),
     ],
 )
-def test_verdict_is_the_documented_one(history: list[WorkerFailure], expected: RetryDecision) -> None:
+def test_decision_is_the_documented_one(history: list[WorkerFailure], expected: RetryDecision) -> None:
     assert retry_decision(history) == expected
 
 
-@given(st.lists(DEATHS, min_size=1, max_size=30))
-def test_with_progress_between_deaths_no_trial_is_blamed(deaths: list[Death]) -> None:
-    history = [WorkerFailure(death, number) for number, death in enumerate(deaths)]
-    assert retry_decision(history) in ("again", "aside")
+@given(st.lists(KINDS, min_size=1, max_size=30))
+def test_trial_with_progress_between_failures_never_counts_as_their_cause(kinds: list[FailureKind]) -> None:
+    history = [WorkerFailure(kind, number) for number, kind in enumerate(kinds)]
+    assert retry_decision(history) in ("retry", "postpone")
 
 
-@given(st.lists(st.builds(WorkerFailure, DEATHS, st.integers(0, 3)), max_size=60))
-def test_no_trial_is_dealt_for_ever_unless_machines_go(history: list[WorkerFailure]) -> None:
-    told = [lost for lost in history if lost.death != "node"]
-    if retry_decision(history) == "again" and history and history[-1].death != "node":
-        assert len(told) < MOST_DEATHS
+@given(st.lists(st.builds(WorkerFailure, KINDS, st.integers(0, 3)), max_size=60))
+def test_trial_is_not_retried_forever_unless_machines_are_lost(history: list[WorkerFailure]) -> None:
+    counted = [failure for failure in history if failure.kind != "node"]
+    if retry_decision(history) == "retry" and history and history[-1].kind != "node":
+        assert len(counted) < MAX_FAILURES
 
 
-def test_a_trace_weighs_more_than_silence() -> None:
-    assert CRASHES < SILENT_DEATHS < MOST_DEATHS
+def test_failures_with_a_trace_count_more_than_failures_without() -> None:
+    assert CRASHES < SILENT_FAILURES < MAX_FAILURES

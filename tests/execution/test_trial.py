@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.api.dataset import Batch, Dataset, Split
+from harness.api.dataset import Arrays, Batch, Dataset, Split
 from harness.api.model import Model
 from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
-from harness.execution import trial
+from harness.execution import trial_data
 from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Entry, Registry
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
@@ -86,6 +86,19 @@ class FailsLate(ToySum):
         return super().loss(output, batch)
 
 
+class DivergesLate(ToySum):
+    """Its loss is not a number from the tenth batch of training on."""
+
+    name: ClassVar[str] = "diverges-late"
+    batches: ClassVar[int] = 0
+
+    def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
+        DivergesLate.batches += output.requires_grad
+        totals = super().loss(output, batch)
+        late = output.requires_grad and DivergesLate.batches >= 10
+        return {name: replace(total, sum=total.sum * torch.nan) for name, total in totals.items()} if late else totals
+
+
 class Unbuildable(ToyEma):
     name: ClassVar[str] = "unbuildable"
 
@@ -99,7 +112,7 @@ def entry(value: Any) -> Entry[Any]:  # a task's class or a model
 
 @pytest.fixture
 def registry(toy_registry: Registry) -> Registry:
-    tasks = (Watched, Sealed, Unloadable, Filed, FailsLate)
+    tasks = (Watched, Sealed, Unloadable, Filed, FailsLate, DivergesLate)
     models: tuple[Model, ...] = (Unbuildable(),)
     return replace(
         toy_registry,
@@ -111,7 +124,7 @@ def registry(toy_registry: Registry) -> Registry:
 @pytest.fixture
 def worker(tmp_path: Path, registry: Registry) -> Worker:
     OPENED.clear()
-    FailsLate.batches = 0
+    FailsLate.batches = DivergesLate.batches = 0
     return Worker(tmp_path, registry)
 
 
@@ -197,7 +210,7 @@ def test_a_worker_keeps_only_so_many_splits(worker: Worker, search_trial: Trial)
         task = watched.task.model_copy(update={"options": {"length": length}})
         finish(worker.start(watched.model_copy(update={"task": task, "number": length}), 1))
 
-    lengths = range(3, 3 + trial.DATASETS_KEPT // 2 + 1)
+    lengths = range(3, 3 + trial_data.SPLITS_KEPT // 2 + 1)
     for length in lengths:
         train(length)
     OPENED.clear()
@@ -254,6 +267,65 @@ def test_what_a_model_does_is_an_outcome(
     assert re.fullmatch(reason, result.reason), result.reason
     _, after = finish(worker.start(search_trial, 1))
     assert after.outcome == "complete"
+
+
+def test_a_search_trial_that_diverges_late_has_the_score_of_its_best_evaluation(
+    worker: Worker, search_trial: Trial
+) -> None:
+    points, result = finish(worker.start(of_task(search_trial, DivergesLate, training=long(search_trial)), 1))
+    best = min(points, key=lambda point: point.metrics["mse"])
+    assert [point.update for point in points] == [4, 8]
+    assert (result.outcome, result.reason) == ("diverged", "loss nan at update 12")
+    assert (result.score, result.best_update, result.metrics) == (
+        best.metrics["mse"],
+        best.update,
+        {"validation": best.metrics},
+    )
+    assert (result.updates, result.test_opened, result.weights) == (12, 0, None)
+
+
+def test_a_final_trial_that_diverges_late_is_scored_with_its_best_weights(worker: Worker, search_trial: Trial) -> None:
+    """And has no mean over the last three evaluations, of which one had no score."""
+    final = final_of(of_task(search_trial, DivergesLate, training=long(search_trial)))
+    _, result = finish(worker.start(final, 1))
+    assert (result.outcome, result.test_opened) == ("diverged", 1)
+    assert set(result.metrics) == {"validation", "test"}
+    assert result.weights is not None
+    weights = checkpoint.load(worker.folder / result.weights, trial=final.digest)
+    task = ToySum()
+    network = build_network(ToyEma(), task.signature(), final.widths, dict(final.build))
+    network.load_state_dict(weights)
+    for split in ("validation", "test"):
+        data = task.load(split, final.seeds, {})
+        assert evaluate(network, task, data, torch.device("cpu")) == result.metrics[split]
+
+
+def test_a_limited_evaluation_is_of_one_sample_in_every_trial_of_a_study(worker: Worker, search_trial: Trial) -> None:
+    limited = search_trial.model_copy(
+        update={"training": search_trial.training.model_copy(update={"evaluation_limit": 3})}
+    )
+    task = ToySum()
+
+    def held_out(of: Trial, split: Split) -> list[list[float]]:
+        data = worker.start(of, 1)._held_out(task, split)
+        assert isinstance(data, Arrays)
+        return data.targets.tolist()
+
+    whole = worker.dataset(task, "test", limited)
+    assert isinstance(whole, Arrays)
+    tested = held_out(limited, "test")
+    assert len(tested) == 3
+    assert tested != whole.targets[:3].tolist()
+    assert all(target in whole.targets.tolist() for target in tested)
+    again = final_of(limited).model_copy(update={"model": "unbuildable", "repetition": 1})
+    assert held_out(again, "test") == tested
+    other_study = limited.model_copy(update={"seeds": limited.seeds.model_copy(update={"fixed": 1})})
+    assert held_out(other_study, "test") != tested
+    validation = worker.dataset(task, "validation", limited)
+    assert isinstance(validation, Arrays)
+    assert len(validation) == len(whole)
+    validated = [validation.targets.tolist().index(target) for target in held_out(limited, "validation")]
+    assert validated != [whole.targets.tolist().index(target) for target in tested]
 
 
 def test_a_failure_to_load_names_error_message_and_place(worker: Worker, search_trial: Trial) -> None:

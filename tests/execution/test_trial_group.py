@@ -231,7 +231,7 @@ def test_a_broken_off_slice_is_not_saved(worker: Worker, finals: list[Trial], mo
     def interrupt(self: Any, *_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.training.vectorized._Stack._update_weights", interrupt)
+    monkeypatch.setattr("harness.training.stacked_step.StackedStep._update_weights", interrupt)
     with pytest.raises(KeyboardInterrupt):
         group.advance(FOREVER)
     group.save()

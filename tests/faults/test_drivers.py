@@ -109,7 +109,7 @@ def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Pla
     code, _, err = ended(process)
     seconds = time.monotonic() - at
     assert code == 130
-    assert "interrupted; the same command continues" in err
+    assert "interrupted; run the same command again to resume" in err
     assert list((place.folder / "runs/toys").rglob("attempt-*.pt")), "no worker wrote a checkpoint"
     assert seconds < 60, f"{seconds:.0f} s"
     code, _, err = place.run("run", "toys.toml")

@@ -16,7 +16,7 @@ from harness.ledger.journal import TrialEntry
 from harness.recommendation.result import ANSWER, Recommendation
 from harness.training.checkpoint import folder_of
 from tests.faults.place import Place, ended, kill_driver, mount_of, resize, trains, wait_until
-from tests.recommendation.test_driver import lasting
+from tests.support.races import reproducible_part
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -57,7 +57,7 @@ def recommendation(place: Place, runs: str = "runs") -> Recommendation:
 
 def is_the_undisturbed_race(place: Place, undisturbed: Place, runs: str = "runs") -> None:
     assert place.by_key(runs=runs) == undisturbed.by_key()
-    assert lasting(recommendation(place, runs)) == lasting(recommendation(undisturbed))
+    assert reproducible_part(recommendation(place, runs)) == reproducible_part(recommendation(undisturbed))
 
 
 def in_the_middle(place: Place, of: Callable[[TrialEntry], bool]) -> bool:
@@ -131,7 +131,7 @@ def test_interrupted_in_the_search_it_says_so_and_the_same_command_continues(
     code, out, err = ended(process)
     assert code == 130
     assert out == ""
-    assert err.splitlines()[-1] == "harness: interrupted; the same command continues"
+    assert err.splitlines()[-1] == "harness: interrupted; run the same command again to resume"
     assert not (place.folder / "runs/toys/lease").exists()
     code, _, err = place.run(*COMMAND)
     assert code == 0, err

@@ -14,9 +14,9 @@ FAULTS = {
     "nan": ("diverged", r"loss nan at update \d+"),
     "memory": ("out-of-memory", r"MemoryError: a toy that was told to run out of memory \(\w+\.py:\d+\)"),
     "raise": ("failed", r"ValueError: a toy that was told to raise \(\w+\.py:\d+\)"),
-    "hang": ("failed", r"its worker died 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
-    "hang-in-c": ("failed", r"its worker died 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
-    "segfault": ("failed", r"its worker died 2 times: Segmentation fault \(__init__\.py:\d+ in string_at\)"),
+    "hang": ("failed", r"worker failed 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
+    "hang-in-c": ("failed", r"worker failed 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
+    "segfault": ("failed", r"worker failed 2 times: Segmentation fault \(__init__\.py:\d+ in string_at\)"),
 }
 TRAINS = '{ name = "toy-ema", as = "trains" }'
 
@@ -69,8 +69,8 @@ def test_its_trial_goes_on_from_its_checkpoint_and_the_result_is_the_undisturbed
     assert code == 0, err
     assert place.by_key() == expected
     assert max(entry.attempt for entry in place.entries()) > 1
-    assert "its worker died" in err
-    assert "dealt again" in err
+    assert "worker failed" in err
+    assert "retrying the trial" in err
 
 
 @pytest.mark.fault("corrupt checkpoint")
@@ -103,7 +103,7 @@ def test_the_journal_is_mended_and_what_was_dropped_is_said(place: Place, landed
     landed()
     code, _, err = place.run("run", "toys.toml", "--serial")
     assert code == 0, err
-    assert re.search(r"dropped a torn last record of \d+ bytes; the trial it belongs to is dealt again", err)
+    assert re.search(r"dropped an incomplete last record of \d+ bytes; retrying its trial", err)
     assert place.by_key() == expected
 
 
@@ -122,7 +122,7 @@ def test_a_full_disk_at_a_checkpoint_is_no_outcome_and_with_space_the_command_co
         assert code == 2, err
         assert re.search(
             r"cannot be written \(No space left on device\); make space and run again|the ledger cannot be "
-            r"written \(No space left on device\); mend that and run the same command again",
+            r"written \(No space left on device\); fix that, then run the same command again to resume",
             err,
         ), err
         assert all(entry.result is None for entry in place.entries(runs="small"))
@@ -147,7 +147,8 @@ def test_a_full_disk_at_the_journal_ends_the_run_with_one_line_and_with_space_it
         code, _, err = place.run("run", "toys.toml", "--runs", "small", "--serial")
         landed()
         assert code == 2, err
-        assert "the ledger cannot be written (No space left on device); mend that and run the same command again" in err
+        advice = "fix that, then run the same command again to resume"
+        assert f"the ledger cannot be written (No space left on device); {advice}" in err
         assert [text for text in err.splitlines() if "note:" not in text and "[" not in text][-1].startswith(
             "harness: "
         )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -11,40 +10,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.cli.main import main
 from harness.ledger.journal import read_study
 from harness.records import Resources
 from harness.study.file import parse_study
 from tests.faults.machines import Machine, room
 from tests.faults.place import wait_until
-
-ROOT = Path(__file__).parents[2]
+from tests.support.command import run_command
+from tests.support.documents import ROOT, code_blocks
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").exists(), reason="the core's wheel is tested without the documents"
 )
 
 
-def blocks(document: str, language: str) -> list[str]:
-    """The code blocks of a Markdown file in this language."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    return int(exit_.value.code or 0)
-
-
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    commands = [block.strip() for block in blocks("README.md", "sh")]
+    commands = [block.strip() for block in code_blocks("README.md", "sh")]
     ci = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert commands[1] == ci[-1]
+    assert f"{commands[1]} -m full" == ci[-1]
 
 
 def test_the_study_of_the_readme_is_a_study() -> None:
-    (text,) = blocks("README.md", "toml")
+    (text,) = code_blocks("README.md", "toml")
     assert parse_study(tomllib.loads(text), "README.md").name == "jsb"
 
 
@@ -54,17 +40,17 @@ def test_the_model_of_the_docs_installs_is_listed_and_trains(
     pytest.importorskip("harness_tasks", reason="the docs train on a task of seqharness-tasks")
     package, site = tmp_path / "running-mean", tmp_path / "site"
     package.mkdir()
-    (package / "pyproject.toml").write_text(blocks("docs/write-a-model.md", "toml")[0])
-    (package / "running_mean.py").write_text(blocks("docs/write-a-model.md", "python")[0])
+    (package / "pyproject.toml").write_text(code_blocks("docs/write-a-model.md", "toml")[0])
+    (package / "running_mean.py").write_text(code_blocks("docs/write-a-model.md", "python")[0])
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(package)], check=True
     )
     monkeypatch.syspath_prepend(site)
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "list") == 0
+    assert run_command(monkeypatch, "list") == 0
     assert "running-mean" in capsys.readouterr().out
     command = "train copy-memory running-mean length=5 sequences=64 parameters=500 updates=4 batch_size=8 evaluations=2"
-    assert run(monkeypatch, *command.split()) == 0
+    assert run_command(monkeypatch, *command.split()) == 0
     assert "best validation" in capsys.readouterr().out
 
 
@@ -72,13 +58,13 @@ def test_the_model_of_the_docs_installs_is_listed_and_trains(
 
 
 def test_the_resources_of_the_cluster_page_are_those_of_a_study() -> None:
-    (text,) = blocks("docs/cluster.md", "toml")
+    (text,) = code_blocks("docs/cluster.md", "toml")
     given = tomllib.loads(text)["resources"]
     assert Resources.model_validate(given).model_dump() == given
 
 
 def test_the_manifest_of_the_cluster_page_keeps_the_ledger_on_a_volume_that_all_pods_have() -> None:
-    (text,) = blocks("docs/cluster.md", "yaml")
+    (text,) = code_blocks("docs/cluster.md", "yaml")
     claim, job = yaml.safe_load_all(text)
     assert (claim["kind"], job["kind"]) == ("PersistentVolumeClaim", "RayJob")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
@@ -96,7 +82,7 @@ def test_the_manifest_of_the_cluster_page_keeps_the_ledger_on_a_volume_that_all_
 
 
 def test_the_slurm_script_of_the_cluster_page_is_bash() -> None:
-    (text,) = blocks("docs/cluster.md", "bash")
+    (text,) = code_blocks("docs/cluster.md", "bash")
     subprocess.run(["bash", "-n", "-c", text], check=True)
 
 
@@ -105,7 +91,7 @@ def test_the_slurm_script_of_the_cluster_page_is_bash() -> None:
 def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
     """On two machines made of namespaces, with the quickstart made small."""
     pytest.importorskip("harness_tasks", reason="the page runs the quickstart")
-    token, head_starts, other_starts, run_study, stop = blocks("docs/cluster.md", "sh")
+    token, head_starts, other_starts, run_study, stop = code_blocks("docs/cluster.md", "sh")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     environment = {**os.environ, "HOME": str(tmp_path), "PATH": path, "MLFLOW_TRACKING_URI": uri}
@@ -141,13 +127,13 @@ def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
 
 
 def has_no_ray(machine: Machine) -> bool:
-    """What has ended and that nobody waits for, as on a machine without an init, is left out."""
+    """Return whether no raylet runs.  Zombies do not count: nobody waits for them on a machine without an init."""
     listed = [*machine.enter(), "ps", "-e", "-o", "stat=,comm="]
     ps = subprocess.run(listed, capture_output=True, text=True, check=True)
     return not any("raylet" in line for line in ps.stdout.splitlines() if not line.startswith("Z"))
 
 
 def test_the_options_of_the_gpu_page_are_those_of_a_study() -> None:
-    (text,) = blocks("docs/gpu.md", "toml")
+    (text,) = code_blocks("docs/gpu.md", "toml")
     study = parse_study({"name": "x", "models": ["m"], "tasks": [{"name": "t"}], **tomllib.loads(text)}, "docs/gpu.md")
     assert (study.resources.stack, study.resources.graphs, study.training.precision) == (4, True, "bfloat16")

@@ -7,10 +7,10 @@ from harness.records import TaskRef
 from harness.report.report import Report, build_report
 from tests.support.cells import cell_of, facts, stored
 
-pytest.importorskip("tools.published_table", reason="the core's wheel is tested without the tools")
+pytest.importorskip("published_table", reason="the core's wheel is tested without studies/")
 
 from harness.report.writers import markdown
-from tools.published_table import page
+from published_table import page
 
 
 def report(parameters: int, protocol: str = "fair") -> Report:

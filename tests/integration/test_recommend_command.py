@@ -44,6 +44,7 @@ def sums(sequences: int) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_a_file_becomes_an_answer_and_its_winner_predicts_the_same_wherever_it_is_loaded(tmp_path: Path) -> None:
     pytest.importorskip("harness_tasks", reason="the first-party tasks on own files")
     pytest.importorskip("harness_models", reason="they are trained by first-party models")
@@ -138,7 +139,7 @@ def test_an_address_where_no_ray_is_is_one_line_and_the_race_goes_on_without_it(
     code, out, err = place.run(*RACE.split(), "--address", "127.0.0.1:1")
     assert code == 2
     assert out == ""
-    assert "harness: --address 127.0.0.1:1: nothing answers there" in err.splitlines()[-1]
+    assert "harness: --address 127.0.0.1:1: Ray does not answer" in err.splitlines()[-1]
     code, _, err = place.run(*RACE.split(), "--serial")
     assert code == 0, err
     assert all(entry.result for entry in read_study(place.folder / "runs/toys").entries())

@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,8 +20,8 @@ import harness
 from harness.plugin import hookspecs
 from harness.study.file import parse_study
 from harness.testing import MODEL_CHECKS, TASK_CHECKS
+from tests.support.documents import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the core's wheel is tested without the documents")
@@ -52,6 +54,7 @@ def members_of(page: str, module: str) -> list[str]:
     return [name for each in lists for name in each.split(", ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_BY_TEST_DOCS])
 def test_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("harness_models", reason="the pages use first-party models")
@@ -81,13 +84,23 @@ def _run_shell(text: str) -> None:
 
 
 def test_navigation_has_every_page() -> None:
-    listed = [next(iter(entry.values())) for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]]
-    assert sorted(listed) == PAGES
+    pages = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+    assert sorted(_listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])) == pages
+
+
+def _listed(nav: list[Any]) -> Iterator[str]:
+    """Pages of a navigation, whose entries are {title: page} or {title: entries}, hence Any."""
+    for entry in nav:
+        (value,) = entry.values()
+        if isinstance(value, str):
+            yield value
+        else:
+            yield from _listed(value)
 
 
 def test_every_hook_is_on_its_page_in_order() -> None:
     specs = [name for name, value in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("harness_")]
-    documented = members_of("hooks.md", "harness.hookspecs")
+    documented = members_of("hooks.md", "harness.plugin.hookspecs")
     assert sorted(documented) == sorted(specs)
     assert documented == sorted(documented, key=lambda name: inspect.getsourcelines(getattr(hookspecs, name))[1])
 
@@ -115,5 +128,5 @@ def test_checks_that_the_footguns_name_exist() -> None:
 def test_every_public_name_is_in_the_api() -> None:
     text = (DOCS / "api.md").read_text() + (DOCS / "hooks.md").read_text()
     for name in harness.__all__:
-        home = harness._HOME_OF[name]
+        home = harness._MODULE_OF[name]
         assert f"::: {home}\n" in text or f"::: {home}.{name}\n" in text, name

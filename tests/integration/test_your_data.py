@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.ledger.journal import read_study
-from tests.integration.test_docs import run
+from tests.support.command import run_command
 
 pytest.importorskip("harness_tasks", reason="the first-party tasks on own files")
 pytest.importorskip("harness_models", reason="they are trained by first-party models")
@@ -44,12 +44,13 @@ def sums(path: Path, sequences: int = 300) -> None:
     table.to_csv(path, index=False)
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_study_that_beats_the_floor_and_goes_on_by_its_name(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sums(place / "sums.csv")
     given = ("--data", "sums.csv", "--target", "total", "--budget", "1k", "-s", "sequence=id", "-s", "time=step")
-    assert run(monkeypatch, "run", *given, "--models", "gru,rnn", "--serial", *SMALL) == 0
+    assert run_command(monkeypatch, "run", *given, "--models", "gru,rnn", "--serial", *SMALL) == 0
     shown = capsys.readouterr()
     assert "sums: target total is read as numbers, one answer a sequence, from 1 inputs; sequences: 210" in shown.err
     snapshot = read_study(place / "runs" / "sums")
@@ -68,28 +69,31 @@ def test_a_file_becomes_a_study_that_beats_the_floor_and_goes_on_by_its_name(
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
     before = [entry.trial.key for entry in snapshot.entries()]
-    assert run(monkeypatch, "run", "sums", "--runs", str(place / "runs"), "--serial") == 0
+    assert run_command(monkeypatch, "run", "sums", "--runs", str(place / "runs"), "--serial") == 0
     assert [entry.trial.key for entry in read_study(place / "runs" / "sums").entries()] == before
-    assert run(monkeypatch, "report", "sums") == 0
-    assert run(monkeypatch, "plan", "sums", "--runs", str(place / "runs")) == 0
+    assert run_command(monkeypatch, "report", "sums") == 0
+    assert run_command(monkeypatch, "plan", "sums", "--runs", str(place / "runs")) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("run", "--data", "none.csv", "--budget", "2k"), "none.csv: cannot be read (No such file or directory)"),
-        (("run", "--data", "sums.csv"), "--data sums.csv: how large may each network be? Give --budget 50k"),
-        (("run", "--data", "sums.csv", "--budget", "2q"), "--budget '2q': give the parameters of each network"),
+        (("run", "--data", "sums.csv"), "--data sums.csv: the size of the networks is missing; give their"),
+        (("run", "--data", "sums.csv", "--budget", "2q"), "--budget '2q': not a number of parameters; give"),
         (("run", "--data", "sums.csv", "--budget", "2k"), "which column is to be predicted? Say target = NAME"),
         (("plan", "--data", "sums.csv", "--budget", "2k", "--target", "totl"), "did you mean 'total'?"),
-        (("run", "x.toml", "--data", "sums.csv", "--budget", "2k"), "makes the study; give no x.toml beside it"),
-        (("run", "--data", "sums.csv", "--budget", "2k", "--tasks", "a"), "makes the study; give no --tasks beside it"),
+        (("run", "x.toml", "--data", "sums.csv", "--budget", "2k"), "makes a study of its own; leave out x.toml"),
+        (
+            ("run", "--data", "sums.csv", "--budget", "2k", "--tasks", "a"),
+            "makes a study of its own; leave out --tasks",
+        ),
         (
             ("recommend", "-s", "sequenc=id", "--data", "sums.csv", "--budget", "2k", "--target", "total"),
             "did you mean 'sequence'?",
         ),
-        (("run", "--target", "total"), "--target is of a file of your own; give --data FILE with it"),
-        (("run",), "which study? Give its file, studies/quickstart.toml, or data of your own: --data FILE"),
+        (("run", "--target", "total"), "--target describes a dataset of your own; give --data FILE with it"),
+        (("run",), "no study is given; name its file, such as studies/quickstart.toml, or give --data FILE"),
         (("run", "unheard-of"), "unheard-of: no such file"),
         (("show", "arrays"), "task 'arrays' needs the option 'data': data = …"),
     ],
@@ -102,7 +106,7 @@ def test_a_slip_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     sums(place / "sums.csv", 40)
-    assert run(monkeypatch, *arguments) == 2
+    assert run_command(monkeypatch, *arguments) == 2
     shown = capsys.readouterr()
     assert message in shown.err
     assert len(shown.err.splitlines()) == 1
@@ -113,7 +117,7 @@ def test_show_tells_what_the_file_is_taken_for(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sums(place / "sums.csv")
-    assert run(monkeypatch, "show", "arrays", "data=sums.csv", "target=total", "sequence=id", "time=step") == 0
+    assert run_command(monkeypatch, "show", "arrays", "data=sums.csv", "target=total", "sequence=id", "time=step") == 0
     shown = capsys.readouterr().out
     assert "  metric      rmse lower is better" in shown
     assert "  note        target total is read as numbers" in shown
@@ -125,7 +129,7 @@ def test_one_trial_trains_on_a_file(
 ) -> None:
     sums(place / "sums.csv")
     given = ("data=sums.csv", "target=total", "sequence=id", "parameters=500", "updates=4", "evaluations=2")
-    assert run(monkeypatch, "train", "arrays", "gru", *given) == 0
+    assert run_command(monkeypatch, "train", "arrays", "gru", *given) == 0
     assert "best validation rmse" in capsys.readouterr().out
 
 
@@ -133,5 +137,5 @@ def test_one_trial_trains_on_a_file(
 def test_commands_over_all_tasks_pass_by_those_that_need_a_file(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *command) == 0
+    assert run_command(monkeypatch, *command) == 0
     assert ("arrays" in capsys.readouterr().out) == (command == ("list",))

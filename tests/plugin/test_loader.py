@@ -1,3 +1,5 @@
+"""Loading of plugins from entry points, and the hooks that the core calls."""
+
 from __future__ import annotations
 
 import inspect
@@ -51,7 +53,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Write a module and the dist-info folder that makes it a distribution's entry point."""
+    """Return a function that writes a module and the dist-info folder of a distribution with that entry point."""
     monkeypatch.delenv(DISABLE, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     numbers = iter(range(100))
@@ -70,7 +72,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def _load() -> Loaded:
-    """What this test installed, without what the environment has."""
+    """Load what this test installed, without the plugins of the environment."""
     return load_plugins(point for point in entry_points(group=GROUP) if point.module.startswith("strange_"))
 
 
@@ -106,19 +108,20 @@ BROKEN = {
         HEADER + "@hookimpl\ndef harness_register_tasks(register):\n    register(One())\n",
         r"PluginError: register takes a subclass of harness\.Task, not an instance, got <",
     ),
-    "twice": (REGISTERS + "    register(One())\n", r"PluginError: 'x-bad' is registered twice"),
+    "twice": (REGISTERS + "    register(One())\n", r"PluginError: 'x-bad' is registered twice; register it once"),
     "name": (
         REGISTERS.replace("NAME", "X Bad/.."),
-        r"PluginError: One\.name is 'X Bad/\.\.'; a name has only a-z, 0-9, '\.' and '-'; did you mean 'x-bad-\.\.'\?",
+        r"PluginError: One\.name is 'X Bad/\.\.'; a name may contain only a-z, 0-9, '\.' and '-'; "
+        r"did you mean 'x-bad-\.\.'\?",
     ),
     "name of a class": (REGISTERS.replace("NAME", "MyNet_2"), r"PluginError: .*; did you mean 'my-net-2'\?"),
     "no name": (
         REGISTERS.replace('name = "NAME"', ""),
-        r"PluginError: One has no name; give the class one, as name = 'my-name'",
+        r"PluginError: One has no name; add a class attribute, such as name = 'my-name'",
     ),
     "hooks that are not marked": (
         REGISTERS.replace("@hookimpl\n", ""),
-        r"PluginError: 'strange_\w+', which the entry point 'any' names, has no function marked @harness\.hookimpl",
+        r"PluginError: 'strange_\w+', named by the entry point 'any', has no function marked @harness\.hookimpl",
     ),
     "abstract": (
         REGISTERS.replace("def build", "def biuld"),
@@ -126,7 +129,7 @@ BROKEN = {
     ),
     "misspelt hook": (
         REGISTERS + "\n@hookimpl\ndef harness_trial_strated(trial):\n    pass\n",
-        r"PluginError: there is no hook 'harness_trial_strated'; did you mean 'harness_trial_started'\?",
+        r"PluginError: unknown hook 'harness_trial_strated'; did you mean 'harness_trial_started'\?",
     ),
     "argument of a hook": (
         REGISTERS + "\n@hookimpl\ndef harness_trial_started(trail):\n    pass\n",
@@ -136,7 +139,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_broken_plugin_costs_only_itself(install: Install, kind: str) -> None:
+def test_broken_plugin_affects_no_other(install: Install, kind: str) -> None:
     source, reason = BROKEN[kind]
     install("a-bad", source.replace("NAME", "x-bad"))
     install("x-good", _source("x-one"))
@@ -147,14 +150,14 @@ def test_broken_plugin_costs_only_itself(install: Install, kind: str) -> None:
     assert re.match(
         rf"plugin a-bad 1\.0 could not be loaded \({reason}.*\); its models and tasks are missing\. ", message
     )
-    assert message.endswith(f"Mend it, uninstall it, or set {DISABLE}=a-bad")
+    assert message.endswith(f"Fix it, uninstall it, or set {DISABLE}=a-bad")
     assert "\n" not in message
     assert not loaded.hooks.has_plugin("a-bad")
     assert "a-bad" not in {plugin.name for plugin in loaded.registry.plugins}
 
 
 def test_broken_plugins_hooks_are_never_called(install: Install, tmp_path: Path) -> None:
-    """It has two good hooks beside the one with a wrong argument."""
+    """The plugin has two valid hooks and one with a wrong argument."""
     wrong = "\n@hookimpl\ndef harness_trial_reported(pont):\n    pass\n"
     called = "\n@hookimpl\ndef harness_study_finished(study):\n    raise AssertionError('called')\n"
     install("a-bad", _source("x-bad") + called + wrong)
@@ -174,8 +177,8 @@ def test_entry_point_may_be_an_object_that_cannot_be_hashed(install: Install) ->
     assert set(loaded.registry.models) == {"x-one", "x-two"}
 
 
-def test_distribution_without_metadata_goes_by_its_entry_point(install: Install) -> None:
-    install("x-lost", _source("x-one"), metadata=False)
+def test_distribution_without_metadata_has_the_name_of_its_entry_point(install: Install) -> None:
+    install("x-removed", _source("x-one"), metadata=False)
     install("x-good", _source("x-two"))
     loaded = _load()
     assert set(loaded.registry.models) == {"x-one", "x-two"}
@@ -185,7 +188,7 @@ def test_distribution_without_metadata_goes_by_its_entry_point(install: Install)
     )
 
 
-def test_two_plugins_of_one_model_are_refused_by_name(install: Install) -> None:
+def test_two_plugins_of_one_model_are_rejected_by_name(install: Install) -> None:
     install("x-b", _source("x-one"), version="2.0")
     install("x-a", _source("x-one"), version="1.0")
     message = rf"^model 'x-one' is registered by x-a 1\.0 and by x-b 2\.0; uninstall one of them, or set {DISABLE}=x-b$"
@@ -193,7 +196,7 @@ def test_two_plugins_of_one_model_are_refused_by_name(install: Install) -> None:
         _load()
 
 
-def test_two_plugins_of_one_task_are_refused_by_name(install: Install) -> None:
+def test_two_plugins_of_one_task_are_rejected_by_name(install: Install) -> None:
     source = TOYS.read_text().replace("register(ToyEma())\n    register(ToyStack())", "return")
     for name in ("x-a", "x-b"):
         install(name, source)
@@ -227,7 +230,7 @@ def test_plugins_load_in_the_order_of_their_names(install: Install) -> None:
     assert {"x-a", "x-b", "x-c"} <= set(names)
 
 
-def test_another_process_loads_the_same(install: Install, tmp_path: Path) -> None:
+def test_another_process_loads_the_same_plugins(install: Install, tmp_path: Path) -> None:
     shutil.copy(TOYS, tmp_path / "toys.py")
     install("x-toys", "from toys import *\n")
     script = (
@@ -248,7 +251,7 @@ def test_every_hook_has_a_test() -> None:
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_every_hook_says_when_it_is_called(name: str) -> None:
+def test_every_hook_documents_when_it_is_called(name: str) -> None:
     spec = getattr(hookspecs, name)
     summary, *_, last = (inspect.getdoc(spec) or "").split("\n\n")
     assert summary.endswith(".")
@@ -278,8 +281,8 @@ def test_hook_harness_register_tasks(toy_loaded: Loaded) -> None:
     assert set(toy_loaded.registry.models) == {"toy-ema", "toy-stack"}
 
 
-class Heard:
-    """A stranger's tracker: what it heard, in order, as (hook, facts)."""
+class Recorder:
+    """A listener that records its calls in order, as (hook, facts)."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -311,8 +314,8 @@ class Heard:
 
 
 @pytest.fixture(scope="module")
-def heard(toy_loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
-    """What a listener hears of a study of one search trial and one final trial of two evaluations."""
+def calls(toy_loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """Calls of a listener during a study of one search trial and one final trial, with two evaluations each."""
     study = Study.model_validate(
         {
             "name": "toys",
@@ -323,55 +326,55 @@ def heard(toy_loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> list[
         }
     )
     runner = Runner(make_plan(study, toy_loaded.registry), toy_loaded, tmp_path_factory.mktemp("runs"))
-    listeners: list[Heard] = []
+    listeners: list[Recorder] = []
 
-    def listen(ledger: Ledger) -> list[Heard]:
-        listeners.append(Heard(ledger))
+    def listen(ledger: Ledger) -> list[Recorder]:
+        listeners.append(Recorder(ledger))
         return listeners
 
-    runner.run(lambda desk: run_serial(desk, Worker(runner.folder, toy_loaded.registry)), listen)
+    runner.run(lambda source: run_serial(source, Worker(runner.folder, toy_loaded.registry)), listen)
     assert runner.messages == []
     return listeners[0].calls
 
 
-def _of(heard: list[tuple[str, str]], hook: str) -> list[str]:
-    return [facts for name, facts in heard if name == hook]
+def _of(calls: list[tuple[str, str]], hook: str) -> list[str]:
+    return [facts for name, facts in calls if name == hook]
 
 
-def test_hook_harness_study_started(heard: list[tuple[str, str]]) -> None:
-    assert _of(heard, "study_started") == ["toys"]
-    assert heard[0][0] == "study_started"
+def test_hook_harness_study_started(calls: list[tuple[str, str]]) -> None:
+    assert _of(calls, "study_started") == ["toys"]
+    assert calls[0][0] == "study_started"
 
 
-def test_hook_harness_trial_started(heard: list[tuple[str, str]]) -> None:
-    assert _of(heard, "trial_started") == ["search/0", "final/0"]
+def test_hook_harness_trial_started(calls: list[tuple[str, str]]) -> None:
+    assert _of(calls, "trial_started") == ["search/0", "final/0"]
 
 
-def test_hook_harness_trial_reported(heard: list[tuple[str, str]]) -> None:
-    assert _of(heard, "trial_reported") == ["search/0 2", "search/0 4", "final/0 2", "final/0 4"]
+def test_hook_harness_trial_reported(calls: list[tuple[str, str]]) -> None:
+    assert _of(calls, "trial_reported") == ["search/0 2", "search/0 4", "final/0 2", "final/0 4"]
 
 
-def test_hook_harness_trial_finished(heard: list[tuple[str, str]]) -> None:
-    assert _of(heard, "trial_finished") == ["search/0 complete", "final/0 complete"]
+def test_hook_harness_trial_finished(calls: list[tuple[str, str]]) -> None:
+    assert _of(calls, "trial_finished") == ["search/0 complete", "final/0 complete"]
 
 
-def test_hook_harness_study_finished(heard: list[tuple[str, str]]) -> None:
-    assert _of(heard, "study_finished") == ["toys True"]
-    assert heard[-1][0] == "study_finished"
+def test_hook_harness_study_finished(calls: list[tuple[str, str]]) -> None:
+    assert _of(calls, "study_finished") == ["toys True"]
+    assert calls[-1][0] == "study_finished"
 
 
-def test_listener_hears_until_it_is_unregistered(toy_loaded: Loaded, toy_study: MakeStudy) -> None:
-    class Ear:
-        heard = 0
+def test_listener_is_called_until_it_is_unregistered(toy_loaded: Loaded, toy_study: MakeStudy) -> None:
+    class Listener:
+        calls = 0
 
         @hookimpl
         def harness_study_finished(self, complete: bool) -> None:
-            self.heard += complete
+            self.calls += complete
 
-    ear = Ear()
-    undo = register_listener(toy_loaded, ear)
+    listener = Listener()
+    unregister = register_listener(toy_loaded, listener)
     call = toy_loaded.hooks.hook.harness_study_finished
     call(study=toy_study(), study_id="", complete=True)
-    undo()
+    unregister()
     call(study=toy_study(), study_id="", complete=True)
-    assert ear.heard == 1
+    assert listener.calls == 1

@@ -9,23 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.recommendation.race import (
-    DRAWS,
-    POWER,
-    Duel,
-    Errors,
-    Gains,
-    Look,
-    Scores,
-    Scoring,
-    Step,
-    follow,
-    gains,
-    ladder,
-    look,
-    needed,
-    probabilities,
-)
+from harness.recommendation.inference import DRAWS, POWER, needed, probabilities
+from harness.recommendation.race import Duel, Errors, Gains, Look, Scores, Scoring, Step, follow, gains, ladder, look
 
 HIGHER = Scoring("higher")
 ERROR = 0.01

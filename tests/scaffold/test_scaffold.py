@@ -42,6 +42,7 @@ def beside(package: Path) -> str:
     return os.pathsep.join([str(package / "src"), str(info.parent), *filter(None, sys.path)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["model", "task"])
 def test_new_package_is_listed_passes_its_own_tests_and_trains(kind: Kind, tmp_path: Path) -> None:
     pytest.importorskip("harness_tasks", reason="it trains on a task of seqharness-tasks")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import Any, Literal
 
 import pytest
@@ -15,7 +16,7 @@ from harness.api.model import Model
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.errors import BudgetError
 from harness.plugin.registry import Registry
-from harness.study.budget import WIDEST, Count, Size, count_at, count_parameters, solve, uniform_widths
+from harness.study.budget import WIDEST, Count, Size, count_at, count_parameters, nearest_size, solve, uniform_widths
 from harness.training.network import Network
 
 
@@ -290,48 +291,154 @@ def test_uniform_widths_agree_with_trying_every_width(
         assert found[1:] == [max(plain)]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=4),
-    st.integers(1, 12),
-    st.integers(0, 300),
-    st.integers(50, 6000),
-    st.sampled_from([0.01, 0.05, 0.2]),
-)
-def test_solve_agrees_with_the_rule_tried_on_every_width(
-    weights: list[int], special: int, depth: int, budget: int, tolerance: float
-) -> None:
-    """Levels of different weights, and a dip where all widths are those of the input."""
-    levels = len(weights)
+@dataclass(frozen=True)
+class Chain:
+    """Levels whose tensors depend on one width or on two neighbours, and what vanishes where two are equal."""
 
-    def count(widths: tuple[int, ...]) -> int:
-        grown = 2 + sum(weight * width for weight, width in zip(weights, widths, strict=True))
-        return max(2, grown - depth) if set(widths) == {special} else grown
+    single: tuple[int, ...]
+    pair: tuple[int, ...]
+    skip: int
+    """Parameters of a projection between neighbours of different widths, the input among them."""
+    projection: int
+    """Parameters of a projection to the input's width, as before a tied decoder."""
+    special: int
 
-    def sizes(width: int) -> list[tuple[int, ...]]:
-        return [(width + 1,) * wider + (width,) * (levels - wider) for wider in range(levels + 1)]
+    def __call__(self, widths: tuple[int, ...]) -> int:
+        """Return the parameters at these widths."""
+        sizes = (self.special, *widths)
+        return (
+            2
+            + sum(weight * width for weight, width in zip(self.single, widths, strict=True))
+            + sum(weight * a * b for weight, (a, b) in zip(self.pair, pairwise(sizes), strict=True))
+            + self.skip * sum(a != b for a, b in pairwise(sizes))
+            + self.projection * (widths[-1] != self.special)
+        )
 
-    if count((1,) * levels) > budget:
+    def uniform(self, width: int) -> int:
+        """Return the parameters at a uniform width."""
+        return self((width,) * len(self.single))
+
+    def fitting(self, budget: int) -> list[int]:
+        """Return the uniform widths whose count is not above the budget."""
+        return [width for width in range(1, budget // sum(self.single) + 2) if self.uniform(width) <= budget]
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> Chain:
+    levels = draw(st.integers(1, 4))
+    single, pair = (tuple(draw(st.integers(1, most)) for _ in range(levels)) for most in (40, 8))
+    return Chain(single, pair, *(draw(st.integers(low, high)) for low, high in ((0, 60), (0, 200), (1, 12))))
+
+
+def _brute_force(chain: Chain, budget: int, tolerance: float) -> list[int]:
+    """Return the distances of all widths that meet the budget in the first neighbourhood that has any."""
+    levels = len(chain.single)
+    fitting = chain.fitting(budget)
+    starts = {max(fitting), max((width for width in fitting if width != chain.special), default=max(fitting))}
+    allowed: dict[int, float] = {}
+    prefixes: dict[int, list[tuple[int, ...]]] = {}
+    for start in starts:
+        prefixes[start] = [(start + 1,) * wider + (start,) * (levels - wider) for wider in range(levels + 1)]
+        allowed[start] = min(abs(chain(after) - chain(before)) for before, after in pairwise(prefixes[start])) / 2
+
+    def within(reach: int) -> dict[int, list[tuple[int, ...]]]:
+        near = {start: range(max(start - reach, 1), start + reach + 1) for start in starts}
+        return {start: list(product(near[start], repeat=levels)) for start in starts}
+
+    for tried in (prefixes, within(1), within(2)):
+        distances = [
+            abs(chain(widths) - budget)
+            for start in starts
+            for widths in tried[start]
+            if abs(chain(widths) - budget) <= max(tolerance * chain(widths), allowed[start])
+        ]
+        if distances:
+            return distances
+    return []
+
+
+@settings(max_examples=400, deadline=None)
+@given(chains(), st.integers(50, 20_000), st.sampled_from([0.002, 0.01, 0.05]))
+def test_solve_agrees_with_brute_force(chain: Chain, budget: int, tolerance: float) -> None:
+    """All widths within 1 of the uniform ones, then within 2, where no prefix of levels meets the budget."""
+    if chain.uniform(1) > budget:
         return
-    widest = budget // sum(weights) + special + 1
-    fitting = [width for width in range(1, widest) if count((width,) * levels) <= budget]
-    starts = [max(fitting)]
-    if starts[0] == special and len(fitting) > 1:
-        starts.append(max(width for width in fitting if width != special))
-    met: list[tuple[int, ...]] = []
-    for start in sorted(starts, key=lambda start: min(abs(count(widths) - budget) for widths in sizes(start))):
-        tried = sizes(start)
-        best = min(tried, key=lambda widths: (abs(count(widths) - budget), sum(widths)))
-        steps = [abs(count(b) - count(a)) for a, b in pairwise(tried)]
-        if abs(count(best) - budget) <= max(tolerance * count(best), min(steps) / 2):
-            met.append(best)
-    model = Counted(count, levels)
+    met = _brute_force(chain, budget, tolerance)
+    model, signature = Counted(chain, len(chain.single)), _signature(chain.special)
     if not met:
         with pytest.raises(BudgetError, match="counted: no width meets"):
-            solve(model, _signature(special), {}, budget=budget, tolerance=tolerance)
+            solve(model, signature, {}, budget=budget, tolerance=tolerance)
         return
-    size = solve(model, _signature(special), {}, budget=budget, tolerance=tolerance)
-    assert (size.widths, size.count.parameters) == (met[0], count(met[0]))
+    size = solve(model, signature, {}, budget=budget, tolerance=tolerance)
+    assert size.count.parameters == chain(size.widths)
+    assert abs(size.count.parameters - budget) == min(met)
+    assert size.met
+    assert solve(model, signature, {}, budget=budget, tolerance=tolerance) == size
+
+
+@settings(max_examples=100, deadline=None)
+@given(chains(), st.integers(50, 20_000))
+def test_prefix_of_levels_is_kept_where_it_meets_the_budget(chain: Chain, budget: int) -> None:
+    """Stored studies continue: other subsets of levels are tried only where no prefix meets the budget."""
+    if chain.uniform(1) > budget:
+        return
+    levels = len(chain.single)
+    start = max(chain.fitting(budget))
+    tried = [(start + 1,) * wider + (start,) * (levels - wider) for wider in range(levels + 1)]
+    best = min(tried, key=lambda widths: (abs(chain(widths) - budget), sum(widths)))
+    if start != chain.special and abs(chain(best) - budget) <= 0.01 * chain(best):
+        assert (
+            solve(Counted(chain, levels), _signature(chain.special), {}, budget=budget, tolerance=0.01).widths == best
+        )
+
+
+def test_nine_levels_try_every_combination_of_one_more_and_one_less() -> None:
+    """Only the levels 2, 5 and 9 together, changed in different directions, have the budget."""
+    weights = (1000, 2003, 4001, 8009, 2011, 3001, 5003, 7001, 6007)
+
+    def count(widths: tuple[int, ...]) -> int:
+        return sum(weight * width for weight, width in zip(weights, widths, strict=True))
+
+    wanted = tuple(20 + {1: 1, 4: -1, 8: 1}.get(level, 0) for level in range(9))
+    size = nearest_size(Counted(count, 9), _signature(), {}, budget=count(wanted), tolerance=0.0)
+    assert (size.widths, size.distance) == (wanted, 0)
+
+
+def test_size_whose_count_is_not_as_predicted_is_reported_as_built() -> None:
+    """All three levels together have parameters that no two of them show."""
+
+    def count(widths: tuple[int, ...]) -> int:
+        return 2 + 1000 * sum(widths) + 300 * (widths[0] > 10) * (widths[1] > 10) * (widths[2] < 10)
+
+    for budget in range(29_500, 32_500, 50):
+        size = nearest_size(Counted(count, 3), _signature(), {}, budget=budget, tolerance=0.001)
+        assert size.count.parameters == count(size.widths)
+
+
+@pytest.mark.parametrize("budget", [1_000, 70_000, 10_000_000])
+@pytest.mark.parametrize(("levels", "builds"), [(1, 9), (3, 11)])
+def test_solving_takes_few_builds(levels: int, builds: int, budget: int) -> None:
+    tried: list[tuple[int, ...]] = []
+
+    def count(widths: tuple[int, ...]) -> int:
+        tried.append(widths)
+        return 1 + sum(4 * after * (before + after + 2) for before, after in pairwise((1, *widths)))
+
+    solve(Counted(count, levels), _signature(), {}, budget=budget, tolerance=0.05)
+    assert len(tried) == len(set(tried)) <= builds
+
+
+@pytest.mark.parametrize("budget", [2**12, 2**30 + 5, 3 * 2**40])
+def test_widths_of_a_count_that_is_no_parabola_take_few_counts(budget: int) -> None:
+    """A count that doubles every 50 widths, in one jump."""
+    tried: list[int] = []
+
+    def count(width: int) -> int:
+        tried.append(width)
+        return 1 << (width // 50)
+
+    assert uniform_widths(count, budget, specials=()) == [max(w for w in range(1, 3000) if 1 << (w // 50) <= budget)]
+    assert len(set(tried)) <= 3 * 13
 
 
 @pytest.mark.parametrize(("name", "layers"), [("toy-ema", 1), ("toy-stack", 1), ("toy-stack", 2), ("toy-stack", 3)])

@@ -27,7 +27,15 @@ from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import Entry, Registry
 from harness.study.file import parse_study, study_toml
-from harness.study.from_data import BATCH_SIZE, REPETITIONS, SMALL_BATCH_SIZE, TRIALS, parse_count, study_of_file
+from harness.study.from_data import (
+    BATCH_SIZE,
+    REPETITIONS,
+    SMALL_BATCH_SIZE,
+    TRIALS,
+    DataRequest,
+    parse_count,
+    study_of_file,
+)
 from harness.study.plan import make_plan
 from tests.conftest import make_trial
 from tests.support.toys import ToyEma, ToySum
@@ -71,7 +79,7 @@ def loaded(toy_loaded: Loaded) -> Loaded:
     plugin = toy_loaded.registry.plugins[0]
     tasks: dict[str, Entry[type[Task]]] = {
         **toy_loaded.registry.tasks,
-        ToyFile.name: Entry(ToyFile.name, ToyFile, plugin, "tests.test_owndata"),
+        ToyFile.name: Entry(ToyFile.name, ToyFile, plugin, "tests.study.test_from_data"),
     }
     return Loaded(replace(toy_loaded.registry, tasks=tasks), toy_loaded.hooks)
 
@@ -88,7 +96,7 @@ def numbered(folder: Path, count: int = 200, name: str = "My Data.num") -> Path:
 
 
 def test_study_of_a_file_has_every_model_and_the_same_for_each(registry: Registry, tmp_path: Path) -> None:
-    study = study_of_file(registry, numbered(tmp_path), parameters=500)
+    study = study_of_file(registry, DataRequest(numbered(tmp_path), 500))
     (task,) = study.tasks
     assert (study.name, task.label, task.name, task.parameters) == ("my-data", "my-data", "toy-file", 500)
     assert task.options == {"data": str(tmp_path / "My Data.num")}
@@ -104,7 +112,7 @@ def test_study_of_a_file_has_every_model_and_the_same_for_each(registry: Registr
 def test_training_follows_from_how_many_sequences_there_are(
     sequences: int, batch_size: int, updates: int, registry: Registry, tmp_path: Path
 ) -> None:
-    training = study_of_file(registry, numbered(tmp_path, sequences), parameters=500).training
+    training = study_of_file(registry, DataRequest(numbered(tmp_path, sequences), 500)).training
     assert (training.batch_size, training.updates) == (batch_size, updates)
 
 
@@ -112,43 +120,51 @@ def test_models_that_say_they_cannot_serve_are_left_out(registry: Registry, tmp_
     plugin = registry.plugins[0]
     never: Entry[Model] = Entry("never-serves", NeverServes(), plugin, "")
     models = {**registry.models, "never-serves": never}
-    study = study_of_file(replace(registry, models=models), numbered(tmp_path), parameters=500)
+    study = study_of_file(replace(registry, models=models), DataRequest(numbered(tmp_path), 500))
     assert "never-serves" not in [entry.name for entry in study.models]
-    named = study_of_file(replace(registry, models=models), numbered(tmp_path), parameters=500, models=["never-serves"])
+    named = study_of_file(
+        replace(registry, models=models), DataRequest(numbered(tmp_path), 500, models=["never-serves"])
+    )
     assert [entry.name for entry in named.models] == ["never-serves"]
 
 
 def test_a_key_is_an_option_of_the_task_or_a_value_of_the_study(registry: Registry, tmp_path: Path) -> None:
     given = ["length=7", "budget.trials=3", "training.updates=9", "name=other"]
-    study = study_of_file(registry, numbered(tmp_path), parameters=500, target="y", overrides=given)
+    study = study_of_file(registry, DataRequest(numbered(tmp_path), 500, target="y", overrides=given))
     assert study.tasks[0].options == {"data": str(tmp_path / "My Data.num"), "length": 7, "target": "y"}
     assert (study.name, study.budget.trials, study.training.updates) == ("other", 3, 9)
 
 
-def test_wrong_words_are_told(registry: Registry, tmp_path: Path) -> None:
+def test_errors_name_the_option_at_fault(registry: Registry, tmp_path: Path) -> None:
     path = numbered(tmp_path)
     with pytest.raises(
-        StudyError, match="'lenght' is no option of toy-file and no value of a study; did you mean 'length'"
+        StudyError, match="'lenght' is neither an option of toy-file nor a key of a study file; did you mean 'length'"
     ):
-        study_of_file(registry, path, parameters=500, overrides=["lenght=7"])
+        study_of_file(registry, DataRequest(path, 500, overrides=["lenght=7"]))
     with pytest.raises(StudyError, match=r"no installed task reads files that end in '\.xyz'"):
-        study_of_file(registry, tmp_path / "a.xyz", parameters=500)
-    with pytest.raises(StudyError, match=r"files without an ending; .*can \(toy-file\), name it: --task NAME"):
-        study_of_file(registry, tmp_path / "README", parameters=500)
-    with pytest.raises(StudyError, match="--task toy-sum: has no option 'data', so it takes no file of yours"):
-        study_of_file(registry, path, parameters=500, task="toy-sum")
+        study_of_file(registry, DataRequest(tmp_path / "a.xyz", 500))
+    with pytest.raises(
+        StudyError, match=r"files without an ending; .*\(toy-file\) can read it, name that task: --task NAME"
+    ):
+        study_of_file(registry, DataRequest(tmp_path / "README", 500))
+    with pytest.raises(StudyError, match="--task toy-sum: has no option 'data' and reads no file; choose another task"):
+        study_of_file(registry, DataRequest(path, 500, task="toy-sum"))
     with pytest.raises(UnknownNameError, match="did you mean 'toy-file'"):
-        study_of_file(registry, path, parameters=500, task="toy-fil")
+        study_of_file(registry, DataRequest(path, 500, task="toy-fil"))
     with pytest.raises(DataError, match=r"none\.num: cannot be read|No such file"):
-        study_of_file(registry, tmp_path / "none.num", parameters=500)
+        study_of_file(registry, DataRequest(tmp_path / "none.num", 500))
 
 
 def test_one_of_several_tasks_is_to_be_chosen(registry: Registry, tmp_path: Path) -> None:
     too = Entry[type[Task]]("toy-file-too", ToyFileToo, registry.plugins[0], "")
     both = replace(registry, tasks={**registry.tasks, "toy-file-too": too})
-    with pytest.raises(StudyError, match="toy-file, toy-file-too read such files; choose with --task"):
-        study_of_file(both, numbered(tmp_path), parameters=500)
-    assert study_of_file(both, numbered(tmp_path), parameters=500, task="toy-file-too").tasks[0].name == "toy-file-too"
+    with pytest.raises(
+        StudyError, match=r"several tasks read such files \(toy-file, toy-file-too\); choose one with --task"
+    ):
+        study_of_file(both, DataRequest(numbered(tmp_path), 500))
+    assert (
+        study_of_file(both, DataRequest(numbered(tmp_path), 500, task="toy-file-too")).tasks[0].name == "toy-file-too"
+    )
 
 
 @pytest.mark.parametrize(("text", "count"), [("50k", 50_000), ("1.2M", 1_200_000), ("50000", 50_000), ("2_000", 2_000)])
@@ -164,7 +180,7 @@ def test_whole_numbers_and_thousands_are_read_exactly(count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "k", "1.5", "50 k", "1e5", "5g", "nan", "0.0001k"])
 def test_what_is_no_budget_is_refused(text: str) -> None:
-    with pytest.raises(StudyError, match=r"give the parameters of each network, as 50k, 1\.2M or 50000"):
+    with pytest.raises(StudyError, match=r"not a number of parameters; give one, such as 50k, 1\.2M or 50000"):
         parse_count(text)
 
 
@@ -172,7 +188,7 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 
 
 def test_task_that_needs_a_file_does_not_stand_by_itself(registry: Registry) -> None:
-    assert set(registry.standing()) == {"toy-sum", "toy-ragged"}
+    assert set(registry.default_tasks()) == {"toy-sum", "toy-ragged"}
     with pytest.raises(StudyError, match="task 'toy-file' needs the option 'data': data = …"):
         registry.make_task("toy-file", {})
 
@@ -211,7 +227,7 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     path = numbered(tmp_path, 64)
     monkeypatch.chdir(tmp_path)
     small = ["budget.trials=2", "budget.repetitions=1", "training.updates=4", "sequences=64"]
-    study = study_of_file(loaded.registry, Path(path.name), parameters=161, models=["toy-ema"], overrides=small)
+    study = study_of_file(loaded.registry, DataRequest(Path(path.name), 161, models=["toy-ema"], overrides=small))
     first = Runner(make_plan(study, loaded.registry), loaded, tmp_path / "runs")
     outcome = first.run(lambda source: run_serial(source, Worker(first.folder, loaded.registry)))
     assert outcome.complete
@@ -221,7 +237,7 @@ def test_study_goes_on_from_another_folder_and_not_with_another_content(
     again = Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(nothing_to_deal)
     assert again.complete
     path.write_text("65")
-    with pytest.raises(LedgerError, match="was begun with other data"):
+    with pytest.raises(LedgerError, match="was started with other data"):
         Runner(make_plan(kept, loaded.registry), loaded, tmp_path / "runs").run(lambda source: None)
 
 

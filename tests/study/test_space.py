@@ -120,7 +120,7 @@ def test_at_unit_of_a_logarithmic_integer_has_logarithmic_odds() -> None:
 
 
 def test_at_unit_refuses_an_unknown_kind_of_dimension() -> None:
-    with pytest.raises(SpaceError, match="a dimension is one of Optuna's: an IntDistribution"):
+    with pytest.raises(SpaceError, match="unknown kind of dimension; use Optuna's IntDistribution"):
         at_unit(_Odd(), 0.5)
 
 
@@ -250,6 +250,33 @@ def test_build_params_are_the_architecture_and_dropout(toy_registry: Registry) -
     space = _space(toy_registry, "toy-stack")
     drawn = {name: at_unit(dimension, 0.5) for name, dimension in space.dimensions.items()}
     assert space.build_params(drawn).keys() == {"layers", "scale", "dropout"}
+
+
+RATES = {"adam": 2e-3, "rmsprop": 1e-3, "sgd": 0.1, "adagrad": 1e-2}
+"""Adam: Bai et al. 2018, Table 2.  RMSprop: their Table 3, the LSTM on MNIST.  SGD: He et al. 2015 (arXiv:1512.03385),
+section 3.4.  Adagrad: PyTorch's default."""
+
+
+def test_reference_rates_are_the_usual_ones() -> None:
+    assert REFERENCE_RATES == RATES
+
+
+@given(UNITS)
+def test_the_rate_factor_is_log_uniform_around_one(unit: float) -> None:
+    """As likely to divide the reference rate as to multiply it, by a tenth to ten."""
+    factor = common_space(_Base())["learning_rate_factor"]
+    assert factor == FloatDistribution(0.1, 10.0, log=True)
+    value = at_unit(factor, unit)
+    assert isinstance(value, float)
+    assert math.log10(value) == pytest.approx(2 * unit - 1, abs=1e-9)
+
+
+def test_samplers_draw_half_of_the_rate_factors_below_one() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    space = {"learning_rate_factor": common_space(_Base())["learning_rate_factor"]}
+    draws = [study.ask(space).params["learning_rate_factor"] for _ in range(400)]
+    below = sum(draw < 1 for draw in draws)
+    assert abs(below - 200) < 50  # five standard deviations; a linear range has 36 of 400 below
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), REFERENCE_RATES.items())

@@ -116,7 +116,7 @@ class Raises(Sound):
 def test_model_that_raises_fails_with_type_message_line_and_configuration() -> None:
     result = results_of(Raises(), wanted=set())[0]
     assert result.status == "failed"
-    assert result.reason.startswith("ZeroDivisionError: a planted raise (test_testing.py:")
+    assert result.reason.startswith("ZeroDivisionError: a planted raise (test_kit.py:")
     assert "Real(size=1)" in result.reason
 
 

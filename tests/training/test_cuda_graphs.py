@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from harness.api.task import Task
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
-from harness.training import vectorized
+from harness.training import stacked_step
 from harness.training.cuda_graphs import Computation, Recorded, can_record
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness.training.vectorized import VectorizedRuns
 from tests.support.toys import ToyEma, ToyRagged, ToySum
 
@@ -58,8 +58,8 @@ class Again:
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> None:
     Again.made.clear()
-    monkeypatch.setattr(vectorized, "Recorded", Again)
-    monkeypatch.setattr(vectorized, "can_record", lambda device: True)
+    monkeypatch.setattr(stacked_step, "Recorded", Again)
+    monkeypatch.setattr(stacked_step, "can_record", lambda device: True)
 
 
 def make_runs(task: Task, device: torch.device = CPU, dropout: float = 0.0) -> list[TrainingRun]:
@@ -69,14 +69,12 @@ def make_runs(task: Task, device: torch.device = CPU, dropout: float = 0.0) -> l
         seeds = Seeds.of(0, repetition + 1)
         torch.manual_seed(seeds.init)
         run = TrainingRun(
-            build_network(ToyEma(), task.signature(), (5,), {"dropout": dropout}),
+            build_network(ToyEma(), task.signature(), (5,), {"dropout": dropout}).to(device),
             task,
             training=Training(updates=18, batch_size=7, evaluate_every=6),
             optimisation=Optimisation(learning_rate=0.01, clip=1.0),
-            train=task.load("train", seeds, {}),
-            validation=task.load("validation", seeds, {}),
+            data=TrainingData(task.load("train", seeds, {}), task.load("validation", seeds, {})),
             seeds=seeds,
-            device=device,
         )
         runs.append(run)
     return runs

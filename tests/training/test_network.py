@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +142,53 @@ def test_toys_are_causal(toy_registry: Registry) -> None:
         changed = torch.cat([x[:, :3], x[:, 3:] + 1], dim=1)
         assert torch.equal(network(x)[:, :3], network(changed)[:, :3])
         assert not torch.equal(network(x), network(changed))
+
+
+class Seen(Widen):
+    """Remembers its inputs; offers every verb."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach())
+        return super().forward(x)
+
+    def scan(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        return self(x), state
+
+
+@pytest.mark.parametrize("verb", ["forward", "suffix", "last", "ragged", "scan"])
+def test_embedding_dropout_acts_on_what_the_backbone_sees_in_training_alone(verb: str) -> None:
+    torch.manual_seed(0)
+    signature = replace(WORDS, input=Tokens(11, 60, dropout=0.25))
+    network = Network(signature, Seen(60))
+    tokens = torch.randint(11, (8, 6))
+    read: dict[str, Callable[[Tensor], Any]] = {
+        "forward": network,
+        "suffix": lambda x: network.suffix(x, 2),
+        "last": network.last,
+        "ragged": lambda x: network.last(x, torch.full((8,), 3)),
+        "scan": network.scan,
+    }
+    for training in (True, False):
+        network.train(training)
+        read[verb](tokens)
+    dropped, whole = network.backbone.seen  # type: ignore[misc]  # tensors
+    kept = dropped != 0
+    assert abs(float(kept.double().mean()) - 0.75) < 0.03
+    assert torch.equal(whole, network.encoder(tokens))
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.75)
+
+
+def test_network_without_embedding_dropout_is_what_it_was() -> None:
+    """It draws nothing, and dropout adds nothing to the weights."""
+    plain, dropping = (Network(replace(WORDS, input=Tokens(11, 4, dropout=share)), Widen(4)) for share in (0.0, 0.5))
+    assert plain.state_dict().keys() == dropping.state_dict().keys()
+    before = torch.get_rng_state()
+    plain.train()(_inputs(WORDS))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_initial_weights_follow_the_global_seed_alone(toy_registry: Registry) -> None:

@@ -27,7 +27,7 @@ from harness.training import run as training_loop
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.network import Network, build_network
 from harness.training.optimizers import make_optimizer, schedule_factor
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToyRagged, ToySum
 
 CPU = torch.device("cpu")
@@ -94,10 +94,8 @@ def line_run(task: Task | None = None, *, network: Network | None = None, **sett
         optimisation=Optimisation.model_validate(
             {key: given[key] for key in Optimisation.model_fields if key in given}
         ),
-        train=task.load("train", SEEDS, {}),
-        validation=task.load("validation", SEEDS, {}),
+        data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
         seeds=SEEDS,
-        device=CPU,
     )
 
 
@@ -217,6 +215,17 @@ def test_an_absurd_rate_is_recorded_as_divergence() -> None:
     assert all(math.isfinite(point.metrics["mse"]) for point in run.points)
     assert run.update % 20 == 0
     assert run.update < 100
+
+
+def test_a_run_that_diverges_keeps_its_best_weights_and_score() -> None:
+    run = line_run(scripted([3.0, 1.0, 2.0, math.nan, 0.5]), updates=5)
+    run.advance(FOREVER)
+    assert (run.outcome, run.reason, run.update) == ("diverged", "validation is not finite", 4)
+    assert (run.best_update, run.best_score) == (2, 1.0)
+    path = descent(3, 0.1)
+    assert float(run.best["decoder.weight"]) == pytest.approx(path[1][0], abs=1e-6)
+    kept = [float(weights["decoder.weight"]) for weights in run.last]
+    assert kept == pytest.approx([w for w, *_ in path], abs=1e-6)
 
 
 def test_a_validation_that_overflows_is_divergence() -> None:
@@ -382,6 +391,15 @@ def test_the_first_ten_evaluations_are_no_plateau_and_the_eleventh_may_be() -> N
     assert factors == pytest.approx([1.0] * 11 + [0.1, 0.01])
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+def test_a_plateau_looks_back_over_its_window_and_no_further(window: int) -> None:
+    """The loss before the window is the worst of all: a window that is one longer sees it, and no plateau."""
+    schedule = Schedule(kind="plateau", factor=0.5, window=window, start=0)
+    losses = [9.0, *[1.0] * window, 5.0]
+    assert schedule_factor(schedule, losses, 0.0) == 0.5
+    assert schedule_factor(schedule, [9.0, *[1.0] * (window - 1), 5.0], 0.0) == 1.0  # the worst is in the window
+
+
 @pytest.mark.parametrize(("start", "window"), [(0, 1), (0, 5), (3, 50)])
 def test_a_plateau_needs_something_to_be_worse_than(start: int, window: int) -> None:
     schedule = Schedule(kind="plateau", factor=0.5, window=window, start=start)
@@ -474,10 +492,8 @@ def toy_run(
         optimisation=Optimisation.model_validate(
             {"optimizer": optimizer, "learning_rate": 0.02, "clip": clip, "schedule": schedule or Schedule()}
         ),
-        train=task.load("train", SEEDS, {}),
-        validation=task.load("validation", SEEDS, {}),
+        data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
         seeds=SEEDS,
-        device=CPU,
     )
 
 
@@ -567,10 +583,8 @@ def test_dropout_follows_the_noise_seed_and_nothing_else() -> None:
             task,
             training=Training(updates=5, batch_size=8, evaluate_every=5),
             optimisation=Optimisation(learning_rate=0.02),
-            train=task.load("train", SEEDS, {}),
-            validation=task.load("validation", SEEDS, {}),
+            data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
             seeds=seeds,
-            device=CPU,
         )
         run.advance(FOREVER)
         return run.network.state_dict()

@@ -86,6 +86,16 @@ def test_weights_are_those_of_the_networks_under_their_names(signature: Signatur
     assert len(list(stacked.parameters())) == len(list(networks[0].parameters()))
 
 
+def test_embedding_dropout_draws_for_each_network_by_itself() -> None:
+    signature = replace(WORDS, input=Tokens(11, 50, dropout=0.25))
+    networks = members(signature, 5)
+    x = inputs(signature)[:1].expand(MEMBERS, -1, -1)
+    dropped = StackedNetwork(networks).train().encode(x) == 0  # (members, batch, time, features)
+    assert abs(float(dropped.double().mean()) - 0.25) < 0.03
+    assert not torch.equal(dropped[0], dropped[1])
+    assert not (StackedNetwork(networks).eval().encode(x) == 0).any()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_mode_is_that_of_the_networks(training: bool) -> None:
     networks = [network.train(training) for network in members(KEYS, 2)]

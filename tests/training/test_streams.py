@@ -32,7 +32,7 @@ from harness.training import checkpoint, evaluation
 from harness.training.batches import StreamBatches, evaluation_batches, training_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network, map_state, offers_scan
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from tests.support.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")
@@ -199,6 +199,37 @@ def test_stream_of_another_form_is_refused(changes: dict[str, Any]) -> None:  # 
         replace(stream(), **changes)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    tokens=st.integers(12, 90),
+    rows=st.integers(1, 6),
+    scored=st.integers(1, 20),
+    lead=st.integers(1, 6),
+    history=st.one_of(st.none(), st.integers(0, 9)),
+)
+def test_with_a_lead_every_token_is_scored_once_and_every_row_has_as_long_a_past(
+    tokens: int, rows: int, scored: int, lead: int, history: int | None
+) -> None:
+    data = Stream(torch.arange(1, tokens + 1), before=0, scored=1, history=None)
+    batches = StreamBatches(data, rows=rows, scored=scored, history=history, device=CPU, lead=lead)
+    targets: list[int] = []
+    read: list[list[int]] = [[] for _ in range(rows)]
+    for number, batch in enumerate(batches):
+        assert batch.continues == (None if history is not None else number > 0)
+        steps = batch.targets.shape[1]
+        mask = torch.ones_like(batch.targets, dtype=torch.bool) if batch.mask is None else batch.mask
+        targets += batch.targets[mask].tolist()
+        for row in range(rows):
+            read[row] += batch.inputs[row, -steps:].tolist()
+        if history is not None:
+            first = len(read[0]) - steps
+            assert batch.inputs.shape[1] == steps + min(history, first)
+    assert sorted(targets) == list(range(1, tokens + 1))
+    starts = [row[lead] for row in read]
+    assert all(row[:lead] == list(range(start - lead, start)) for row, start in zip(read, starts, strict=True))
+    assert read[0][0] == 0
+
+
 def test_batches_read_the_tokens_where_they_lie() -> None:
     data = stream(tokens=100)
     batches = StreamBatches(data, rows=2, scored=5, history=None, device=CPU)
@@ -273,17 +304,55 @@ def test_backbone_of_unknown_field_is_evaluated_with_the_history_of_training(mon
     assert scores[1] == pytest.approx(scores[2], rel=1e-12)
 
 
-def test_rows_in_evaluation_forget_what_stands_before_them() -> None:
-    net = ema().double()
-    score = {
-        rows: evaluate(net, ToyTokens(rows=rows), ToyTokens(rows=rows).load("test", SEEDS, {}), CPU) for rows in (1, 5)
-    }
-    assert score[1]["perplexity"] != score[5]["perplexity"]
-    assert score[1]["perplexity"] == pytest.approx(score[5]["perplexity"], rel=0.05)
+def scores_by_rows(net: Network, task: ToyTokens) -> dict[int, float]:
+    """Bits of the test split, read in one row and in five."""
+    data = task.load("test", SEEDS, {})
+    assert isinstance(data, Stream)
+    return {rows: evaluate(net, task, replace(data, rows=rows), CPU)["bits"] for rows in (1, 5)}
+
+
+@pytest.mark.parametrize("steps", [7, 64, 4096])
+@pytest.mark.parametrize("scanned", [True, False], ids=["scan", "windows"])
+def test_scores_do_not_depend_on_the_number_of_rows(monkeypatch: pytest.MonkeyPatch, scanned: bool, steps: int) -> None:
+    monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", steps)
+    monkeypatch.setattr(evaluation, "EVALUATION_LEAD", 40)
+    seen: set[int] = set()
+
+    class Counted(ToyTokens):
+        def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
+            seen.add(len(output))
+            return super().loss(output, batch)
+
+    scores = scores_by_rows((ema() if scanned else stack(3)).double(), Counted(tokens=431))
+    assert seen == {1, 5}
+    assert scores[5] == pytest.approx(scores[1], rel=1e-12 if not scanned else 1e-6)
+
+
+def test_a_field_beyond_the_lead_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "EVALUATION_LEAD", 1)
+    scores = scores_by_rows(stack(9).double(), ToyTokens())
+    assert scores[5] == pytest.approx(scores[1], rel=1e-12)
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(1, 1), (1535, 1), (1536, 2), (5631, 9), (5632, 10), (100_000, 10)])
+def test_a_short_stream_has_fewer_rows(tokens: int, rows: int) -> None:
+    """Each row scores at least as many tokens as it reads before, so that an evaluation reads at most twice as many."""
+    seen: list[Batch] = []
+
+    class Seen(ToyTokens):
+        def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
+            seen.append(replace(batch, inputs=batch.inputs.clone()))
+            return super().loss(output, batch)
+
+    data = Stream(torch.zeros(tokens, dtype=torch.int64), before=BEFORE, scored=10, history=None, rows=10)
+    evaluate(ema(), Seen(), data, CPU)
+    assert {len(batch.inputs) for batch in seen} == {rows}
+    assert sum(batch.inputs.numel() for batch in seen) <= 2 * tokens + rows
 
 
 def test_evaluation_windows_hold_no_more_outputs_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "EVALUATION_OUTPUTS", 6 * VOCABULARY * 5 + 1)
+    monkeypatch.setattr(evaluation, "EVALUATION_LEAD", 40)
     seen: list[int] = []
 
     class Counted(ToyTokens):
@@ -298,6 +367,7 @@ def test_evaluation_windows_hold_no_more_outputs_than_allowed(monkeypatch: pytes
 
 def test_evaluation_windows_hold_no_more_tokens_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "EVALUATION_TOKENS", 23)
+    monkeypatch.setattr(evaluation, "EVALUATION_LEAD", 40)
     seen: list[tuple[int, ...]] = []
 
     class Counted(ToyTokens):
@@ -344,10 +414,8 @@ def run_of(
         task,
         training=Training(updates=updates, batch_size=batch_size, evaluate_every=evaluate_every),
         optimisation=Optimisation(**{"learning_rate": 0.02, **settings}),
-        train=task.load("train", SEEDS, {}),
-        validation=task.load("validation", SEEDS, {}),
+        data=TrainingData(task.load("train", SEEDS, {}), task.load("validation", SEEDS, {})),
         seeds=SEEDS,
-        device=CPU,
     )
 
 
@@ -513,6 +581,24 @@ def test_final_trial_taken_over_by_another_worker_ends_as_an_undisturbed_one(
         assert scores["perplexity-part"] != pytest.approx(scores["perplexity"], rel=1e-4)
     assert whole.metrics["test"]["perplexity-part"] == pytest.approx(2 ** whole.metrics["test"]["bits-part"])
     assert set(whole.metrics["validation"]) == {"perplexity", "bits"}
+
+
+def test_embedding_dropout_of_a_trial_reaches_its_network(
+    tmp_path: Path, registry: Registry, toy_study: Callable[..., Study]
+) -> None:
+    study = toy_study(tasks=[{"name": "toy-tokens", "parameters": 161}], training={"updates": 6, "batch_size": 4})
+    (cell,) = make_plan(study, registry).cells
+    search = CellState(Proposer(cell, seed=0, sampler="random"), study_id="id").search_trial(0)
+    worker = Worker(tmp_path, registry)
+    losses = {}
+    for number, share in enumerate((None, 0.5)):
+        changes = {"embedding_dropout": share, "number": number, "build": {**search.build, "dropout": 0.0}}
+        active = worker.start(search.model_copy(update=changes), 1)
+        losses[share] = [point.train_loss for point in active.advance(1e9).points]
+        assert active.run is not None
+        dropout = active.run.network.embedding_dropout
+        assert (dropout.p if isinstance(dropout, nn.Dropout) else None) == share
+    assert losses[None] != losses[0.5]
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,4 +1,4 @@
-"""`harness check`."""
+"""`harness check`: run the checks of a model or a task and print their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKS = {
 
 
 def check(name: str, assignments: Sequence[str], expected: Sequence[str]) -> int:
-    """Prints a line a check; 1 where one failed, or passed although it was expected to fail."""
+    """Print one line per check.  Return 1 if a check failed, or passed although it was expected to fail; else 0."""
     registry = load_with_messages().registry
     subjects = list(_subjects(registry, name, assignments))
     reasons = _reasons(expected)
@@ -40,14 +40,17 @@ def check(name: str, assignments: Sequence[str], expected: Sequence[str]) -> int
 
 
 def _verdict(results: Sequence[CheckResult]) -> str:
-    faults = [result for result in results if not result.good]
-    if len(faults) < 2:
-        return f"{len(faults) or 'none'} to mend"
-    return f"{len(faults)} to mend; begin with {faults[0].check}, the others may follow from it"
+    failed = [result for result in results if not result.good]
+    if len(failed) < 2:
+        return f"{len(failed) or 'none'} failed"
+    return f"{len(failed)} failed; begin with {failed[0].check}, which may be the cause of the others"
 
 
 def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iterator[ModelSubject | TaskSubject]:
-    """What bears a name, or what a distribution brings."""
+    """Yield the model or the task of this name, or the models and tasks of the package of this name.
+
+    Raises UnknownNameError if there is none, StudyError if assignments are given for more than one.
+    """
     models = [entry for entry in registry.models.values() if name in (entry.name, entry.plugin.name)]
     tasks = [entry for entry in registry.tasks.values() if name in (entry.name, entry.plugin.name)]
     if not models and not tasks:
@@ -58,20 +61,22 @@ def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iter
         )
     given = dict(_assignment(text) for text in assignments)
     if given and len(models) + len(tasks) > 1:
-        raise StudyError(f"check: {name!r} is more than one model or task; give {min(given)!r} with the name of one")
+        raise StudyError(
+            f"check: {name!r} has several models or tasks; to give {min(given)!r}, name one of them instead"
+        )
     for model in models:
         yield ModelSubject(model.value, given)
-    standing = registry.standing()
+    without_file = registry.default_tasks()
     for task in tasks:
-        if task.name != name and task.name not in standing:
-            continue  # of a package, what needs a file of the user's
+        if task.name != name and task.name not in without_file:
+            continue  # a task that needs a user-supplied file is checked only by its own name
         yield TaskSubject(registry.make_task(task.name, given))
 
 
 def _assignment(text: str) -> tuple[str, ParamValue]:
     key, value = parse_assignment(text)
     if isinstance(value, list):
-        raise StudyError(f"check: {key!r} takes one value, got a list")
+        raise StudyError(f"check: {key!r} takes one value, got a list; give a single value")
     return key, None if value == "none" else value
 
 
@@ -80,35 +85,35 @@ def _reasons(expected: Sequence[str]) -> dict[str, str]:
     for text in expected:
         check_name, separator, reason = text.partition("=")
         if not separator or not reason:
-            raise StudyError(f"--expect {text!r}: give the check and why it may fail: --expect check_name='reason'")
+            raise StudyError(f"--expect {text!r}: give a check and why it fails, as --expect check_name='reason'")
         reasons[check_name] = reason
     return reasons
 
 
 def _results(subject: ModelSubject | TaskSubject, reasons: dict[str, str]) -> list[CheckResult]:
-    """One by one, with the present check shown where a terminal can."""
+    """Run the checks one by one; a terminal shows the check that runs."""
     checks = MODEL_CHECKS if isinstance(subject, ModelSubject) else TASK_CHECKS
     console = Console(stderr=True)
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
-        shown = progress.add_task(subject.name)
-        found: list[CheckResult] = []
-        for one in checks:
-            progress.update(shown, description=escape(f"{subject.name}: {one.__name__}"))
-            expected = {key: reason for key, reason in reasons.items() if key == one.__name__}
-            found += run_checks(subject, subject.name, (one,), expected)  # type: ignore[arg-type]
-    return found
+        line = progress.add_task(subject.name)
+        results: list[CheckResult] = []
+        for check_ in checks:
+            progress.update(line, description=escape(f"{subject.name}: {check_.__name__}"))
+            expected = {key: reason for key, reason in reasons.items() if key == check_.__name__}
+            results += run_checks(subject, subject.name, (check_,), expected)  # type: ignore[arg-type]
+    return results
 
 
 def _table(results: Sequence[CheckResult]) -> Table:
     table = Table()
-    for heading in ("subject", "check", "result", "seconds", "what was found"):
-        table.add_column(heading, justify="right" if heading == "seconds" else "left", overflow="fold")
-    before, first = "", dict[tuple[str, str], str]()
+    for heading in ("subject", "check", "result", "time (s)", "finding"):
+        table.add_column(heading, justify="right" if heading == "time (s)" else "left", overflow="fold")
+    previous, first_check = "", dict[tuple[str, str], str]()
     for result in results:
-        subject = escape(result.subject) if result.subject != before else ""
-        told = first.setdefault((result.subject, result.reason), result.check)
-        repeated = result.status == "failed" and told != result.check
-        reason = f"the same as {told}" if repeated else escape(result.reason)
-        table.add_row(subject, result.check, MARKS[result.status], f"{result.seconds:.1f}", reason)
-        before = result.subject
+        subject = escape(result.subject) if result.subject != previous else ""
+        earlier = first_check.setdefault((result.subject, result.reason), result.check)
+        repeated = result.status == "failed" and earlier != result.check
+        finding = f"the same as {earlier}" if repeated else escape(result.reason)
+        table.add_row(subject, result.check, MARKS[result.status], f"{result.seconds:.1f}", finding)
+        previous = result.subject
     return table

@@ -1,4 +1,4 @@
-"""`harness data status | fetch | verify`."""
+"""`harness data status | fetch | verify`: the data files that tasks read."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from rich.table import Table
 from harness.api.task import DataFile
 from harness.cli.actions.study_input import load_with_messages
 from harness.data.download import fetch
-from harness.data.files import file_status as status_of
+from harness.data.files import file_status
 from harness.errors import DataError
 from harness.plugin.registry import Registry
 
 
-def status(tasks: Sequence[str], *, all_must_be_there: bool = False) -> int:
-    """Prints a line a file; 1 where one must be there and is not."""
+def status(tasks: Sequence[str], *, all_required: bool = False) -> int:
+    """Print one line per file.  Return 1 if all files are required and one is missing or damaged; else 0."""
     table = Table()
     for heading in ("task", "file", "state", "bytes", "where"):
         table.add_column(heading, overflow="fold")
-    good = True
+    all_present = True
     for task, file in _files(load_with_messages().registry, tasks):
-        found = status_of(file)
-        good = good and found.state == "present"
-        where = str(found.path) if found.state == "present" else found.detail
-        table.add_row(task, escape(file.name), found.state, f"{file.bytes:,}", escape(where))
+        status = file_status(file)
+        present = status.state == "present"
+        all_present = all_present and present
+        where = str(status.path) if present else status.detail
+        table.add_row(task, escape(file.name), status.state, f"{file.bytes:,}", escape(where))
     Console(width=None if Console().is_terminal else 160).print(table)
-    return 1 if all_must_be_there and not good else 0
+    return 1 if all_required and not all_present else 0
 
 
 def fetch_missing(tasks: Sequence[str]) -> int:
-    """Fetches what is not there; 1 where one could not be had, after trying the others."""
+    """Download the files that are missing.  Return 1 if a download failed, after trying all of them; else 0."""
     failed = 0
     for _, file in _files(load_with_messages().registry, tasks):
         try:
@@ -45,6 +46,6 @@ def fetch_missing(tasks: Sequence[str]) -> int:
 
 
 def _files(registry: Registry, tasks: Sequence[str]) -> list[tuple[str, DataFile]]:
-    """(task, file) for these tasks, at their default options; for all where none is named."""
-    made = {name: registry.make_task(name, {}) for name in tasks} or dict(sorted(registry.standing().items()))
-    return [(name, file) for name, task in made.items() for file in task.files()]
+    """Return (task name, file) for the named tasks at their default options; for all tasks if none is named."""
+    by_name = {name: registry.make_task(name, {}) for name in tasks} or dict(sorted(registry.default_tasks().items()))
+    return [(name, file) for name, task in by_name.items() for file in task.files()]

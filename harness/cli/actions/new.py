@@ -1,4 +1,4 @@
-"""`harness new`."""
+"""`harness new`: write a package to begin with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.scaffold import Kind, write_package
 
 
 def make(kind: Kind, name: str, folder: Path) -> None:
-    """Writes the package and says what to do with it."""
+    """Write the package and print the next commands.  Raises ScaffoldError if the name or the folder is taken."""
     _check_free(name)
     package = write_package(kind, name, folder)
     typer.echo(f"wrote {package}. Next:\n")
@@ -22,8 +22,8 @@ def make(kind: Kind, name: str, folder: Path) -> None:
 
 
 def _check_free(name: str) -> None:
-    """ScaffoldError where an installed plugin has a model or a task of this name: two of one name would not load."""
+    """Raise ScaffoldError if an installed plugin has a model or a task of this name: the two could not be loaded."""
     registry = load_plugins().registry
     for entry in (registry.models.get(name), registry.tasks.get(name)):
         if entry is not None:
-            raise ScaffoldError(f"{name!r} is taken: {entry.plugin.name} brings it ({entry.origin}); try 'my-{name}'")
+            raise ScaffoldError(f"{name!r} is taken: {entry.plugin.name} provides it ({entry.origin}); try 'my-{name}'")

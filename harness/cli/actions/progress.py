@@ -1,4 +1,4 @@
-"""The live view of a study: cells, trials done, best so far, time left."""
+"""The live view of a running study: its cells, finished trials, best scores and remaining time."""
 
 from __future__ import annotations
 
@@ -21,43 +21,46 @@ from harness.study.plan import Plan
 
 @dataclass
 class _CellView:
-    """What one line of the view shows."""
+    """The numbers of one cell in the view."""
 
     facts: CellFacts
     ended: Counter[str] = field(default_factory=Counter)
-    """Phase → trials ended."""
+    """Phase → number of trials that have ended."""
     running: set[str] = field(default_factory=set)
-    """Keys of trials that were dealt and have not ended."""
-    lost: int = 0
+    """Keys of the running trials."""
+    unscored: int = 0
+    """Trials that ended without completing."""
     best: float | None = None
+    """Best validation score so far."""
 
-    def heard(self, score: float) -> None:
-        pick = min if self.facts.metric.better == "lower" else max
-        self.best = score if self.best is None else pick(self.best, score)
+    def add_score(self, score: float) -> None:
+        better_of = min if self.facts.metric.better == "lower" else max
+        self.best = score if self.best is None else better_of(self.best, score)
 
 
 class Progress:
-    """Hears a study's hooks.  On a terminal a table that is redrawn, elsewhere one line a finished trial."""
+    """A listener on a study's hooks.  It redraws a table on a terminal and prints one line per trial elsewhere."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self._console = console
         self._cells = {cell_plan.cell: _CellView(cell_plan.facts) for cell_plan in plan.cells}
         self._total = plan.trials()
-        self._begun = time.monotonic()
-        self._done = 0
-        """Trials ended in this run of the command."""
-        self._before = 0
+        self._started = time.monotonic()
+        self._ended = 0
+        """Trials that ended in this run of the command."""
+        self._ended_before = 0
+        """Trials that ended in earlier runs of the command."""
 
     def begin(self, entries: Iterable[TrialEntry]) -> Progress:
-        """Count what earlier runs of the command have done; they say nothing of the pace of this one."""
+        """Count the trials of earlier runs of the command.  They do not enter the estimate of the remaining time."""
         for entry in entries:
             view = self._cells.get(entry.trial.cell)
             if view is not None and entry.result is not None:
                 view.ended[entry.trial.phase] += 1
-                view.lost += entry.result.outcome != "complete"
+                view.unscored += entry.result.outcome != "complete"
                 if entry.result.score is not None:
-                    view.heard(entry.result.score)
-                self._before += 1
+                    view.add_score(entry.result.score)
+                self._ended_before += 1
         return self
 
     @hookimpl
@@ -68,36 +71,37 @@ class Progress:
     def harness_trial_reported(self, trial: Trial, point: Point) -> None:
         view = self._cells[trial.cell]
         if trial.phase == "search" or not view.facts.trials:
-            view.heard(point.metrics[view.facts.metric.name])
+            view.add_score(point.metrics[view.facts.metric.name])
 
     @hookimpl
     def harness_trial_finished(self, trial: Trial, result: TrialResult) -> None:
         view = self._cells[trial.cell]
         view.running.discard(trial.key)
         view.ended[trial.phase] += 1
-        view.lost += result.outcome != "complete"
-        self._done += 1
+        view.unscored += result.outcome != "complete"
+        self._ended += 1
         if not self._console.is_terminal:
             self._console.print(self._line(trial, result, view), markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, trial: Trial, result: TrialResult, view: _CellView) -> str:
         score = f"{view.facts.metric.name} {result.score:.5g}" if result.score is not None else result.reason
-        place = f"{trial.cell} {trial.phase} {trial.number}"
+        name = f"{trial.cell} {trial.phase} {trial.number}"
         return (
-            f"[{self._before + self._done}/{self._total}] {place}: {result.outcome}, {score}, "
-            f"{result.train_seconds:.1f} s; {self._left()}"
+            f"[{self._ended_before + self._ended}/{self._total}] {name}: {result.outcome}, {score}, "
+            f"{result.train_seconds:.1f} s; {self._time_text()}"
         )
 
-    def _left(self) -> str:
-        """Time left at the pace of this run so far."""
-        missing = self._total - self._before - self._done
-        if missing <= 0 or self._done == 0:
-            return f"{duration_text(time.monotonic() - self._begun)} so far"
-        return f"about {duration_text(missing * (time.monotonic() - self._begun) / self._done)} left"
+    def _time_text(self) -> str:
+        """Return the remaining time at the speed of this run, or the time so far if there is no estimate."""
+        remaining = self._total - self._ended_before - self._ended
+        seconds = time.monotonic() - self._started
+        if remaining <= 0 or self._ended == 0:
+            return f"{duration_text(seconds)} so far"
+        return f"about {duration_text(remaining * seconds / self._ended)} left"
 
     def __rich__(self) -> Table:
-        table = Table(caption=f"{self._before + self._done} of {self._total} trials, {self._left()}")
-        for heading in ("task", "model", "search", "final", "running", "lost", "best validation"):
+        table = Table(caption=f"{self._ended_before + self._ended} of {self._total} trials, {self._time_text()}")
+        for heading in ("task", "model", "search", "final", "running", "not completed", "best validation"):
             table.add_column(heading, justify="left" if heading in ("task", "model") else "right")
         for cell, view in self._cells.items():
             best = "" if view.best is None else f"{view.best:.5g} {view.facts.metric.unit}"
@@ -107,7 +111,7 @@ class Progress:
                 f"{view.ended['search']}/{view.facts.trials}",
                 f"{view.ended['final']}/{view.facts.repetitions}",
                 str(len(view.running) or ""),
-                str(view.lost or ""),
+                str(view.unscored or ""),
                 best,
             )
         return table
@@ -115,7 +119,7 @@ class Progress:
 
 @contextmanager
 def progress(console: Console, plan: Plan) -> Iterator[Progress]:
-    """The view, shown while the context lasts."""
+    """Show the view until the context ends."""
     view = Progress(console, plan)
     if not console.is_terminal:
         yield view

@@ -1,4 +1,4 @@
-"""`harness recommend` and `harness predict`."""
+"""`harness recommend` and `harness predict`: compare models in rounds, and predict with the best one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from harness.plugin.loader import Loaded
 from harness.plugin.registry import Registry
 from harness.recommendation.driver import RaceDriver
 from harness.recommendation.result import ANSWER, PAGE
-from harness.recommendation.state import RecommendRequest, begin, granted_plan
+from harness.recommendation.state import RecommendRequest, begin, race_plan
 from harness.recommendation.time_budget import TRIALS
 from harness.study.file import study_of
-from harness.study.from_data import parse_count, study_of_file, that_serve
+from harness.study.from_data import parse_count, study_of_file, usable_models
 from harness.study.overrides import parse_assignment
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study, TrainingSection, label_text
@@ -31,12 +31,12 @@ from harness.tracking.client import store_uri
 from harness.tracking.sync import Tracker
 
 UPDATES = 1000
-"""Of each training, without a time budget."""
+"""Updates per training without a time budget."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What stands on the command line."""
+class RecommendOptions:
+    """The options that describe the study."""
 
     task: str | None
     assignments: tuple[str, ...]
@@ -52,8 +52,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where it is trained and kept."""
+class RunOptions:
+    """The options that say where the study is trained and stored."""
 
     runs: Path
     serial: bool
@@ -61,44 +61,47 @@ class Where:
     fresh: bool
 
 
-def recommend(asked: Asked, where: Where) -> int:
-    """Run the race, print the answer and write it to the study's folder."""
+def recommend(options: RecommendOptions, where: RunOptions) -> int:
+    """Run the race, print the recommendation and write it to the study's folder.  Return the exit code."""
     loaded = study_input.load_with_messages()
-    request = request_of(asked, loaded.registry)
-    if asked.minutes is not None and where.address is not None:
+    request = request_of(options, loaded.registry)
+    if options.minutes is not None and where.address is not None:
         raise StudyError("--minutes measures this machine, not a cluster; with --address give --trials and updates=N")
     runner = session.checked(Runner(request.plan, loaded, where.runs))
     study_input.say_notes(Console(stderr=True), runner.plan.cells)
     try:
-        with leased(runner.folder):  # from the first look at what it holds until the answer is written
+        with leased(runner.folder):  # held from the first read of the folder until the recommendation is written
             return _race(request, loaded, where)
     except KeyboardInterrupt:
         return session.interrupted()
 
 
-def _race(request: RecommendRequest, loaded: Loaded, where: Where) -> int:
+def _race(request: RecommendRequest, loaded: Loaded, where: RunOptions) -> int:
     folder = where.runs / request.study.name
     session.reach_store(begun=not where.fresh and read_manifest(folder) is not None)
     if where.fresh:
         set_aside(folder)
     race = begin(request, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=_say)
     train = _Training(loaded, where)
-    plan = granted_plan(race, request, loaded.registry)
-    found = RaceDriver(race, plan, where.runs, train, _say).run()
-    if found is None:
-        typer.echo("harness: not complete: what was set aside is dealt again by the same command", err=True)
+    plan = race_plan(race, request, loaded.registry)
+    recommendation = RaceDriver(race, plan, where.runs, train, _say).run()
+    if recommendation is None:
+        typer.echo(session.INCOMPLETE, err=True)
         return 1
     typer.echo((folder / PAGE).read_text())
-    error = train.error or _kept_with_study(folder)
-    return 1 if error or found.verdict == "failed" else 0
+    error = train.error or _store_recommendation(folder)
+    return 1 if error or recommendation.verdict == "failed" else 0
 
 
 def _say(text: str) -> None:
     Console(stderr=True).print(f"recommend: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _kept_with_study(folder: Path) -> str | None:
-    """The answer sent to the study's run in MLflow, with whatever else the store lacks; what went wrong is said."""
+def _store_recommendation(folder: Path) -> str | None:
+    """Send the recommendation, and all results that MLflow lacks, to the study's run.
+
+    Return None, or the error, which is printed too.
+    """
     try:
         tracker = Tracker(read_study(folder), store_uri(Path.cwd()))
         tracker.log_report({name: (folder / name).read_text() for name in (PAGE, ANSWER)})
@@ -109,13 +112,13 @@ def _kept_with_study(folder: Path) -> str | None:
 
 
 class _Training:
-    """Trains what a round is granted."""
+    """Trains the plan of a round."""
 
-    def __init__(self, loaded: Loaded, where: Where) -> None:
+    def __init__(self, loaded: Loaded, where: RunOptions) -> None:
         self._loaded = loaded
         self._where = where
         self.error: str | None = None
-        """What MLflow did not take of the ledger, of which each round sends all that it lacks."""
+        """Why MLflow lacks results after the last round.  Each round sends everything that MLflow lacks."""
 
     def __call__(self, plan: Plan) -> StudyOutcome:
         runner = Runner(plan, self._loaded, self._where.runs, held=True)
@@ -126,85 +129,77 @@ class _Training:
         return done.outcome
 
 
-def request_of(asked: Asked, registry: Registry) -> RecommendRequest:
-    """StudyError where the command does not say what is to be trained."""
-    if asked.task is None and asked.data is None:
-        raise StudyError("on what? Name a task, as `harness list` does, or give data of your own: --data FILE")
-    if not 0.5 < asked.confidence < 1:
-        raise StudyError(f"--confidence {asked.confidence:g}: give a probability between 0.5 and 1")
-    if asked.data is not None and asked.task is not None and "=" in asked.task:  # the file names the task
-        asked = replace(asked, task=None, assignments=(asked.task, *asked.assignments))
-    given = dict(map(parse_assignment, asked.assignments))
-    study = _of_file(asked, registry) if asked.data is not None else _of_task(asked, registry)
+def request_of(options: RecommendOptions, registry: Registry) -> RecommendRequest:
+    """Return the request of a command line.  Raises StudyError if it names neither a task nor a file."""
+    if options.task is None and options.data is None:
+        raise StudyError("no task is given; name one that `harness list` shows, or give --data FILE")
+    if not 0.5 < options.confidence < 1:
+        raise StudyError(f"--confidence {options.confidence:g}: give a probability between 0.5 and 1")
+    if options.data is not None and options.task is not None and "=" in options.task:
+        # With --data no task needs to be named, so the first argument may be an assignment.
+        options = replace(options, task=None, assignments=(options.task, *options.assignments))
+    given = dict(map(parse_assignment, options.assignments))
+    study = _study_of_file(options, registry) if options.data is not None else _study_of_task(options, registry)
     updates = given.get("updates", given.get("training.updates"))
     return RecommendRequest(
         plan=make_plan(study, registry),
-        confidence=asked.confidence,
-        seconds=None if asked.minutes is None else 60 * asked.minutes,
-        trials=asked.trials,
+        confidence=options.confidence,
+        seconds=None if options.minutes is None else 60 * options.minutes,
+        trials=options.trials,
         updates=updates if isinstance(updates, int) else None,
     )
 
 
-def _of_file(asked: Asked, registry: Registry) -> Study:
-    own = study_input.own_data(asked.data, target=asked.target, budget=asked.budget, task=asked.task)
-    assert own is not None  # asked before
-    return study_of_file(
-        registry,
-        own.data,
-        parameters=own.parameters,
-        target=own.target,
-        task=own.task,
-        models=study_input.names(asked.models),
-        overrides=[_whole_key(text) for text in asked.assignments] + _counts(asked),
-        name=asked.name,
-    )
+def _study_of_file(options: RecommendOptions, registry: Registry) -> Study:
+    dataset = study_input.dataset_request(options.data, target=options.target, budget=options.budget, task=options.task)
+    assert dataset is not None  # `request_of` has checked
+    overrides = [_full_key(text) for text in options.assignments] + _budget_overrides(options)
+    models = study_input.names(options.models)
+    return study_of_file(registry, replace(dataset, models=models, overrides=overrides, name=options.name))
 
 
-def _of_task(asked: Asked, registry: Registry) -> Study:
-    assert asked.task is not None  # asked before
-    if asked.target is not None:
-        raise StudyError("--target is of a file of your own; give --data FILE with it")
-    options, others = _options(asked, registry)
-    task = registry.make_task(asked.task, options)
-    label = "-".join([asked.task, *(label_text(f"{key}-{value}") for key, value in sorted(options.items()))])
-    tables: dict[str, Any] = {  # as a study file has them
-        "name": asked.name or f"recommend-{label}",
-        "models": study_input.names(asked.models) or list(that_serve(registry, task)),
-        "tasks": [
-            {
-                "name": asked.task,
-                **options,
-                "parameters": "published" if asked.budget is None else parse_count(asked.budget),
-            }
-        ],
+def _study_of_task(options: RecommendOptions, registry: Registry) -> Study:
+    assert options.task is not None  # `request_of` has checked
+    if options.target is not None:
+        raise StudyError("--target describes a dataset of your own; give --data FILE with it")
+    task_options, overrides = _split_assignments(options, registry)
+    task = registry.make_task(options.task, task_options)
+    label = "-".join([options.task, *(label_text(f"{key}-{value}") for key, value in sorted(task_options.items()))])
+    parameters = "published" if options.budget is None else parse_count(options.budget)
+    tables: dict[str, Any] = {  # the tables of a study file
+        "name": options.name or f"recommend-{label}",
+        "models": study_input.names(options.models) or list(usable_models(registry, task)),
+        "tasks": [{"name": options.task, **task_options, "parameters": parameters}],
         "budget": {"trials": TRIALS},
         "training": {"updates": UPDATES},
     }
-    return study_of(tables, [*others, *_counts(asked)], source="recommend")
+    return study_of(tables, [*overrides, *_budget_overrides(options)], source="recommend")
 
 
-def _counts(asked: Asked) -> list[str]:
-    trials = [] if asked.trials is None else [f"budget.trials={asked.trials}"]
-    return [f"budget.repetitions={asked.repetitions}", *trials]
+def _budget_overrides(options: RecommendOptions) -> list[str]:
+    trials = [] if options.trials is None else [f"budget.trials={options.trials}"]
+    return [f"budget.repetitions={options.repetitions}", *trials]
 
 
-def _options(asked: Asked, registry: Registry) -> tuple[dict[str, Any], list[str]]:
-    """Options of the task, and values of the study."""
-    fields = registry.task(asked.task or "").value.model_fields
-    options: dict[str, Any] = {}
-    others: list[str] = []
-    for text in asked.assignments:
+def _split_assignments(options: RecommendOptions, registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Return the options of the task, and the assignments to keys of the study."""
+    fields = registry.task(options.task or "").value.model_fields
+    task_options: dict[str, Any] = {}
+    overrides: list[str] = []
+    for text in options.assignments:
         key, value = parse_assignment(text)
         if key in fields:
-            options[key] = value
+            task_options[key] = value
         else:
-            others.append(_whole_key(text, (*fields, *TrainingSection.model_fields)))
-    return options, others
+            overrides.append(_full_key(text, (*fields, *TrainingSection.model_fields)))
+    return task_options, overrides
 
 
-def _whole_key(text: str, known: Sequence[str] | None = None) -> str:
-    """`updates=300` as the value of a study that it is; known: what else may stand without a dot."""
+def _full_key(text: str, known: Sequence[str] | None = None) -> str:
+    """Return `updates=300` as `training.updates=300`, and other assignments unchanged.
+
+    known: keys that are valid without a section, for the StudyError about an unknown key; None: no check.
+    """
     key, _, value = text.partition("=")
     if key in TrainingSection.model_fields:
         return f"training.{key}={value}"
@@ -214,14 +209,14 @@ def _whole_key(text: str, known: Sequence[str] | None = None) -> str:
 
 
 def predict(folder: Path, rows: Path, output: Path | None) -> None:
-    """What a study's winner says of the rows of a file, as CSV."""
+    """Predict the rows of a file with a study's winner, and print or write the predictions as CSV."""
     from harness.recommendation.predictor import load_winner
 
-    answers = load_winner(folder).predict(rows)
+    predictions = load_winner(folder).predict(rows)
     if output is None:
-        typer.echo(answers.to_csv(index=False), nl=False)
+        typer.echo(predictions.to_csv(index=False), nl=False)
         return
     try:
-        answers.to_csv(output, index=False)
+        predictions.to_csv(output, index=False)
     except OSError as error:
         raise StudyError(f"--output {output}: cannot be written ({error.strerror or error})") from error

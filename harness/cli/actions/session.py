@@ -1,4 +1,4 @@
-"""What the commands that train share: the study, the plugins, the store and the executor."""
+"""The steps that the training commands share: check, train, track and report problems."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ from harness.tracking.client import prepare_store, store_uri
 from harness.tracking.listener import TrackingListener
 
 DRAIN_SECONDS = 60.0
-"""How long the end of a run waits for MLflow."""
+"""Maximum time that the end of a run waits for MLflow, in seconds."""
 
 INTERRUPTED_SECONDS = 5.0
 """The same after Ctrl-C."""
 
+INCOMPLETE = "harness: not complete: some trials were postponed; run the same command again to resume"
+
 
 def interrupted() -> int:
-    """Says so; the exit code of what Ctrl-C ended."""
-    typer.echo("harness: interrupted; the same command continues", err=True)
+    """Print that the command was interrupted and return the exit code of Ctrl-C."""
+    typer.echo("harness: interrupted; run the same command again to resume", err=True)
     return 130
 
 
 def checked(runner: Runner) -> Runner:
+    """Check the study before anything is written, and return the runner."""
     if platform.system() == "Windows":
-        typer.echo("harness: on Windows run inside WSL; nothing here is tested outside it", err=True)
+        typer.echo("harness: Windows is not tested; run inside WSL", err=True)
     runner.check()
     return runner
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a training of a study ended, told as far as anything went wrong."""
+    """How the training of a study ended.  Problems have already been printed."""
 
     outcome: StudyOutcome | None
-    """None where it was interrupted."""
+    """None if the training was interrupted."""
     error: str | None
-    """What MLflow did not take."""
+    """Why MLflow lacks some of the results; None if it has all."""
     tracking: TrackingListener
     uri: str
 
 
 def train(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Done:
-    """All that the study is granted, tracked, with its progress shown."""
+    """Train what the study lacks, send the results to MLflow and show the progress."""
     uri = store_uri(Path.cwd())
     console = Console(stderr=True)
     tracking = TrackingListener(uri)
@@ -72,19 +75,23 @@ def train(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) 
 
 
 def reach_store(*, begun: bool) -> None:
-    """A store that is away delays no study that was begun; a new one is refused, lest a slip shows after days."""
+    """Check that MLflow is reachable.
+
+    If it is not, a study that has started goes on.  For a new study TrackingError is raised, so that a mistake in the
+    URI does not show only after days of training.
+    """
     try:
         prepare_store(store_uri(Path.cwd()))
     except TrackingError as error:
         if not begun:
             raise
-        typer.echo(f"harness: {error}; training goes on", err=True)
+        typer.echo(f"harness: {error}; training continues", err=True)
 
 
 def _executor(runner: Runner, loaded: Loaded, *, serial: bool, address: str | None) -> Execute:
     if serial:
-        return lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry))
+        return lambda source: run_serial(source, Worker(runner.folder, loaded.registry))
     from harness.execution.ray_backend.tuner import RayExecutor  # Ray takes seconds to import
 
     cluster = RayExecutor(address, messages=runner.messages)
-    return lambda desk: cluster.run(desk, runner.folder, loaded.registry.plugins)
+    return lambda source: cluster.run(source, runner.folder, loaded.registry.plugins)

@@ -1,4 +1,4 @@
-"""`harness list` and `harness show`: what is installed, and what a task or a model declares."""
+"""`harness list` and `harness show`: the installed plugins, and the facts of a task or a model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from harness.study.space import common_space, describe
 
 
 def show_registry() -> None:
-    """Two tables; where nothing is installed, what to install."""
+    """Print a table of models and a table of tasks, or what to install if there is nothing."""
     registry = load_with_messages().registry
     console = Console(width=None if Console().is_terminal else 160)
     if not registry.models and not registry.tasks:
         console.print(
-            "No models and no tasks are installed. The paper's own come with: pip install seqharness-models "
+            "No models and no tasks are installed. Install those of the paper with: pip install seqharness-models "
             "seqharness-tasks",
             soft_wrap=True,
         )
@@ -45,13 +45,17 @@ def _entries(kind: str, entries: Iterable[Entry[Model]] | Iterable[Entry[type[Ta
 
 
 def show(name: str, options: Sequence[str]) -> None:
+    """Print the facts of a task with these options, or of a model.
+
+    Raises UnknownNameError if neither is installed, StudyError if options are given for a model.
+    """
     registry = load_with_messages().registry
     if name in registry.tasks:
         given: dict[str, Any] = dict(map(parse_assignment, options))  # whatever was typed: the task validates it
         _show_task(registry.make_task(name, given), registry)
     elif name in registry.models:
         if options:
-            raise StudyError(f"show {name}: a model has no options, got {options[0]!r}; a task has")
+            raise StudyError(f"show {name}: a model has no options, got {options[0]!r}; leave it out")
         _show_model(registry.models[name].value, registry)
     else:
         known = [*registry.tasks, *registry.models]
@@ -67,7 +71,7 @@ def _show_task(task: Task, registry: Registry) -> None:
         f"  metric      {metric.name} {f'({metric.unit}) ' if metric.unit else ''}{metric.better} is better",
         f"  floor       {'unknown' if task.floor() is None else f'{task.floor():.6g}'} (memoryless or marginal)",
         f"  signature   {task.signature()}",
-        f"  training    {task.training_sequences():,} sequences an epoch",
+        f"  training    {task.training_sequences():,} sequences per epoch",
         f"  options     {', '.join(f'{key}={value}' for key, value in task.model_dump().items()) or 'none'}",
     ]
     lines += [f"  note        {note}" for note in task.notes()]
@@ -77,8 +81,8 @@ def _show_task(task: Task, registry: Registry) -> None:
         lines += [f"  published   {size}; {results}", f"  source      {row.source}"]
         lines += [f"  note        {row.note}"] if row.note else []
     for model in sorted(registry.models):
-        found = [registry.models[model].value.published(row) for row in (task.row(), f"{task.row()}/second")]
-        settings = [_setting_text(setting) for setting in found if setting is not None]
+        published = [registry.models[model].value.published(row) for row in (task.row(), f"{task.row()}/second")]
+        settings = [_setting_text(setting) for setting in published if setting is not None]
         lines += [f"  setting     {model}: {text}" for text in settings or ["none published"]]
     for file in task.files():
         lines.append(f"  data        {file.name}: {file_status(file).state}, {file.bytes:,} bytes, {file.source}")
@@ -86,7 +90,7 @@ def _show_task(task: Task, registry: Registry) -> None:
 
 
 def headline(shown: Task | Model) -> str:
-    """Its name and the first line of its class's own docstring, where it has one."""
+    """Return the name and, if the class itself has a docstring, its first line."""
     first = (vars(type(shown)).get("__doc__") or "").strip().split("\n")[0]
     return f"{shown.name}: {first}" if first else shown.name
 
@@ -96,6 +100,7 @@ def _setting_text(setting: Published) -> str:
     parts = [
         f"widths {widths_text(setting.widths)}, {params_text(dict(setting.params))}",
         *([f"embedding {setting.embedding}"] if setting.embedding is not None else []),
+        *([f"embedding dropout {setting.embedding_dropout:g}"] if setting.embedding_dropout is not None else []),
         *([f"{'' if setting.tied else 'not '}tied"] if setting.tied is not None else []),
         f"{optimisation.optimizer} {optimisation.learning_rate:g}, clip {value_text(optimisation.clip)}",
         f"{optimisation.schedule.kind} schedule, {optimisation.reduction} of the batch",
@@ -108,7 +113,7 @@ def _setting_text(setting: Published) -> str:
 def _show_model(model: Model, registry: Registry) -> None:
     console = Console()
     lines = [headline(model)]
-    for task in registry.standing().values():
+    for task in registry.default_tasks().values():
         space = {**model.space(task.signature()), **common_space(task)}
         dimensions = ", ".join(f"{name} {describe(dimension)}" for name, dimension in space.items())
         lines.append(f"  {task.name}: searches {dimensions}")

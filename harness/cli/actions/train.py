@@ -26,7 +26,7 @@ from harness.study.space import cell_space
 
 
 class _Echo:
-    """Prints a trial as it goes; nothing is kept."""
+    """Prints the progress of a trial; nothing is stored."""
 
     def __init__(self, metric: str) -> None:
         self._metric = metric
@@ -42,14 +42,14 @@ class _Echo:
         )
 
     def end(self, result: TrialResult) -> None:
-        if result.outcome == "complete":
+        if result.score is not None:
             typer.echo(f"best validation {self._metric} {result.score:.6g} at update {result.best_update}")
-        else:
+        if result.outcome != "complete":
             typer.echo(f"{result.outcome}: {result.reason}", err=True)
 
 
 def train(task: str, model: str, assignments: Sequence[str]) -> int:
-    """One search trial, in a folder that is thrown away."""
+    """Train one search trial in a temporary folder.  Return 0 if it completes, else 1."""
     loaded = load_with_messages()
     study = _study_of_one(loaded, task, model, assignments)
     plan = make_plan(study, loaded.registry).cells[0]
@@ -70,36 +70,48 @@ def train(task: str, model: str, assignments: Sequence[str]) -> int:
 
 
 def _study_of_one(loaded: Loaded, task: str, model: str, assignments: Sequence[str]) -> Study:
-    """Each assignment to the part of a study that knows its key."""
+    """Return a study of one cell with each assignment in the section that has its key.
+
+    Raises StudyError if no section has the key.
+    """
+    sections = _sections(loaded, task, model, assignments)
+    known = sorted(key for keys in sections.values() for key in keys)
+    given: dict[str, dict[str, object]] = {name: {} for name in sections}
+    for text in assignments:
+        key, value = parse_assignment(text)
+        if key not in known:
+            raise StudyError(f"train: unknown key {key!r};{did_you_mean(key, known)} Known: {', '.join(known)}")
+        section = next(name for name, keys in sections.items() if key in keys)
+        if value is None and section in ("shared", "own"):
+            given[section][key] = "none"
+        elif value is not None:
+            given[section][key] = value
+    data = {
+        "name": "train",
+        "models": [{"name": model, "space": given["own"]}],
+        "tasks": [{"name": task, **given["task"]}],
+        "training": given["training"] if "epochs" in given["training"] else {"updates": 1000, **given["training"]},
+        "search": {**given["search"], "space": given["shared"]},
+    }
+    return parse_study(data, source="train")
+
+
+def _sections(loaded: Loaded, task: str, model: str, assignments: Sequence[str]) -> dict[str, Set[str]]:
+    """Return the keys of each section of a study of this task and model.
+
+    The model's space depends on the task's options, so these are read from the assignments first.
+    """
     options = loaded.registry.task(task).value.model_fields
     typed: dict[str, Any] = dict(map(parse_assignment, assignments))  # whatever was typed: the task validates it
-    given = {key: value for key, value in typed.items() if key in options and value is not None}
-    made = loaded.registry.make_task(task, given)
-    source = loaded.registry.model(model).value
-    space = cell_space(made, source, made.signature(), shared={}, own={}, where="train")
-    homes: dict[str, Set[str]] = {
+    made = loaded.registry.make_task(
+        task, {key: value for key, value in typed.items() if key in options and value is not None}
+    )
+    backbone = loaded.registry.model(model).value
+    space = cell_space(made, backbone, made.signature(), shared={}, own={}, where="train")
+    return {
         "task": options.keys() | {"parameters"},
         "training": TrainingSection.model_fields.keys(),
         "shared": space.common.keys(),
         "own": space.architecture.keys(),
         "search": {"seed"},
     }
-    known = sorted(key for keys in homes.values() for key in keys)
-    parts: dict[str, dict[str, object]] = {name: {} for name in homes}
-    for text in assignments:
-        key, value = parse_assignment(text)
-        if key not in known:
-            raise StudyError(f"train: unknown key {key!r};{did_you_mean(key, known)} Known: {', '.join(known)}")
-        home = next(name for name, keys in homes.items() if key in keys)
-        if value is None and home in ("shared", "own"):
-            parts[home][key] = "none"
-        elif value is not None:
-            parts[home][key] = value
-    data = {
-        "name": "train",
-        "models": [{"name": model, "space": parts["own"]}],
-        "tasks": [{"name": task, **parts["task"]}],
-        "training": parts["training"] if "epochs" in parts["training"] else {"updates": 1000, **parts["training"]},
-        "search": {**parts["search"], "space": parts["shared"]},
-    }
-    return parse_study(data, source="train")

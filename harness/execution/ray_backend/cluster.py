@@ -1,4 +1,4 @@
-"""Connect to Ray, list its nodes, and check that each can serve a study."""
+"""Connect to Ray, list its nodes, and check that each of them can serve a study."""
 
 from __future__ import annotations
 
@@ -21,63 +21,68 @@ from harness.execution.trial import Worker
 from harness.records import Plugin
 
 NODES_SECONDS = 1.0
-"""How long a list of nodes is believed."""
+"""Time for which a list of nodes is reused."""
 
 CONNECT_TIMEOUT_SECONDS = 10.0
-"""How long a Ray that is named by its address has to answer."""
+"""Time within which Ray at a given address must answer."""
 
 FORWARDED_ENV = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
 
 
 class Nodes:
-    """The living nodes, asked of Ray at most once a second."""
+    """The living nodes, queried from Ray at most once per second."""
 
     def __init__(self) -> None:
-        self._at = -NODES_SECONDS
+        self._queried_at = -NODES_SECONDS
         self._nodes: tuple[Node, ...] = ()
 
     def __call__(self) -> tuple[Node, ...]:
-        if time.monotonic() - self._at >= NODES_SECONDS:
+        if time.monotonic() - self._queried_at >= NODES_SECONDS:
             self._nodes = tuple(_node(facts) for facts in living_nodes())
-            self._at = time.monotonic()
+            self._queried_at = time.monotonic()
         return self._nodes
 
 
 def living_nodes() -> list[dict[str, Any]]:
+    """Return Ray's facts on each node that is alive."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [facts for facts in nodes if facts["Alive"]]
 
 
-def dead_nodes() -> list[dict[str, Any]]:
+def dead_node_ids() -> set[str]:
+    """Return the ids of the nodes that Ray counts as dead."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return [facts for facts in nodes if not facts["Alive"]]
+    return {facts["NodeID"] for facts in nodes if not facts["Alive"]}
 
 
 def _node(facts: dict[str, Any]) -> Node:
-    has = facts["Resources"]
-    return Node(facts["NodeName"], has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", 0.0))
+    total = facts["Resources"]
+    return Node(facts["NodeName"], total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0))
 
 
 @contextlib.contextmanager
 def connect(address: str | None) -> Iterator[None]:
-    """Ray for the duration: a fresh one on this machine without an address."""
+    """Connect to Ray at an address, or start Ray on this machine if it is None; disconnect at the end.
+
+    Raises ClusterError if Ray cannot be reached or started.
+    """
     if address is not None:
         check_reachable(address)
-    passed = {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}
+    forwarded = {name: os.environ[name] for name in FORWARDED_ENV if name in os.environ}
     try:
         ray.init(
             address=address or "local",
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": passed} if address else None,
+            runtime_env={"env_vars": forwarded} if address else None,
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        what = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         where = "Ray on this machine" if address is None else f"--address {address}"
-        raise ClusterError(f"{where}: {what}; start one with `ray start`") from error
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost trial is told in our words
+        raise ClusterError(f"{where}: {reason}; start Ray with `ray start`") from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the controller reports failed workers
     try:
         yield
     finally:
@@ -85,50 +90,52 @@ def connect(address: str | None) -> Iterator[None]:
 
 
 def check_reachable(address: str) -> None:
-    """ClusterError where nothing listens at host:port, for which Ray would wait for minutes."""
+    """Raise ClusterError if nothing listens at host:port.  Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        return  # a name that Ray resolves, as `auto`
+        return  # a name that Ray resolves, such as `auto`
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"--address {address}: nothing answers there ({error}); start one with `ray start`"
+            f"--address {address}: Ray does not answer ({error}); start Ray there with `ray start`"
         ) from error
 
 
 def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
-    """ClusterError or PluginError, before the first trial, naming the nodes that cannot serve this study.
+    """Check that every node reads the study's folder and loads the plugins of the driver.
 
-    Each must read back a token from the study's folder, and load the driver's plugins.
+    Raises ClusterError naming the nodes that cannot read back a token from the folder, and PluginError with the
+    differences of a node's plugins.
     """
     token = f"{time.time_ns()}"
     path = folder / "token"
     path.write_text(token)
-    wanted = json.dumps([plugin.model_dump() for plugin in plugins])
+    expected = json.dumps([plugin.model_dump() for plugin in plugins])
     try:
-        answers = {facts["NodeName"]: ray.get(_asked(facts, path, wanted)) for facts in living_nodes()}
+        answers = {facts["NodeName"]: ray.get(_start_probe(facts, path, expected)) for facts in living_nodes()}
     finally:
         path.unlink(missing_ok=True)
-    blind = [name for name, (read, _) in answers.items() if read != token]
-    if blind:
+    unshared = [name for name, (read, _) in answers.items() if read != token]
+    if unshared:
         raise ClusterError(
-            f"{folder}: not shared with {', '.join(blind)} of {len(answers)} nodes; give --storage a path that driver "
-            "and workers share"
+            f"{folder}: {len(unshared)} of {len(answers)} nodes cannot read this folder ({', '.join(unshared)}); "
+            "give --storage a path that driver and workers share"
         )
     for _, difference in answers.values():
         if difference:
             raise PluginError(difference)
 
 
-def _asked(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an ObjectRef, which Ray leaves untyped
-    there = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
-    return _answer.options(scheduling_strategy=there, num_cpus=0).remote(str(path), plugins)
+def _start_probe(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an ObjectRef, which Ray leaves untyped
+    """Start `_probe` on a node."""
+    on_node = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
+    return _probe.options(scheduling_strategy=on_node, num_cpus=0).remote(str(path), plugins)
 
 
 @ray.remote
-def _answer(path: str, plugins: str) -> tuple[str, str]:
-    """What a node reads at a path, and how its plugins differ from these."""
+def _probe(path: str, plugins: str) -> tuple[str, str]:
+    """Return what this node reads at a path, and how its plugins differ from `plugins`; '' each if nothing."""
     try:
         read = Path(path).read_text()
     except OSError:

@@ -1,8 +1,8 @@
-"""Trials on Ray Tune, on this machine or a cluster.  The only importer of Ray.
+"""Trials on Ray Tune, on this machine or a cluster.
 
-Tune executes; the source decides.  Trials come from the source through a searcher, their points and results go back
-through a callback.  Workers are reused from trial to trial, a `step` is a slice of a few seconds, and checkpoints are
-the harness's own: Tune's folder is temporary and never restored from.
+Tune executes, the trial source decides.  Trials come from the source through a searcher; their points and results
+return through a callback.  Workers are reused from trial to trial, and a `step` is a slice of a few seconds.
+Checkpoints are the harness's own: Tune's folder is temporary and never restored from.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from harness.errors import ClusterError
-from harness.execution.crash_trace import death_of, trace_path
+from harness.execution.crash_trace import classify_failure, trace_path
 from harness.execution.placement import all_slots, fits_beside
-from harness.execution.ray_backend.cluster import Nodes, connect, dead_nodes, probe_nodes
+from harness.execution.ray_backend.cluster import Nodes, connect, dead_node_ids, probe_nodes
 from harness.execution.ray_backend.worker import RayWorker
+from harness.execution.retry_policy import FailureKind
 from harness.execution.signals import interruptible
 from harness.execution.trial_source import TrialSource
-from harness.records import Death, Plugin, Point, Resources, Trial, TrialResult
+from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 
 SLICE_SECONDS = 5.0
@@ -33,14 +34,21 @@ SLICE_SECONDS = 5.0
 
 @dataclass
 class RayExecutor:
-    """How to reach Ray: an address, or None for workers on this machine."""
+    """Trains trials on Ray."""
 
     address: str | None = None
+    """Of a Ray cluster; None: workers on this machine."""
     slice_seconds: float = SLICE_SECONDS
     messages: list[str] = field(default_factory=list)
+    """List to which notes for the user are added."""
 
     def run(self, source: TrialSource, folder: Path, plugins: Sequence[Plugin]) -> None:
-        """Run what the source deals, until it is finished or interrupted; workers reach `folder` under this path."""
+        """Train the trials of a source until it is finished or interrupted.
+
+        folder: of the study; workers reach it under the same path.  plugins: of the driver; workers must have the same.
+        Raises KeyboardInterrupt after an interrupt, ClusterError if Ray cannot be reached or cannot hold the study,
+        PluginError if plugins differ, and whatever the source raises.
+        """
         with connect(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
             nodes = Nodes()
             slots = all_slots(source.resource_classes(), nodes())
@@ -61,10 +69,11 @@ class RayExecutor:
 
     def _interrupted(self, bridge: _Bridge) -> None:
         bridge.interrupted = True
-        self.messages.append("interrupted: trials in training wrote a checkpoint; the same command continues")
+        self.messages.append("interrupted: trials in training wrote a checkpoint; run the same command again to resume")
 
 
 def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
+    """Return the tuner of a study.  config: of every worker.  scratch: Tune's temporary folder."""
     return tune.Tuner(
         tune.with_resources(
             RayWorker, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
@@ -91,19 +100,23 @@ def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) ->
 
 @dataclass
 class _Assignment:
-    """The trials in one of Tune's places: one, or those of a stack."""
+    """The trials that one worker trains as one of Tune's trials: a single trial, or those of a stack."""
 
     left: list[tuple[Trial, int]]
-    """Those that have not ended, with their attempts."""
+    """Trials that have not ended, with their attempts."""
     node: str = ""
-    """Ray's id of the node that trains them, once that has told."""
+    """Ray's id of the node that trains them; '' before the first report."""
+
+    @property
+    def first(self) -> tuple[Trial, int]:
+        return self.left[0]
 
 
 class _Bridge:
-    """Between Tune's callbacks and the source.
+    """The state that Tune's callbacks share, and their way to the trial source.
 
-    No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed.  The first one
-    is kept, ends the run, and is raised after it.
+    No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed.  The first
+    exception is stored, ends the run, and is raised after it.
     """
 
     def __init__(self, source: TrialSource, nodes: Nodes, folder: Path) -> None:
@@ -111,12 +124,12 @@ class _Bridge:
         self.nodes = nodes
         self.folder = folder
         self.running: dict[str, _Assignment] = {}
-        """By Tune's trial id."""
+        """Tune's trial id → its assignment."""
         self.error: BaseException | None = None
         self.interrupted = False
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
-        """Tune pickles all it is given into a snapshot, which is never restored from: nothing of this goes there."""
+        """Pickle nothing: Tune pickles its arguments into a snapshot, which is never restored from."""
         return object, ()
 
     @property
@@ -125,20 +138,25 @@ class _Bridge:
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
+        """Store an exception of the block."""
         try:
             yield
-        except BaseException as error:  # noqa: BLE001  # kept and raised after `fit`
+        except BaseException as error:  # noqa: BLE001  # stored here, raised after `fit`
             self.error = self.error or error
 
-    def death(self, dealt: _Assignment, told: str) -> tuple[Death, str]:
-        """How a trial's worker died, and why in a line.  told: what Ray says of it."""
-        trial, attempt = dealt.left[0]
-        path = trace_path(folder_of(self.folder, trial.key), attempt)
-        gone = dealt.node in {node["NodeID"] for node in dead_nodes()}
-        return death_of(told, path, hang_seconds=trial.resources.hang_seconds, machine_gone=gone)
+    def failure(self, assignment: _Assignment, ray_error: str) -> tuple[FailureKind, str]:
+        """Return how the worker of an assignment failed, and the reason in one line.  ray_error: Ray's error text."""
+        trial, attempt = assignment.first
+        return classify_failure(
+            ray_error,
+            trace_path(folder_of(self.folder, trial.key), attempt),
+            hang_seconds=trial.resources.hang_seconds,
+            node_lost=assignment.node in dead_node_ids(),
+        )
 
     def fits(self, wanted: Resources) -> bool:
-        running = [dealt.left[0][0].resources for dealt in self.running.values()]
+        """Return whether these resources are free on a node."""
+        running = [assignment.first[0].resources for assignment in self.running.values()]
         return fits_beside(running, wanted, self.nodes())
 
 
@@ -146,41 +164,45 @@ _FINISHED = cast(dict[str, Any], Searcher.FINISHED)
 
 
 class _SourceSearcher(Searcher):
-    """Tune asks here for its next trial."""
+    """Gives Tune the next trial of the source."""
 
     def __init__(self, bridge: _Bridge) -> None:
         super().__init__(metric="training_iteration", mode="max")
         self._bridge = bridge
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """A trial; None: none now; FINISHED, a string that Tune types as a dict: none any more."""
+        """Return the configuration of the next trial.
+
+        None: no trial is ready now.  FINISHED, a string that Tune types as a dict: no trial is left.
+        """
         bridge = self._bridge
         with bridge.guard():
             if bridge.stopping:
                 return _FINISHED
-            dealt = bridge.source.ask(bridge.fits)
-            if dealt is None:
+            asked = bridge.source.ask(bridge.fits)
+            if asked is None:
                 return _FINISHED if bridge.source.finished() else None
-            group = [dealt, *bridge.source.companions(dealt[0])]
+            first, _ = asked
+            group = [asked, *bridge.source.companions(first)]
             bridge.running[trial_id] = _Assignment(list(group))
             return {
-                "dealt": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
-                "resources": dealt[0].resources.model_dump_json(),
+                "trials": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
+                "resources": first.resources.model_dump_json(),
             }
         return _FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The callback hears it, with the reason."""
+        """Do nothing: the callback receives the same event with the reason."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Tune's snapshots are never restored from."""
+        """Do nothing: Tune's snapshots are never restored from."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Tune's snapshots are never restored from."""
+        """Do nothing: Tune's snapshots are never restored from."""
 
 
 class _SourceCallback(tune.Callback):
-    """Tune tells here what became of its trials."""
+    """Passes the progress and the failures of Tune's trials to the source."""
 
     def __init__(self, bridge: _Bridge) -> None:
         self._bridge = bridge
@@ -190,34 +212,36 @@ class _SourceCallback(tune.Callback):
         with bridge.guard():
             if "fatal" in result:
                 raise ClusterError(result["fatal"])
-            dealt = bridge.running[trial.trial_id]
-            dealt.node = result["node"]
-            for told in json.loads(result["told"]):
-                self._hear(trial.trial_id, dealt, told)
+            bridge.running[trial.trial_id].node = result["node"]
+            for progress in json.loads(result["progress"]):
+                self._pass_on(trial.trial_id, progress)
 
-    def _hear(self, trial_id: str, dealt: _Assignment, told: dict[str, Any]) -> None:
-        bridge = self._bridge
-        ours, attempt = next(each for each in dealt.left if each[0].key == told["trial"])
-        for note in told["notes"]:
-            bridge.source.note(ours, note)
-        bridge.source.report(ours, tuple(Point.model_validate(item) for item in told["points"]))
-        if told["result"] is not None:
-            dealt.left.remove((ours, attempt))
-            if not dealt.left:
-                del bridge.running[trial_id]
-            bridge.source.tell(ours, TrialResult.model_validate(told["result"]))
+    def _pass_on(self, trial_id: str, progress: dict[str, Any]) -> None:
+        """Pass the progress of one trial, as the worker's JSON, to the source.  trial_id: Tune's."""
+        source, left = self._bridge.source, self._bridge.running[trial_id].left
+        trial, attempt = next(member for member in left if member[0].key == progress["trial"])
+        for note in progress["notes"]:
+            source.note(trial, note)
+        source.report(trial, tuple(Point.model_validate(point) for point in progress["points"]))
+        if progress["result"] is not None:
+            left.remove((trial, attempt))
+            if not left:
+                del self._bridge.running[trial_id]
+            source.tell(trial, TrialResult.model_validate(progress["result"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         bridge = self._bridge
         with bridge.guard():
-            dealt = bridge.running.pop(trial.trial_id, None)
-            if dealt is not None:
-                death, why = bridge.death(dealt, str(trial.get_error() or "its process is gone"))
-                for ours, _attempt in dealt.left:
-                    bridge.source.worker_failed(ours, why, death=death)
+            assignment = bridge.running.pop(trial.trial_id, None)
+            if assignment is not None:
+                kind, reason = bridge.failure(assignment, str(trial.get_error() or "its process is gone"))
+                for member, _attempt in assignment.left:
+                    bridge.source.worker_failed(member, reason, kind=kind)
 
 
 class _StudyStopper(tune.Stopper):
+    """Stops all of Tune's trials after an error or an interrupt."""
+
     def __init__(self, bridge: _Bridge) -> None:
         self._bridge = bridge
 
@@ -229,6 +253,7 @@ class _StudyStopper(tune.Stopper):
 
 
 def _request(resources: Resources) -> tune.PlacementGroupFactory:
+    """Return the resources of a trial as Tune requests them from Ray."""
     bundle = {"CPU": resources.cpu}
     if resources.gpu:
         bundle["GPU"] = resources.gpu

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable that trains one trial after another in a worker process."""
+"""The Ray Tune trainable: a worker process that trains one trial after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from harness.training.checkpoint import folder_of
 
 
 class RayWorker(tune.Trainable):
-    """One process that trains trial after trial.  Tune also makes spare ones that never step: no work before then."""
+    """One worker process that trains one trial after another.
+
+    Tune also starts spare workers that never take a step, so nothing is loaded before the first step.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         self._worker: Worker | None = None
@@ -36,30 +39,32 @@ class RayWorker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """One slice: JSON of what it brought to each trial that is trained here."""
+        """Train for one slice.  Return the progress of each trial, as JSON."""
         self._left = self._left or [
-            (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["dealt"])
+            (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["trials"])
         ]
         try:
-            with self._recording().watch(self._left[0][0].resources.hang_seconds):
+            first, _ = self._left[0]
+            with self._recording().watch(first.resources.hang_seconds):
                 active = self._active or self._begin()
-                told = active.advance(self._config["slice_seconds"])
+                progress = active.advance(self._config["slice_seconds"])
         except (PluginError, CheckpointError, ClusterError, DataError) as error:
             return {"fatal": str(error), "done": True}
-        ended = {trial.key for trial, progress in told if progress.result is not None}
+        ended = {trial.key for trial, reported in progress if reported.result is not None}
         self._left = [(trial, attempt) for trial, attempt in self._left if trial.key not in ended]
         if not self._left:
             self._active = None
         return {
-            "told": json.dumps([self._told(*each) for each in told]),
+            "progress": json.dumps([self._to_json(trial, reported) for trial, reported in progress]),
             "node": ray.get_runtime_context().get_node_id(),
             "done": not self._left,
         }
 
     def _recording(self) -> Recorder:
-        """Of the first trial that has not ended, for all; its end takes the file away, and the next one's follows.
+        """Return the recorder of the first trial that has not ended, which records for all trials of the stack.
 
-        Made before anything of the trial runs, so that a worker that dies without it died of something else.
+        When that trial ends, its trace file is deleted and the next trial gets one.  The file is created before
+        anything of the trial runs: a worker that fails without a trace file failed for another reason.
         """
         trial, attempt = self._left[0]
         folder = folder_of(Path(self._config["folder"]), trial.key)
@@ -69,7 +74,8 @@ class RayWorker(tune.Trainable):
                 self._recorder = Recorder(trace_path(folder, attempt))
             except OSError as error:
                 raise CheckpointError(
-                    f"{folder}: cannot be written ({error.strerror}); make space and run again"
+                    f"{folder}: cannot be written ({error.strerror}); free disk space, then run the same command "
+                    "again to resume"
                 ) from error
         return self._recorder
 
@@ -87,29 +93,30 @@ class RayWorker(tune.Trainable):
         self._active = ActiveGroup([worker.start(trial, attempt) for trial, attempt in self._left])
         return self._active
 
-    def _told(self, trial: Trial, progress: Progress) -> dict[str, Any]:
-        """New points, notes, and the result where the trial has ended, as JSON has them."""
+    def _to_json(self, trial: Trial, progress: Progress) -> dict[str, Any]:
+        """Return new points, notes, and the result if the trial has ended, as values for JSON."""
         return {
             "trial": trial.key,
             "points": [point.model_dump(mode="json") for point in progress.points],
-            # Not pydantic's own JSON, which writes a number that is not finite as null.
-            "result": self._with_place(progress.result).model_dump(mode="json") if progress.result else None,
+            # Not as pydantic's own JSON, which writes non-finite numbers as null.
+            "result": self._with_node(progress.result).model_dump(mode="json") if progress.result else None,
             "notes": progress.notes,
         }
 
-    def _with_place(self, result: TrialResult) -> TrialResult:
+    def _with_node(self, result: TrialResult) -> TrialResult:
+        """Return the result with the ids of Ray's node and worker."""
         context = ray.get_runtime_context()
         place = {"node": context.get_node_id(), "worker": f"{result.worker}:{context.get_worker_id()[:8]}"}
         return result.model_copy(update=place)
 
     def cleanup(self) -> None:
-        """Called when the study stops: what was trained since the last checkpoint is not lost."""
+        """Write a checkpoint when the study stops, so that no training is lost."""
         if self._active is not None:
-            with contextlib.suppress(CheckpointError):  # the last one still stands
+            with contextlib.suppress(CheckpointError):  # the checkpoint before remains
                 self._active.save()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Tune demands it; the harness keeps its own."""
+        """Do nothing: Tune requires the method, and the harness keeps its own checkpoints."""
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Tune demands it; the harness keeps its own."""
+        """Do nothing: Tune requires the method, and the harness keeps its own checkpoints."""

@@ -44,7 +44,7 @@ from harness.records import Training
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness.training.vectorized import VectorizedRuns
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
@@ -171,16 +171,16 @@ def make_run(
     seeds = Seeds.of(0, repetition + 1)
     torch.manual_seed(seeds.init)
     made, widths, params = MODELS[model]
-    network = build_network(made, task.signature(), widths, {**params, "dropout": dropout}).to(dtype)
+    network = build_network(made, task.signature(), widths, {**params, "dropout": dropout}).to(device, dtype)
     return TrainingRun(
         network,
         task,
         training=Training.model_validate({"updates": 20, "batch_size": 5, "evaluate_every": 4, **training}),
         optimisation=optimisation,
-        train=in_precision(task.load("train", seeds, {}), dtype),
-        validation=in_precision(task.load("validation", seeds, {}), dtype),
+        data=TrainingData(
+            in_precision(task.load("train", seeds, {}), dtype), in_precision(task.load("validation", seeds, {}), dtype)
+        ),
         seeds=seeds,
-        device=device,
     )
 
 
@@ -224,7 +224,7 @@ def path_of(weights: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-@pytest.mark.parametrize(("model", "optimisation"), zip(MODELS, OPTIMISATIONS.values(), strict=True), ids=MODELS)
+@pytest.mark.parametrize(("model", "optimisation"), list(zip(MODELS, OPTIMISATIONS.values(), strict=True)), ids=MODELS)
 def test_runs_in_lockstep_end_as_alone(model: str, task: Task, optimisation: Optimisation) -> None:
     """Every kind of reading; twenty updates in epochs whose last batch is smaller."""
     together, apart = together_and_apart(lambda r: make_run(r, model, task, optimisation))
@@ -293,6 +293,41 @@ def test_slices_and_checkpoints_change_nothing(
         assert_same(found, expected, tolerance=1e-12)
 
 
+class Dropped(Words):
+    """`Words`, of whose embedding training drops a part."""
+
+    name: ClassVar[str] = "dropped"
+
+    def signature(self) -> Signature:
+        return super().signature().with_embedding(None, dropout=0.3)
+
+
+@pytest.mark.parametrize("reading", ["carry", "window"])
+@pytest.mark.parametrize("stack", [False, True], ids=["alone", "stack"])
+def test_slices_and_checkpoints_change_nothing_of_embedding_dropout(
+    reading: Literal["carry", "window"], stack: bool, tmp_path: Path
+) -> None:
+    def make(task: Task) -> list[TrainingRun]:
+        return [make_run(repetition, "lstm", task) for repetition in range(RUNS if stack else 1)]
+
+    def advance(runs: list[TrainingRun], seconds: float) -> None:
+        (VectorizedRuns(runs) if stack else runs[0]).advance(seconds)
+
+    whole, first, second = (make(Dropped(reading=reading)) for _ in range(3))
+    advance(whole, FOREVER)
+    while first[0].update < 7:
+        advance(first, 0)
+    for index, (run, restored) in enumerate(zip(first, second, strict=True)):
+        checkpoint.save(tmp_path / f"{index}.pt", run.state(), trial="")
+        restored.restore(checkpoint.load(tmp_path / f"{index}.pt"))
+    advance(second, FOREVER)
+    plain = make(Words(reading=reading))
+    advance(plain, FOREVER)
+    for found, expected, without in zip(second, whole, plain, strict=True):
+        assert_same(found, expected, tolerance=1e-12)
+        assert found.points[-1].train_loss != pytest.approx(without.points[-1].train_loss, rel=1e-6)
+
+
 def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
     def bytes_of(run: TrainingRun) -> int:
         checkpoint.save(tmp_path / "x.pt", run.state(), trial="")
@@ -339,7 +374,7 @@ def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> 
     def trained() -> list[TrainingRun]:
         runs = [make_run(repetition, "tcn", dropout=0.5) for repetition in range(2)]
         runs[1].network.load_state_dict(runs[0].network.state_dict())
-        runs[1]._batches = runs[0]._batches
+        runs[1].step._batches = runs[0].step._batches
         VectorizedRuns(runs).advance(0)
         return runs
 
@@ -354,6 +389,51 @@ def test_runs_that_part_draw_apart() -> None:
     VectorizedRuns(runs).advance(0)
     states = [run.state()["random"]["cpu"] for run in runs]
     assert not torch.equal(*states)
+
+
+class Alone(Last):
+    """One sequence, so that nothing but dropout differs between updates of weights that stay."""
+
+    name: ClassVar[str] = "alone"
+
+    def training_sequences(self) -> int:
+        return 1
+
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
+        x = torch.rand(1, 12, 2, generator=drawn(split, seeds), dtype=torch.float64)
+        return Arrays(x, x.sum(dim=(1, 2))[:, None] / 10)
+
+
+FROZEN = Optimisation(optimizer="sgd", learning_rate=1e-30)
+
+
+@pytest.mark.parametrize("seconds", [0.0, FOREVER], ids=["slices", "one-go"])
+def test_dropout_in_lockstep_differs_between_updates(seconds: float) -> None:
+    runs = [make_run(r, task=Alone(), optimisation=FROZEN, dropout=0.5, evaluate_every=1) for r in range(2)]
+    stack = VectorizedRuns(runs)
+    while runs[0].outcome is None:
+        stack.advance(seconds)
+    for run in runs:
+        losses = [point.train_loss for point in run.points]
+        assert len(losses) == 20
+        assert len(set(losses)) > 15  # two masks may agree on all that counts
+
+
+def test_dropout_of_a_run_that_leaves_its_stack_is_that_of_its_update() -> None:
+    """Wherever it leaves, it draws anew; and alike each time it leaves there."""
+
+    def losses_after(updates: int) -> tuple[float, ...]:
+        runs = [make_run(r, task=Alone(), optimisation=FROZEN, dropout=0.5, evaluate_every=1) for r in range(2)]
+        stack = VectorizedRuns(runs)
+        for _ in range(updates):
+            stack.advance(0)
+        for _ in range(5):
+            runs[0].advance(0)
+        return tuple(point.train_loss for point in runs[0].points[updates:])
+
+    after = [losses_after(updates) for updates in (1, 2, 3, 3)]
+    assert len(set(after[:3])) == 3
+    assert after[2] == after[3]
 
 
 def test_the_process_s_random_state_is_put_back() -> None:
@@ -475,8 +555,8 @@ def test_runs_in_lockstep_on_a_gpu_end_as_alone_on_the_cpu(model: str, task: Tas
         expected = make_run(repetition, model, task)
         expected.advance(FOREVER)
         run.network.cpu()
-        run.best = {name: value.cpu() for name, value in run.best.items()}
-        run.last = [{name: value.cpu() for name, value in weights.items()} for weights in run.last]
+        run.kept.best = {name: value.cpu() for name, value in run.best.items()}
+        run.kept.last = [{name: value.cpu() for name, value in weights.items()} for weights in run.last]
         assert_same(run, expected, tolerance=1e-7)
 
 

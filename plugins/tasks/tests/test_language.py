@@ -31,7 +31,7 @@ from harness.training import checkpoint
 from harness.training.batches import StreamBatches, evaluation_batches
 from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network
-from harness.training.run import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness_tasks import Lambada, PtbChar, PtbWord, Text8, WikiText2, WikiText103
 from harness_tasks.lambada import NOVELS, PASSAGES, UNKNOWN, VOCABULARY
 from harness_tasks.language import Language, Vocabulary
@@ -335,10 +335,8 @@ def trained(net: Network, task: Task, files: Files) -> TrainingRun:
         task,
         training=Training(updates=4, batch_size=2, evaluate_every=4),
         optimisation=Optimisation(learning_rate=0.01),
-        train=task.load("train", SEEDS, files),
-        validation=task.load("validation", SEEDS, files),
+        data=TrainingData(task.load("train", SEEDS, files), task.load("validation", SEEDS, files)),
         seeds=SEEDS,
-        device=CPU,
     )
     run.advance(1e9)
     assert run.outcome == "complete"
@@ -410,10 +408,8 @@ def test_training_restored_between_two_windows_equals_an_undisturbed_one(tmp_pat
             task,
             training=Training(updates=30, batch_size=3, evaluate_every=15),
             optimisation=Optimisation(learning_rate=0.01),
-            train=task.stream(tokens),
-            validation=task.stream(tokens[:90]),
+            data=TrainingData(task.stream(tokens), task.stream(tokens[:90])),
             seeds=SEEDS,
-            device=CPU,
         )
 
     whole, first, second = run(), run(), run()

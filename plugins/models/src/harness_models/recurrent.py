@@ -29,7 +29,10 @@ class Keywords(Record):
 
     layers: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Between layers, as in `nn.LSTM`: a single layer has none."""
+    """After each layer, the last one included, as in Zaremba, Sutskever & Vinyals 2014 (arXiv:1409.2329).
+
+    `nn.LSTM` leaves the last layer out, so one layer alone would ignore a value that its trial drew from the same range
+    as a TCN's, which acts after each of its convolutions."""
 
 
 class LstmKeywords(Keywords):
@@ -40,7 +43,7 @@ class LstmKeywords(Keywords):
 
 
 class RecurrentBackbone(nn.Module):
-    """One-layer recurrent modules on top of each other, element dropout between them."""
+    """One-layer recurrent modules on top of each other, element dropout after each."""
 
     receptive_field: None = None
 
@@ -65,8 +68,9 @@ class RecurrentBackbone(nn.Module):
         """Outputs over x and, for each layer, h or (h, c) after its last step: (batch, hidden)."""
         before = (None,) * len(self.layers) if state is None else state
         after: list[LayerState] = []
-        for index, (layer, entry) in enumerate(zip(self.layers, before, strict=True)):
-            x, end = layer(self.dropout(x) if index else x, _unpacked(entry))
+        for layer, entry in zip(self.layers, before, strict=True):
+            x, end = layer(x, _unpacked(entry))
+            x = self.dropout(x)  # of the outputs alone: the state that is carried keeps all of them
             after.append(_packed(end))
         return x, tuple(after)
 

@@ -199,9 +199,8 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         notes=(),
     )
     moved = sum(source.rows.moved for source in sources.files)
-    found = notes.of_data(
-        facts,
-        counts,
+    findings = notes.Findings(
+        counts=counts,
         indices=tuple(name for name in sources.table.indices() if name not in inputs.names),
         constant=inputs.constant,
         moved=moved,
@@ -210,6 +209,7 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         left_out=_left_out(sources),
         answers=len(test),
     )
+    found = notes.of_data(facts, findings)
     return facts.model_copy(update={"notes": (*found, *notes.of_copies(inputs.splits, sources.lengths))})
 
 

@@ -1,6 +1,6 @@
 """What of a published setting its result hangs on: the setting as stated, and with one thing changed at a time.
 
-    python tools/published_variants.py jsb-chorales tcn [--seeds 3] [--runs FOLDER] [--only NAME,NAME]
+    python studies/published_variants.py jsb-chorales tcn [--seeds 3] [--runs FOLDER] [--only NAME,NAME]
 
 The released code (github.com/locuslab/TCN) departs from the paper's text: its clipping stands before `backward` and
 does nothing, its dropout is element-wise since 2018-04-16, its music script trains at 1e-3.  Each variant is

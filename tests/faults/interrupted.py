@@ -1,6 +1,6 @@
 """Interrupt a study and continue it, and set the points of its search beside those of an undisturbed one.
 
-    python tools/interrupted.py [random tpe quasi-random]
+    python -m tests.faults.interrupted [random tpe quasi-random]
 
 For each sampler two studies of one small cell pair run one trial at a time: one undisturbed, one interrupted three
 times by Ctrl-C (SIGINT to the command) and continued by the same command.

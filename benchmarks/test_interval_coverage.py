@@ -1,12 +1,10 @@
-"""Coverage of the intervals on simulated cells; `python tools/coverage.py` prints the whole table."""
+"""Coverage of the intervals on simulated cells; `python benchmarks/interval_coverage.py` prints the whole table."""
 
 from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("tools.coverage", reason="the core's wheel is tested without the tools")
-
-from tools.coverage import (
+from interval_coverage import (
     BENCHMARKS,
     EXPONENTIAL,
     MEANT,

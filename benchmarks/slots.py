@@ -1,6 +1,6 @@
 """Whether a slot of this machine stood idle while a trial could have used it, from the start and end times of a study.
 
-    python tools/slots.py runs/STUDY [--cores 2]
+    python benchmarks/slots.py runs/STUDY [--cores 2]
 
 Prints every trial with its class and when it was dealt, started on its worker and ended; then the seconds in which
 fewer trials were dealt than the cores hold, and of the others those in which a dealt trial waited for its worker.

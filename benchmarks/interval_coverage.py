@@ -1,6 +1,6 @@
 """How often the intervals of a report cover the truth, on simulated cells whose truth is known.
 
-    python tools/coverage.py [--samples 10000] [--seed 0] [--markdown]
+    python benchmarks/interval_coverage.py [--samples 10000] [--seed 0] [--markdown]
 
 Prints, for 5, 10 and 30 repetitions, the share of samples whose 95 % interval covers and its standard error, and the
 power of a decision.  Rows that a report does not stand for say so: there it warns, or shows another interval instead.

@@ -1,6 +1,6 @@
 """Recompute final trials of a music study from what MLflow holds, sequence by sequence, without the training loop.
 
-    HARNESS_DATA=... python tools/recompute.py fair-jsb-chorales [--trials 2]
+    HARNESS_DATA=... python studies/recompute.py fair-jsb-chorales [--trials 2]
 
 For each: the parameter count of the stored weights, and the test NLL over the stored network, one unpadded chorale at
 a time, binary cross-entropy summed over keys and averaged over all scored frames in float64.

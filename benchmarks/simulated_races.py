@@ -1,6 +1,6 @@
 """How often a race decides rightly, on simulated scores: nothing trains.
 
-    python tools/simulated_races.py [--samples 500]
+    python benchmarks/simulated_races.py [--samples 500]
 
 Where truth is set by hand, the share of right answers; where it is drawn, P(best) against how often the leader is best.
 """
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from harness.recommendation.conclusions import place_of
-from harness.recommendation.race import Errors, Scoring, follow, gains, ladder, look, probabilities
+from harness.recommendation.inference import probabilities
+from harness.recommendation.race import Errors, Scoring, follow, gains, ladder, look
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -1,6 +1,6 @@
 """What `harness recommend` says where the right answer is known, how long it takes, and how often it is right.
 
-    python tools/recommend_study.py [--only memory,equal,noise,small,real] [--races 20]
+    python benchmarks/real_races.py [--only memory,equal,noise,small,real] [--races 20]
 
 Four data sets of known answer are raced in this process, `--races` times with other seeds of everything, and a real one
 once.  The first answer of each is printed as a user reads it.
@@ -45,7 +45,7 @@ from harness.plugin.loader import Loaded, load_plugins
 from harness.recommendation.driver import RaceDriver
 from harness.recommendation.page import brief, chance
 from harness.recommendation.result import Recommendation
-from harness.recommendation.state import RecommendRequest, begin, granted_plan
+from harness.recommendation.state import RecommendRequest, begin, race_plan
 from harness.study.file import parse_study
 from harness.study.plan import Plan, make_plan
 
@@ -206,7 +206,7 @@ CASES = (
 
 
 def loaded_here() -> Loaded:
-    own = EntryPoint(name="recommend-study", value="recommend_study", group="harness")
+    own = EntryPoint(name="real-races", value="real_races", group="harness")
     return load_plugins([*entry_points(group="harness"), own])
 
 
@@ -222,8 +222,8 @@ def raced(case: Case, loaded: Loaded, runs: Path, *, seed: int) -> tuple[Recomme
 
     asked = RecommendRequest(make_plan(study, loaded.registry))
     race = begin(asked, loaded.registry, runs, slots=1, say=lambda _: None)
-    found = RaceDriver(race, granted_plan(race, asked, loaded.registry), runs, train).run()
-    assert found is not None  # nothing is set aside in one process
+    found = RaceDriver(race, race_plan(race, asked, loaded.registry), runs, train).run()
+    assert found is not None  # no trial is postponed in one process
     results = [entry.result for entry in read_study(runs / study.name).entries() if entry.result is not None]
     return found, sum(result.ended - result.started for result in results)
 

@@ -1,6 +1,6 @@
 """Print the page of published results of every task, next to ours.
 
-    python tools/published_table.py [STUDY …] > docs/results/README.md
+    python studies/published_table.py [STUDY …] > docs/results/README.md
 
 Rows come from the installed tasks; a row that no study has run has no value of ours.  Each study is read from MLflow
 (`MLFLOW_TRACKING_URI`, or mlflow.db in the current folder); its protocol determines the column it fills.
@@ -53,7 +53,7 @@ def main() -> None:
 def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     """Return the page as blocks, with one row per task and published model."""
     runs = [run for report in reports for run in _runs(registry, report)]
-    tasks = [task for task in registry.standing().values() if task.published() is not None]
+    tasks = [task for task in registry.default_tasks().values() if task.published() is not None]
     lines = [line for task in tasks for line in _lines(task, runs)]
     header = (
         "task", "model", "published", "protocol paper (mean, 95 % CI)", "verdict", "protocol fair (mean, 95 % CI)",

@@ -1,6 +1,6 @@
 """A study that is struck at random for minutes, and set beside one that is not.
 
-    python tools/soak.py [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
+    python -m tests.faults.soak [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
 
 On a machine where the study is over before the time is, give more --updates.
 
@@ -221,7 +221,7 @@ def compare(soak: Soak) -> int:
         "MLflow": by_key(stored.entries) == expected,
         "table": rows == others,
     }
-    print(f"{len(expected)} trials, dealt again {sum(entry.attempt - 1 for entry in soak.entries())} times")
+    print(f"{len(expected)} trials, retried {sum(entry.attempt - 1 for entry in soak.entries())} times")
     for name, same in alike.items():
         print(f"{name}: {'agrees by key with the undisturbed run' if same else 'DIFFERS'}")
     differing = {name for row, other in zip(rows, others, strict=False) for name in row if row[name] != other.get(name)}
