@@ -63,7 +63,7 @@ def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     return [
         Heading("Published results and ours", 1),
         Paragraph(
-            "Made by tools/published_table.py from the studies below. A row without a value of ours has not been run "
+            "Made by studies/published_table.py from the studies below. A row without a value of ours has not been run "
             "at the published size, or its cell is not complete."
         ),
         Table(header, tuple(lines)),

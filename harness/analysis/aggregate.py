@@ -26,7 +26,7 @@ def interquartile_interval(tasks: Sequence[Sequence[float]], level: float = 0.95
 
     The interval uses Student's t with Welch's degrees of freedom and a winsorised variance for each task: trimmed
     scores are replaced by the limits of those that remain.  The tasks are fixed, so only the spread within each task
-    counts.  A percentile bootstrap covers the truth less often; tools/coverage.py compares the two.
+    counts.  A percentile bootstrap covers the truth less often; benchmarks/interval_coverage.py compares the two.
     """
     scores = [np.asarray(task, dtype=np.float64) for task in tasks]
     ordered = np.sort(np.concatenate(scores))

@@ -34,7 +34,7 @@ class BudgetUse:
     test_opened: int
     """How often the test split was scored."""
     test_due: int
-    """How often the test split should have been scored: once per complete final trial."""
+    """How often the test split should have been scored: once per final trial with a score."""
     selection: str
     """What selected the setting of the repetitions."""
     seeds: tuple[int, ...]
@@ -63,7 +63,7 @@ def budget_use(result: CellResult) -> BudgetUse:
         peak_bytes=result.peak_bytes,
         superseded=len(result.superseded),
         test_opened=result.test_opened,
-        test_due=sum(entry.result is not None and entry.result.outcome == "complete" for entry in finals),
+        test_due=sum(entry.result is not None and entry.result.score is not None for entry in finals),
         selection=_selection(result),
         seeds=tuple(entry.trial.seeds.init for entry in result.finals),
         data=dict(sorted({name: digest for trial in trials for name, digest in trial.data.items()}.items())),

@@ -33,7 +33,7 @@ class CellResult:
     superseded: tuple[TrialEntry, ...]
     """Final trials of an earlier winner: shown, never averaged."""
     winner: TrialEntry | None
-    """The best complete search trial; None under protocol `paper` or if no search trial is complete."""
+    """The search trial of the best validation score; None under protocol `paper` or if no trial has a score."""
     scale: Scale
     """The scale on which scores are averaged: the metric's, or linear if a test score of the task is not positive."""
 
@@ -58,8 +58,8 @@ class CellResult:
     def state(self) -> State:
         """How far the cell is.
 
-        Complete: all allocated trials have ended, and each repetition has a test score.  Failed: all trials have
-        ended, and there is no score.  Partial: some repetitions have no score, so a mean over the others would
+        Complete: all allocated trials have ended, and each repetition has a test score.  Failed: no trial can
+        follow, and there is no score.  Partial: some repetitions have no score, so a mean over the others would
         favour a model that fails.
         """
         if self.search_ended < self.facts.trials:
@@ -115,7 +115,7 @@ class CellResult:
         return tuple(reason for entry in self.search for reason in entry.trial.rejections)
 
     def scores(self, weights: str) -> list[float]:
-        """Return the finite scores of complete final trials, by repetition.
+        """Return the finite scores of final trials, by repetition.
 
         weights: 'test' (best validation), or 'test-last3' (mean over the last three evaluations).
         """
@@ -124,7 +124,8 @@ class CellResult:
     def repeated(self, weights: str, metric: str | None = None) -> dict[int, float]:
         """Return repetition → score of each final trial that has ended; NaN if the trial has no score.
 
-        metric: name of a metric that the task reports; None for the cell's own.
+        metric: name of a metric that the task reports; None for the cell's own.  A final trial that diverged has the
+        test score of its best evaluation before that, and no score of its last three evaluations.
         """
         name = self.facts.metric.name if metric is None else metric
         scores = {

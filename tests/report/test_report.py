@@ -94,8 +94,8 @@ def test_notes_show_options_drawn_orders_and_partial_scoring() -> None:
     assert f"permutation: 3 numbers drawn from the study's seed, the same in every trial: 3 1 2 …, sha256 {ORDER}" in (
         text
     )
-    assert "trial run: scored on only the first 256 held-out sequences, or windows of a stream." in text
-    assert "\n- trial run" not in to_markdown(build_report(stored([tcn], cell_of(tcn, [0.01, 0.04]))))
+    assert "partial evaluation: scored on 256 sequences, or windows of a stream, drawn from each held-out split" in text
+    assert "\n- partial evaluation" not in to_markdown(build_report(stored([tcn], cell_of(tcn, [0.01, 0.04]))))
 
 
 @pytest.mark.parametrize(("better", "first"), [("lower", "a"), ("higher", "b")])
@@ -363,7 +363,7 @@ def test_published_setting_needs_no_search() -> None:
         "–",
         "–",
     ]
-    assert "assumed, since the source does not state them: clip." in text
+    assert "assumed, since the source states them otherwise or not at all: clip." in text
 
 
 def test_superseded_repetitions_are_counted_not_averaged() -> None:

@@ -136,7 +136,10 @@ def _notes(section: Section) -> list[str]:
         )
     notes += [_fixed(name, values) for name, values in section.fixed.items()]
     for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
-        notes.append(f"trial run: scored on only the first {count(limit)} held-out sequences, or windows of a stream.")
+        notes.append(
+            f"partial evaluation: scored on {count(limit)} sequences, or windows of a stream, drawn from each held-out "
+            "split, the same for every model; floors are of the whole splits."
+        )
     sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
     if sources:
         notes.append(f"published: {quote('; '.join(sources))}.")
@@ -202,7 +205,7 @@ def _row_notes(row: Row) -> list[str]:
             f"{row.test_opened} times in total."
         )
     if row.assumed:
-        notes.append(f"assumed, since the source does not state them: {quote(', '.join(row.assumed))}.")
+        notes.append(f"assumed, since the source states them otherwise or not at all: {quote(', '.join(row.assumed))}.")
     return notes
 
 
