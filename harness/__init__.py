@@ -1,7 +1,7 @@
-"""Which sequence architecture, at the same parameter budget and the same tuning budget?
+"""A benchmark harness that compares sequence architectures at equal parameter and tuning budgets.
 
-The names below are what the author of a plugin needs; they are imported when they are first used, so that
-`import harness` and `harness --help` stay free of torch.
+The names in `__all__` are the public API for authors of plugins.  Each is imported at its first use, so
+`import harness` and `harness --help` do not import torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
 
-_HOMES = {
+_NAMES_OF = {
     "api.dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
     "api.model": ("Model", "Published", "Scan", "Stack", "Suffix"),
     "api.params": ("check_widths", "read_params", "require_param"),
@@ -59,7 +59,7 @@ _HOMES = {
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
 }
-_HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: f"harness.{module}" for module, names in _NAMES_OF.items() for name in names}
 
 __all__ = [
     "SPLITS",
@@ -113,9 +113,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

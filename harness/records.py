@@ -16,6 +16,10 @@ Precision = Literal["float32", "bfloat16"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
 SCORED_OUTCOMES: tuple[Outcome, ...] = ("complete", "diverged")
 """Those with which a trial may have a score: a diverged one has that of its best evaluation before."""
+Death = Literal["memory", "crash", "silent", "early", "node"]
+"""How a worker failed. memory: Ray ended it because its node ran out of memory. crash: a fatal signal, an error or a
+hang, with a trace. silent: no trace, as after kill -9. early: before its trial had started. node: its whole machine was
+lost."""
 
 LABEL = r"^[a-z0-9][a-z0-9.-]*$"
 LONGEST_LABEL = 100

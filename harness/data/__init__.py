@@ -1,1 +1,1 @@
-"""Named data files: verified local paths, downloads and cached arrays."""
+"""Data files: verified local paths, downloads and cached arrays."""

@@ -1,6 +1,4 @@
-"""Downloads of data files into the cache folder: verified, resumed after a broken connection,
-extracted from archives.
-"""
+"""Downloads of data files into the cache folder: verified, resumable, extracted from archives."""
 
 from __future__ import annotations
 
@@ -23,21 +21,25 @@ if TYPE_CHECKING:
     import requests
 
 BLOCK_BYTES = 1 << 14
-"""Bytes per write: the most that a broken connection loses."""
+"""Bytes written at a time; an interrupted connection loses at most this many."""
 
 
 def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60) -> Path:
-    """Return the verified path of the file; download it if it is missing or corrupt in the cache.
+    """Return the verified path of the file; download it into the cache if it is missing or corrupt there.
 
-    A corrupt file below HARNESS_DATA is an error, because that folder belongs to the user. `timeout_seconds` bounds
-    each wait for the server, not the whole download. A partial download is kept and resumed by the next call.
+    progress: whether to show a progress bar.
+    timeout_seconds: limit on each wait for the server to connect or to send more, not on the whole download.
+
+    The part that an interrupted download received is kept next to the target, and the next call resumes after it.
+
+    Raises DataError if the download fails.  Also if the file is corrupt below HARNESS_DATA: that folder is the user's.
     """
-    found = file_status(file)
+    status = file_status(file)
     target = cache_folder() / file.name
-    if found.state == "present" and found.path is not None:
-        return found.path
-    if (found.state == "corrupt" and found.path != target) or (file.url is None and file.archive is None):
-        raise DataError(found.detail)
+    if status.state == "present" and status.path is not None:
+        return status.path
+    if (status.state == "corrupt" and status.path != target) or (file.url is None and file.archive is None):
+        raise DataError(status.detail)
     if file.archive is not None:
         archive = fetch(file.archive, progress=progress, timeout_seconds=timeout_seconds)
         with _part(file, target) as stream:
@@ -51,25 +53,26 @@ def fetch(file: DataFile, *, progress: bool = False, timeout_seconds: float = 60
 
 @contextmanager
 def _part(file: DataFile, target: Path) -> Iterator[BinaryIO]:
-    """Yield the partial file to append to. It is renamed to its final path once it is complete, and deleted if its
-    content is wrong.
+    """Open the partial file to append to it; afterwards verify it and move it to `target`, or delete it if wrong.
+
+    If the body raises, the partial file stays.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{file.sha256[:8]}.part")
         with part.open("ab") as stream:
-            _hold(stream, file)
+            _lock(stream, file)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
             wrong = fault(part, file)
             if wrong is not None:
                 part.unlink()
-                raise DataError(_not_fetched(file, f"what {_origin(file)} brings {wrong}", 0))
+                raise DataError(_not_fetched(file, f"the file {_origin(file)} {wrong}", 0))
             os.replace(part, target)
     except OSError as error:
-        full = errno.ENOSPC, errno.EDQUOT
-        way_out = f"free {file.bytes:,} bytes there" if error.errno in full else "see that it can be written"
+        disk_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way_out = f"free {file.bytes:,} bytes there" if disk_full else "check its write permission"
         raise DataError(
             f"data file {file.name} cannot be written below {cache_folder()} ({reason(error)}); "
             f"{way_out}, or set {CACHE} to another folder"
@@ -77,26 +80,34 @@ def _part(file: DataFile, target: Path) -> Iterator[BinaryIO]:
 
 
 def _origin(file: DataFile) -> str:
-    return f"{file.archive.name} under {file.member}" if file.archive is not None else str(file.url)
+    return f"{file.member} in {file.archive.name}" if file.archive is not None else f"from {file.url}"
 
 
-def _hold(stream: BinaryIO, file: DataFile) -> None:
-    """Two downloads into one file would mix; the system lets go of it when the process ends, however it does."""
+def _lock(stream: BinaryIO, file: DataFile) -> None:
+    """Lock the partial file, since two downloads into it would mix.
+
+    The operating system releases the lock when the process ends, also after a crash.
+    """
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise DataError(f"data file {file.name} is being fetched by another process; wait for that one") from error
+        raise DataError(
+            f"data file {file.name} is being fetched by another process; wait until it has finished"
+        ) from error
 
 
 def _unpacked(file: DataFile, archive: Path) -> Iterator[bytes]:
-    """Yield the one member in blocks, whatever path the archive gives it, and not much more than the expected size."""
+    """Yield the member of the archive in blocks, and at most one block more than the expected size.
+
+    The path of the member only selects it; it does not decide where the file is written.
+    """
     try:
         with _member(archive, file.member) as packed:
             for _ in range(0, file.bytes + 1, BLOCK_BYTES):
                 yield packed.read(BLOCK_BYTES)
     except (KeyError, ValueError, EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
-        what = f"{type(error).__name__}: {first_line(error)}"
-        raise DataError(_not_fetched(file, f"{archive} gives no {file.member} ({what})", 0)) from error
+        text = f"{type(error).__name__}: {first_line(error)}"
+        raise DataError(_not_fetched(file, f"{file.member} cannot be read from {archive} ({text})", 0)) from error
 
 
 @contextmanager
@@ -108,12 +119,12 @@ def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
     with tarfile.open(archive) as tar:
         stream = tar.extractfile(name)
         if stream is None:
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         yield stream
 
 
 def _download(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, timeout_seconds: float) -> None:
-    """Append what is missing of the file from `stream`; retry as long as each attempt makes progress."""
+    """Append the missing bytes of the file to `stream`; repeat the request as long as each one adds some."""
     # Imported here: most processes download nothing, and it takes 0.2 s.
     import requests
 
@@ -122,37 +133,37 @@ def _download(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, tim
         try:
             return _append(file, url, stream, progress=progress, timeout_seconds=timeout_seconds)
         except requests.RequestException as error:
-            held = stream.seek(0, os.SEEK_END)
-            if held <= before:
-                raise DataError(_not_fetched(file, f"{url} {_answer(error, timeout_seconds)}", held)) from error
+            received = stream.seek(0, os.SEEK_END)
+            if received <= before:
+                raise DataError(_not_fetched(file, f"{url} {_failure(error, timeout_seconds)}", received)) from error
 
 
 def _append(file: DataFile, url: str, stream: BinaryIO, *, progress: bool, timeout_seconds: float) -> None:
-    """One request for what comes after the bytes in `stream`; no more is taken than the file has."""
+    """Send one request for the bytes after those in `stream`, and stop once there are more than the file has."""
     import requests
     from tqdm import tqdm
 
-    held = stream.tell()
-    if held >= file.bytes:
+    received = stream.tell()
+    if received >= file.bytes:
         return
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
-    with requests.get(url, headers=headers, stream=True, timeout=timeout_seconds) as answer:
-        answer.raise_for_status()
-        if answer.status_code != requests.codes.partial_content:  # it sends the file from its start
-            held = 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received}-"} if received else {})
+    with requests.get(url, headers=headers, stream=True, timeout=timeout_seconds) as response:
+        response.raise_for_status()
+        if response.status_code != requests.codes.partial_content:  # the server sends the file from its start
+            received = 0
             stream.truncate(0)
         with tqdm(
-            desc=file.name, initial=held, total=file.bytes, unit="B", unit_scale=True, disable=not progress
+            desc=file.name, initial=received, total=file.bytes, unit="B", unit_scale=True, disable=not progress
         ) as bar:
-            for block in answer.iter_content(BLOCK_BYTES):
+            for block in response.iter_content(BLOCK_BYTES):
                 stream.write(block)
                 bar.update(len(block))
                 if stream.tell() > file.bytes:
                     return
 
 
-def _answer(error: requests.RequestException, timeout_seconds: float) -> str:
-    """Return what a server did instead of sending the file, as the rest of a sentence about it."""
+def _failure(error: requests.RequestException, timeout_seconds: float) -> str:
+    """Return what the server did instead of sending the file, as the rest of a sentence about it."""
     if error.response is not None:
         return f"answered {error.response.status_code} {error.response.reason}"
     # requests reports a wait in the middle of a body as a ConnectionError, not as a Timeout.
@@ -161,7 +172,7 @@ def _answer(error: requests.RequestException, timeout_seconds: float) -> str:
     return f"could not be read ({first_line(error)})"
 
 
-def _not_fetched(file: DataFile, what: str, held: int) -> str:
-    place = folders()[0] / file.name
-    again = f"Try again to resume after {held:,} bytes" if held else "Try again"
-    return f"data file {file.name} was not fetched: {what}. {again}, or put the file ({expected(file)}) at {place}"
+def _not_fetched(file: DataFile, why: str, received: int) -> str:
+    path = folders()[0] / file.name
+    retry = f"Try again to resume after {received:,} bytes" if received else "Try again"
+    return f"data file {file.name} was not fetched: {why}. {retry}, or put the file ({expected(file)}) at {path}"

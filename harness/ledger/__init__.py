@@ -1,1 +1,1 @@
-"""The append-only record of a study's trials, the lease of its folder, and model selection."""
+"""The ledger: the append-only record of a study's trials, its lease, and the selection of winners."""

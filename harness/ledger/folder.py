@@ -1,4 +1,4 @@
-"""The files of a study's folder: their names, the manifest, atomic writes."""
+"""The files in the folder of a study: their names, the manifest, atomic writes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from harness.errors import LedgerError
 from harness.records import Manifest
 
 JOURNAL = "ledger.log"
-
 MANIFEST = "manifest.json"
-
 RACE = "race.json"
-"""File beside the manifest if the study is a race: see the package `recommendation`."""
-
+"""State of the race, only in studies that `harness recommend` runs."""
 STUDY_FILE = "study.toml"
 
 
 def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a study, or None if the folder has none.
+
+    Raises LedgerError if it cannot be read.
+    """
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -32,22 +33,26 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a reader sees the old text or the new one."""
+    """Write under a temporary name, then rename: a reader sees either the old text or the new one.
+
+    Raises LedgerError if the file cannot be written.
+    """
     with as_ledger_error(path.parent):
-        beside = path.with_name(path.name + ".writing")
-        with beside.open("w") as file:
+        temporary = path.with_name(path.name + ".writing")
+        with temporary.open("w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
 
 
 @contextlib.contextmanager
 def as_ledger_error(folder: Path) -> Iterator[None]:
+    """Convert an OSError to a LedgerError that names the folder."""
     try:
         yield
     except OSError as error:
-        what = error.strerror or type(error).__name__
+        reason = error.strerror or type(error).__name__
         raise LedgerError(
-            f"{folder}: the ledger cannot be written ({what}); fix that and run the same command again"
+            f"{folder}: the ledger cannot be written ({reason}); fix that, then run the same command again to resume"
         ) from error

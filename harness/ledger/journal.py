@@ -1,4 +1,4 @@
-"""The journal on disk: its entries, its complete lines, and snapshots of a study."""
+"""Reading the journal of a study: its trials, and a snapshot of the whole study."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from harness.records import Manifest, Point, Trial, TrialResult
 
 @dataclass(frozen=True)
 class TrialEntry:
-    """One trial as the ledger knows it."""
+    """One trial in the ledger."""
 
     trial: Trial
     attempt: int
-    """How often it was started, counted from 1."""
+    """Number of the latest attempt, from 1."""
     points: tuple[Point, ...] = ()
     result: TrialResult | None = None
-    """None until it has ended."""
+    """None until the trial has ended."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study's folder at the time it was read."""
+    """The content of a study's folder at the time of reading."""
 
     folder: Path
     manifest: Manifest
@@ -41,19 +41,22 @@ class Snapshot:
 
 
 def read_study(folder: Path) -> Snapshot:
-    """Return what a folder holds, without writing to it. A running study may be read."""
+    """Return the content of a study's folder, without writing to it; the study may be running.
+
+    Raises LedgerError if the folder holds no study or cannot be read.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise LedgerError(f"{folder}: holds no study; `harness run` writes one here")
+        raise LedgerError(f"{folder}: holds no study; create one with `harness run`")
     journal = folder / JOURNAL
     if not journal.exists():
         return Snapshot(folder, manifest, ())
     with as_ledger_error(folder), as_unreadable(folder):
-        entries, _, _ = read_storage(JournalStorage(_WholeLines(str(journal))))
+        entries, _, _ = read_storage(JournalStorage(_ReadOnlyBackend(str(journal))))
     return Snapshot(folder, manifest, tuple(entries.values()))
 
 
-class _WholeLines(JournalFileBackend):
+class _ReadOnlyBackend(JournalFileBackend):
     """A journal that may only be read."""
 
     def append_logs(self, logs: list[dict[str, object]]) -> None:
@@ -61,7 +64,7 @@ class _WholeLines(JournalFileBackend):
 
 
 def read_storage(storage: JournalStorage) -> tuple[dict[str, TrialEntry], dict[str, int], dict[str, int]]:
-    """Entries by key in the order of their ids, trial ids by key, Optuna studies by name."""
+    """Return the entries by trial key in the order of their ids, trial ids by key, and Optuna study ids by name."""
     studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
     trials = [trial for study in studies.values() for trial in storage.get_all_trials(study, deepcopy=False)]
     entries: dict[str, TrialEntry] = {}
@@ -75,23 +78,23 @@ def read_storage(storage: JournalStorage) -> tuple[dict[str, TrialEntry], dict[s
 
 def _entry(frozen: FrozenTrial) -> TrialEntry:
     attributes = frozen.user_attrs
-    points = sorted(name for name in attributes if name.startswith("point/"))
+    point_names = sorted(name for name in attributes if name.startswith("point/"))
     result = attributes.get("result") if frozen.state.is_finished() else None
     return TrialEntry(
         trial=Trial.model_validate(attributes["trial"]),
         attempt=attributes.get("attempt", 0),
-        points=tuple(Point.model_validate(attributes[name]) for name in points),
+        points=tuple(Point.model_validate(attributes[name]) for name in point_names),
         result=TrialResult.model_validate(result) if result else None,
     )
 
 
 @contextlib.contextmanager
 def as_unreadable(folder: Path) -> Iterator[None]:
-    """Turn what Optuna and the records raise for an invalid journal into a LedgerError."""
+    """Convert to LedgerError what Optuna and the records raise if the journal has other content."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LedgerError(
-            f"{folder / JOURNAL}: is not a readable journal ({what}); use --fresh to start over"
+            f"{folder / JOURNAL}: is not a readable journal ({reason}); use --fresh to start over"
         ) from error

@@ -1,7 +1,8 @@
-"""Every trial of a study and its result: the record that a resumed run continues from.
+"""The ledger of a study: every trial with its curve and result, from which a run resumes.
 
-One Optuna study per cell and phase, in one append-only journal. A trial is recorded when it starts, each curve point
-and the result once. Other modules decide which trials run, so Optuna's storage is used directly, without its samplers.
+It has one Optuna study for each cell and phase, in one append-only journal.  The record of a trial is written when
+the trial starts; each point of its curve and its result are written once.  Trials are proposed elsewhere, so Optuna's
+storage is used directly, without its samplers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from harness.ledger.journal import TrialEntry, as_unreadable, read_storage
 from harness.records import Manifest, Outcome, Point, Trial, TrialResult
 
 LOCK_GRACE_SECONDS = 5
-"""A lock that a killed process left is broken after so long."""
+"""Age at which the lock of a killed process is removed."""
 
 _STATE_OF: dict[Outcome, TrialState] = {
     "complete": TrialState.COMPLETE,
@@ -36,10 +37,13 @@ _STATE_OF: dict[Outcome, TrialState] = {
 
 
 class Ledger:
-    """The ledger of one study's folder; thread-safe.  Any failure to write is a LedgerError."""
+    """The ledger of one study's folder; thread-safe.  Any failure to write raises LedgerError."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Open or create the ledger. The holder of the lease must have called `repair` before."""
+        """Open or create the ledger; the holder of the lease must call `repair` first.
+
+        Raises LedgerError if the journal cannot be read or written.
+        """
         self.folder = folder
         self.manifest = manifest
         self._lock = threading.RLock()
@@ -51,28 +55,30 @@ class Ledger:
             self._entries, self._ids, self._studies = read_storage(self._storage)
 
     def entries(self) -> tuple[TrialEntry, ...]:
-        """Return all trials in the order of their first start."""
+        """Return all trials in the order in which they first started."""
         with self._lock:
             return tuple(self._entries.values())
 
     def entry(self, key: str) -> TrialEntry:
+        """Return the trial with this key."""
         with self._lock:
             return self._entries[key]
 
     def begin(self, trial: Trial) -> int:
-        """Record that a trial starts, for the first time or again; return the attempt, counted from 1."""
+        """Record the start of a trial, the first one or a retry; return the number of the attempt, from 1."""
         with self._writing():
-            known = self._entries.get(trial.key)
-            attempt = known.attempt + 1 if known else 1
-            if known is None:
+            earlier = self._entries.get(trial.key)
+            attempt = earlier.attempt + 1 if earlier else 1
+            if earlier is None:
                 self._ids[trial.key] = self._storage.create_new_trial(self._study_of(trial), _template(trial))
             self._storage.set_trial_user_attr(self._ids[trial.key], "attempt", attempt)
-            self._entries[trial.key] = replace(known, attempt=attempt) if known else TrialEntry(trial, attempt)
+            self._entries[trial.key] = replace(earlier, attempt=attempt) if earlier else TrialEntry(trial, attempt)
             return attempt
 
     def report(self, key: str, point: Point) -> bool:
-        """Record a curve point; return False if the ledger has it already, because a worker resumed from a
-        checkpoint.
+        """Record a point of the curve; return False if the ledger has it already.
+
+        A worker that resumed from a checkpoint reports some points again.
         """
         with self._writing():
             entry = self._entries[key]
@@ -84,11 +90,14 @@ class Ledger:
             return True
 
     def finish(self, key: str, result: TrialResult) -> None:
-        """Record how a trial ended. A second result is rejected, because results are written once."""
+        """Record the result of a trial.
+
+        Raises LedgerError if the trial already has a result: results are written once.
+        """
         with self._lock:
             entry = self._entries[key]
             if entry.result is not None:
-                raise LedgerError(f"{key}: has ended already as {entry.result.outcome}")
+                raise LedgerError(f"{key}: has already ended as {entry.result.outcome}")
         with self._writing():
             self._storage.set_trial_user_attr(self._ids[key], "result", result.model_dump(mode="json"))
             values = None if result.outcome != "complete" or result.score is None else [result.score]
@@ -97,8 +106,9 @@ class Ledger:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Allow one write at a time, and none after a failed one: after its incomplete line the journal would be
-        unreadable.
+        """Allow one write at a time, and none after a failed one.
+
+        A failed write may leave half a line; a record after it would make the journal unreadable.
         """
         with self._lock:
             if self._failure is not None:
@@ -121,9 +131,9 @@ class Ledger:
 
 
 def repair(folder: Path) -> str | None:
-    """Cut the journal to its last whole line; what was dropped, in words, or None.
+    """Cut the journal after its last whole line; return a message about what was dropped, or None.
 
-    A kill or a full disk can leave half a line, after which every later write would make the journal unreadable.
+    A killed process or a full disk can leave half a line.  Any later write would then make the journal unreadable.
     """
     path = folder / JOURNAL
     if not path.exists():
@@ -134,7 +144,7 @@ def repair(folder: Path) -> str | None:
         if keep == len(content):
             return None
         file.truncate(keep)
-        return f"{path}: dropped a torn last record of {len(content) - keep} bytes; its trial is retried"
+        return f"{path}: dropped an incomplete last record of {len(content) - keep} bytes; retrying its trial"
 
 
 def _length_of_whole_lines(content: bytes) -> int:
@@ -156,7 +166,7 @@ def _is_record(line: bytes) -> bool:
 
 
 def _template(trial: Trial) -> FrozenTrial:
-    # Optuna demands a distribution for each param it stores, so parameters live in the record alone.
+    # Optuna requires a distribution for each parameter that it stores, so parameters are stored only in the record.
     return FrozenTrial(
         number=-1,
         trial_id=-1,

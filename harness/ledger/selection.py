@@ -1,4 +1,4 @@
-"""Model selection: the trial of a cell that won, by validation score alone."""
+"""Selection of the winner of a cell, by validation score alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from harness.records import SCORED_OUTCOMES
 
 
 def winner(entries: Iterable[TrialEntry], better: Literal["lower", "higher"]) -> TrialEntry | None:
-    """Return the search trial of the best finite validation score; ties go to the lower number.
+    """Return the complete search trial with the best finite validation score, or None if there is none.
 
-    A trial that diverged competes with its best evaluation before.
+    Ties go to the lower trial number.
     """
     sign = 1 if better == "lower" else -1
     scored = [

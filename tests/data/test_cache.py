@@ -1,4 +1,4 @@
-"""Parsed arrays: made once, whole or not at all, and held once by all processes that map them."""
+"""The cache of parsed arrays: written once, complete or absent, and in memory once for all processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def never() -> Iterator[tuple[str, Array]]:
     raise AssertionError("parsed again")
 
 
-def test_arrays_come_back_as_they_were_parsed(source: Path) -> None:
+def test_arrays_are_returned_as_parsed(source: Path) -> None:
     arrays = parsed_arrays("numbers", [source], ARRAYS.items, version=1)
     assert sorted(arrays) == ["labels", "pixels"]
     for name, array in arrays.items():
@@ -49,7 +49,7 @@ def test_arrays_come_back_as_they_were_parsed(source: Path) -> None:
         np.testing.assert_array_equal(array, ARRAYS[name])
 
 
-def test_the_same_content_is_parsed_once_wherever_it_lies(source: Path, tmp_path: Path) -> None:
+def test_the_same_content_is_parsed_once_whatever_its_path(source: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     copy.write_bytes(source.read_bytes())
     parsed_arrays("numbers", [source], ARRAYS.items, version=1)
@@ -84,7 +84,7 @@ def test_other_name_content_order_or_version_is_another_set(
     assert parsed_arrays("numbers", write((b"a", b"bc")), never, version=1)["x"][0] == 0
 
 
-def test_what_a_process_writes_stays_in_it(source: Path) -> None:
+def test_a_write_does_not_reach_the_cache(source: Path) -> None:
     mine = parsed_arrays("numbers", [source], ARRAYS.items, version=1)["pixels"]
     mine[0] = 99
     assert mine[0, 0] == 99
@@ -99,7 +99,7 @@ def test_tensor_on_a_parsed_array_shares_its_memory_without_a_warning(source: Pa
     assert tensor.data_ptr() == array.ctypes.data
 
 
-def test_a_parse_that_fails_leaves_nothing_and_is_tried_again(source: Path, cache: Path) -> None:
+def test_a_failed_parse_leaves_nothing_and_can_be_repeated(source: Path, cache: Path) -> None:
     def fail() -> Iterator[tuple[str, Array]]:
         yield "pixels", ARRAYS["pixels"]
         raise DataError("no labels in it")
@@ -110,12 +110,12 @@ def test_a_parse_that_fails_leaves_nothing_and_is_tried_again(source: Path, cach
     assert sorted(parsed_arrays("numbers", [source], ARRAYS.items, version=1)) == ["labels", "pixels"]
 
 
-def test_source_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_missing_source_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^data file .*/nowhere cannot be read \(No such file or directory\)$"):
         parsed_arrays("numbers", [tmp_path / "nowhere"], never, version=1)
 
 
-def test_cache_that_cannot_be_written_is_an_error_with_a_way_out(source: Path, cache: Path) -> None:
+def test_cache_that_cannot_be_written_is_an_error_with_advice(source: Path, cache: Path) -> None:
     cache.parent.write_text("a file where the folder belongs")
     with pytest.raises(DataError, match=r"cannot be written to .*/cache/parsed/.* or set HARNESS_CACHE to another"):
         parsed_arrays("numbers", [source], ARRAYS.items, version=1)
@@ -141,14 +141,12 @@ def test_damaged_array_is_an_error_that_names_the_folder(
     (folder,) = cache.iterdir()
     path = folder / "pixels.npy"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(
-        DataError, match=rf"pixels\.npy cannot be read \(.+\); delete the folder {folder} to parse"
-    ) as caught:
+    with pytest.raises(DataError, match=rf"pixels\.npy cannot be read \(.+\); delete the folder {folder};") as caught:
         parsed_arrays("numbers", [source], never, version=1)
     assert "\n" not in str(caught.value)
 
 
-# Each process announces its parse and waits for the other's, so that both write the same set.
+# Each process announces its parse and waits for the other one, so both write the same set.
 AT_ONCE = """
 import sys, time
 from pathlib import Path
@@ -196,14 +194,14 @@ input()
 
 
 @pytest.mark.skipif(not os.access("/proc/self/smaps", os.R_OK), reason="reads /proc/self/smaps, which is Linux's")
-def test_two_processes_hold_the_pages_of_an_array_once(source: Path) -> None:
+def test_two_processes_share_the_pages_of_an_array(source: Path) -> None:
     large: dict[str, Array] = {"x": np.ones(16 * 2**20, dtype=np.uint8)}
     parsed_arrays("large", [source], large.items, version=1)
     assert sum(proportional_bytes([sys.executable, "-c", HOLD, str(source)], 2)) == pytest.approx(2**24, rel=0.02)
 
 
 def proportional_bytes(command: list[str], count: int) -> list[int]:
-    """What each of `count` processes prints once all are ready; all stay until the last has."""
+    """Return what each of `count` processes prints once all are ready; all run until the last has printed."""
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]

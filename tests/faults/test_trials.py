@@ -105,7 +105,7 @@ def test_torn_journal_is_repaired_and_the_loss_is_reported(place: Place, landed:
     landed()
     code, _, err = place.run("run", "toys.toml", "--serial")
     assert code == 0, err
-    assert re.search(r"dropped a torn last record of \d+ bytes; its trial is retried", err)
+    assert re.search(r"dropped an incomplete last record of \d+ bytes; retrying its trial", err)
     assert place.by_key() == expected
 
 
@@ -123,10 +123,8 @@ def test_full_disk_at_a_checkpoint_is_no_outcome_and_the_study_resumes(
         landed()
         assert code == 2, err
         reason = r"cannot be written \(No space left on device\); "
-        ways_out = (
-            "(make space and run again|free disk space, then run the same command again|fix that and run the same)"
-        )
-        assert re.search(reason + ways_out, err), err
+        advice = "(make space and run again|(free disk space|fix that), then run the same command again to resume)"
+        assert re.search(reason + advice, err), err
         assert all(entry.result is None for entry in place.entries(runs="small"))
         (small / "filling").unlink()
         resize(small, "10m")
@@ -149,7 +147,8 @@ def test_full_disk_at_the_journal_ends_the_run_with_one_line_and_the_study_resum
         code, _, err = place.run("run", "toys.toml", "--runs", "small", "--serial")
         landed()
         assert code == 2, err
-        assert "the ledger cannot be written (No space left on device); fix that and run the same command again" in err
+        advice = "fix that, then run the same command again to resume"
+        assert f"the ledger cannot be written (No space left on device); {advice}" in err
         assert [text for text in err.splitlines() if "note:" not in text and "[" not in text][-1].startswith(
             "harness: "
         )

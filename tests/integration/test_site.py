@@ -128,5 +128,5 @@ def test_checks_that_the_footguns_name_exist() -> None:
 def test_every_public_name_is_in_the_api() -> None:
     text = (DOCS / "api.md").read_text() + (DOCS / "hooks.md").read_text()
     for name in harness.__all__:
-        home = harness._HOME_OF[name]
+        home = harness._MODULE_OF[name]
         assert f"::: {home}\n" in text or f"::: {home}.{name}\n" in text, name

@@ -1,3 +1,5 @@
+"""The lease of a study: taking, refusing, expiry, races between processes."""
+
 from __future__ import annotations
 
 import os
@@ -39,7 +41,10 @@ Taker = Callable[[], "subprocess.Popen[str]"]
 
 @pytest.fixture
 def taker(tmp_path: Path) -> Iterator[Taker]:
-    """Starts processes that take the lease of `tmp_path` at a line of input, say what came of it and keep it."""
+    """Return a function that starts a process.
+
+    At a line of input, the process tries to take the lease of `tmp_path`, prints the outcome and keeps the lease.
+    """
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
@@ -47,7 +52,7 @@ def taker(tmp_path: Path) -> Iterator[Taker]:
             [sys.executable, "-c", TAKER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         started.append(process)
-        assert said(process) == "ready"
+        assert answer_of(process) == "ready"
         return process
 
     yield start
@@ -56,7 +61,7 @@ def taker(tmp_path: Path) -> Iterator[Taker]:
         process.communicate()
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def answer_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -72,7 +77,7 @@ def names(folder: Path) -> set[str]:
 
 
 def write_holder(folder: Path, **changes: object) -> Holder:
-    """A lease as another process would have left it."""
+    """Write a lease as another process would have left it."""
     process = psutil.Process()
     facts: dict[str, object] = {
         "host": socket.gethostname(),
@@ -99,14 +104,14 @@ def test_the_lease_names_this_process(tmp_path: Path) -> None:
     assert holder.heartbeat == pytest.approx(time.time(), abs=10)
 
 
-def test_release_frees_the_lease_and_leaves_nothing_of_its_own(tmp_path: Path) -> None:
+def test_release_removes_the_lease_and_all_files_of_this_process(tmp_path: Path) -> None:
     Lease(tmp_path).release()
     assert "lease" not in names(tmp_path)
     assert not [name for name in names(tmp_path) if str(os.getpid()) in name]
     Lease(tmp_path).release()
 
 
-def test_a_second_lease_of_this_process_is_refused_and_spoils_nothing(tmp_path: Path) -> None:
+def test_a_second_lease_of_this_process_is_refused_and_keeps_the_first(tmp_path: Path) -> None:
     held = Lease(tmp_path)
     with pytest.raises(LeaseError, match=str(os.getpid())):
         Lease(tmp_path)
@@ -117,9 +122,9 @@ def test_a_second_lease_of_this_process_is_refused_and_spoils_nothing(tmp_path: 
 def test_another_living_process_is_named_with_pid_and_host(tmp_path: Path, taker: Taker) -> None:
     other = taker()
     go(other)
-    assert said(other) == "taken"
-    wanted = f"process {other.pid} on {re.escape(socket.gethostname())} is running this study"
-    with pytest.raises(LeaseError, match=wanted) as caught:
+    assert answer_of(other) == "taken"
+    message = f"process {other.pid} on {re.escape(socket.gethostname())} is running this study"
+    with pytest.raises(LeaseError, match=message) as caught:
         Lease(tmp_path)
     assert "\n" not in str(caught.value)
     assert read_holder(tmp_path).pid == other.pid
@@ -129,14 +134,14 @@ def test_a_process_is_refused_while_this_one_holds_the_lease(tmp_path: Path, tak
     held = Lease(tmp_path)
     other = taker()
     go(other)
-    assert said(other) == "refused"
+    assert answer_of(other) == "refused"
     held.release()
 
 
 def test_the_lease_of_a_killed_process_is_free(tmp_path: Path, taker: Taker) -> None:
     other = taker()
     go(other)
-    assert said(other) == "taken"
+    assert answer_of(other) == "taken"
     other.send_signal(signal.SIGKILL)
     other.wait()
     held = Lease(tmp_path)
@@ -144,10 +149,10 @@ def test_the_lease_of_a_killed_process_is_free(tmp_path: Path, taker: Taker) -> 
     held.release()
 
 
-def test_the_lease_of_a_killed_process_that_nobody_reaped_is_free(tmp_path: Path, taker: Taker) -> None:
+def test_the_lease_of_a_zombie_process_is_free(tmp_path: Path, taker: Taker) -> None:
     other = taker()
     go(other)
-    assert said(other) == "taken"
+    assert answer_of(other) == "taken"
     other.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10
     while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:
@@ -156,7 +161,7 @@ def test_the_lease_of_a_killed_process_that_nobody_reaped_is_free(tmp_path: Path
     Lease(tmp_path).release()
 
 
-def test_a_recycled_pid_is_not_taken_for_the_holder(tmp_path: Path) -> None:
+def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
     write_holder(tmp_path, started=psutil.Process().create_time() - 3600)
     Lease(tmp_path).release()
 
@@ -166,13 +171,13 @@ def test_a_pid_that_does_not_exist_is_dead_whatever_its_heartbeat(tmp_path: Path
     Lease(tmp_path).release()
 
 
-def test_this_host_s_living_process_holds_the_lease_whatever_its_heartbeat(tmp_path: Path) -> None:
+def test_a_living_process_of_this_host_holds_the_lease_whatever_its_heartbeat(tmp_path: Path) -> None:
     write_holder(tmp_path, heartbeat=0.0)
     with pytest.raises(LeaseError, match="is running this study"):
         Lease(tmp_path)
 
 
-def test_another_host_is_believed_until_its_heartbeat_expires(tmp_path: Path) -> None:
+def test_another_host_holds_the_lease_until_its_heartbeat_expires(tmp_path: Path) -> None:
     write_holder(tmp_path, host="elsewhere", pid=1, heartbeat=time.time() - EXPIRY_SECONDS / 2)
     with pytest.raises(LeaseError, match="process 1 on elsewhere"):
         Lease(tmp_path)
@@ -183,12 +188,12 @@ def test_another_host_is_believed_until_its_heartbeat_expires(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["", '{"host": "here", "pi', "[]", '{"host": "here"}'])
-def test_a_torn_lease_names_nobody(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_lease_has_no_holder(tmp_path: Path, text: str) -> None:
     (tmp_path / "lease").write_text(text)
     Lease(tmp_path).release()
 
 
-def test_the_heartbeat_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_is_updated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     held = Lease(tmp_path)
     first = read_holder(tmp_path).heartbeat
@@ -200,14 +205,12 @@ def test_the_heartbeat_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "lease" not in names(tmp_path)
 
 
-def test_a_holder_that_slept_does_not_take_back_what_another_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_suspended_holder_does_not_take_the_lease_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     held = Lease(tmp_path)
-    successor = write_holder(tmp_path, host="elsewhere", pid=1)  # took it once our heartbeat had expired
+    successor = write_holder(tmp_path, host="elsewhere", pid=1)  # took the lease after our heartbeat had expired
     time.sleep(0.2)
-    (tmp_path / "lease").write_text(successor.model_dump_json())  # a beat may have been under way
+    (tmp_path / "lease").write_text(successor.model_dump_json())  # a heartbeat may have been in progress
     time.sleep(0.2)
     assert read_holder(tmp_path) == successor
     held.release()
@@ -217,35 +220,35 @@ def test_a_holder_that_slept_does_not_take_back_what_another_has(
 def test_two_processes_that_find_a_dead_holder_do_not_both_succeed(
     tmp_path: Path, taker: Taker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other process takes the lease between this one's look at the dead holder and its removal."""
+    """The other process takes the lease after this one has read the dead holder and before it removes it."""
     write_holder(tmp_path, pid=2**22 + 1)
     other = taker()
-    truth = Holder.alive
+    original = Holder.alive
 
     def alive(holder: Holder) -> bool:
-        verdict = truth(holder)
+        result = original(holder)
         go(other)
         time.sleep(1.0)
-        return verdict
+        return result
 
     monkeypatch.setattr(Holder, "alive", alive)
     try:
         held = Lease(tmp_path)
     except LeaseError:
-        assert said(other) == "taken"
+        assert answer_of(other) == "taken"
         assert read_holder(tmp_path).pid == other.pid
     else:
-        assert said(other) == "refused"
+        assert answer_of(other) == "refused"
         held.release()
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_one_line_error(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"cannot be written .*choose another --runs") as caught:
         Lease(tmp_path / "gone")
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_in_which_nothing_was_written_is_taken_away_again(tmp_path: Path) -> None:
+def test_an_empty_folder_is_removed_after_the_lease(tmp_path: Path) -> None:
     with leased(tmp_path / "empty"), pytest.raises(LeaseError, match="is running this study"):
         Lease(tmp_path / "empty")
     with leased(tmp_path / "used"):

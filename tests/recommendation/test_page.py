@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness.recommendation.inference import MOST_NEEDED
 from harness.recommendation.page import brief, chance, duration, page
-from harness.recommendation.race import MOST_NEEDED
 from harness.recommendation.result import Candidate, Recommendation, train_command
 from harness.records import MetricFacts, TaskRef
 from tests.support.cells import lines_of

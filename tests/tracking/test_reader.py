@@ -55,7 +55,7 @@ def test_report_after_a_failed_sync_ranks_no_incomplete_cell(
         arrived = len(writes) <= fail_at
         assert arrived == (fail_at == 60)
         assert (row.rank, row.complete) == ((1, True) if arrived else (None, False))
-        assert arrived or row.standing.startswith("incomplete")
+        assert arrived or row.status.startswith("incomplete")
 
 
 def test_curves_of_finals_are_read_back_on_request(ledger: FakeLedger, uri: str) -> None:

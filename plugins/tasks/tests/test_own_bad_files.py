@@ -252,7 +252,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "no npz": (text("a,y\n", name="my.npz"), "holds Python objects|is no npz file that can be read"),
     "not there": (
         lambda folder: {"data": str(folder / "none.csv")},
-        "none.csv: cannot be read .*No such file.*; paths are",
+        "none.csv: cannot be read .*No such file.*; relative paths start",
     ),
     "a folder": (lambda folder: {"data": str(folder)}, "is a folder; name a file in it"),
     "lists in a column": (nested, "column 'x' holds list.*; lay it out as one row a time step"),
