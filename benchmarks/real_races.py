@@ -186,7 +186,7 @@ CASES = (
     ),
     Case(
         "small",
-        "too small to tell: the equals, with 6 repetitions, where equals need 10",
+        "inconclusive: the equals, with 6 repetitions, where equals need 10",
         {**EQUALS, "budget": {**SMALL_RACE, "repetitions": 6}},
         lambda found: found.verdict == "undecided",
     ),

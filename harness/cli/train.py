@@ -24,7 +24,7 @@ def train(
 
     Dimensions that are not given are drawn as in the first search trial of a study.
 
-    Exit codes: 0, the trial completed; 1, it failed; 2, a usage error.
+    Exit codes: 0, the trial completed; 1, it diverged, failed or ran out of memory; 2, a usage error.
     """
     from harness.cli.actions import train
 

@@ -75,7 +75,7 @@ class StudyController:
             case "postpone":
                 again = "postponed; run the same command again to resume"
                 self.note(trial, f"worker failed {MAX_FAILURES} times ({reason}); {again}")
-                self.scheduler.set_aside(trial)
+                self.scheduler.postpone(trial)
             case "out-of-memory":
                 self.tell(trial, TrialResult(outcome="out-of-memory", reason=reason, ended=time.time()))
             case "failed":
@@ -83,7 +83,7 @@ class StudyController:
                 self.tell(trial, TrialResult(outcome="failed", reason=text, ended=time.time()))
 
     def finished(self) -> bool:
-        return self.scheduler.finished() or self.scheduler.has_only_what_is_aside()
+        return self.scheduler.finished() or self.scheduler.only_postponed_trials_left()
 
     def call_hook(self, hook: str, **facts: object) -> None:
         """Call a lifecycle hook of every plugin.

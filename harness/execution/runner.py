@@ -122,7 +122,7 @@ class Runner:
 
     def _open_folder(self) -> None:
         if self.fresh:
-            set_aside(self.folder)
+            keep_earlier_study(self.folder)
         before = read_manifest(self.folder)
         if before is None and _holds_trials(self.folder):
             raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; restore it, or use --fresh")
@@ -233,7 +233,7 @@ def _holds_trials(folder: Path) -> bool:
     return journal.exists() and journal.stat().st_size > 0
 
 
-def set_aside(folder: Path) -> None:
+def keep_earlier_study(folder: Path) -> None:
     """Rename the folder of an earlier study to `NAME.ID` and keep it, for --fresh.  The caller holds its lease.
 
     Raises LedgerError if it cannot be renamed.

@@ -107,12 +107,12 @@ class TrialScheduler:
             state.alone.add(trial.key)
         self._release(trial)
 
-    def set_aside(self, trial: Trial) -> None:
+    def postpone(self, trial: Trial) -> None:
         """Postpone a trial that did not end: it is not retried now.  Its cell waits for it, other cells go on."""
         self._postponed = True
         self._release(trial)
 
-    def has_only_what_is_aside(self) -> bool:
+    def only_postponed_trials_left(self) -> bool:
         """Return whether nothing runs and no trial is ready, but postponed trials have not ended."""
         if not self._postponed or self._running:
             return False

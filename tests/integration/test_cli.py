@@ -271,7 +271,7 @@ BAD = {
     "no such file": (["run", "nothing.toml"], "no such file"),
     "not TOML": (["run", "broken.toml"], "not a TOML file"),
     "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be created"),
-    "report of nothing": (["report", "nothing"], "no such store"),
+    "report of nothing": (["report", "nothing"], "no such MLflow store"),
     "sync of nothing": (["sync", "nothing"], "no such study"),
     "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),

@@ -291,15 +291,15 @@ def test_postponed_trial_stops_its_cell_and_no_other(states_of: MakeStates) -> N
     postponed, other = scheduler.ask(any_resources), scheduler.ask(any_resources)
     assert postponed is not None
     assert other is not None
-    scheduler.set_aside(postponed)
-    assert not scheduler.has_only_what_is_aside()
+    scheduler.postpone(postponed)
+    assert not scheduler.only_postponed_trials_left()
     scheduler.tell(other, complete(1.0))
-    assert not scheduler.has_only_what_is_aside()
+    assert not scheduler.only_postponed_trials_left()
     (final,) = run_trials(scheduler)
     assert (final.cell, final.phase) == (other.cell, "final")
-    assert scheduler.has_only_what_is_aside()
+    assert scheduler.only_postponed_trials_left()
     assert not scheduler.finished()
     resumed = rebuilt(scheduler.cells.values())
-    assert not resumed.has_only_what_is_aside()
+    assert not resumed.only_postponed_trials_left()
     assert [trial.phase for trial in run_trials(resumed)] == ["search", "final"]
     assert resumed.finished()

@@ -78,6 +78,7 @@ def test_narrowed_plan_has_the_cells_of_these_models_unchanged_but_for_the_repet
     plan = plan_of(**BOTH)
     narrowed = plan.narrowed(["toy-stack"], 7)
     assert [entry.name for entry in narrowed.study.models] == ["toy-stack"]
+    assert narrowed.study.budget.repetitions == 7
     assert [str(cell.cell) for cell in narrowed.cells] == ["toy-sum/toy-stack", "toy-ragged/toy-stack"]
     for cell in narrowed.cells:
         (before,) = (other for other in plan.cells if other.cell == cell.cell)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.cli.actions import session, study_input
 from harness.errors import StudyError, TrackingError, did_you_mean
-from harness.execution.runner import Runner, StudyOutcome, set_aside
+from harness.execution.runner import Runner, StudyOutcome, keep_earlier_study
 from harness.ledger.folder import read_manifest
 from harness.ledger.journal import read_study
 from harness.ledger.lease import leased
@@ -80,7 +80,7 @@ def _race(request: RecommendRequest, loaded: Loaded, where: RunOptions) -> int:
     folder = where.runs / request.study.name
     session.reach_store(begun=not where.fresh and read_manifest(folder) is not None)
     if where.fresh:
-        set_aside(folder)
+        keep_earlier_study(folder)
     race = begin(request, loaded.registry, where.runs, slots=1 if where.serial or where.address else None, say=_say)
     train = _Training(loaded, where)
     plan = race_plan(race, request, loaded.registry)
