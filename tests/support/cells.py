@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.analysis.comparison_row import Row
 from harness.analysis.stored_study import StoredStudy, SyncMark
@@ -96,6 +97,17 @@ def repeated(cell: Cell, winner: int | None, scores: Sequence[float], metric: Me
         )
         for n, score in enumerate(scores)
     ]
+
+
+def measured(entry: TrialEntry, seconds: float, peak_bytes: int | None, rejections: tuple[str, ...] = ()) -> TrialEntry:
+    """Return the trial with these costs, some parameters and rejected configurations."""
+    assert entry.result is not None
+    params = {"kernel_size": 3 + entry.trial.number, "factor": 1 / 3, "clip": None, "bias": True}
+    return replace(
+        entry,
+        trial=entry.trial.model_copy(update={"params": params, "rejections": rejections}),
+        result=entry.result.model_copy(update={"train_seconds": seconds, "peak_bytes": peak_bytes}),
+    )
 
 
 def cell_of(one: CellFacts, scores: Sequence[float]) -> list[TrialEntry]:
