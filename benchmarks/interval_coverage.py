@@ -1,9 +1,10 @@
-"""How often the intervals of a report cover the truth, on simulated cells whose truth is known.
+"""Measure how often the intervals of a report cover the truth, on simulated cells with a known truth.
 
     python benchmarks/interval_coverage.py [--samples 10000] [--seed 0] [--markdown]
 
-Prints, for 5, 10 and 30 repetitions, the share of samples whose 95 % interval covers and its standard error, and the
-power of a decision.  Rows that a report does not stand for say so: there it warns, or shows another interval instead.
+Prints the share of samples whose 95 % interval covers the truth, with its standard error, for 5, 10 and 30 repetitions,
+and the power of a decision.  A remark marks the rows whose interval a report does not trust: there it warns, or shows
+another interval instead.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 COUNTS = (5, 10, 30)
 RESAMPLES = 999
 FAILED = 0.5
-"""Scores above are those of runs that fail."""
+"""Scores above this belong to failed runs."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """Where simulated scores come from."""
+    """A distribution of simulated scores."""
 
     name: str
     draw: Draw
     mean: float
-    """On `scale`, back on that of the values: arithmetic or geometric."""
+    """True mean, arithmetic on a linear scale and geometric on a log scale."""
     median: float
     scale: Scale = "linear"
     warned: str = ""
-    """What a report says of such a cell instead of trusting the interval of its mean."""
+    """What a report does with such a cell instead of trusting the interval of its mean; '' if it trusts it."""
 
 
 def _with_failures(random: np.random.Generator, size: tuple[int, ...]) -> Array:
@@ -56,11 +57,11 @@ POPULATIONS = (
     Population("log-normal, a decade wide", lambda random, size: random.lognormal(0, 2.3, size=size), 1.0, 1.0, "log"),
     Population("log-logistic", lambda random, size: np.exp(random.logistic(size=size)), 1.0, 1.0, "log"),
     Population("exponential", EXPONENTIAL.draw, math.exp(-np.euler_gamma), EXPONENTIAL.median, "log"),
-    Population("exponential", EXPONENTIAL.draw, 1.0, EXPONENTIAL.median, warned="said to be short"),
+    Population("exponential", EXPONENTIAL.draw, 1.0, EXPONENTIAL.median, warned="report warns"),
     # 5 of 8 successes lie below the median of all: the normal's quantile at 0.5 / 0.8.
     Population("one run in five fails", _with_failures, 0.2, 0.1 * 0.31864, warned="not shown"),
 )
-MEANT = tuple(one for one in POPULATIONS if not one.warned)
+TRUSTED = tuple(population for population in POPULATIONS if not population.warned)
 
 
 def _normal(random: np.random.Generator, size: tuple[int, ...]) -> Array:
@@ -82,11 +83,11 @@ class Benchmark:
     name: str
     centres: tuple[float, ...]
     spreads: tuple[float, ...]
-    """By task, with `centres`: where its noise lies, and what it is multiplied with."""
+    """`centres` and `spreads` are the location and the scale of each task's noise."""
     noise: Draw = _normal
 
     def draw(self, random: np.random.Generator, samples: int, n: int) -> Array:
-        """(samples, tasks, n)."""
+        """Return scores of shape (samples, tasks, n)."""
         centres, spreads = np.asarray(self.centres), np.asarray(self.spreads)
         return centres[:, None] + spreads[:, None] * self.noise(random, (samples, len(centres), n))
 
@@ -102,57 +103,60 @@ BENCHMARKS = (
 
 
 def share_covered(intervals: Sequence[Interval | None], truth: float) -> float:
-    """Of those that are shown."""
-    return float(np.mean([one.low <= truth <= one.high for one in intervals if one is not None]))
+    """Return the share of intervals that cover the truth; a missing interval does not count."""
+    return float(np.mean([interval.low <= truth <= interval.high for interval in intervals if interval is not None]))
 
 
 def mean_coverage(population: Population, n: int, samples: int, seed: int) -> float:
     drawn = population.draw(np.random.default_rng(seed), (samples, n))
-    return share_covered([mean_interval(one, scale=population.scale) for one in drawn.tolist()], population.mean)
+    return share_covered([mean_interval(sample, scale=population.scale) for sample in drawn.tolist()], population.mean)
 
 
 def conditional_coverage(n: int, samples: int, seed: int) -> float:
-    """Of the mean of runs that succeed, from those of the n that do."""
+    """Return the coverage of the mean of successful runs, from those of n runs that succeed."""
     drawn = _with_failures(np.random.default_rng(seed), (samples, n))
-    return share_covered([mean_interval([value for value in one if value < FAILED]) for one in drawn.tolist()], 0.0)
+    successes = [[value for value in sample if value < FAILED] for sample in drawn.tolist()]
+    return share_covered([mean_interval(sample) for sample in successes], 0.0)
 
 
 def median_coverage(population: Population, n: int, samples: int, seed: int) -> float:
     drawn = population.draw(np.random.default_rng(seed), (samples, n))
-    return share_covered([median_interval(one) for one in drawn.tolist()], population.median)
+    return share_covered([median_interval(sample) for sample in drawn.tolist()], population.median)
 
 
 def proportion_coverage(probability: float, n: int, samples: int, seed: int) -> float:
     happened = np.random.default_rng(seed).binomial(n, probability, size=samples)
     known = lru_cache(proportion)
-    return share_covered([known(int(one), n).interval for one in happened], probability)
+    return share_covered([known(int(count), n).interval for count in happened], probability)
 
 
 def pair_coverage(shift: float, n: int, samples: int, seed: int) -> tuple[float, float]:
-    """P(A > B), and the difference of means, of normal scores that share half their variance by pair."""
+    """Return the coverage of P(A > B) and of the difference of means.
+
+    The scores are normal and share half their variance within a pair.
+    """
     random = np.random.default_rng(seed)
-    shared, one, other = random.normal(size=(3, samples, n))
+    shared, first, second = random.normal(size=(3, samples, n))
     truth = 0.5 * math.erfc(-shift / 2)  # two unit normals differ by a normal of variance 2
-    pairs = zip((shared + one + shift).tolist(), (shared + other).tolist(), strict=True)
-    found = [decide(a, b, better="higher") for a, b in pairs]
-    return share_covered([one.interval for one in found], truth), share_covered(
-        [one.difference for one in found], shift
-    )
+    pairs = zip((shared + first + shift).tolist(), (shared + second).tolist(), strict=True)
+    decisions = [decide(a, b, better="higher") for a, b in pairs]
+    of_probability = share_covered([decision.interval for decision in decisions], truth)
+    return of_probability, share_covered([decision.difference for decision in decisions], shift)
 
 
 def interquartile_coverage(benchmark: Benchmark, n: int, samples: int, seed: int) -> float:
-    """The truth is that of a large sample."""
+    """Return the coverage of Yuen's interval; the truth comes from a large sample."""
     drawn = benchmark.draw(np.random.default_rng(seed), samples, n)
-    return share_covered([interquartile_interval(one) for one in drawn.tolist()], _interquartile_truth(benchmark))
+    return share_covered([interquartile_interval(sample) for sample in drawn.tolist()], _interquartile_truth(benchmark))
 
 
 def bootstrap_coverage(benchmark: Benchmark, n: int, samples: int, seed: int) -> float:
-    """Of the percentile bootstrap that resamples within each task, which a report does not use."""
+    """Return the coverage of the percentile bootstrap within each task, which a report does not use."""
     random = np.random.default_rng(seed)
     intervals = []
-    for one in benchmark.draw(random, samples, n):
-        places = random.integers(0, n, size=(RESAMPLES, *one.shape))
-        means = _middle_half(np.take_along_axis(one[None], places, axis=2).reshape(RESAMPLES, -1))
+    for sample in benchmark.draw(random, samples, n):
+        places = random.integers(0, n, size=(RESAMPLES, *sample.shape))
+        means = _middle_half(np.take_along_axis(sample[None], places, axis=2).reshape(RESAMPLES, -1))
         low, high = np.percentile(means, [2.5, 97.5]).tolist()
         intervals.append(Interval(low, high, 0.95))
     return share_covered(intervals, _interquartile_truth(benchmark))
@@ -173,13 +177,14 @@ Line = tuple[str, list[float]]
 
 
 def lines(samples: int, seed: int) -> Iterator[Line]:
-    """What is covered, and how often at each of `COUNTS`."""
-    for one in POPULATIONS:
-        warned = f" ({one.warned})" if one.warned else ""
-        yield f"mean, {one.scale}: {one.name}{warned}", [mean_coverage(one, n, samples, seed) for n in COUNTS]
-    yield "mean of those that succeed: one run in five fails", [conditional_coverage(n, samples, seed) for n in COUNTS]
-    for one in (POPULATIONS[0], POPULATIONS[4], *POPULATIONS[-2:]):
-        yield f"median: {one.name}", [median_coverage(one, n, samples, seed) for n in COUNTS]
+    """Yield what is estimated, with the coverage at each of `COUNTS`."""
+    for population in POPULATIONS:
+        warned = f" ({population.warned})" if population.warned else ""
+        shares = [mean_coverage(population, n, samples, seed) for n in COUNTS]
+        yield f"mean, {population.scale}: {population.name}{warned}", shares
+    yield "mean of successful runs: one run in five fails", [conditional_coverage(n, samples, seed) for n in COUNTS]
+    for population in (POPULATIONS[0], POPULATIONS[4], *POPULATIONS[-2:]):
+        yield f"median: {population.name}", [median_coverage(population, n, samples, seed) for n in COUNTS]
     for probability in (0.02, 0.1, 0.5, 0.8, 0.95):
         shares = [proportion_coverage(probability, n, samples, seed) for n in COUNTS]
         yield f"success rate {probability}", shares
@@ -198,21 +203,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--markdown", action="store_true", help="as tables of Markdown")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown tables")
     arguments = parser.parse_args()
-    told = _as_markdown if arguments.markdown else _as_text
-    told([f"coverage of 95 % intervals, in % (± standard error), {arguments.samples:,} samples", *map(_count, COUNTS)])
+    show = _as_markdown if arguments.markdown else _as_text
+    show([f"coverage of 95 % intervals, in % (± standard error), {arguments.samples:,} samples", *map(_count, COUNTS)])
     for index, (name, shares) in enumerate(lines(arguments.samples, arguments.seed)):
         if arguments.markdown and index == 0:
             print("| :-- | --: | --: | --: |")
-        told([name, *(_share(share, arguments.samples) for share in shares)])
+        show([name, *(_share(share, arguments.samples) for share in shares)])
     print()
-    told(["power of a decision where a pair is won with 0.75", "pairs", "power"])
+    show(["power of a decision if a pair is won with probability 0.75", "pairs", "power"])
     if arguments.markdown:
         print("| :-- | --: | --: |")
     enough = next(n for n in range(noether_pairs(), 1000) if all(power(m) >= 0.95 for m in range(n, n + 20)))
     for n in (10, noether_pairs(), enough):
-        told(["", str(n), f"{power(n):.3f}"])
+        show(["", str(n), f"{power(n):.3f}"])
 
 
 def _count(n: int) -> str:

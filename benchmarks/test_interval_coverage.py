@@ -7,8 +7,8 @@ import pytest
 from interval_coverage import (
     BENCHMARKS,
     EXPONENTIAL,
-    MEANT,
     POPULATIONS,
+    TRUSTED,
     Benchmark,
     Population,
     bootstrap_coverage,
@@ -19,20 +19,20 @@ from interval_coverage import (
     pair_coverage,
 )
 
-# The share of 2000 samples that covers has a standard error of 0.5 %, of 1000 samples of 0.8 %: where the truth is near
-# 93 %, the bound lies below.
-FAILING = next(one for one in POPULATIONS if one.name == "one run in five fails")
+# The coverage from 2000 samples has a standard error of 0.5 %, from 1000 samples of 0.8 %: if the truth is near 93 %,
+# the bound lies below it.
+FAILING = next(population for population in POPULATIONS if population.name == "one run in five fails")
 
 
 @pytest.mark.parametrize("n", [5, 10, 30])
-@pytest.mark.parametrize("population", MEANT, ids=lambda one: f"{one.name}, {one.scale}")
+@pytest.mark.parametrize("population", TRUSTED, ids=lambda population: f"{population.name}, {population.scale}")
 def test_interval_of_a_mean_covers_at_least_93_percent(population: Population, n: int) -> None:
     assert mean_coverage(population, n, samples=2000, seed=0) >= 0.93
 
 
 @pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda one: str(one.name))
 def test_interval_of_a_mean_that_is_not_trusted_covers_less(population: Population) -> None:
-    # Why a report warns of the one and does not show the other.
+    # This is why a report warns of one of them and does not show the other.
     assert mean_coverage(population, 5, samples=1000, seed=1) < 0.9
 
 

@@ -1,9 +1,9 @@
-"""The published results of every task, with ours beside them: a page made from stores.
+"""Print the page of published results of every task, next to ours.
 
     python studies/published_table.py [STUDY …] > docs/results/README.md
 
-Rows are those of the installed tasks, so a row that no study has run yet stands there without a value of ours.  Each
-study is read from MLflow (`MLFLOW_TRACKING_URI`, or mlflow.db here); its protocol says which column it fills.
+Rows come from the installed tasks; a row that no study has run has no value of ours.  Each study is read from MLflow
+(`MLFLOW_TRACKING_URI`, or mlflow.db in the current folder); its protocol determines the column it fills.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Run:
     report: Report
     section: Section
     row: str
-    """Of the published tables: `adding-600`."""
+    """Row of the published tables, such as `adding-600`."""
 
 
 def main() -> None:
@@ -51,24 +51,28 @@ def main() -> None:
 
 
 def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
+    """Return the page as blocks, with one row per task and published model."""
     runs = [run for report in reports for run in _runs(registry, report)]
     tasks = [task for task in registry.default_tasks().values() if task.published() is not None]
     lines = [line for task in tasks for line in _lines(task, runs)]
-    header = ("row", "model", "published", "ours, paper", "verdict", "ours, fair", "verdict")
-    commands = ", ".join(f"{one.study} ({one.study_id}, code {one.git or 'unknown'})" for one in reports) or "none"
+    header = (
+        "task", "model", "published", "protocol paper (mean, 95 % CI)", "verdict", "protocol fair (mean, 95 % CI)",
+        "verdict",
+    )  # fmt: skip
+    studies = [f"{report.study} ({report.study_id}, code {report.git or 'unknown'})" for report in reports]
     return [
-        Heading("Published results, and ours beside them", 1),
+        Heading("Published results and ours", 1),
         Paragraph(
-            "Made by studies/published_table.py from the studies that it was given; a row without a value of ours has "
-            "not been run at the published size, or its cell is not complete."
+            "Made by studies/published_table.py from the studies below. A row without a value of ours has not been run "
+            "at the published size, or its cell is not complete."
         ),
         Table(header, tuple(lines)),
         Notes(
             (
-                "ours: mean over repetitions and its 95 % interval, of n repetitions; paper: mean over the last three "
-                "evaluations, as published; fair: the weights of the best validation.",
-                "verdict: against the published value, within the task's margin.",
-                f"studies: {commands}.",
+                "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
+                "evaluations, as published. Protocol fair: the weights of the best validation score.",
+                "verdict: comparison with the published value, with the task's margin as tolerance.",
+                f"studies: {', '.join(studies) or 'none'}.",
             )
         ),
     ]
@@ -83,7 +87,7 @@ def _runs(registry: Registry, report: Report) -> list[Run]:
 
 def _lines(task: Task, runs: Sequence[Run]) -> list[tuple[Datum, ...]]:
     published = task.published()
-    assert published is not None  # its caller has asked
+    assert published is not None  # `page` selects tasks with published results
     metric, row = task.metric, task.row()
     size = f", {count(published.parameters)} parameters" if published.parameters is not None else ""
     name = f"{row} ({metric.name}{f' in {metric.unit}' if metric.unit else ''}{size})"
@@ -92,19 +96,19 @@ def _lines(task: Task, runs: Sequence[Run]) -> list[tuple[Datum, ...]]:
             Datum(name),
             Datum(model),
             Datum(number(value)),
-            *(one for kind in PROTOCOLS for one in _ours(row, model, kind, runs)),
+            *(cell for protocol in PROTOCOLS for cell in _ours(row, model, protocol, runs)),
         )
         for model, value in published.results.items()
     ]
 
 
 def _ours(row: str, model: str, protocol: str, runs: Sequence[Run]) -> tuple[Datum, Datum]:
-    """Of the last study given that has the cell complete."""
+    """Return score and verdict from the last given study in which the cell is complete."""
     for run in reversed(runs):
         if run.row != row or run.report.protocol != protocol:
             continue
-        for cell, standing in zip(run.section.rows, run.section.standings, strict=True):
-            if standing.facts.model == model and _counts(cell, standing.facts):
+        for cell, result in zip(run.section.rows, run.section.results, strict=True):
+            if result.facts.model == model and _counts(cell, result.facts):
                 return _score(cell, protocol), _verdict(cell, run.section.reproductions)
     return Datum(NOTHING), Datum(NOTHING)
 
@@ -120,8 +124,9 @@ def _score(cell: Row, protocol: str) -> Datum:
     return Datum(f"{mean_interval(ours.mean, ours.interval)}, n = {ours.n}", ours.mean)
 
 
-def _verdict(cell: Row, found: Sequence[Reproduction]) -> Datum:
-    return Datum(next((one.verdict for one in found if one.model == cell.model), NOTHING))
+def _verdict(cell: Row, reproductions: Sequence[Reproduction]) -> Datum:
+    verdicts = (reproduction.verdict for reproduction in reproductions if reproduction.model == cell.model)
+    return Datum(next(verdicts, NOTHING))
 
 
 if __name__ == "__main__":

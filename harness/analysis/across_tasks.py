@@ -1,4 +1,7 @@
-"""Models over the tasks of one or more studies: a description, since tasks are few and none was drawn at random."""
+"""Compare models across the tasks of one or more studies.
+
+The comparison is descriptive: there are few tasks, and they were not drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +23,30 @@ from harness.analysis.statistics import Interval
 
 @dataclass(frozen=True)
 class Overall:
-    """A comparison over the tasks on which every model of the study is ranked."""
+    """Scores and ranks over the tasks on which every model is ranked."""
 
     tasks: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
-    """Task, and why it does not count."""
+    """Tasks that do not count, each with the reason."""
     repetitions: int
-    """Fewest of any cell."""
+    """Smallest number of repetitions of any cell."""
     interquartile: Mapping[str, float]
-    """Model → mean of the middle half of its normalized scores on the metric's scale: 0 at a task's floor, 1 at the
-    mean of its best model."""
+    """Model → mean of the middle half of its normalised scores.
+
+    A score of 0 is the task's floor and 1 is the mean of its best model, on the metric's scale.
+    """
     intervals: Mapping[str, Interval | None]
-    """95 % intervals of `interquartile`, over the repetitions within each task."""
+    """Model → 95 % interval of `interquartile`, over the repetitions within each task."""
     ranks: Mapping[str, float]
-    """Model → mean rank by mean score."""
+    """Model → mean rank by mean score; 1 is best."""
     difference: float
     """Nemenyi's critical difference of mean ranks."""
     groups: tuple[tuple[str, ...], ...]
-    """Groups of models whose mean ranks differ by less."""
+    """Groups of models whose mean ranks differ by less than `difference`."""
 
 
 def overall(sections: Sequence[Section]) -> Overall | None:
-    """Return the comparison; None with fewer than two models or two tasks."""
+    """Return the comparison across tasks, or None if fewer than two models or two tasks count."""
     models = _models(sections)
     counted = [section for section in sections if not _excluded(section, models)]
     if len(models) < 2 or len(counted) < 2:
@@ -53,9 +58,9 @@ def overall(sections: Sequence[Section]) -> Overall | None:
     return Overall(
         tasks=tuple(section.task for section in counted),
         left_out=uncounted(sections),
-        repetitions=min(len(task) for each in scores.values() for task in each),
-        interquartile={model: interquartile_mean(each) for model, each in scores.items()},
-        intervals={model: interquartile_interval(each) for model, each in scores.items()},
+        repetitions=min(len(of_task) for of_model in scores.values() for of_task in of_model),
+        interquartile={model: interquartile_mean(of_model) for model, of_model in scores.items()},
+        intervals={model: interquartile_interval(of_model) for model, of_model in scores.items()},
         ranks=ranks,
         difference=difference,
         groups=indistinct(ranks, difference),
@@ -63,29 +68,30 @@ def overall(sections: Sequence[Section]) -> Overall | None:
 
 
 def uncounted(sections: Sequence[Section]) -> tuple[tuple[str, str], ...]:
-    """Task, and why it does not count."""
+    """Return the tasks that do not count, each with the reason."""
     models = _models(sections)
-    return tuple((section.task, why) for section in sections if (why := _excluded(section, models)))
+    return tuple((section.task, reason) for section in sections if (reason := _excluded(section, models)))
 
 
 def _models(sections: Sequence[Section]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row.model for one in sections for row in one.rows if row.setting == "searched"))
+    return tuple(dict.fromkeys(row.model for section in sections for row in section.rows if row.setting == "searched"))
 
 
 def _excluded(section: Section, models: Sequence[str]) -> str:
+    """Return why the task does not count, or '' if it does."""
     ranked = {row.model for row in section.rows if row.rank is not None}
     missing = [model for model in models if model not in ranked]
     if missing:
         return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not ranked on it"
     if not ranked:
-        return "it has no cell that is ranked"
+        return "it has no ranked cell"
     if section.floor is None:
-        return "no floor is known"
+        return "its floor is unknown"
     return "" if _gain(section, _best(section)) > 0 else "no model is better than the floor"
 
 
-def _of(section: Section, model: str) -> CellResult:
-    return next(one for one in section.standings if one.facts.cell.model == model)
+def _result_of(section: Section, model: str) -> CellResult:
+    return next(result for result in section.results if result.facts.cell.model == model)
 
 
 def _best(section: Section) -> float:
@@ -93,8 +99,8 @@ def _best(section: Section) -> float:
 
 
 def _gain(section: Section, score: float) -> float:
-    """Return how much better a score is than the floor, on the metric's scale."""
-    assert section.floor is not None  # excluded else
+    """Return how much better than the floor a score is, on the metric's scale."""
+    assert section.floor is not None  # `_excluded` rejects sections without a floor
     sign = 1 if section.metric.better == "lower" else -1
     if section.scale == "log" and section.floor > 0:
         return sign * (math.log(section.floor) - math.log(score))
@@ -102,10 +108,11 @@ def _gain(section: Section, score: float) -> float:
 
 
 def _normalised(section: Section, model: str) -> list[float]:
-    whole = _gain(section, _best(section))
-    return [_gain(section, score) / whole for score in _of(section, model).scores("test")]
+    gain_of_best = _gain(section, _best(section))
+    return [_gain(section, score) / gain_of_best for score in _result_of(section, model).scores("test")]
 
 
 def _signed_mean(section: Section, model: str) -> float:
+    """Return the mean test score with the sign that makes lower better."""
     mean = next(row.test.mean for row in section.rows if row.model == model and row.test is not None)
     return mean if section.metric.better == "lower" else -mean

@@ -1,4 +1,4 @@
-"""One model's row in the comparison of a task."""
+"""A row of a task's comparison: one model and its results."""
 
 from __future__ import annotations
 
@@ -17,86 +17,91 @@ from harness.records import CellFacts, ParamValue, Trial
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one task."""
+    """The results of one model on one task."""
 
     model: str
     setting: Literal["searched", "published"]
-    """`published`: shown beside the searched cells of a fair study, without a rank."""
+    """`published`: a published setting shown next to the searched cells of a fair study, without a rank."""
     state: State
     reason: str
-    """Reason of trials that did not complete; '' if all did."""
+    """Why trials did not complete; '' if all did."""
     parameters: int | None
-    """Parameters of the measured setting: the winner's, or the published one's."""
+    """Parameters of the measured setting: the winner, or the published one."""
     deviation_percent: float | None
-    """Deviation from the budget, or from the task's published size if there is no budget."""
+    """Deviation from the budget in percent; from the task's published size if there is no budget."""
     dimensions: Mapping[str, ParamValue]
-    """Name → value of the setting that was measured."""
+    """Name → value in the measured setting."""
     search_ended: int
     search_granted: int
     repetitions_ended: int
     repetitions_granted: int
     search_outcomes: Mapping[str, int]
     repetition_outcomes: Mapping[str, int]
-    """Outcomes of the present winner's repetitions."""
+    """Outcomes of the current winner's repetitions."""
     updates: tuple[int, int] | None
-    """Fewest and most updates of a repetition of the present winner; None if none has ended."""
+    """Fewest and most updates of the current winner's repetitions; None before the first has ended."""
     evaluation_limit: int | None
-    """Held-out sequences or windows that were scored; None: all."""
+    """Number of held-out sequences or windows that were scored; None if all were."""
     rejections: int
-    """Draws that the budget did not admit."""
+    """Number of configurations that the budget did not admit."""
     rejection: str
-    """An example of the most frequent reason for a rejection, numbers aside; '' without any."""
+    """An example of the most frequent reason, or ''.  Reasons that differ only in numbers count as one."""
     seconds: float
-    """Training and evaluation of all trials."""
+    """Training and evaluation time of all trials, in seconds."""
     peak_bytes: int | None
-    """Largest of any trial."""
+    """Largest peak memory of any trial, in bytes."""
     lacking: int | None
-    """Ended trials of the ledger that the store lacks (negative: it has more than its mark says); None without a
-    mark."""
+    """Ended trials that the ledger has and the store lacks; None if the store was never synced.
+
+    Negative if the store holds more trials than at its last sync.
+    """
     best_validation: float | None
     test: Summary | None
-    """Best-validation weights, over the present winner's repetitions."""
+    """Test scores of the current winner's repetitions, with the weights of the best validation score."""
     successes: Summary | None
-    """Summary of the successful ones of `test`, if runs are mixed."""
+    """Summary of the successful repetitions in `test`; None unless some succeed and some do not."""
     success: Proportion | None
-    """Repetitions that are better than the floor by more than the margin, or have a score if no floor is known."""
+    """Success rate: see `CellResult.success`."""
     last3: Summary | None
-    """Mean over the weights of the last three evaluations."""
+    """Test scores, each the mean over the weights of the last three evaluations."""
     published: float | None
     published_source: str
     assumed: tuple[str, ...]
     superseded: int
-    """Repetitions of an earlier winner."""
+    """Number of repetitions of an earlier winner."""
     test_opened: int
     capped: str = ""
-    """What was left out so that all cells of the task have an equal budget; '' if nothing was."""
+    """What was dropped so that all cells of the task have the same budget; '' if nothing was."""
     refused: str = ""
     """Why the cell cannot be compared with the others of its task; '' if it can."""
     race: bool = False
-    """Whether it belongs to a race, whose models have unequal repetitions: it is shown without a rank."""
+    """Whether the study is a race, whose models have unequal repetitions: the row is shown whole, without a rank."""
     rank: int | None = None
-    """Rank by mean among searched cells; None if the cell is incomplete, rejected or part of a race."""
+    """Rank by mean among searched cells; None if the cell is not complete, is refused, or belongs to a race."""
     against_best: Decision | None = None
-    """Decision against the cell of rank 1; None for that cell and without a rank."""
+    """Decision of this cell against the cell of rank 1; None for that cell and for cells without a rank."""
 
     @property
     def complete(self) -> bool:
-        """Whether all allocated trials are there and the store agrees with the ledger."""
+        """Whether all allocated trials have ended with a score and the store is in sync with the ledger."""
         return self.state == "complete" and self.lacking == 0
 
     @property
     def ranks(self) -> bool:
+        """Whether the row takes part in the ranking."""
         able = self.complete and self.setting == "searched" and self.test is not None
         return able and not self.refused and not self.race
 
     @property
-    def standing(self) -> str:
-        """The state in words, if the row has no rank."""
-        ended, granted = self.search_ended + self.repetitions_ended, self.search_granted + self.repetitions_granted
+    def status(self) -> str:
+        """The state of a row without a rank, in words."""
+        ended, allocated = self.search_ended + self.repetitions_ended, self.search_granted + self.repetitions_granted
         if self.lacking:
-            return f"incomplete {ended}/{granted}: the store and its mark differ by {abs(self.lacking)}"
-        if self.lacking is None or self.state == "incomplete":
-            return f"incomplete {ended}/{granted}" + ("" if self.lacking is not None else ": the store has no mark")
+            return f"incomplete {ended}/{allocated}: the store differs from its last sync by {abs(self.lacking)}"
+        if self.lacking is None:
+            return f"incomplete {ended}/{allocated}: the store was never synced"
+        if self.state == "incomplete":
+            return f"incomplete {ended}/{allocated}"
         if self.refused:
             return "not comparable"
         if self.state == "partial":
@@ -107,40 +112,44 @@ class Row:
         return "FAILED" if self.state == "failed" else "complete"
 
 
-def make_row(one: CellResult, lacking: int | None) -> Row:
-    facts, setting = one.facts, one.setting
-    rejections = one.rejections
+def make_row(result: CellResult, lacking: int | None) -> Row:
+    """Return the row of a cell, without its rank.
+
+    lacking: see `Row.lacking`.
+    """
+    facts, setting = result.facts, result.setting
+    rejections = result.rejections
     return Row(
         model=facts.cell.model,
         setting=facts.setting,
-        state=one.state,
-        reason=one.reason,
+        state=result.state,
+        reason=result.reason,
         parameters=setting.parameters if setting is not None else None,
         deviation_percent=_deviation_percent(setting, facts),
         dimensions=setting.params if setting is not None else {},
-        search_ended=one.search_ended,
+        search_ended=result.search_ended,
         search_granted=facts.trials,
-        repetitions_ended=one.finals_ended,
+        repetitions_ended=result.finals_ended,
         repetitions_granted=facts.repetitions,
-        search_outcomes=_by_name(one.search),
-        repetition_outcomes=_by_name(one.finals),
-        updates=_updates(one.finals),
+        search_outcomes=_by_name(result.search),
+        repetition_outcomes=_by_name(result.finals),
+        updates=_updates(result.finals),
         evaluation_limit=setting.training.evaluation_limit if setting is not None else None,
         rejections=len(rejections),
         rejection=_most_frequent(rejections),
-        seconds=one.train_seconds,
-        peak_bytes=one.peak_bytes,
+        seconds=result.train_seconds,
+        peak_bytes=result.peak_bytes,
         lacking=lacking,
-        best_validation=one.best_validation,
-        test=one.summary("test"),
-        successes=one.successes,
-        success=one.success,
-        last3=one.summary("test-last3"),
+        best_validation=result.best_validation,
+        test=result.summary("test"),
+        successes=result.successes,
+        success=result.success,
+        last3=result.summary("test-last3"),
         published=facts.published,
         published_source=facts.published_source,
         assumed=facts.assumed,
-        superseded=len(one.superseded),
-        test_opened=one.test_opened,
+        superseded=len(result.superseded),
+        test_opened=result.test_opened,
     )
 
 
@@ -159,6 +168,9 @@ def _by_name(entries: Sequence[TrialEntry]) -> dict[str, int]:
 
 
 def _most_frequent(reasons: Sequence[str]) -> str:
-    """Return the first of the most frequent reasons, numbers aside: the widths in them differ from draw to draw."""
+    """Return the first reason of the most frequent kind.
+
+    Numbers are ignored, since the widths in a reason differ between configurations.
+    """
     kinds = [re.sub(r"[^A-Za-z]+", " ", reason) for reason in reasons]
     return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])] if reasons else ""

@@ -1,4 +1,4 @@
-"""The costs of a model beside its score: memory, time, stability."""
+"""Measure what a model costs: memory, time and stability."""
 
 from __future__ import annotations
 
@@ -16,40 +16,46 @@ from harness.records import MetricFacts
 
 @dataclass(frozen=True)
 class TradeOffs:
-    """The costs of one cell: medians over the present winner's repetitions; None if not reported."""
+    """Costs of one cell: medians over the current winner's complete repetitions.
+
+    A field is None if no repetition reported it.
+    """
 
     model: str
     peak_bytes: float | None
-    """Peak memory in training."""
+    """Peak memory in training, in bytes."""
     update_seconds: float | None
-    """Wall time, evaluations included."""
+    """Wall time per update in seconds, evaluations included."""
     updates_to_threshold: float | None
-    """Median over the repetitions that reached the threshold."""
+    """Updates until the threshold, over the repetitions that reached it."""
     reached: int
-    """Repetitions that reached the threshold."""
+    """Number of repetitions that reached the threshold."""
     curves: int
-    """Repetitions with a known curve."""
+    """Number of repetitions whose validation curve is known."""
     gradient_norm: float | None
-    """Gradient norm before clipping, median over evaluations."""
+    """Gradient norm before clipping: median over evaluations."""
     gradient_swing: float | None
-    """The 90th percentile of the gradient norm over its 10th, over evaluations: 1 is perfectly steady."""
+    """Ratio of the 90th to the 10th percentile of the gradient norm over evaluations; 1 is perfectly steady."""
     diverged: Proportion | None
-    """Diverged trials among all that have ended, search included."""
+    """Share of all trials that diverged, search included; None before the first has ended."""
     state_bytes: float | None
-    """Bytes of state that a recurrent pass carries for one sequence."""
+    """Size of the state that a recurrent pass carries for one sequence, in bytes."""
 
 
-def trade_offs(one: CellResult, curves: Curves, threshold: float | None) -> TradeOffs:
-    """Return the costs. threshold: of the metric on validation; None if there is none."""
-    results = [entry.result for entry in one.finals if entry.result is not None and entry.result.outcome == "complete"]
-    own = [curves[entry.trial.key] for entry in one.finals if entry.trial.key in curves]
-    metric = one.facts.metric
-    scores = [curve for each in own if (curve := each.get(metric.name))]
+def trade_offs(cell: CellResult, curves: Curves, threshold: float | None) -> TradeOffs:
+    """Return the costs of one cell.
+
+    threshold: validation score for `updates_to_threshold`; None if there is none to reach.
+    """
+    results = [entry.result for entry in cell.finals if entry.result is not None and entry.result.outcome == "complete"]
+    measured = [curves[entry.trial.key] for entry in cell.finals if entry.trial.key in curves]
+    metric = cell.facts.metric
+    scores = [curve for of_trial in measured if (curve := of_trial.get(metric.name))]
     reached = [update for curve in scores if (update := first_reaching(curve, threshold, metric)) is not None]
-    norms = [values for each in own if len(values := _positive(each.get("gradient_norm", ()))) > 1]
-    ended = [entry.result for entry in one.entries if entry.result is not None]
+    norms = [values for of_trial in measured if len(values := _positive(of_trial.get("gradient_norm", ()))) > 1]
+    ended = [entry.result for entry in cell.entries if entry.result is not None]
     return TradeOffs(
-        model=one.facts.cell.model,
+        model=cell.facts.cell.model,
         peak_bytes=_median(result.peak_bytes for result in results),
         update_seconds=_median(result.train_seconds / result.updates for result in results if result.updates),
         updates_to_threshold=_median(reached),
@@ -62,14 +68,14 @@ def trade_offs(one: CellResult, curves: Curves, threshold: float | None) -> Trad
     )
 
 
-def halfway(standings: Sequence[CellResult]) -> float | None:
-    """Return the point halfway, on the metric's scale, from the floor to the best validation score of the task's cells.
+def halfway(cells: Sequence[CellResult]) -> float | None:
+    """Return the score halfway from the floor to the best validation score of a task, on the metric's scale.
 
-    None if no floor is known or no cell is better than it.
+    None if the floor is unknown or no cell is better than it.
     """
-    facts = standings[0].facts
-    scores = [one.best_validation for one in standings if one.best_validation is not None]
-    scores = scores or [score for one in standings for score in one.scores("validation")]
+    facts = cells[0].facts
+    scores = [cell.best_validation for cell in cells if cell.best_validation is not None]
+    scores = scores or [score for cell in cells for score in cell.scores("validation")]
     if facts.floor is None or not scores:
         return None
     best = min(scores) if facts.metric.better == "lower" else max(scores)
@@ -81,7 +87,7 @@ def halfway(standings: Sequence[CellResult]) -> float | None:
 
 
 def first_reaching(curve: Curve, threshold: float | None, metric: MetricFacts) -> int | None:
-    """The update of the first evaluation that is at the threshold or better."""
+    """Return the update of the first evaluation at the threshold or better; None if there is none."""
     if threshold is None:
         return None
     lower = metric.better == "lower"

@@ -1,4 +1,4 @@
-"""Which of two models is better, from paired repetitions: decided, or how many pairs would decide."""
+"""Decide from paired repetitions which of two models is better, or estimate how many pairs would decide."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from harness.analysis.statistics import Interval, Scale, mean_interval, proporti
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 MINIMUM_PAIRS = 10
-"""Below, nothing is decided: of 5 pairs, even 5 wins leave a probability of 0.48 possible."""
+"""Fewest pairs for a decision: with 5 pairs, even 5 wins leave a probability of 0.48 possible."""
 MEANINGFUL = 0.75
-"""The probability of winning a pair that is worth finding (Bouthillier et al. 2021)."""
+"""Probability of winning a pair from which a difference is meaningful (Bouthillier et al. 2021)."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One model against another on one task."""
+    """The decision between two models on one task."""
 
     verdict: Verdict
     wins: int
     ties: int
     n: int
-    """Pairs; a repetition without a score loses to any score and ties with another that has none."""
+    """Number of pairs; a missing score loses to any score and ties with another missing score."""
     interval: Interval
-    """Of the probability of winning a pair, ties counted half; 95 %, exact."""
+    """Exact 95 % interval of the probability of winning a pair; ties count half."""
     difference: Interval | None
-    """Of the mean of one score less the other on the metric's scale, 95 %; None where a score is missing or has no
-    logarithm, a mean stands for nothing, or there is one pair."""
+    """95 % interval of the mean difference, first less second score, on the metric's scale.
+
+    None if a score is missing or has no logarithm, if a mean is not meaningful, or if there is only one pair.
+    """
     needed: int | None
-    """Pairs that would decide, where undecided: see `needed_pairs`."""
+    """Number of pairs that would decide, if undecided: see `needed_pairs`."""
 
     @property
     def probability(self) -> float:
@@ -44,7 +46,7 @@ class Decision:
 
     @property
     def reversed(self) -> Decision:
-        """The other model against the one."""
+        """The decision of the second model against the first."""
         opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
         return replace(
             self,
@@ -65,11 +67,13 @@ def decide(
     margin: float = 0.0,
     scale: Scale | None = "linear",
 ) -> Decision:
-    """Better: the probability of winning is above a half.  Equivalent: the mean difference is within the margin.
+    """Decide between two models from paired scores.
 
-    one, other: scores by repetition, NaN where a repetition has none.  margin: on `scale`.  scale: on which means
-    differ; None where a mean of these scores stands for nothing.  Both claims are made at 95 % and from
-    `MINIMUM_PAIRS` pairs on; a difference that is sure and within the margin is equivalent.
+    Better: the probability of winning is above one half.  Equivalent: the mean difference is within the margin.  Both
+    claims are made at 95 %, from `MINIMUM_PAIRS` pairs on.  A significant difference within the margin is equivalent.
+
+    one, other: scores by repetition; NaN if a repetition has none.  margin: on `scale`.  scale: the scale of the mean
+    difference; None if a mean of these scores is not meaningful.  Raises ValueError if the scores are not paired.
     """
     if len(one) != len(other) or not one:
         raise ValueError(f"{len(one)} and {len(other)} scores are no pairs")
@@ -83,7 +87,7 @@ def decide(
 
 
 def _gains(one: Sequence[float], other: Sequence[float], better: str) -> NDArray[np.float64]:
-    """Above zero where the pair is won."""
+    """Return 1 for each pair won, 0 for a tie and -1 for each pair lost."""
     sign = -1.0 if better == "lower" else 1.0
     mine, others = (
         np.where(np.isfinite(values), sign * np.asarray(values, dtype=np.float64), -np.inf) for values in (one, other)
@@ -110,9 +114,10 @@ def _verdict(n: int, interval: Interval, difference: Interval | None, margin: fl
 
 
 def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Pairs with which a probability of winning, > 0.5, is found (Noether 1987, as Bouthillier et al. 2021 use it).
+    """Return the number of pairs that detects a probability of winning (Noether 1987, as in Bouthillier et al. 2021).
 
-    29 for 0.75 at an error of 5 % either way, 17 at a power of 80 %.
+    For 0.75 it is 29 at an error of 5 % either way, and 17 at a power of 80 %.  Raises ValueError if `probability` is
+    not in (0.5, 1].
     """
     if not 0.5 < probability <= 1:
         raise ValueError(f"probability {probability} is not above a half")
@@ -121,8 +126,11 @@ def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: f
 
 
 def needed_pairs(n: int, probability: float) -> int | None:
-    """Pairs that would decide where n have not: those that find a meaningful probability, and where n are no fewer,
-    those that find the one that is seen; None where neither model leads."""
+    """Return how many pairs would decide if n pairs have not.
+
+    This is the number that detects a meaningful probability; if n is already as large, the number that detects the
+    observed probability.  None if neither model leads, or if n pairs should have detected it.
+    """
     if n < noether_pairs():
         return noether_pairs()
     leader = max(probability, 1 - probability)
@@ -131,7 +139,7 @@ def needed_pairs(n: int, probability: float) -> int | None:
 
 
 def power(n: int, probability: float = MEANINGFUL) -> float:
-    """How likely n pairs without ties decide for a model that wins each with this probability."""
+    """Return how likely n pairs without ties decide for a model that wins each pair with `probability`."""
     if n < MINIMUM_PAIRS:
         return 0.0
     enough = next((wins for wins in range(n + 1) if proportion(wins, n).interval.low > 0.5), n + 1)

@@ -1,4 +1,4 @@
-"""Whether a published value was reproduced, under which protocol, and with what certainty."""
+"""Judge whether a published value was reproduced."""
 
 from __future__ import annotations
 
@@ -13,30 +13,35 @@ from harness.records import CellFacts, MetricFacts
 ReproductionStatus = Literal["reproduced", "better", "not reproduced", "under-powered"]
 
 SIZE_TOLERANCE = 0.1
-"""Published sizes are rounded, and their models differ from them by some percent."""
+"""Largest relative deviation from the published size: sizes are rounded, and models differ by some percent."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
+    """The comparison of our scores with one published value."""
+
     model: str
     published: float
     source: str
     weights: str
-    """Whose scores are compared: 'test' (weights of the best validation) or 'test-last3' (the paper's rule)."""
+    """Which weights are scored: 'test' (best validation score) or 'test-last3' (the paper's rule)."""
     ours: Summary
     tolerance: float
     """The task's margin, on the metric's scale."""
     verdict: ReproductionStatus
 
 
-def reproduction(one: CellResult, protocol: str) -> Reproduction | None:
-    """Return the comparison; None if nothing is published for this size, or a repetition has no score."""
-    facts = one.facts
+def reproduction(result: CellResult, protocol: str) -> Reproduction | None:
+    """Compare a cell with its published value.
+
+    None if no value is published for this size, or a repetition has no score.
+    """
+    facts = result.facts
     if off_size(facts):
         return None
     weights = "test-last3" if protocol == "paper" else "test"
-    ours = one.summary(weights)
-    if facts.published is None or ours is None or one.state != "complete":
+    ours = result.summary(weights)
+    if facts.published is None or ours is None or result.state != "complete":
         return None
     verdict = judge(ours.interval, facts.published, facts.metric)
     return Reproduction(
@@ -52,8 +57,11 @@ def off_size(facts: CellFacts) -> bool:
 
 
 def judge(interval: Interval | None, published: float, metric: MetricFacts) -> ReproductionStatus:
-    """Return the status by the position of our mean's whole interval: better than the tolerance, worse than it, or not
-    worse; under-powered if it contains the bound between them.
+    """Return the verdict from the interval of our mean.
+
+    better: the whole interval is better than the published value by more than the margin.  reproduced: the whole
+    interval is worse by at most the margin.  not reproduced: the whole interval is worse by more than the margin.
+    under-powered: the interval crosses that bound, there is no interval, or the value has no logarithm.
     """
     if interval is None or (metric.scale == "log" and published <= 0):
         return "under-powered"
@@ -64,12 +72,13 @@ def judge(interval: Interval | None, published: float, metric: MetricFacts) -> R
 
 
 def _worse(interval: Interval, published: float, metric: MetricFacts) -> tuple[float, float]:
-    """Return how much worse the ends of the interval are than the published value, on the metric's scale. Non-positive
-    values lie below everything on a log scale.
+    """Return how much worse than the published value the worst and the best end of the interval are.
+
+    The unit is the metric's scale.  On a log scale a value that is not positive lies below every other.
     """
     ends = (interval.low, interval.high, published)
-    low, high, at = (_log(end) for end in ends) if metric.scale == "log" else ends
-    return (high - at, low - at) if metric.better == "lower" else (at - low, at - high)
+    low, high, target = (_log(end) for end in ends) if metric.scale == "log" else ends
+    return (high - target, low - target) if metric.better == "lower" else (target - low, target - high)
 
 
 def _log(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Estimators on plain numbers."""
+"""Estimators with confidence intervals, on plain numbers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scipy import stats
 
 Scale = Literal["linear", "log"]
 FEWEST_FOR_A_MEDIAN = 5
-"""The range of four values holds the median with 87.5 %."""
+"""Fewest values for an interval of the median: the range of four values holds it with only 87.5 %."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where something lies with confidence `level`, in (0, 1)."""
+    """A confidence interval; `level` is in (0, 1)."""
 
     low: float
     high: float
@@ -26,29 +26,32 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """A sample, in the unit of its values but for `std`."""
+    """Summary of a sample, in the unit of its values except for `std`."""
 
     n: int
     mean: float
-    """Arithmetic on a linear scale, geometric on a log scale."""
+    """Arithmetic mean on a linear scale, geometric mean on a log scale."""
     median: float
     std: float | None
-    """With n - 1, of the values on a linear scale, of their natural logarithms on a log scale; None where n = 1."""
+    """Standard deviation (n - 1): of the values on a linear scale, of their natural logarithms on a log scale.
+
+    None if n = 1.
+    """
     interval: Interval | None
-    """Of the mean, 95 %; None where n = 1, or where a mean stands for nothing: see `Standing.summary`."""
+    """95 % interval of the mean; None if n = 1 or the mean is not meaningful (see `CellResult.summary`)."""
     scale: Scale
     median_interval: Interval | None = None
-    """See `median_interval`."""
+    """Interval of the median: see `median_interval`."""
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """How often something happened, and with what probability it does."""
+    """How often an event happened, with an interval of its probability."""
 
     happened: int
     n: int
     interval: Interval
-    """Of the probability; exact."""
+    """Exact interval of the probability."""
 
     @property
     def share(self) -> float:
@@ -56,9 +59,11 @@ class Proportion:
 
 
 def proportion(happened: int, n: int, level: float = 0.95) -> Proportion:
-    """Clopper and Pearson's interval, whose coverage is at least `level` at every n and every probability.
+    """Return the proportion with Clopper and Pearson's interval.
 
-    Wilson's is shorter, but at 5 or 10 trials and probabilities near 0 or 1 it covers 84 % for a nominal 95 %.
+    Its coverage is at least `level` at every n and every probability.  Wilson's interval is shorter, but at 5 or 10
+    trials and probabilities near 0 or 1 it covers 84 % for a nominal 95 %.  Raises ValueError if n is 0 or `happened`
+    is not between 0 and n.
     """
     if not 0 <= happened <= n or n == 0:
         raise ValueError(f"{happened} of {n} is no proportion")
@@ -69,10 +74,10 @@ def proportion(happened: int, n: int, level: float = 0.95) -> Proportion:
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "linear") -> Interval | None:
-    """Student's t interval of the mean of independent, normal values; None where there are fewer than two.
+    """Return Student's t interval of the mean of independent, normal values; None if there are fewer than two.
 
-    On a log scale the values are log-normal and the interval is that of their geometric mean.  ValueError where a
-    value is not finite, or not positive on a log scale.
+    On a log scale the values are log-normal, and the interval is that of their geometric mean.  Raises ValueError if
+    `level` is not in (0, 1), if a value is not finite, or if a value on a log scale is not positive.
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
@@ -86,10 +91,11 @@ def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
-    """Of the median of independent values of any continuous distribution: exact, between two of the sorted values.
+    """Return an exact interval of the median of independent values from any continuous distribution.
 
-    The r-th from either end miss it with probability 2 P(Binomial(n, 1/2) < r); r is the largest for which that is
-    at most 1 - level.  Of five values even the range holds 93.75 %, which is its level then; None of fewer.
+    The interval lies between the r-th values from either end of the sorted sample.  They miss the median with
+    probability 2 P(Binomial(n, 1/2) < r); r is the largest for which that is at most 1 - level.  For five values even
+    the range holds only 93.75 %, which is then its level.  None for fewer values.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = len(ordered)
@@ -101,7 +107,10 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval | 
 
 
 def summarise(values: Sequence[float], scale: Scale = "linear") -> Summary:
-    """ValueError where there is no value, one is not finite, or one is not positive on a log scale."""
+    """Summarise a sample.
+
+    Raises ValueError if there are no values, if a value is not finite, or if a value on a log scale is not positive.
+    """
     scaled = _on_scale(values, scale)
     if len(scaled) == 0:
         raise ValueError("no values to summarise")

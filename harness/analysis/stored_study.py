@@ -1,4 +1,4 @@
-"""A study as the MLflow store holds it: trials, counts and completeness."""
+"""A study as read from the store: its trials, counts and completeness."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ from harness.records import Cell, CellFacts, Manifest, Phase
 
 @dataclass(frozen=True)
 class Count:
-    """How many trials of one cell and phase started, and how many have ended."""
+    """How many trials of one cell and phase were started, and how many of them have ended."""
 
-    dealt: int
+    started: int
     ended: int
 
 
 @dataclass(frozen=True)
 class SyncMark:
-    """How many trials the ledger held at the store's last sync."""
+    """How many trials the ledger held when the store was last synced with it."""
 
     counts: Mapping[tuple[str, Phase], Count]
-    """Counts by cell, as text, and phase, including superseded finals."""
+    """(cell as text, phase) → count; superseded final trials included."""
 
     @classmethod
     def of(cls, entries: Iterable[TrialEntry]) -> SyncMark:
-        dealt: Counter[tuple[str, Phase]] = Counter()
+        """Count the trials of a ledger."""
+        started: Counter[tuple[str, Phase]] = Counter()
         ended: Counter[tuple[str, Phase]] = Counter()
         for entry in entries:
             place = (str(entry.trial.cell), entry.trial.phase)
-            dealt[place] += 1
+            started[place] += 1
             ended[place] += entry.result is not None
-        return cls({place: Count(dealt[place], ended[place]) for place in sorted(dealt)})
+        return cls({place: Count(started[place], ended[place]) for place in sorted(started)})
 
     def to_json(self) -> str:
-        return json.dumps([[cell, phase, count.dealt, count.ended] for (cell, phase), count in self.counts.items()])
+        return json.dumps([[cell, phase, count.started, count.ended] for (cell, phase), count in self.counts.items()])
 
     @classmethod
     def from_json(cls, text: str) -> SyncMark:
-        return cls({(cell, phase): Count(dealt, ended) for cell, phase, dealt, ended in json.loads(text)})
+        return cls({(cell, phase): Count(started, ended) for cell, phase, started, ended in json.loads(text)})
 
     @property
     def total(self) -> int:
-        return sum(count.dealt for count in self.counts.values())
+        return sum(count.started for count in self.counts.values())
 
     @property
     def ended(self) -> int:
@@ -61,35 +62,35 @@ class SyncMark:
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """A study as the store holds it."""
+    """A study as read from the store."""
 
     manifest: Manifest
     entries: tuple[TrialEntry, ...]
-    """Entries in the order of their start, without curves."""
+    """Trials in the order in which they were started, without their curves."""
     mark: SyncMark | None
-    """None if the store was never synced completely."""
+    """State of the last sync with the ledger; None if there was none."""
     others: tuple[str, ...] = ()
     """Older study ids of the same name."""
     curves: Curves = field(default_factory=dict)
-    """Curves of present finals, if requested."""
+    """Curves of the current final trials, if requested."""
 
     @property
     def cells(self) -> tuple[CellFacts, ...]:
         return self.manifest.cells
 
     @cached_property
-    def standings(self) -> tuple[CellResult, ...]:
+    def results(self) -> tuple[CellResult, ...]:
         return summarize_cells(self.cells, self.entries)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row per trial: see `trial_frame`."""
-        return trial_frame(self.standings)
+        return trial_frame(self.results)
 
     def lacking(self, cell: Cell) -> int | None:
-        """Return how many ended trials of a cell the store lacks against its mark; None without a mark.
+        """Return how many ended trials of a cell the store lacks compared with its last sync.
 
-        Negative if the store is ahead of the mark, as in a running study.
+        None if the store was never synced.  Negative if the store is ahead, as in a running study.
         """
         if self.mark is None:
             return None
@@ -97,12 +98,15 @@ class StoredStudy:
         return sum(count.ended for count in self.mark.of_cell(cell).values()) - held
 
 
-def trial_frame(standings: Sequence[CellResult]) -> pd.DataFrame:
-    """Return one row per trial: its place, its outcome and costs, `params.<dimension>`, `<weights>/<metric>`."""
+def trial_frame(results: Sequence[CellResult]) -> pd.DataFrame:
+    """Return one row per trial.
+
+    Columns: identity, outcome, costs, `params.<dimension>` and `<weights>/<metric>`.
+    """
     rows = [
         _row(entry, superseded=superseded)
-        for one in standings
-        for entries, superseded in ((one.search, False), (one.finals, False), (one.superseded, True))
+        for result in results
+        for entries, superseded in ((result.search, False), (result.finals, False), (result.superseded, True))
         for entry in entries
     ]
     return pd.DataFrame(rows, columns=None if rows else [*_OF_TRIAL, *_OF_RESULT])

@@ -1,4 +1,4 @@
-"""The benefit of tuning: the best validation score of k trials, for every k up to the number that ran."""
+"""Tuning curves: the best validation score of k trials, for every k up to the number of trials run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 from harness.analysis.statistics import Scale
 
 BAND = (0.1, 0.9)
-"""Quantiles of the best of k that the band spans."""
+"""Quantiles of the best of k trials between which the band lies."""
 
 
 @dataclass(frozen=True)
 class TuningCurve:
-    """Values by k, from 1 trial to all of them."""
+    """The best of k trials, for k from 1 to the number of trials."""
 
     expected: tuple[float, ...]
     low: tuple[float, ...]
-    """With `high`, the band in which the best of k falls in 80 % of searches."""
+    """Lower end of the band that holds the best of k trials in 80 % of searches; `high` is its upper end."""
     high: tuple[float, ...]
     scale: Scale = "linear"
     """Scale on which `expected` is a mean."""
@@ -30,7 +30,7 @@ class TuningCurve:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two models of which one leads up to k trials and the other from k + 1 on, in expectation."""
+    """A change of the leading model: in expectation `before` leads up to k trials, and `after` from k + 1 on."""
 
     before: str
     after: str
@@ -38,11 +38,12 @@ class Crossing:
 
 
 def tuning_curve(scores: Sequence[float], better: Literal["lower", "higher"], scale: Scale = "linear") -> TuningCurve:
-    """Return the expected best of k independent draws from one space; means are taken on `scale`.
+    """Return the expected best of k independent draws from one search space.
 
-    scores: of all trials, with a substitute score for failed ones. The expectation is the unbiased one over subsets of
-    k (Tang et al. 2020): of B sorted scores the i-th is the best of k with weight C(i - 1, k - 1) / C(B, k). The band
-    is that of k draws from the B with replacement.
+    scores: validation scores of all trials, with a substitute score for each failed trial.  scale: means are taken on
+    it.  The expectation is the unbiased one over subsets of k (Tang et al. 2020): of B sorted scores, the i-th is the
+    best of k with weight C(i - 1, k - 1) / C(B, k).  The band is that of k draws from the B scores with replacement.
+    Raises ValueError if there are no scores.
     """
     if not scores:
         raise ValueError("no scores to draw from")
@@ -59,7 +60,7 @@ def tuning_curve(scores: Sequence[float], better: Literal["lower", "higher"], sc
         low.append(float(first))
         high.append(float(last))
     ends = (low, high) if better == "higher" else (high, low)
-    means, bottom, top = (tuple(_plain(sign * value, scale) for value in one) for one in (expected, *ends))
+    means, bottom, top = (tuple(_plain(sign * value, scale) for value in curve) for curve in (expected, *ends))
     return TuningCurve(means, bottom, top, scale)
 
 
@@ -68,7 +69,7 @@ def _plain(value: float, scale: Scale) -> float:
 
 
 def crossings(curves: dict[str, TuningCurve], better: Literal["lower", "higher"]) -> tuple[Crossing, ...]:
-    """Return the k at which the leading model changes, over as many trials as all models have."""
+    """Return the changes of the leading model, by k, over the number of trials that all models have."""
     if not curves:
         return ()
     best = min if better == "lower" else max

@@ -1,4 +1,4 @@
-"""A page as blocks of plain text: what a writer of Markdown, LaTeX or HTML is given, and escapes."""
+"""Blocks of plain text that make a page; the writers of Markdown, LaTeX and HTML escape and render them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Datum:
 
     text: str
     value: float | None = None
-    """Sort key of a column; None: its text."""
+    """Sort key of the cell; None sorts by the text."""
     strong: bool = False
 
 
@@ -22,7 +22,7 @@ class Datum:
 class Heading:
     text: str
     level: int
-    """1 is the page's title."""
+    """1 for the page's title."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Paragraph:
 class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Datum, ...], ...]
-    """Rows; the first column names the row."""
+    """Cells by row; the first column names the row."""
     caption: str = ""
 
 
@@ -45,7 +45,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Picture:
-    """Only pages that can hold one show it."""
+    """A figure; formats without figures skip it."""
 
     name: str
     """File name without its suffix."""
@@ -57,6 +57,6 @@ Block = Heading | Paragraph | Table | Notes | Picture
 
 
 def quote(text: str) -> str:
-    """Text of others: printable, on one line, at most 300 characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Return text from outside as one printable line of at most 300 characters."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= QUOTE_LIMIT else line[: QUOTE_LIMIT - 1] + "…"

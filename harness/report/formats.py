@@ -1,4 +1,4 @@
-"""Reports in every form that they are printed, written and kept in."""
+"""Render reports in every supported format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Writer = Callable[..., str | bytes]
 
 
 def to_summary(report: Report) -> str:
-    """The comparison alone, as Markdown: what a terminal shows."""
+    """Return the comparison alone as Markdown, for the terminal."""
     return markdown.render(summary(report))
 
 
@@ -28,32 +28,32 @@ def to_latex(*reports: Report) -> str:
 
 
 def to_html(*reports: Report) -> str:
-    """One page with its pictures in it, which asks no other machine for anything."""
+    """Return one page that contains its figures and makes no network request."""
     return html.render(whole(reports, _draw(reports)), title=", ".join(report.study for report in reports))
 
 
 def pictures(reports: Sequence[Report]) -> dict[str, str]:
-    """Return file name without its suffix → SVG; names are distinct and contain no folders."""
-    of_study = {report.study_id: report.study for report in reports} if len(reports) > 1 else {}
+    """Return file name without suffix → SVG; names are unique and contain no folder."""
+    study_names = {report.study_id: report.study for report in reports} if len(reports) > 1 else {}
     protocols = {report.protocol for report in reports}
     named: dict[str, str] = {}
-    for (study, place, part), each in _draw(reports).items():
-        of_protocol = place if part == "overall" and len(protocols) > 1 else ""
-        for one in each:
-            words = (of_study.get(study, ""), of_protocol, one.name)
-            named[_free("-".join(filter(None, words)), named)] = one.svg
+    for (study, place, part), drawn in _draw(reports).items():
+        protocol = place if part == "overall" and len(protocols) > 1 else ""
+        for picture in drawn:
+            words = (study_names.get(study, ""), protocol, picture.name)
+            named[_unused("-".join(filter(None, words)), named)] = picture.svg
     return named
 
 
-def _free(wanted: str, taken: Container[str]) -> str:
-    """A name of a file that is not taken, in characters that every file system has."""
+def _unused(wanted: str, taken: Container[str]) -> str:
+    """Return an unused file name, in characters that every file system supports."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted)
     numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return next(one for one in itertools.chain([name], numbered) if one not in taken)
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
 
 
 def _draw(reports: Sequence[Report]) -> Pictures:
-    from harness.report.figures.per_task import draw  # matplotlib takes a second to import
+    from harness.report.figures.per_task import draw  # here, since matplotlib takes a second to import
 
     return draw(reports)
 
@@ -62,4 +62,4 @@ FORMATS: dict[str, Writer] = {
     "markdown": to_markdown, "latex": to_latex, "csv": to_csv, "parquet": to_parquet, "html": to_html,
 }  # fmt: skip
 ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "parquet": "parquet", "html": "html"}
-"""File suffixes."""
+"""Format → file suffix."""

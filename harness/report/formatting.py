@@ -1,4 +1,4 @@
-"""Numbers as a reader takes them in, each a datum that sorts by its value."""
+"""Format numbers for tables; each datum sorts by its value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from harness.report.document import NOTHING, Datum
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; scientific below 1e-3 and from 1e6."""
+    """Format with four significant digits; scientific notation below 1e-3 and from 1e6."""
     if value is None:
         return NOTHING
     if value == 0:
@@ -27,7 +27,7 @@ def percent(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """Of bytes."""
+    """Format a number of bytes with a binary unit."""
     if value is None:
         return NOTHING
     for unit in ("B", "KiB", "MiB"):
@@ -37,8 +37,14 @@ def size(value: float | None) -> str:
     return f"{value:.2f} GiB"
 
 
+def short(text: str, limit: int) -> str:
+    """Return the text, with its middle replaced by … if it is longer than `limit` characters."""
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
+
+
 def share_interval(share: float, interval: Interval) -> str:
-    """Of a probability."""
+    """Format a probability with its interval."""
     return f"{share:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 

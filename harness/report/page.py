@@ -1,4 +1,4 @@
-"""A report as a document: what is shown, in which order, and in which words."""
+"""Arrange reports as a document: which blocks are shown, and in which order."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from harness.report.sections.across_tasks import across_tasks_blocks
 from harness.report.sections.comparison import comparison_blocks
 
 RACE = (
-    "A race: on validation, models that had clearly lost were dropped in rounds. Repetitions are unequal by design, so "
-    "all are shown and nothing is ranked or decided here: the answer is recommendation.md, in the study's folder and "
-    "with its run in MLflow."
+    "This study is a race: it dropped models in rounds, once they were clearly worse on validation. Repetitions are "
+    "unequal by design, so all are shown, and nothing is ranked or decided here. The recommendation is in "
+    "recommendation.md, in the study's folder and with its run in MLflow."
 )
 Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
-"""Study id, task and part of its section → figures; ("", protocol, "overall") → those across tasks."""
+"""(study id, task, part of the section) → pictures; ("", protocol, "overall") → pictures across tasks."""
 
 
 def summary(report: Report) -> list[Block]:
-    """Return what a terminal shows: completeness, one table per task, and what was left out."""
+    """Return the blocks for the terminal: completeness, one table per task, and what was left out."""
     tables = [block for section in report.sections for block in comparison_blocks(section)]
     return [*_title(report), *tables, *_left_out(report.left_out)]
 
 
 def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[Block]:
-    """Everything that is known of one or more studies."""
+    """Return all blocks of one or more studies."""
     drawn = pictures or {}
     blocks: list[Block] = []
     for report in reports:
@@ -50,17 +50,19 @@ def _title(report: Report) -> list[Block]:
     text = f"Study {quote(report.study_id)}: {facts}. {_completeness(report)}"
     if report.others:
         others = ", ".join(quote(other) for other in report.others)
-        text += f" Of several studies of this name this is the one that was asked for, or the newest; others: {others}."
+        text += f" Several studies have this name; this is the requested or newest one. Others: {others}."
     return [Heading(quote(report.study), 1), Paragraph(text), *([Notes((RACE,))] if report.race else [])]
 
 
 def _completeness(report: Report) -> str:
     complete = sum(row.complete for row in report.rows)
-    held = f"the store holds {count(report.ended)} trials that have ended"
-    marked = (
-        "and no mark of how many there are" if report.marked is None else f"of {count(report.marked)} in the ledger"
+    cells = f"{complete} of {len(report.rows)} cells are complete"
+    if report.marked is None:
+        return f"{cells}; the store holds {count(report.ended)} finished trials and was never synced with the ledger."
+    return (
+        f"{cells}; the store holds {count(report.ended)} finished trials, and the ledger held {count(report.marked)} "
+        "at the last sync."
     )
-    return f"{complete} of {len(report.rows)} cells are complete; {held}, {marked}."
 
 
 def _left_out(left_out: Sequence[LeftOut]) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The contents of a report: its sections, how complete the store is, and what was left out."""
+"""The content of a report: a section per task, completeness of the store, and what was left out."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from harness.records import LeftOut, Plugin
 
 @dataclass(frozen=True)
 class Report:
+    """Everything that a report of one study shows."""
+
     study: str
     study_id: str
     protocol: str
     sampler: str
     seed: int
     others: tuple[str, ...]
-    """Older study ids of this name."""
+    """Ids of older studies with this name."""
     sections: tuple[Section, ...]
     left_out: tuple[LeftOut, ...]
     ended: int
-    """Trials that the store holds to the end."""
+    """Number of finished trials in the store."""
     marked: int | None
-    """Ended trials in the ledger at the store's last complete sync."""
+    """Number of finished trials in the ledger at the last sync; None if the store was never synced."""
     race: bool = False
-    """Whether its models were dropped in rounds; nothing is ranked then."""
+    """Whether the study is a race, which drops models in rounds; a race has no ranks."""
     git: str = ""
     plugins: tuple[Plugin, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
@@ -45,6 +47,7 @@ class Report:
 
 
 def build_report(stored: StoredStudy) -> Report:
+    """Compare the models of a stored study and return its report."""
     manifest = stored.manifest
     return Report(
         study=manifest.study,
@@ -67,9 +70,7 @@ def build_report(stored: StoredStudy) -> Report:
 
 
 def build_table(stored: StoredStudy) -> pd.DataFrame:
-    """Return the mean test score of complete cells: one row per task, one column per model; missing if a cell is
-    incomplete.
-    """
+    """Return mean test scores: one row per task, one column per model, NaN if a cell is not complete."""
     report = build_report(stored)
     models = list(dict.fromkeys(row.model for row in report.rows))
     scores = {
@@ -80,23 +81,23 @@ def build_table(stored: StoredStudy) -> pd.DataFrame:
 
 
 def by_protocol(reports: Sequence[Report]) -> dict[str, list[Report]]:
-    """Scores under different protocols are never averaged together."""
+    """Return protocol → its reports; scores under different protocols are never averaged together."""
     protocols = dict.fromkeys(report.protocol for report in reports)
-    return {protocol: [one for one in reports if one.protocol == protocol] for protocol in protocols}
+    return {protocol: [report for report in reports if report.protocol == protocol] for protocol in protocols}
 
 
-def over_tasks(reports: Sequence[Report]) -> Overall | None:
-    """Return the comparison across all tasks of studies of one protocol."""
-    return overall(_told_apart(reports))
+def across_tasks(reports: Sequence[Report]) -> Overall | None:
+    """Compare models across all tasks of studies with one protocol; None if too few models or tasks count."""
+    return overall(_with_unique_labels(reports))
 
 
-def not_over_tasks(reports: Sequence[Report]) -> tuple[tuple[str, str], ...]:
-    """Task, and why it does not count."""
-    return uncounted(_told_apart(reports))
+def uncounted_tasks(reports: Sequence[Report]) -> tuple[tuple[str, str], ...]:
+    """Return the tasks that do not count across tasks, each with the reason."""
+    return uncounted(_with_unique_labels(reports))
 
 
-def _told_apart(reports: Sequence[Report]) -> list[Section]:
-    """A task that is in several studies is named with each."""
+def _with_unique_labels(reports: Sequence[Report]) -> list[Section]:
+    """Return all sections; a task that is in several studies carries the study's name."""
     labels = Counter(section.task for report in reports for section in report.sections)
     return [
         replace(section, task=f"{report.study}: {section.task}") if labels[section.task] > 1 else section

@@ -18,22 +18,22 @@ def test_interquartile_mean_is_that_of_the_middle_half() -> None:
 
 
 def test_interval_of_constant_tasks_is_their_mean() -> None:
-    found = interquartile_interval([[0.2, 0.2, 0.2], [0.6, 0.6, 0.6]])
-    assert found is not None
-    assert (found.low, found.high) == pytest.approx((0.4, 0.4))
+    interval = interquartile_interval([[0.2, 0.2, 0.2], [0.6, 0.6, 0.6]])
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((0.4, 0.4))
 
 
 @pytest.mark.parametrize("n", [8, 12, 40])
 def test_interval_of_one_task_is_that_of_yuens_test(n: int) -> None:
-    # Against a constant, whose winsorised variance is 0, the test is of one trimmed mean.
+    # Against a constant, whose winsorised variance is 0, the test is about a single trimmed mean.
     values = np.random.default_rng(n).standard_t(4, size=n)
     known = stats.ttest_ind(values, np.zeros(n), trim=0.25, equal_var=False).confidence_interval(0.95)
-    found = interquartile_interval([values.tolist()])
-    assert found is not None
-    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    interval = interquartile_interval([values.tolist()])
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((known.low, known.high))
 
 
-def test_tasks_are_fixed_so_that_their_distance_is_no_spread() -> None:
+def test_distance_between_fixed_tasks_does_not_widen_the_interval() -> None:
     noise = np.random.default_rng(0).normal(0, 0.01, size=(4, 12))
     near, far = (
         interquartile_interval((noise + distance * np.arange(4)[:, None]).tolist()) for distance in (0.1, 10.0)
@@ -45,16 +45,16 @@ def test_tasks_are_fixed_so_that_their_distance_is_no_spread() -> None:
 
 def test_interval_shifts_and_scales_with_the_scores() -> None:
     scores = np.random.default_rng(1).normal(size=(3, 7))
-    one, other = interquartile_interval(scores.tolist()), interquartile_interval((2 + 3 * scores).tolist())
-    assert one is not None
-    assert other is not None
-    assert (other.low, other.high) == pytest.approx((2 + 3 * one.low, 2 + 3 * one.high))
+    original, mapped = interquartile_interval(scores.tolist()), interquartile_interval((2 + 3 * scores).tolist())
+    assert original is not None
+    assert mapped is not None
+    assert (mapped.low, mapped.high) == pytest.approx((2 + 3 * original.low, 2 + 3 * original.high))
 
 
-def test_tasks_of_unequal_repetitions_count_by_those() -> None:
-    found = interquartile_interval([[0.0] * 4 + [1.0] * 4, [1.0] * 40])
-    assert found is not None
-    assert (found.low + found.high) / 2 == interquartile_mean([[0.0] * 4 + [1.0] * 4, [1.0] * 40]) == 1.0
+def test_tasks_count_in_proportion_to_their_repetitions() -> None:
+    interval = interquartile_interval([[0.0] * 4 + [1.0] * 4, [1.0] * 40])
+    assert interval is not None
+    assert (interval.low + interval.high) / 2 == interquartile_mean([[0.0] * 4 + [1.0] * 4, [1.0] * 40]) == 1.0
 
 
 @pytest.mark.parametrize("tasks", [[[0.1], [0.2, 0.3]], [[0.1, 0.2], [0.2, 0.3]]])
@@ -67,7 +67,7 @@ def test_mean_ranks_share_ties() -> None:
 
 
 @pytest.mark.parametrize(("models", "nine", "eleven"), [(3, 1.105, 0.999), (4, 1.563, 1.414), (5, 2.033, 1.839)])
-def test_critical_difference_is_the_tabulated_one(models: int, nine: float, eleven: float) -> None:
+def test_critical_difference_agrees_with_tables(models: int, nine: float, eleven: float) -> None:
     assert critical_difference(models, 9) == pytest.approx(nine, abs=1e-3)
     assert critical_difference(models, 11) == pytest.approx(eleven, abs=1e-3)
 

@@ -27,7 +27,7 @@ LOSS = MetricFacts(name="loss", unit="nats", better="lower", margin=math.log(2),
         (80.0, 95.0, "under-powered"),
     ],
 )
-def test_verdict_is_where_the_whole_interval_lies(low: float, high: float, verdict: ReproductionStatus) -> None:
+def test_verdict_depends_on_where_the_whole_interval_lies(low: float, high: float, verdict: ReproductionStatus) -> None:
     assert judge(Interval(low, high, 0.95), 90.0, ACCURACY) == verdict
 
 
@@ -38,7 +38,7 @@ def test_verdict_is_where_the_whole_interval_lies(low: float, high: float, verdi
         (1e-6, 0.4e-4, "better"),
         (2.1e-4, 5e-3, "not reproduced"),
         (1e-4, 3e-4, "under-powered"),
-        (-1e-4, 2.1e-4, "under-powered"),  # a linear interval, since a score is 0
+        (-1e-4, 2.1e-4, "under-powered"),  # a linear interval, since one score is 0
         (-1e-4, 1.9e-4, "reproduced"),
     ],
 )
@@ -56,45 +56,45 @@ def test_published_value_without_a_logarithm_is_under_powered_on_a_log_scale() -
 
 @pytest.mark.parametrize(("protocol", "weights", "mean"), [("paper", "test-last3", 0.04), ("fair", "test", 0.02)])
 def test_each_protocol_is_judged_by_its_own_rule(protocol: Literal["paper", "fair"], weights: str, mean: float) -> None:
-    one = facts("tcn", trials=0)
-    found = reproduction(summarize_cell(one, repeated(one.cell, None, [0.01, 0.04])), protocol)
-    assert found is not None
-    assert (found.weights, found.published, found.source) == (weights, 3.5e-5, "Table 1")
-    assert found.ours.mean == pytest.approx(mean)
+    tcn = facts("tcn", trials=0)
+    result = reproduction(summarize_cell(tcn, repeated(tcn.cell, None, [0.01, 0.04])), protocol)
+    assert result is not None
+    assert (result.weights, result.published, result.source) == (weights, 3.5e-5, "Table 1")
+    assert result.ours.mean == pytest.approx(mean)
 
 
-def test_cell_without_a_published_value_or_with_a_lost_repetition_has_no_verdict() -> None:
-    one = facts("tcn", trials=0)
-    unpublished = one.model_copy(update={"published": None})
-    assert reproduction(summarize_cell(unpublished, repeated(one.cell, None, [0.1, 0.2])), "paper") is None
-    assert reproduction(summarize_cell(one, repeated(one.cell, None, [0.1])), "paper") is None
-    assert reproduction(summarize_cell(one, searched(one.cell, [0.1])), "fair") is None
+def test_cell_without_a_published_value_or_without_all_repetitions_has_no_verdict() -> None:
+    tcn = facts("tcn", trials=0)
+    unpublished = tcn.model_copy(update={"published": None})
+    assert reproduction(summarize_cell(unpublished, repeated(tcn.cell, None, [0.1, 0.2])), "paper") is None
+    assert reproduction(summarize_cell(tcn, repeated(tcn.cell, None, [0.1])), "paper") is None
+    assert reproduction(summarize_cell(tcn, searched(tcn.cell, [0.1])), "fair") is None
 
 
-def test_other_size_than_the_published_one_has_no_verdict() -> None:
-    one = facts("tcn").model_copy(update={"published": 0.02, "task_parameters": 6000})
-    text = to_markdown(build_report(stored([one], cell_of(one, [0.0199, 0.0201]))))
-    assert "Against the published values" not in text
-    assert "- published values are of 6,000 parameters and this budget is of 1,000: no verdict" in text
+def test_budget_of_another_size_than_published_has_no_verdict() -> None:
+    tcn = facts("tcn").model_copy(update={"published": 0.02, "task_parameters": 6000})
+    text = to_markdown(build_report(stored([tcn], cell_of(tcn, [0.0199, 0.0201]))))
+    assert "Comparison with published values" not in text
+    assert "- published values are for 6,000 parameters and this budget is 1,000: no verdict" in text
 
 
-def test_verdict_stands_in_the_report_with_its_protocol() -> None:
-    one = facts("tcn").model_copy(update={"published": 0.02})
-    text = to_markdown(build_report(stored([one], cell_of(one, [0.0199, 0.0201]))))
-    line = lines_of(text, "Against the published values")["tcn"]
+def test_report_shows_the_verdict_with_its_protocol() -> None:
+    tcn = facts("tcn").model_copy(update={"published": 0.02})
+    text = to_markdown(build_report(stored([tcn], cell_of(tcn, [0.0199, 0.0201]))))
+    line = lines_of(text, "Comparison with published values")["tcn"]
     assert (line["published"], line["weights"], line["n"], line["verdict"]) == (
         "0.02000",
-        "best validation",
+        "best validation score",
         "2",
         "reproduced",
     )
-    assert "- Protocol fair. Its trials and updates are the study's own, so a miss may be the budget's." in text
+    assert "- Protocol fair. Trials and updates are the study's own, so the budget may explain a value" in text
     assert "Tolerance: a factor of 1.649, the task's margin." in text
 
 
-def test_store_that_is_behind_has_no_verdict() -> None:
-    one = facts("tcn").model_copy(update={"published": 0.02})
-    entries = cell_of(one, [0.0199, 0.0201])
-    assert "Against the published values" not in to_markdown(
-        build_report(stored([one], entries, ledger=[*entries, *entries[:1]]))
+def test_store_behind_its_ledger_has_no_verdict() -> None:
+    tcn = facts("tcn").model_copy(update={"published": 0.02})
+    entries = cell_of(tcn, [0.0199, 0.0201])
+    assert "Comparison with published values" not in to_markdown(
+        build_report(stored([tcn], entries, ledger=[*entries, *entries[:1]]))
     )

@@ -112,12 +112,12 @@ def test_proportion_of_all_or_none_has_the_closed_form(n: int) -> None:
 
 def test_proportion_interval_is_that_of_clopper_and_pearson() -> None:
     # The equations that define it: either tail at the limit holds 2.5 %.
-    found = proportion(7, 20)
-    assert found.share == 0.35
-    assert stats.binom.sf(6, 20, found.interval.low) == pytest.approx(0.025)
-    assert stats.binom.cdf(7, 20, found.interval.high) == pytest.approx(0.025)
+    result = proportion(7, 20)
+    assert result.share == 0.35
+    assert stats.binom.sf(6, 20, result.interval.low) == pytest.approx(0.025)
+    assert stats.binom.cdf(7, 20, result.interval.high) == pytest.approx(0.025)
     exact = stats.binomtest(7, 20).proportion_ci(0.95, method="exact")
-    assert (found.interval.low, found.interval.high) == pytest.approx((exact.low, exact.high))
+    assert (result.interval.low, result.interval.high) == pytest.approx((exact.low, exact.high))
 
 
 @pytest.mark.parametrize("n", [5, 10, 30])
@@ -139,24 +139,24 @@ def test_what_is_no_proportion_is_refused(happened: int, n: int) -> None:
 def test_interval_of_a_median_agrees_with_scipy(n: int) -> None:
     values = np.random.default_rng(n).exponential(size=n).tolist()
     known = np.asarray(stats.quantile_test(values, q=0, p=0.5).confidence_interval(0.95)).tolist()
-    found = median_interval(values)
-    assert found is not None
-    assert [found.low, found.high] == known
-    assert found.level >= 0.95
+    interval = median_interval(values)
+    assert interval is not None
+    assert [interval.low, interval.high] == known
+    assert interval.level >= 0.95
 
 
 def test_interval_of_a_median_of_five_values_is_their_range_and_says_what_it_holds() -> None:
     # All five on one side of the median: twice a half to the fifth.
-    found = median_interval([3.0, 1.0, 9.0, 2.0, 4.0])
-    assert found is not None
-    assert (found.low, found.high, found.level) == pytest.approx((1.0, 9.0, 1 - 2 * 0.5**5))
+    interval = median_interval([3.0, 1.0, 9.0, 2.0, 4.0])
+    assert interval is not None
+    assert (interval.low, interval.high, interval.level) == pytest.approx((1.0, 9.0, 1 - 2 * 0.5**5))
     assert median_interval([1.0, 2.0, 3.0, 4.0]) is None
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=5, max_size=40))
 def test_interval_of_a_median_holds_that_of_the_sample_and_follows_any_rising_map(values: list[float]) -> None:
-    found, mapped = median_interval(values), median_interval([math.log(value) for value in values])
-    assert found is not None
+    interval, mapped = median_interval(values), median_interval([math.log(value) for value in values])
+    assert interval is not None
     assert mapped is not None
-    assert found.low <= np.median(values) <= found.high
-    assert (mapped.low, mapped.high) == (math.log(found.low), math.log(found.high))
+    assert interval.low <= np.median(values) <= interval.high
+    assert (mapped.low, mapped.high) == (math.log(interval.low), math.log(interval.high))

@@ -178,7 +178,7 @@ def test_runs_folder_that_cannot_be_created_is_an_error_of_one_line(
     toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "a file").write_text("")
-    with pytest.raises(LedgerError, match=r"cannot be made .*choose another --runs") as caught:
+    with pytest.raises(LedgerError, match=r"cannot be created .*choose another --runs") as caught:
         Runner(make_plan(toy_study(), toy_loaded.registry), toy_loaded, tmp_path / place).run(never)
     assert "\n" not in str(caught.value)
 

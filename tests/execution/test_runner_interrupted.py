@@ -154,7 +154,7 @@ def test_torn_journal_is_repaired_with_a_message(launch: Launch, toy_study: Make
     again = launch(toy_study())
     assert reproducible_by_key(again.folder) == expected
     (message,) = again.messages
-    assert "dropped a torn last record of 11 bytes" in message
+    assert "dropped an incomplete last record of 11 bytes" in message
 
 
 def test_study_resumes_after_a_full_disk(launch: Launch, toy_study: MakeStudy, tmp_path: Path) -> None:
@@ -174,5 +174,5 @@ def test_study_resumes_after_a_full_disk(launch: Launch, toy_study: MakeStudy, t
         launch(study, Full)
     outcome = launch(study)
     assert outcome.complete
-    assert any("dropped a torn last record" in message for message in outcome.messages)
+    assert any("dropped an incomplete last record" in message for message in outcome.messages)
     assert [reproducible(entry)["scores"] for entry in read_study(outcome.folder).entries()]

@@ -166,7 +166,7 @@ def test_report_of_several_studies_holds_each(harness: Harness) -> None:
     assert [line for line in out.splitlines() if line.startswith("# ")] == [
         "# toys",
         "# other",
-        "# Over tasks, protocol fair",
+        "# Across tasks, protocol fair",
     ]
     code, _, err = harness("report", "toys", "other", "--id", "0123")
     assert code == 2
@@ -179,7 +179,7 @@ def test_report_after_fresh_is_of_the_new_study_and_names_the_old(harness: Harne
     harness("run", "toys.toml", "--serial", "--fresh", "-s", "search.seed=5", "--models", "toy-ema")
     _, out, _ = harness("report", "toys")
     assert "seed 5" in out
-    assert f"the one that was asked for, or the newest; others: {old[0]}." in out
+    assert f"this is the requested or newest one. Others: {old[0]}." in out
     _, again, _ = harness("report", "toys", "--id", old[0])
     assert f"Study {old[0]}: protocol fair, sampler random, seed 0." in again
 
@@ -193,7 +193,7 @@ def test_report_of_unequal_budgets_failures_and_a_missing_cell_says_what_it_refu
     assert code == 0
     assert "- toy-ema: capped to the common budget, the first 2 of 3 repetitions." in out
     assert "FAILED: 2 diverged" in out
-    assert "No model is ranked over tasks" in out  # nan is ranked on neither task
+    assert "No model is ranked across tasks" in out  # nan is ranked on neither task
     audit = out[out.index("### Budget allocated and used") :]
     assert "| toy-ema | 2/2 (2 complete) | 3/3 (3 complete) |" in audit
     assert "| nan | 2/2 (2 diverged) | 0/2 |" in audit
@@ -271,7 +271,7 @@ BAD = {
     "no such file": (["run", "nothing.toml"], "no such file"),
     "not TOML": (["run", "broken.toml"], "not a TOML file"),
     "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be created"),
-    "report of nothing": (["report", "nothing"], "no such store"),
+    "report of nothing": (["report", "nothing"], "no such MLflow store"),
     "sync of nothing": (["sync", "nothing"], "no such study"),
     "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
     "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),

@@ -42,14 +42,13 @@ def test_ties_go_to_the_lower_number_in_any_order(better: Literal["lower", "high
         entry(0, math.inf),
         entry(0, -math.inf),
         entry(0, None),
-        entry(0, 0.0, outcome="diverged"),
         entry(0, 0.0, outcome="failed"),
         entry(0, 0.0, outcome="out-of-memory"),
         entry(0, 0.0, phase="final"),
         entry(0, 0.0, ended=False),
     ],
 )
-def test_only_complete_search_trials_with_a_finite_score_can_win(
+def test_only_search_trials_with_a_finite_score_of_their_own_can_win(
     other: TrialEntry, better: Literal["lower", "higher"]
 ) -> None:
     assert winner([other], better) is None

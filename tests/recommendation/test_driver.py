@@ -42,9 +42,7 @@ def test_report_marks_a_race_and_ranks_nothing(place: Place, toy_request: Recomm
     snapshot = read_study(place.folder)
     report = build_report(StoredStudy(snapshot.manifest, snapshot.entries(), SyncMark.of(snapshot.entries())))
     assert report.race
-    assert [row.standing for row in report.rows] == [
-        f"race, {row.repetitions_ended} repetitions" for row in report.rows
-    ]
+    assert [row.status for row in report.rows] == [f"race, {row.repetitions_ended} repetitions" for row in report.rows]
     assert all(row.repetitions_ended >= 5 and row.rank is None for row in report.rows)
 
 

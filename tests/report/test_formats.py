@@ -36,7 +36,7 @@ def report() -> Report:
     metrics = {"copy": LOSS, "digits": ACCURACY}
     cells = [facts(model, metric, task=task) for task, metric in metrics.items() for model in ("tcn", "gru")]
     scores = ([0.01, 0.04], [0.1, 0.4], [90.0, 92.0], [80.0, 82.0])
-    entries = [entry for one, values in zip(cells, scores, strict=True) for entry in cell_of(one, values)]
+    entries = [entry for cell, values in zip(cells, scores, strict=True) for entry in cell_of(cell, values)]
     finals = [entry.trial.key for entry in entries if entry.trial.phase == "final" and entry.trial.cell.task == "copy"]
     curves: Curves = {key: {"loss": ((1, 2.0), (2, 1.0)), "gradient_norm": ((1, 0.5), (2, 5.0))} for key in finals}
     return build_report(replace(stored(cells, entries), curves=curves))
@@ -55,12 +55,12 @@ def test_summary_is_the_beginning_of_the_whole(report: Report) -> None:
 
 
 class Page(HTMLParser):
-    """What a page would ask another machine for, and whether its tags close."""
+    """The requests that a page would make, and whether its tags close."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.images: list[str] = []
         self.scripts = 0
         self.feed(text)
@@ -68,9 +68,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.scripts += tag == "script"
-        self.asked += [value for name, value in given.items() if name in ("src", "href") and not value.startswith("#")]
+        self.requested += [
+            value for name, value in given.items() if name in ("src", "href") and not value.startswith("#")
+        ]
         if tag == "img":
-            self.images.append(self.asked.pop())
+            self.images.append(self.requested.pop())
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
@@ -78,25 +80,25 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_page_asks_no_other_machine_for_anything(report: Report) -> None:
+def test_page_makes_no_request(report: Report) -> None:
     text = to_html(report)
     page = Page(text)
     assert page.open == []
-    assert page.asked == []
+    assert page.requested == []
     assert page.scripts == 1
     assert all(image.startswith("data:image/svg+xml;base64,") for image in page.images)
     assert "url(" not in text
     assert "@import" not in text
 
 
-def test_page_lets_only_its_own_script_run(report: Report) -> None:
+def test_page_allows_only_its_own_script(report: Report) -> None:
     text = to_html(report)
     (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
 
 
-def test_every_picture_is_an_image_in_the_page(report: Report) -> None:
+def test_every_figure_is_an_image_in_the_page(report: Report) -> None:
     page = Page(to_html(report))
     shown = [base64.b64decode(image.partition(",")[2]).decode() for image in page.images]
     drawn = pictures([report])
@@ -113,7 +115,7 @@ def test_every_picture_is_an_image_in_the_page(report: Report) -> None:
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_same_report_draws_the_same_pictures(report: Report) -> None:
+def test_same_report_draws_the_same_figures(report: Report) -> None:
     assert pictures([report]) == pictures([report])
 
 
@@ -124,10 +126,10 @@ def test_markdown_needs_no_matplotlib(report: Report, monkeypatch: pytest.Monkey
     assert "harness.figures" not in sys.modules
 
 
-def test_several_studies_stand_one_after_the_other(report: Report) -> None:
+def test_several_studies_follow_each_other(report: Report) -> None:
     other = replace(report, study="other", study_id="s2")
     text = to_markdown(report, other)
-    assert text.index("# copying\n") < text.index("# other\n") < text.index("# Over tasks, protocol fair\n")
+    assert text.index("# copying\n") < text.index("# other\n") < text.index("# Across tasks, protocol fair\n")
     assert {name.partition("-")[0] for name in pictures([report, other]) if name != "ranks"} == {"copying", "other"}
     lines = list(csv.DictReader(io.StringIO(to_csv(report, other))))
     assert [line["study"] for line in lines] == ["copying"] * 4 + ["other"] * 4
@@ -135,11 +137,11 @@ def test_several_studies_stand_one_after_the_other(report: Report) -> None:
 
 def test_pictures_of_two_protocols_and_of_names_with_slashes_each_have_a_file(report: Report) -> None:
     strange = report.sections[0]
-    strange = replace(strange, task="../copy a/b", standings=strange.standings)
+    strange = replace(strange, task="../copy a/b")
     paper = replace(report, study="other", study_id="s2", protocol="paper", sections=(strange, report.sections[1]))
     named = pictures([report, paper])
     assert {"fair-ranks", "paper-ranks", "other-scores-..-copy-a-b"} <= named.keys()
-    drawn = [one for each in draw([report, paper]).values() for one in each]
+    drawn = [picture for pictures in draw([report, paper]).values() for picture in pictures]
     assert len(named) == len(drawn)
     assert not any("/" in name for name in named)
 
@@ -158,7 +160,7 @@ def test_parquet_holds_what_the_csv_holds(report: Report) -> None:
     assert frame["updates_done"].tolist() == [15, 15, 15, 15]
 
 
-def test_strings_of_others_are_shown_and_not_obeyed() -> None:
+def test_foreign_text_is_shown_literally() -> None:
     blocks: list[Block] = [
         Heading(EVIL, 1),
         Paragraph(EVIL),
@@ -170,14 +172,14 @@ def test_strings_of_others_are_shown_and_not_obeyed() -> None:
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 8
     tex = latex.render(blocks)
     for command in (r"100\%", r"\#1", r"\$x\_1\$", r"\textbackslash{}end\{tabular\}", r"{[}b{]}"):
-        assert tex.count(command) == 7  # a header comes again on a second page
+        assert tex.count(command) == 7  # a second page repeats the header
     assert tex.count(r"\end{tabular}") == 0
     text = markdown.render(blocks)
     assert "<script>" not in text
     assert "](" not in text.replace("\\](", "")
 
 
-def test_table_in_latex_has_booktabs_rules_and_a_row_a_line() -> None:
+def test_table_in_latex_has_booktabs_rules_and_one_row_per_line() -> None:
     table = Table(("model", "score"), ((Datum("tcn"), Datum("0.5 [0.4, 0.6]", 0.5, strong=True)),), "copy")
     lines = [line.strip() for line in latex.render([table]).splitlines()]
     assert lines[0] == r"% \usepackage{booktabs,longtable}"
@@ -191,7 +193,7 @@ def test_table_in_latex_has_booktabs_rules_and_a_row_a_line() -> None:
     assert r"{\footnotesize\begin{longtable}{lr}" in lines
 
 
-def test_wide_table_in_latex_is_several_that_each_name_their_rows() -> None:
+def test_wide_table_in_latex_is_split_and_repeats_the_first_column() -> None:
     header = ("model", *(f"a column of numbers {n}" for n in range(9)))
     table = Table(header, (tuple(Datum(f"{n}") for n in range(10)),))
     tex = latex.render([table])
@@ -212,20 +214,20 @@ def test_long_word_in_a_page_is_broken_and_a_short_one_is_not() -> None:
 
 
 def test_interval_in_a_header_and_percent_in_prose_are_not_broken() -> None:
-    table = Table(("model", "test: mean [95 %]"), ((Datum("tcn"), Datum("0.02 [3e-06, 133.7]")),))
+    table = Table(("model", "test loss (mean, 95 % CI)"), ((Datum("tcn"), Datum("0.02 [3e-06, 133.7]")),))
     page = render([Heading("t", 1), Paragraph("at 95 % of runs"), table, Notes(("5 %",))], title="t")
-    assert '>test: mean <span class="whole">[95 %]</span></button>' in page
+    assert '>test loss (mean, <span class="whole">95 % CI</span>)</button>' in page
     assert '>0.02 <span class="whole">[3e-06, 133.7]</span></td>' in page
     assert ".whole { white-space: nowrap; }" in page
     assert "<p>at 95\u00a0% of runs</p>" in page
     assert "<li>5\u00a0%</li>" in page
 
 
-def test_picture_is_shown_only_where_a_page_can_hold_one() -> None:
-    one = Picture("a", "<svg/>", "seen & said")
-    assert markdown.render([one]).strip() == ""
-    assert "svg" not in latex.render([one])
-    assert "seen &amp; said" in render([Heading("t", 1), one], title="t")
+def test_figure_is_shown_only_in_formats_that_support_it() -> None:
+    picture = Picture("a", "<svg/>", "seen & said")
+    assert markdown.render([picture]).strip() == ""
+    assert "svg" not in latex.render([picture])
+    assert "seen &amp; said" in render([Heading("t", 1), picture], title="t")
 
 
 def test_column_sorts_by_value_and_not_by_text() -> None:
@@ -235,14 +237,14 @@ def test_column_sorts_by_value_and_not_by_text() -> None:
     assert '<th scope="col"><button type="button">size</button></th>' in page
 
 
-def test_retention_is_drawn_for_tasks_that_differ_in_one_number() -> None:
+def test_retention_is_drawn_for_tasks_that_differ_in_a_single_number() -> None:
     cells = [
         facts("tcn", task=f"copy-{length}").model_copy(
             update={"task": TaskRef(name="copy", options={"length": length, "sequences": 9})}
         )
         for length in (5, 20, 80)
     ]
-    entries = [entry for one in cells for entry in cell_of(one, [0.1, 0.2])]
+    entries = [entry for cell in cells for entry in cell_of(cell, [0.1, 0.2])]
     drawn = pictures([build_report(stored(cells, entries))])
     assert [name for name in drawn if name.startswith("retention")] == ["retention-copy-loss"]
     two = pictures([build_report(stored(cells[:2], entries[:8]))])
@@ -250,7 +252,7 @@ def test_retention_is_drawn_for_tasks_that_differ_in_one_number() -> None:
 
 
 def retained(others: tuple[MetricFacts, ...]) -> dict[str, str]:
-    """Pictures of a task at three lengths whose trials report an accuracy beside the loss."""
+    """Draw a task at three lengths whose trials report an accuracy in addition to the loss."""
     cells = [
         facts("tcn", task=f"copy-{length}").model_copy(
             update={"task": TaskRef(name="copy", options={"length": length}), "others": others}
@@ -258,7 +260,7 @@ def retained(others: tuple[MetricFacts, ...]) -> dict[str, str]:
         for length in (5, 20, 80)
     ]
     entries = []
-    for entry in [entry for one in cells for entry in cell_of(one, [0.1, 0.2])]:
+    for entry in [entry for cell in cells for entry in cell_of(cell, [0.1, 0.2])]:
         assert entry.result is not None
         metrics = {part: {**of, "accuracy": 90.0, "accuracy-40": 80.0} for part, of in entry.result.metrics.items()}
         entries.append(replace(entry, result=entry.result.model_copy(update={"metrics": metrics})))
@@ -272,7 +274,7 @@ def test_every_metric_in_a_retention_picture_has_its_unit_and_direction() -> Non
     assert "<!-- test accuracy-40, % (↑ better) -->" in drawn["retention-copy-accuracy-40"]
 
 
-def test_metric_of_which_a_store_tells_nothing_is_still_drawn() -> None:
+def test_metric_that_a_store_does_not_describe_is_still_drawn() -> None:
     assert "<!-- test accuracy -->" in retained(())["retention-copy-accuracy"]
 
 
@@ -282,16 +284,16 @@ def test_size_is_drawn_for_a_task_at_more_than_one_size() -> None:
         for label, parameters in (("small", 1000), ("large", 9000))
     ]
     entries = [
-        replace(entry, trial=entry.trial.model_copy(update={"parameters": one.parameters}))
-        for one in cells
-        for entry in cell_of(one, [0.1, 0.2])
+        replace(entry, trial=entry.trial.model_copy(update={"parameters": cell.parameters}))
+        for cell in cells
+        for entry in cell_of(cell, [0.1, 0.2])
     ]
     drawn = pictures([build_report(stored(cells, entries))])
     assert [name for name in drawn if name.startswith("size")] == ["size-small"]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles_whatever_others_call_their_things(report: Report, tmp_path: Path) -> None:
+def test_latex_compiles_with_any_names(report: Report, tmp_path: Path) -> None:
     evil = LOSS.model_copy(update={"name": f"{EVIL} é ł 中 → \u00a0", "unit": "µs/±"})
     named = facts("tcn", evil)
     texts = (to_latex(report), to_latex(build_report(stored([named], cell_of(named, [0.01, 0.04])))))

@@ -399,7 +399,7 @@ def test_report_of_a_store_broken_off_at_any_write_ranks_no_cell_that_is_behind(
         arrived = len(writes) <= fail_at
         assert arrived == (fail_at == 60)
         assert (row.rank, row.complete) == ((1, True) if arrived else (None, False))
-        assert arrived or row.standing.startswith("incomplete")
+        assert arrived or row.status.startswith("incomplete")
 
 
 def test_curves_of_finals_are_read_back_where_they_are_asked_for(book: Book, uri: str) -> None:

@@ -1,105 +1,82 @@
-"""Figures across tasks: mean ranks, scores against size, scores against an option of a task."""
+"""Draw figures across tasks: mean ranks, scores against size, scores against a task option."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from harness.analysis.across_tasks import Overall
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Interval, Summary, summarise
 from harness.records import MetricFacts
 from harness.report.document import Picture
+from harness.report.figures.ranks import rank_picture
 from harness.report.figures.style import (
-    GREY,
     LABEL_LIMIT,
-    Look,
+    ModelStyle,
     add_floor,
     add_interval,
     add_legend,
     axes_of,
     label_of,
     plain,
-    short,
     to_svg,
 )
-from harness.report.report import Report, over_tasks
+from harness.report.formatting import short
+from harness.report.report import Report, across_tasks
 
 
-def over_all(reports: Sequence[Report], look: Mapping[str, Look]) -> Iterator[Picture]:
-    """Return the figures across the studies of one protocol."""
+def draw_across_tasks(reports: Sequence[Report], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
+    """Yield the figures across the tasks of studies with one protocol."""
     sections = [section for report in reports for section in report.sections]
-    found = over_tasks(reports)
-    if found is not None:
-        yield rank_picture(found, look)
-    yield from sizes(sections, look)
-    yield from retention(sections, look)
+    comparison = across_tasks(reports)
+    if comparison is not None:
+        yield rank_picture(comparison, styles)
+    yield from sizes(sections, styles)
+    yield from retention(sections, styles)
 
 
-def rank_picture(found: Overall, look: Mapping[str, Look]) -> Picture:
-    """Mean ranks on a line; models joined by a bar differ by less than the critical difference (Demšar 2006)."""
-    order = sorted(found.ranks, key=lambda model: found.ranks[model])
-    half = (len(order) + 1) // 2
-    with axes_of(height=0.9 + 0.3 * half + 0.1 * len(found.groups)) as (figure, axes):
-        axes.axis("off")
-        axes.set_xlim(0.55, len(order) + 0.45)
-        below = 0.28 * max(0, len(found.groups) - 1)
-        axes.set_ylim(-0.5 - 0.9 * half - below, 1.7)
-        axes.plot([1, len(order)], [0, 0], color="black", linewidth=1)
-        for rank in range(1, len(order) + 1):
-            axes.plot([rank, rank], [0, 0.18], color="black", linewidth=1)
-            if rank == 1 or rank % (1 + len(order) // 16) == 0:
-                axes.text(rank, 0.3, str(rank), ha="center", va="bottom")
-        for place, group in enumerate(found.groups):
-            ranks = [found.ranks[model] for model in group]
-            y = -0.25 - 0.28 * place
-            axes.plot([min(ranks) - 0.03, max(ranks) + 0.03], [y, y], color=GREY, linewidth=4, solid_capstyle="butt")
-        for place, model in enumerate(order):
-            left = place < half
-            y = -1.0 - 0.9 * (place if left else len(order) - 1 - place) - below
-            end = 0.95 if left else len(order) + 0.05
-            axes.plot([found.ranks[model], found.ranks[model], end], [0, y, y], color=look[model].colour, linewidth=1.4)
-            axes.plot([found.ranks[model]], [0], look[model].mark, color=look[model].colour, markersize=6)
-            shown = look[model].label
-            label = f"{shown}  {found.ranks[model]:.2f}" if left else f"{found.ranks[model]:.2f}  {shown}"
-            axes.text(end - 0.03 if left else end + 0.03, y, label, ha="right" if left else "left", va="center")
-        if found.difference < len(order) - 1:
-            axes.plot([1, 1 + found.difference], [1.2, 1.2], color="black", linewidth=1.4, marker="|")
-            axes.text(1 + found.difference / 2, 1.3, "critical difference", ha="center", va="bottom", fontsize=8)
-    caption = (
-        f"Mean ranks over {len(found.tasks)} tasks, 1 is best; critical difference {found.difference:.2f} (Nemenyi, "
-        "5 %), bars join models that differ by less. Descriptive: tasks are few."
-    )
-    return Picture("ranks", to_svg(figure), caption)
+@dataclass(frozen=True)
+class _LinePlot:
+    """One line per model through its mean scores, with their intervals."""
+
+    points: _Points
+    x_label: str
+    y_label: str
+    metric: MetricFacts | None
+    """The metric whose scale the y axis has."""
+    floor: Sequence[tuple[float, float]]
+    """(x, floor) of each point."""
+    log_x: bool = False
 
 
-def sizes(sections: Sequence[Section], look: Mapping[str, Look]) -> Iterator[Picture]:
-    """Test score against parameters, for every task that is there at more than one size."""
+def sizes(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
+    """Yield test score against parameters, for every task at more than one size."""
     groups: dict[str, list[Section]] = {}
     for section in sections:
         groups.setdefault(section.ref.model_dump_json(), []).append(section)
     for group in groups.values():
-        points = _points(group, lambda section, one: one.setting.parameters if one.setting is not None else None)
-        found = [x for own in points.values() for x, _ in own]
-        if not found or max(found) <= 1.1 * min(found):
+        points = _points(group, lambda _, result: result.setting.parameters if result.setting is not None else None)
+        parameters = [x for of_model in points.values() for x, _ in of_model]
+        if not parameters or max(parameters) <= 1.1 * min(parameters):
             continue
         first = group[0]
-        svg = _lines(
+        ends = (min(parameters), max(parameters))
+        plot = _LinePlot(
             points,
-            look,
-            x="parameters (trainable, the whole network)",
-            y=label_of(first.metric, "test"),
+            x_label="parameters (trainable, the whole network)",
+            y_label=label_of(first.metric, "test"),
             metric=first.metric,
-            floor=[(x, first.floor) for x in (min(found), max(found))] if first.floor is not None else [],
+            floor=[(x, first.floor) for x in ends] if first.floor is not None else [],
             log_x=True,
         )
-        yield Picture(f"size-{first.task}", svg, f"{first.task}: test score against size, with 95 % intervals.")
+        caption = f"{first.task}: test score against size, with 95 % intervals."
+        yield Picture(f"size-{first.task}", _draw(plot, styles), caption)
 
 
-def retention(sections: Sequence[Section], look: Mapping[str, Look]) -> Iterator[Picture]:
-    """Test scores against the one option in which at least three tasks of one name and size differ."""
+def retention(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
+    """Yield test scores against the only option in which three or more tasks of one name and size differ."""
     groups: dict[tuple[str, int | None, tuple[str, ...]], list[Section]] = {}
     for section in sections:
         key = (section.ref.name, section.parameters, tuple(sorted(section.ref.options)))
@@ -108,123 +85,115 @@ def retention(sections: Sequence[Section], look: Mapping[str, Look]) -> Iterator
         option = varying(group)
         if option is None:
             continue
-        yield from _retained(group, option, look)
+        yield from _retained(group, option, styles)
 
 
-def _retained(group: Sequence[Section], option: str, look: Mapping[str, Look]) -> Iterator[Picture]:
-    """A picture for each metric that the task reports of the test split."""
-    task, own = group[0].ref.name, group[0].metric.name
-    facts = group[0].standings[0].facts
-    names = dict.fromkeys(name for section in group for one in section.standings for name in _test_metrics(one))
+def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
+    """Yield a figure for each metric that the task reports on the test split."""
+    task, ranked_metric = group[0].ref.name, group[0].metric.name
+    facts = group[0].results[0].facts
+    names = dict.fromkeys(name for section in group for result in section.results for name in _test_metrics(result))
     for name in names:
-        points = _points(group, lambda section, _: _option(section, option), metric=name)
         metric = facts.metric_of(name)
-        floors = [(_option(section, option), section.floor) for section in group if name == own]
-        svg = _lines(
-            points,
-            look,
-            x=plain(option),
-            y=_label(metric, name),
+        floors = [(_option(section, option), section.floor) for section in group if name == ranked_metric]
+        plot = _LinePlot(
+            _points(group, lambda section, _: _option(section, option), metric=name),
+            x_label=plain(option),
+            y_label=_label(metric, name),
             metric=metric,
-            floor=[(x, floor) for x, floor in sorted(floors, key=lambda one: one[0]) if floor is not None],
+            floor=[(x, floor) for x, floor in sorted(floors, key=lambda point: point[0]) if floor is not None],
         )
-        spread = "95 % intervals" if name == own else "their range"
+        spread = "95 % intervals" if name == ranked_metric else "their range"
         caption = f"{task}: test {name} against {option}, means over repetitions with {spread}."
-        yield Picture(f"retention-{task}-{name}", svg, caption)
+        yield Picture(f"retention-{task}-{name}", _draw(plot, styles), caption)
 
 
 def _label(metric: MetricFacts | None, name: str) -> str:
-    if metric is None:  # of a store that does not tell
+    if metric is None:  # stores written by older versions do not describe further metrics
         return f"test {plain(short(name, LABEL_LIMIT))}"
     return label_of(metric.model_copy(update={"name": name}), "test")
 
 
 def _option(section: Section, name: str) -> float:
     value = section.ref.options[name]
-    assert isinstance(value, int | float)  # `varying` has seen to it
+    assert isinstance(value, int | float)  # `varying` returns numeric options only
     return float(value)
 
 
 def varying(group: Sequence[Section]) -> str | None:
-    """Return the only option that differs among tasks, if it is a number with at least three values."""
+    """Return the only option in which tasks differ, if it is a number with at least three distinct values."""
     options = [section.ref.options for section in group]
-    differing = [name for name in options[0] if len({one[name] for one in options}) > 1]
+    differing = [name for name in options[0] if len({of_task[name] for of_task in options}) > 1]
     if len(differing) != 1:
         return None
-    values = {one[differing[0]] for one in options}
+    values = {of_task[differing[0]] for of_task in options}
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return differing[0] if numeric and len(values) == len(group) >= 3 else None
 
 
-def _test_metrics(one: CellResult) -> list[str]:
-    results = [entry.result for entry in one.finals if entry.result is not None]
-    return [name for result in results for name in result.metrics.get("test", {})]
+def _test_metrics(result: CellResult) -> list[str]:
+    results = [entry.result for entry in result.finals if entry.result is not None]
+    return [name for trial_result in results for name in trial_result.metrics.get("test", {})]
 
 
-Place = Callable[[Section, CellResult], float | None]
-Points = dict[str, list[tuple[float, Summary]]]
+_XOf = Callable[[Section, CellResult], float | None]
+_Points = dict[str, list[tuple[float, Summary]]]
 
 
-def _points(group: Sequence[Section], place: Place, metric: str | None = None) -> Points:
-    """Return model → position of each of its cells and the summary of its test scores, from left to right."""
-    points: Points = {}
-    for section in group:
-        for one in section.standings:
-            values = [value for value in one.repeated("test", metric).values() if not math.isnan(value)]
-            x = place(section, one)
-            if values and x is not None:
-                own = metric is None or metric == section.metric.name
-                told = section.metric if own else one.facts.metric_of(metric or "")
-                summary = _summary(values, told)
-                points.setdefault(one.facts.cell.model, []).append((x, summary if own else _ranging(summary, values)))
-    return {model: sorted(own, key=lambda point: point[0]) for model, own in points.items()}
+def _points(group: Sequence[Section], x_of: _XOf, metric: str | None = None) -> _Points:
+    """Return model → (x, summary of test scores) of each of its cells, in order of x.
 
-
-def _summary(values: Sequence[float], metric: MetricFacts | None) -> Summary:
-    return summarise(values, metric.scale if metric is not None and min(values) > 0 else "linear")
-
-
-def _ranging(summary: Summary, values: Sequence[float]) -> Summary:
-    """Return the summary with its range instead of an interval, for a cell that is not ranked: near 0 or 100 %
-    accuracy, Student's interval leaves the possible values.
+    metric: name of a metric of the task; None for the one that ranks.
     """
-    return replace(summary, interval=Interval(min(values), max(values), 1.0))
+    points: _Points = {}
+    for section in group:
+        for result in section.results:
+            x = x_of(section, result)
+            summary = _summary(section, result, metric)
+            if x is not None and summary is not None:
+                points.setdefault(result.facts.cell.model, []).append((x, summary))
+    return {model: sorted(of_model, key=lambda point: point[0]) for model, of_model in points.items()}
 
 
-def _lines(
-    points: Points,
-    look: Mapping[str, Look],
-    *,
-    x: str,
-    y: str,
-    metric: MetricFacts | None,
-    floor: Sequence[tuple[float, float]],
-    log_x: bool = False,
-) -> str:
-    """Draw one line per model through its means, with their intervals. metric: of the axis."""
-    with axes_of(metric) as (figure, axes):
-        found = [at for own in points.values() for at, _ in own]
-        span = max(found) - min(found)
-        for place, (model, own) in enumerate(points.items()):
-            # Beside each other, so that intervals of one task do not hide each other.
-            style, shift = look[model], place - (len(points) - 1) / 2
-            places = [at * 1.012**shift if log_x else at + 0.006 * shift * span for at, _ in own]
+def _summary(section: Section, result: CellResult, metric: str | None) -> Summary | None:
+    """Summarise the test scores of a cell; None if there are none.
+
+    A metric that does not rank gets its range instead of an interval: for accuracies near 0 or 100 %, Student's
+    interval would leave the possible values.
+    """
+    values = [value for value in result.repeated("test", metric).values() if not math.isnan(value)]
+    if not values:
+        return None
+    ranks = metric is None or metric == section.metric.name
+    facts = section.metric if ranks else result.facts.metric_of(metric or "")
+    summary = summarise(values, facts.scale if facts is not None and min(values) > 0 else "linear")
+    return summary if ranks else replace(summary, interval=Interval(min(values), max(values), 1.0))
+
+
+def _draw(plot: _LinePlot, styles: Mapping[str, ModelStyle]) -> str:
+    with axes_of(plot.metric) as (figure, axes):
+        all_x = [x for of_model in plot.points.values() for x, _ in of_model]
+        span = max(all_x) - min(all_x)
+        for place, (model, of_model) in enumerate(plot.points.items()):
+            # Shifted, so that the intervals of one task do not hide each other.
+            style, shift = styles[model], place - (len(plot.points) - 1) / 2
+            shifted = [x * 1.012**shift if plot.log_x else x + 0.006 * shift * span for x, _ in of_model]
             axes.plot(
-                places,
-                [one.mean for _, one in own],
+                shifted,
+                [summary.mean for _, summary in of_model],
                 color=style.colour,
                 linestyle=style.dash,
-                marker=style.mark,
+                marker=style.marker,
                 markersize=5,
                 label=style.label,
             )
-            for at, (_, one) in zip(places, own, strict=True):
-                add_interval(axes, at, one, style)
-        if metric is not None:
-            add_floor(axes, metric, floor, across=False)
-        if log_x:
+            for x, (_, summary) in zip(shifted, of_model, strict=True):
+                add_interval(axes, x, summary, style)
+        if plot.metric is not None:
+            add_floor(axes, plot.metric, plot.floor, across=False)
+        if plot.log_x:
             axes.set_xscale("log")
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
+        axes.set_xlabel(plot.x_label)
+        axes.set_ylabel(plot.y_label)
         add_legend(axes)
     return to_svg(figure)

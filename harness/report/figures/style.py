@@ -1,4 +1,4 @@
-"""The common style of all figures: markers of a model, labelled axes, and SVG output."""
+"""Shared parts of all figures: the style of each model, axes with labels, and SVG output."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from matplotlib.figure import Figure
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Summary
 from harness.records import MetricFacts
-from harness.report.formatting import number
+from harness.report.formatting import number, short
 from harness.report.report import Report
 
-# Okabe and Ito's palette without its yellow, which is lost on white paper; marks tell models apart without colour.
+# Okabe and Ito's palette without yellow, which is hardly visible on white paper; markers distinguish models without
+# colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (8, 2)), ":")
 GREY = "#666666"
 WIDTH, HEIGHT = 7.0, 3.4
-"""Inches."""
+"""Size of a figure in inches."""
 NAMES_FIT = 60
-"""Characters below an axis."""
+"""Most characters below an axis in horizontal text."""
 NAMES_SLANT = 12
-"""Most names below an axis that are slanted; more are upright."""
+"""Most names below an axis in slanted text; more are vertical."""
 NAME_LIMIT = 24
+"""Most characters of a model's name."""
 LABEL_LIMIT = 20
-"""Characters of a metric's name beside an axis."""
+"""Most characters of a metric's name next to an axis."""
 PANELS = 4
-"""Panels per row."""
+"""Most panels in a row."""
 
-STYLE: dict[Any, Any] = {  # Any: matplotlib types every one of its settings by name
+STYLE: dict[Any, Any] = {  # Any: matplotlib types each setting by name
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -52,42 +54,40 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib types every one of its settings by 
 
 
 @dataclass(frozen=True)
-class Look:
+class ModelStyle:
+    """How one model looks in every figure."""
+
     label: str
-    """The model's name, shortened if it would take the figure's space."""
+    """The model's name, shortened if it is longer than `NAME_LIMIT`."""
     colour: str
-    mark: str
+    marker: str
     dash: Any
-    """Any: what matplotlib takes for a line's dashes, a name or a pattern."""
+    """Any: matplotlib accepts a name or a pattern for a line's dashes."""
 
 
-def looks(reports: Iterable[Report]) -> dict[str, Look]:
-    """Return the style of each model, in alphabetical order, so that reports of the same models look alike."""
+def model_styles(reports: Iterable[Report]) -> dict[str, ModelStyle]:
+    """Return model → style, in alphabetical order, so that reports of the same models look alike."""
     models = sorted({row.model for report in reports for row in report.rows})
     labels = _labels(models)
-    return {model: _look(labels[model], *divmod(place, len(COLOURS))) for place, model in enumerate(models)}
+    return {model: _model_style(labels[model], *divmod(place, len(COLOURS))) for place, model in enumerate(models)}
 
 
 def _labels(models: Sequence[str]) -> dict[str, str]:
-    """Return distinct labels by model."""
+    """Return model → unique label."""
     shown = {model: short(model, NAME_LIMIT) for model in models}
-    often = Counter(shown.values())
-    return {model: f"{text} #{place}" if often[text] > 1 else text for place, (model, text) in enumerate(shown.items())}
+    uses = Counter(shown.values())
+    return {model: f"{text} #{place}" if uses[text] > 1 else text for place, (model, text) in enumerate(shown.items())}
 
 
-def short(text: str, limit: int) -> str:
-    """Return a long text without its middle."""
-    half = (limit - 1) // 2
-    return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
-
-
-def _look(label: str, turn: int, place: int) -> Look:
-    """Return a combination of colour, marker and dashes that differs in every turn through the colours."""
-    return Look(label, COLOURS[place], MARKS[(place + turn) % len(MARKS)], DASHES[(place + 2 * turn) % len(DASHES)])
+def _model_style(label: str, cycle: int, place: int) -> ModelStyle:
+    """Return a style; each cycle through the colours combines them with different markers and dashes."""
+    marker = MARKERS[(place + cycle) % len(MARKERS)]
+    return ModelStyle(label, COLOURS[place], marker, DASHES[(place + 2 * cycle) % len(DASHES)])
 
 
 @contextmanager
 def axes_of(metric: MetricFacts | None = None, *, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a figure and its axes; the y axis becomes logarithmic if the metric's scale and all values allow it."""
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_subplot()
     yield figure, axes
@@ -96,35 +96,39 @@ def axes_of(metric: MetricFacts | None = None, *, height: float = HEIGHT) -> Ite
 
 
 def all_positive(axes: Axes) -> bool:
+    """Return whether all finite and infinite y values of the lines are positive; NaN is ignored."""
     values = [float(value) for line in axes.get_lines() for value in np.asarray(line.get_ydata(), dtype=np.float64)]
     return all(value > 0 for value in values if not math.isnan(value))
 
 
 def to_svg(figure: Figure) -> str:
+    """Return the figure as SVG without a date, so that equal figures have equal text."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
 
 
 def label_of(metric: MetricFacts, where: str) -> str:
-    """An axis label: what, on which split, in which unit, and which way is better."""
+    """Return an axis label: split, metric, unit and the better direction."""
     unit = f", {plain(short(metric.unit, NAME_LIMIT // 2))}" if metric.unit else ""
     return f"{where} {plain(short(metric.name, LABEL_LIMIT))}{unit} ({'↓' if metric.better == 'lower' else '↑'} better)"
 
 
 def plain(text: str) -> str:
-    """A dollar would begin mathematics."""
+    """Escape dollars, which begin mathematics in matplotlib."""
     return text.replace("$", r"\$")
 
 
 def add_legend(axes: Axes) -> None:
+    """Add the legend to the right of the axes."""
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
 
 
 def add_floor(axes: Axes, metric: MetricFacts, floor: Sequence[tuple[float, float]], *, across: bool = True) -> None:
-    """Draw the floor as a line, after the data; only name it if a linear axis would leave them less than a third.
+    """Draw the floor as a line; call it after the data are drawn.
 
-    floor: (x, floor) of each point. across: from edge to edge, at the first floor.
+    The floor is only named in the legend if a linear axis would leave the data less than a third of its length.
+    floor: (x, floor) of each point.  across: draw from edge to edge, at the first floor.
     """
     if not floor:
         return
@@ -139,14 +143,16 @@ def add_floor(axes: Axes, metric: MetricFacts, floor: Sequence[tuple[float, floa
 
 
 def floors_of(section: Section) -> list[tuple[float, float]]:
+    """Return the floor of a task as `add_floor` takes it; empty if it is unknown."""
     return [(0.0, section.floor)] if section.floor is not None else []
 
 
-def add_interval(axes: Axes, x: float, summary: Summary, style: Look) -> None:
+def add_interval(axes: Axes, x: float, summary: Summary, style: ModelStyle) -> None:
+    """Draw a mean with its interval at x."""
     low, high = (
         (summary.mean, summary.mean) if summary.interval is None else (summary.interval.low, summary.interval.high)
     )
-    reach = [[max(0.0, summary.mean - low)], [max(0.0, high - summary.mean)]]
+    lengths = [[max(0.0, summary.mean - low)], [max(0.0, high - summary.mean)]]
     axes.errorbar(
-        [x], [summary.mean], reach, color=style.colour, marker=style.mark, capsize=3, markersize=5, linewidth=1.4
+        [x], [summary.mean], lengths, color=style.colour, marker=style.marker, capsize=3, markersize=5, linewidth=1.4
     )

@@ -8,49 +8,50 @@ from harness.analysis.across_tasks import Overall
 from harness.analysis.aggregate import RELIABLE_REPETITIONS
 from harness.report.document import Block, Datum, Heading, Notes, Picture, Table, quote
 from harness.report.formatting import mean_interval, number, of_number
-from harness.report.report import Report, not_over_tasks, over_tasks
+from harness.report.report import Report, across_tasks, uncounted_tasks
 
 
 def across_tasks_blocks(reports: Sequence[Report], protocol: str, pictures: Sequence[Picture]) -> list[Block]:
-    title, found = Heading(f"Over tasks, protocol {protocol}", 1), over_tasks(reports)
-    if found is None:
-        told = _why_not(reports)
-        return [title, *told, *pictures] if told or pictures else []
+    """Return the section of one protocol; empty if there is nothing to compare."""
+    title, comparison = Heading(f"Across tasks, protocol {protocol}", 1), across_tasks(reports)
+    if comparison is None:
+        reasons = _why_not(reports)
+        return [title, *reasons, *pictures] if reasons or pictures else []
+    return [title, _table(comparison), Notes(_notes(comparison)), *pictures]
+
+
+def _table(comparison: Overall) -> Table:
+    ranks, means = comparison.ranks, comparison.interquartile
     rows = tuple(
         (
             Datum(model),
-            of_number(found.ranks[model]),
-            Datum(mean_interval(found.interquartile[model], found.intervals[model]), found.interquartile[model]),
+            of_number(ranks[model]),
+            Datum(mean_interval(means[model], comparison.intervals[model]), means[model]),
         )
-        for model in sorted(found.ranks, key=lambda model: found.ranks[model])
+        for model in sorted(ranks, key=lambda model: ranks[model])
     )
-    return [
-        title,
-        Table(("model", "mean rank", "interquartile mean [95 %]"), rows),
-        Notes(_overall_notes(found)),
-        *pictures,
-    ]
+    return Table(("model", "mean rank", "interquartile mean (95 % CI)"), rows)
 
 
 def _why_not(reports: Sequence[Report]) -> list[Block]:
     models = {row.model for report in reports for row in report.rows if row.setting == "searched"}
     if len(models) < 2 or sum(len(report.sections) for report in reports) < 2:
         return []
-    reasons = tuple(f"{quote(task)} does not count: {why}." for task, why in not_over_tasks(reports))
-    return [Notes(("No model is ranked over tasks, since fewer than two count.", *reasons))]
+    reasons = tuple(f"{quote(task)} does not count: {reason}." for task, reason in uncounted_tasks(reports))
+    return [Notes(("No model is ranked across tasks, since fewer than two tasks count.", *reasons))]
 
 
-def _overall_notes(found: Overall) -> tuple[str, ...]:
-    few = found.repetitions < RELIABLE_REPETITIONS
-    approximate = f" Approximate: {found.repetitions} repetitions, below {RELIABLE_REPETITIONS}." if few else ""
-    told = "; ".join(", ".join(group) for group in found.groups)
+def _notes(comparison: Overall) -> tuple[str, ...]:
+    few = comparison.repetitions < RELIABLE_REPETITIONS
+    approximate = f" Approximate: {comparison.repetitions} repetitions, below {RELIABLE_REPETITIONS}." if few else ""
+    groups = "; ".join(", ".join(group) for group in comparison.groups)
     return (
-        f"Tasks: {', '.join(found.tasks)}.",
-        "interquartile mean: of the middle half of all scores, each 0 at its task's floor and 1 at the mean of its "
-        "best model on the metric's scale, both taken as they are; Student's t with winsorised variances, over "
-        f"repetitions within each task.{approximate}",
-        f"mean rank: by mean score on each of {len(found.tasks)} tasks; Nemenyi's critical difference is "
-        f"{number(found.difference)}. A description, no decision: tasks are few and were not drawn at random."
-        + (f" Not distinguished: {told}." if told else ""),
-        *(f"{task} does not count: {why}." for task, why in found.left_out),
+        f"Tasks: {', '.join(comparison.tasks)}.",
+        "interquartile mean: mean of the middle half of all normalised scores. A score of 0 is the task's floor and 1 "
+        "is the mean of its best model, on the metric's scale; both are treated as known. Interval: Student's t with "
+        f"winsorised variances, over repetitions within each task.{approximate}",
+        f"mean rank: by mean score on each of {len(comparison.tasks)} tasks; Nemenyi's critical difference is "
+        f"{number(comparison.difference)}. This is descriptive, not a decision: tasks are few and were not drawn at "
+        "random." + (f" No significant difference: {groups}." if groups else ""),
+        *(f"{task} does not count: {reason}." for task, reason in comparison.left_out),
     )

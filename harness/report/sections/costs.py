@@ -1,10 +1,10 @@
-"""The budget that each cell was allocated and used, and its costs, as blocks of a document."""
+"""Sections on costs: trade-offs, the budget audit and provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from harness.analysis.budget_audit import Spending
+from harness.analysis.budget_audit import BudgetUse
 from harness.analysis.comparison import Section
 from harness.analysis.efficiency import TradeOffs
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
@@ -12,104 +12,113 @@ from harness.report.formatting import count, number, of_count, of_number, of_siz
 from harness.report.report import Report
 
 SEEDS_SHOWN = 3
-"""Repetitions whose seeds are shown; all seeds are among the params of the runs."""
+"""How many seeds of the repetitions a note shows; all are parameters of their MLflow runs."""
 
 
 def trade_offs(section: Section) -> list[Block]:
-    known = [one for one in section.trade_offs if one.diverged is not None]
+    """Return the table of memory, time and stability; empty before the first trial has ended."""
+    known = [costs for costs in section.trade_offs if costs.diverged is not None]
     if not known:
         return []
     header = (
-        "model", "peak memory", "ms an update", "updates to threshold", "gradient norm", "its swing", "diverged",
-        "state",
+        "model", "peak memory", "time per update (ms)", "updates to threshold", "gradient norm",
+        "gradient norm, 90th/10th percentile", "divergence rate (95 % CI)", "state size",
     )  # fmt: skip
-    return [Heading("Trade-offs", 3), Table(header, tuple(_trade_off(one) for one in known)), Notes(_rules(section))]
+    rows = tuple(_trade_off(costs) for costs in known)
+    return [Heading("Trade-offs", 3), Table(header, rows), Notes(_trade_off_notes(section))]
 
 
-def _trade_off(one: TradeOffs) -> tuple[Datum, ...]:
-    reached = f" ({one.reached}/{one.curves})" if one.curves else ""
-    told = number(one.updates_to_threshold) if one.updates_to_threshold is None else count(one.updates_to_threshold)
-    rate = NOTHING if one.diverged is None else share_interval(one.diverged.share, one.diverged.interval)
+def _trade_off(costs: TradeOffs) -> tuple[Datum, ...]:
+    reached = f" ({costs.reached}/{costs.curves})" if costs.curves else ""
+    diverged = costs.diverged
+    rate = NOTHING if diverged is None else share_interval(diverged.share, diverged.interval)
     return (
-        Datum(one.model),
-        of_size(one.peak_bytes),
-        of_number(None if one.update_seconds is None else 1000 * one.update_seconds),
-        Datum(told + reached, one.updates_to_threshold),
-        of_number(one.gradient_norm),
-        of_number(one.gradient_swing),
-        Datum(rate, one.diverged.share if one.diverged is not None else None),
-        of_size(one.state_bytes),
+        Datum(costs.model),
+        of_size(costs.peak_bytes),
+        of_number(None if costs.update_seconds is None else 1000 * costs.update_seconds),
+        Datum(count(costs.updates_to_threshold) + reached, costs.updates_to_threshold),
+        of_number(costs.gradient_norm),
+        of_number(costs.gradient_swing),
+        Datum(rate, diverged.share if diverged is not None else None),
+        of_size(costs.state_bytes),
     )
 
 
-def _rules(section: Section) -> tuple[str, ...]:
+def _trade_off_notes(section: Section) -> tuple[str, ...]:
     threshold = (
-        f"threshold: {number(section.threshold)} on validation, halfway from the floor to the task's best, in brackets "
-        "the repetitions that reached it."
+        f"threshold: {number(section.threshold)} on validation, halfway from the floor to the task's best score. The "
+        "repetitions that reached it are in brackets."
         if section.threshold is not None
         else "threshold: none, since no cell is better than a known floor."
     )
     return (
-        "Medians over repetitions. Memory is the worker's, or that allocated on a GPU; time is wall time, evaluations "
-        "included, and comparable only between equal and equally busy machines.",
+        "Medians over repetitions. Memory is the worker's, or the memory allocated on a GPU. Time is wall time with "
+        "evaluations; compare it only between machines of the same kind and load.",
         threshold,
-        "swing: 90th over 10th percentile of the gradient norm before clipping, over evaluations. diverged: of all "
-        "trials, exact 95 % interval. state: what a recurrent pass carries for one sequence.",
+        "gradient norm: before clipping; its percentiles are over evaluations. divergence rate: share of all trials, "
+        "exact 95 % interval. state size: what a recurrent pass carries for one sequence.",
     )
 
 
 def audit(section: Section) -> list[Block]:
+    """Return the table of the budget that each cell was allocated and used."""
     header = (
-        "model", "trials: ended of allocated", "repetitions", "updates each", "batch", "updates done", "seconds",
-        "peak memory", "chosen by", "test opened", "of due",
+        "model", "search trials (ended/allocated)", "repetitions (ended/allocated)", "updates per trial", "batch size",
+        "updates used", "training time (s)", "peak memory", "selected by", "test evaluations",
+        "expected test evaluations",
     )  # fmt: skip
-    rows = tuple(_spending(one) for one in section.spendings)
-    return [Heading("Budget allocated and used", 3), Table(header, rows), Notes(tuple(_grounds(section)))]
+    rows = tuple(_budget_use(use) for use in section.budget_use)
+    return [Heading("Budget allocated and used", 3), Table(header, rows), Notes(tuple(_audit_notes(section)))]
 
 
-def _spending(one: Spending) -> tuple[Datum, ...]:
+def _budget_use(use: BudgetUse) -> tuple[Datum, ...]:
     return (
-        Datum(one.model),
-        Datum(_ended(one.search_outcomes, one.search_granted), one.search_granted),
-        Datum(_ended(one.repetition_outcomes, one.repetitions_granted), one.repetitions_granted),
-        of_count(one.updates_granted),
-        of_count(one.batch_size),
-        of_count(one.updates),
-        of_number(one.seconds),
-        of_size(one.peak_bytes),
-        Datum(one.selection),
-        of_count(one.test_opened),
-        of_count(one.test_due),
+        Datum(use.model),
+        Datum(_ended(use.search_outcomes, use.search_allocated), use.search_allocated),
+        Datum(_ended(use.repetition_outcomes, use.repetitions_allocated), use.repetitions_allocated),
+        of_count(use.updates_allocated),
+        of_count(use.batch_size),
+        of_count(use.updates),
+        of_number(use.seconds),
+        of_size(use.peak_bytes),
+        Datum(use.selection),
+        of_count(use.test_opened),
+        of_count(use.test_due),
     )
 
 
-def _ended(outcomes: Mapping[str, int], granted: int) -> str:
-    told = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items())
-    return f"{sum(outcomes.values())}/{granted}" + (f" ({told})" if told else "")
+def _ended(outcomes: Mapping[str, int], allocated: int) -> str:
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items())
+    return f"{sum(outcomes.values())}/{allocated}" + (f" ({counts})" if counts else "")
 
 
-def _grounds(section: Section) -> list[str]:
-    spent = section.spendings
-    seeds = {one.seeds for one in spent if one.seeds}
-    notes = [
-        "Failed and diverged trials count as used. A comparison needs equal allocations; seconds are the time used."
+def _audit_notes(section: Section) -> list[str]:
+    data = {name: digest for use in section.budget_use for name, digest in use.data.items()}
+    devices = dict.fromkeys(device for use in section.budget_use for device in use.devices)
+    return [
+        "Failed and diverged trials use budget. A fair comparison needs equal allocations; the training time is what "
+        "they took.",
+        *_seeds_note({use.seeds for use in section.budget_use if use.seeds}),
+        *(f"data {quote(name)}: sha256 {digest}." for name, digest in data.items()),
+        *([f"devices: {quote(', '.join(devices))}."] if devices else []),
     ]
-    if seeds:
-        longest = max(seeds, key=len)
-        same = all(longest[: len(one)] == one for one in seeds)
-        shown = ", ".join(map(str, longest[:SEEDS_SHOWN])) + (", …" if len(longest) > SEEDS_SHOWN else "")
-        whose = "the same for every model" if same else "those of a model"
-        notes.append(f"{len(longest)} seeds of initial weights, {whose}: {shown}")
-    data = {name: digest for one in spent for name, digest in one.data.items()}
-    notes += [f"data {quote(name)}: sha256 {digest}." for name, digest in data.items()]
-    devices = dict.fromkeys(device for one in spent for device in one.devices)
-    return [*notes, *([f"devices: {quote(', '.join(devices))}."] if devices else [])]
+
+
+def _seeds_note(seeds: Collection[tuple[int, ...]]) -> list[str]:
+    if not seeds:
+        return []
+    longest = max(seeds, key=len)
+    same = all(longest[: len(own)] == own for own in seeds)
+    shown = ", ".join(map(str, longest[:SEEDS_SHOWN])) + (", …" if len(longest) > SEEDS_SHOWN else "")
+    whose = "the same for every model" if same else "those of one model"
+    return [f"{len(longest)} seeds of initial weights, {whose}: {shown}"]
 
 
 def provenance(report: Report) -> list[Block]:
+    """Return code version, plugins, package versions and machine of the study."""
     plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in report.plugins)
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     machine = ", ".join(f"{name} {value}" for name, value in report.machine.items() if name != "host")
     facts = (("code", report.git), ("plugins", plugins), ("versions", versions), ("driver's machine", machine))
-    told = [f"{name}: {quote(value)}" for name, value in facts if value]
-    return [Heading("Provenance", 2), Paragraph("; ".join(told) + ".")] if told else []
+    known = [f"{name}: {quote(value)}" for name, value in facts if value]
+    return [Heading("Provenance", 2), Paragraph("; ".join(known) + ".")] if known else []

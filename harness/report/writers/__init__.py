@@ -1,1 +1,1 @@
-"""A document as Markdown, LaTeX, HTML, CSV or Parquet."""
+"""Writers of Markdown, LaTeX, HTML, CSV and Parquet."""

@@ -1,4 +1,4 @@
-"""A document as one self-contained page: styles, figures and sortable tables included."""
+"""Write a document as one self-contained page, with its styles, figures and sortable tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Pic
 
 NO_BREAK = "\u00a0"
 WORD_LIMIT = 24
-"""Characters of a word in a table that is not broken."""
+"""Longest word, in characters, that a table does not break."""
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #555; --rule: #ccc; --shade: #f6f6f4; --mark: #0072B2; }
 * { box-sizing: border-box; }
@@ -24,7 +24,7 @@ h2 { font-size: 1.3rem; margin: 2.5rem 0 0.25rem; padding-top: 0.75rem; border-t
 h3 { font-size: 1.05rem; margin: 1.75rem 0 0.25rem; }
 h1, h2, h3, p, li { overflow-wrap: anywhere; }
 nav { font-size: 0.9rem; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; } nav a { color: var(--mark); }
-/* A shadow at the right edge of a table that goes on there; it is covered at the table's end. */
+/* A shadow at the right edge of a table that continues there; the table's end covers it. */
 .scroll { overflow-x: auto; margin: 0.75rem 0;
   background: linear-gradient(to left, #fff 40%, #fff0) right / 2rem 100% no-repeat local,
     linear-gradient(to left, #0004, #0000) right / 0.9rem 100% no-repeat scroll; }
@@ -74,26 +74,26 @@ for (const button of document.querySelectorAll("th button")) {
 
 
 def render(blocks: Iterable[Block], title: str) -> str:
-    """Return the page. Strings are escaped, and a content security policy forbids every request and any other
-    script.
-    """
+    """Return the page; strings are escaped, and its policy forbids all requests and all scripts except its own."""
     shown = list(blocks)
     headings = [block for block in shown if isinstance(block, Heading)]
-    places = {id(block): f"part-{index}" for index, block in enumerate(headings)}
-    links = "".join(f'<a href="#{places[id(one)]}">{escape(one.text)}</a>' for one in headings if one.level <= 2)
+    anchors = {id(block): f"part-{index}" for index, block in enumerate(headings)}
+    links = "".join(
+        f'<a href="#{anchors[id(heading)]}">{escape(heading.text)}</a>' for heading in headings if heading.level <= 2
+    )
     first, rest = shown[:1], shown[1:]
     body = [
-        *(_block(block, places) for block in first),
+        *(_block(block, anchors) for block in first),
         f"<nav>{links}</nav>",
-        *_grouped(rest, places),
+        *_grouped(rest, anchors),
     ]
     return "\n".join([_head(title), "<body>", *body, f"<script>{SCRIPT}</script>", "</body>", "</html>", ""])
 
 
-def _grouped(blocks: Iterable[Block], places: dict[int, str]) -> Iterator[str]:
-    """Group consecutive figures, which are shown side by side if there is room."""
+def _grouped(blocks: Iterable[Block], anchors: dict[int, str]) -> Iterator[str]:
+    """Render blocks; consecutive pictures are placed side by side if there is room."""
     for pictures, group in groupby(blocks, key=lambda block: isinstance(block, Picture)):
-        shown = "\n".join(_block(block, places) for block in group)
+        shown = "\n".join(_block(block, anchors) for block in group)
         yield f'<div class="figures">{shown}</div>' if pictures else shown
 
 
@@ -115,10 +115,10 @@ def _head(title: str) -> str:
     )
 
 
-def _block(block: Block, places: dict[int, str]) -> str:
+def _block(block: Block, anchors: dict[int, str]) -> str:
     match block:
         case Heading(text, level):
-            return f'<h{level} id="{places[id(block)]}">{escape(text)}</h{level}>'
+            return f'<h{level} id="{anchors[id(block)]}">{escape(text)}</h{level}>'
         case Paragraph(text):
             return f"<p>{_prose(text)}</p>"
         case Notes(items):
@@ -130,10 +130,10 @@ def _block(block: Block, places: dict[int, str]) -> str:
             return _table(block)
 
 
-def _picture(one: Picture) -> str:
-    """Return a figure as an image: its names cannot collide with those of another, and nothing in it can run."""
-    data = base64.b64encode(one.svg.encode()).decode()
-    caption = _prose(one.caption)
+def _picture(picture: Picture) -> str:
+    """Render as an image, so that SVG ids of two pictures cannot clash and nothing in them can run."""
+    data = base64.b64encode(picture.svg.encode()).decode()
+    caption = _prose(picture.caption)
     source = f"data:image/svg+xml;base64,{data}"
     return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
 
@@ -143,30 +143,30 @@ def _table(table: Table) -> str:
     header = "".join(
         f'<th scope="col"><button type="button">{_unbroken(escape(name))}</button></th>' for name in table.header
     )
-    rows = "\n".join(f"<tr>{''.join(_datum(one) for one in row)}</tr>" for row in table.rows)
+    rows = "\n".join(f"<tr>{''.join(_datum(cell) for cell in row)}</tr>" for row in table.rows)
     return (
         f'<div class="scroll"><table>{caption}<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
     )
 
 
-def _datum(one: Datum) -> str:
-    value = f' data-value="{one.value!r}"' if one.value is not None else ""
-    text = _unbroken(escape(one.text))
-    kind = ' class="long"' if _is_long(one.text) else "" if " " in one.text else ' class="short"'
-    return f"<td{kind}{value}>{f'<strong>{text}</strong>' if one.strong else text}</td>"
+def _datum(cell: Datum) -> str:
+    value = f' data-value="{cell.value!r}"' if cell.value is not None else ""
+    text = _unbroken(escape(cell.text))
+    kind = ' class="long"' if _is_long(cell.text) else "" if " " in cell.text else ' class="short"'
+    return f"<td{kind}{value}>{f'<strong>{text}</strong>' if cell.strong else text}</td>"
 
 
 def _is_long(text: str) -> bool:
-    """Return whether a word is too long for its column."""
+    """Return whether a word of the text is too long for a column."""
     return max(map(len, text.split()), default=0) > WORD_LIMIT
 
 
 def _prose(text: str) -> str:
-    """Keep a number and its % on one line."""
+    """Escape text and keep each number on one line with its %."""
     return re.sub(r"(?<=\d) (?=%)", NO_BREAK, escape(text))
 
 
 def _unbroken(text: str) -> str:
-    """Keep an interval, and a number with its unit, on one line."""
-    text = re.sub(r"\[[^\]]*\]", r'<span class="whole">\g<0></span>', text)
+    """Keep intervals, and numbers with their unit, on one line."""
+    text = re.sub(r"\[[^\]]*\]|\d+ % CI", r'<span class="whole">\g<0></span>', text)
     return re.sub(r"(?<=\d) (?=(%|B|[KMG]iB)$)", NO_BREAK, text)

@@ -1,4 +1,4 @@
-r"""A document as LaTeX: a fragment to \input, whose tables need booktabs and longtable."""
+"""Write a document as a LaTeX fragment to \\input; its tables need booktabs and longtable."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ _SPECIAL = {
     "\u00a0": "~",
 }  # fmt: skip
 LINE = 88
-"""Characters per line on a page of A4 in footnotesize."""
+"""Characters per line of an A4 page in footnotesize."""
 COLUMN_LIMIT = 40
-"""Characters of a column that is not broken into lines."""
+"""Longest column, in characters, that is not broken into lines."""
 _LEVELS = {1: "section", 2: "subsection", 3: "subsubsection"}
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX that shows it; a bracket is no optional argument, and nothing is a command.
+    """Escape text so that LaTeX shows it literally: no command, and no bracket as an optional argument.
 
-    Characters that pdfLaTeX's standard fonts lack, it would stop at: they are shown as their code.
+    pdfLaTeX stops at characters that its standard fonts lack, so these are shown as their code point.
     """
-    return "".join(_SPECIAL.get(character, character if _has(character) else _code(character)) for character in text)
+    return "".join(
+        _SPECIAL.get(character, character if _is_in_fonts(character) else _code(character)) for character in text
+    )
 
 
-def _has(character: str) -> bool:
-    """Return whether it is ASCII or a letter of Western Europe."""
+def _is_in_fonts(character: str) -> bool:
+    """Return whether a character is ASCII or a Western European letter."""
     latin = character <= "ÿ" and unicodedata.normalize("NFD", character)[0].isascii()
     return character.isascii() or latin or character in "ßæøÆØ"
 
@@ -59,14 +61,14 @@ def _block(block: Heading | Paragraph | Table | Notes) -> str:
 
 
 def _parts(table: Table) -> list[list[int]]:
-    """The columns of as few tables as fit on a page, each with the first, and none much wider than another."""
+    """Split the columns into as few tables of similar width as fit on a page; each repeats the first column."""
     lengths = [_length(table, column) for column in range(len(table.header))]
     fewest = len(_cut(lengths, LINE))
     return next(parts for limit in range(LINE + 1) if len(parts := _cut(lengths, limit)) == fewest)
 
 
 def _cut(lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Columns in order, the first in every part, as many in each as stay within the limit, but at least one."""
+    """Split columns in order into parts within the limit; each has the first column and at least one other."""
     parts, used = [[0]], lengths[0]
     for column, length in enumerate(lengths[1:], start=1):
         if len(parts[-1]) > 1 and used + length > limit:
@@ -78,13 +80,13 @@ def _cut(lengths: Sequence[int], limit: int) -> list[list[int]]:
 
 
 def _length(table: Table, column: int) -> int:
-    """Return the characters of a column and its separator."""
+    """Return the width of a column with its gap, in characters."""
     texts = [table.header[column], *(row[column].text for row in table.rows)]
     return min(COLUMN_LIMIT, max(map(len, texts))) + 3
 
 
 def _table(table: Table, columns: Sequence[int]) -> str:
-    """Return a table of some columns, which continues on the next page."""
+    """Render some columns of a table, which may continue on the next page."""
     caption = [f"  \\caption{{{escape(table.caption)}}} \\\\"] if table.caption else []
     header = [f"  {' & '.join(escape(table.header[column]) for column in columns)} \\\\", "  \\midrule"]
     return "\n".join(
@@ -104,11 +106,11 @@ def _table(table: Table, columns: Sequence[int]) -> str:
 
 
 def _kind(table: Table, column: int) -> str:
-    """Return the column type: text longer than a column is wrapped."""
+    """Return the alignment of a column; long text is broken into lines."""
     if max((len(row[column].text) for row in table.rows), default=0) > COLUMN_LIMIT:
         return f"p{{{COLUMN_LIMIT / 2}em}}"
     return "r" if column else "l"
 
 
-def _datum(one: Datum) -> str:
-    return f"\\textbf{{{escape(one.text)}}}" if one.strong else escape(one.text)
+def _datum(cell: Datum) -> str:
+    return f"\\textbf{{{escape(cell.text)}}}" if cell.strong else escape(cell.text)

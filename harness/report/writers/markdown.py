@@ -1,4 +1,4 @@
-"""A document as GitHub's Markdown."""
+"""Write a document as GitHub-flavoured Markdown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Pic
 
 
 def escape(text: str) -> str:
-    """Text as Markdown that shows it: no HTML, no link, no new cell."""
+    """Escape text so that Markdown shows it literally: no HTML, no link, no new table cell."""
     for character, entity in {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "@": "&#64;"}.items():
         text = text.replace(character, entity)
-    text = re.sub(r"([\\`*~]|\](?=[(\[:]))", r"\\\1", text)  # a bracket is a link only before one of these
+    text = re.sub(r"([\\`*~]|\](?=[(\[:]))", r"\\\1", text)  # brackets make a link only before one of ( [ :
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
@@ -36,12 +36,12 @@ def _block(block: Heading | Paragraph | Table | Notes) -> str:
 def _table(table: Table) -> str:
     header = [escape(name) for name in table.header]
     rule = [":--", *("--:" for _ in header[1:])]
-    return "\n".join(_line(cells) for cells in (header, rule, *([_datum(one) for one in row] for row in table.rows)))
+    return "\n".join(_line(cells) for cells in (header, rule, *([_datum(cell) for cell in row] for row in table.rows)))
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _datum(one: Datum) -> str:
-    return f"**{escape(one.text)}**" if one.strong else escape(one.text)
+def _datum(cell: Datum) -> str:
+    return f"**{escape(cell.text)}**" if cell.strong else escape(cell.text)

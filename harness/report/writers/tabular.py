@@ -1,4 +1,4 @@
-"""Reports as rows of numbers at full precision: one row per cell, the same columns in every format."""
+"""Write reports as CSV or Parquet: one row per cell, numbers at full precision, the same columns in both."""
 
 from __future__ import annotations
 
@@ -40,8 +40,11 @@ COLUMNS = (
 
 
 def to_csv(*reports: Report) -> str:
-    """Cells that were left out come last in their study, with their reason; text that a spreadsheet would take for a
-    formula gets an apostrophe before it."""
+    """Return reports as CSV.
+
+    Cells that were left out come last in their study, with the reason.  Text that a spreadsheet would read as a
+    formula begins with an apostrophe.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -50,7 +53,7 @@ def to_csv(*reports: Report) -> str:
 
 
 def to_parquet(*reports: Report) -> bytes:
-    """Return Parquet with text as it is and unknown values as null."""
+    """Return reports as Parquet; text is unchanged, and unknown values are null."""
     file = io.BytesIO()
     pd.DataFrame(list(_lines(reports)), columns=list(COLUMNS)).to_parquet(file, index=False)
     return file.getvalue()
@@ -73,8 +76,8 @@ def _lines(reports: Sequence[Report]) -> Iterator[dict[str, object]]:
 
 
 def _line(section: Section, place: int) -> dict[str, object]:
-    row, metric, spent = section.rows[place], section.metric, section.spendings[place]
-    verdicts = {one.model: one.verdict for one in section.reproductions}
+    row, metric, used = section.rows[place], section.metric, section.budget_use[place]
+    verdicts = {reproduction.model: reproduction.verdict for reproduction in section.reproductions}
     return {
         "task": section.task,
         "metric": metric.name,
@@ -92,8 +95,8 @@ def _line(section: Section, place: int) -> dict[str, object]:
         **_summary("successes", row.successes),
         **_claims(row),
         "reproduction": verdicts.get(row.model),
-        "updates_granted": spent.updates_granted,
-        "updates_done": spent.updates,
+        "updates_granted": used.updates_allocated,
+        "updates_done": used.updates,
         "fewest_updates": row.updates[0] if row.updates else None,
         "most_updates": row.updates[1] if row.updates else None,
         **{name: getattr(section.trade_offs[place], name) for name in _OF_TRADE_OFFS},
@@ -115,12 +118,12 @@ def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
 
 
 def _claims(row: Row) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for part, names, one in (
+    values: dict[str, object] = {}
+    for part, names, claim in (
         ("success", _OF_SUCCESS, row.success),
         ("against_best", _OF_DECISION, row.against_best),
     ):
-        if one is not None:
-            found |= {f"{part}_{name}": getattr(one, name) for name in names}
-            found |= {f"{part}_low": one.interval.low, f"{part}_high": one.interval.high}
-    return found
+        if claim is not None:
+            values |= {f"{part}_{name}": getattr(claim, name) for name in names}
+            values |= {f"{part}_low": claim.interval.low, f"{part}_high": claim.interval.high}
+    return values
