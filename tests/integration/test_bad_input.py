@@ -1,4 +1,4 @@
-"""Whatever is given: a plan, or one line with where, what and a way out; never a traceback, never a study begun."""
+"""Any input gives a plan, or one line with where, what and what to do; never a traceback, and never a started study."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ PATHS = st.lists(st.sampled_from(KEYS) | st.text(max_size=5), min_size=1, max_si
 
 
 def set_at(data: Any, path: list[str], value: object) -> None:  # a tree of TOML, hence Any
-    """Put a value somewhere in a study, through whatever is on the way."""
+    """Put a value at a path in the tables of a study, replacing what is in the way."""
     place = data
     for part in path[:-1]:
         if isinstance(place, list) and part.isdigit() and int(part) < len(place):
@@ -93,7 +93,7 @@ def set_at(data: Any, path: list[str], value: object) -> None:  # a tree of TOML
         place.append(value)
 
 
-def told_well(error: HarnessError) -> None:
+def check_message(error: HarnessError) -> None:
     message = str(error)
     assert "\n" not in message, message
     assert not [word for word in JARGON if word in message], message
@@ -102,7 +102,7 @@ def told_well(error: HarnessError) -> None:
 
 @pytest.fixture(scope="module")
 def tally() -> Iterator[Counter[str]]:
-    """What became of the inputs; printed with -s."""
+    """The number of inputs by their result; printed with -s."""
     counts: Counter[str] = Counter()
     yield counts
     print("\n" + ", ".join(f"{what}: {count}" for what, count in sorted(counts.items())))
@@ -192,10 +192,10 @@ LIKELY = st.one_of(
 
 @given(changes=st.lists(st.tuples(st.sampled_from(LEAVES), LIKELY), min_size=1, max_size=3))
 @LOOSE
-def test_a_study_with_a_value_out_of_place_is_ready_to_run_or_refused_in_one_line(
+def test_study_with_a_likely_value_in_the_wrong_place_can_run_or_is_refused_in_one_line(
     tmp_path: Path, toy_loaded: Loaded, tally: Counter[str], changes: list[tuple[tuple[str, ...], object]]
 ) -> None:
-    """As far as `run` goes before it writes: sizes are solved."""
+    """Checks everything that `run` checks before it writes: widths are solved too."""
     data = tomllib.loads(STUDY)
     for path, value in changes:
         set_at(data, list(path), value)
@@ -205,14 +205,14 @@ def test_a_study_with_a_value_out_of_place_is_ready_to_run_or_refused_in_one_lin
         assert parse_study(tomllib.loads(study_toml(study)), source="again") == study
         tally["likely tables ready to run"] += 1
     except HarnessError as error:
-        told_well(error)
+        check_message(error)
         tally["likely tables refused"] += 1
     assert not (tmp_path / "runs").exists()
 
 
 @given(changes=st.lists(st.tuples(PATHS, VALUES), min_size=1, max_size=3))
 @LOOSE
-def test_a_study_with_anything_anywhere_is_planned_or_refused_in_one_line(
+def test_study_with_any_value_anywhere_is_planned_or_refused_in_one_line(
     toy_loaded: Loaded, tally: Counter[str], changes: list[tuple[list[str], object]]
 ) -> None:
     data = tomllib.loads(STUDY)
@@ -222,7 +222,7 @@ def test_a_study_with_anything_anywhere_is_planned_or_refused_in_one_line(
         make_plan(parse_study(data, source="here"), toy_loaded.registry)
         tally["tables planned"] += 1
     except HarnessError as error:
-        told_well(error)
+        check_message(error)
         tally["tables refused"] += 1
 
 
@@ -232,18 +232,18 @@ def test_a_study_with_anything_anywhere_is_planned_or_refused_in_one_line(
     )
 )
 @LOOSE
-def test_a_file_of_anything_is_refused_in_one_line(tmp_path: Path, tally: Counter[str], text: str | bytes) -> None:
+def test_any_file_is_refused_in_one_line(tmp_path: Path, tally: Counter[str], text: str | bytes) -> None:
     file = tmp_path / "study.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     with pytest.raises(HarnessError, match=r"study\.toml: ") as caught:
         read_study_file(file)
-    told_well(caught.value)
+    check_message(caught.value)
     tally["files refused"] += 1
 
 
 @given(place=st.integers(0, len(STUDY) - 1), length=st.integers(0, 12), put=st.text(max_size=6), data=st.data())
 @LOOSE
-def test_a_study_file_with_a_slip_of_the_hand_is_planned_or_refused_in_one_line(
+def test_study_file_with_a_typing_error_is_planned_or_refused_in_one_line(
     tmp_path: Path, toy_loaded: Loaded, tally: Counter[str], place: int, length: int, put: str, data: st.DataObject
 ) -> None:
     file = tmp_path / "study.toml"
@@ -254,7 +254,7 @@ def test_a_study_file_with_a_slip_of_the_hand_is_planned_or_refused_in_one_line(
         assert parse_study(tomllib.loads(study_toml(study)), source="again") == study
         tally["edited files planned"] += 1
     except HarnessError as error:
-        told_well(error)
+        check_message(error)
         tally["edited files refused"] += 1
 
 
@@ -280,7 +280,7 @@ ASSIGNMENTS = st.one_of(
 @example(assignments=["tasks.0.length=99999999999999999999"])
 @example(assignments=["budget.trials=99999999999999999999"])
 @LOOSE
-def test_any_value_of_the_command_line_is_planned_or_refused_in_one_line(
+def test_any_assignment_of_the_command_line_is_planned_or_refused_in_one_line(
     tmp_path: Path, toy_loaded: Loaded, tally: Counter[str], assignments: list[str]
 ) -> None:
     file = tmp_path / "study.toml"
@@ -291,7 +291,7 @@ def test_any_value_of_the_command_line_is_planned_or_refused_in_one_line(
         Runner(make_plan(study, toy_loaded.registry), toy_loaded, runs)
         tally["overrides planned"] += 1
     except HarnessError as error:
-        told_well(error)
+        check_message(error)
         tally["overrides refused"] += 1
     assert not runs.exists()
 
@@ -344,7 +344,7 @@ def test_any_command_line_ends_with_an_exit_code_and_never_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Counter[str],
     words: list[str],
 ) -> None:  # fmt: skip
-    """Nothing here can train: there is no study file, and `fetch`, `ui` and `--version` are not among the words."""
+    """None of these can train: there is no study file, and `fetch`, `ui` and `--version` are not among the words."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -57,7 +57,7 @@ def test_check_of_a_package_with_a_defect_exits_1_and_says_what(
         (("toy-sum", "--expect", "check_flor=x"), "no check 'check_flor'; did you mean 'check_floor'?"),
     ],
 )
-def test_mistake_is_one_line_and_exit_code_2(
+def test_usage_error_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     assert run_command(monkeypatch, "check", *arguments) == 2
@@ -66,7 +66,7 @@ def test_mistake_is_one_line_and_exit_code_2(
     assert len(shown.strip().splitlines()) == 1
 
 
-def test_one_cause_of_several_failures_is_told_once(
+def test_common_cause_of_several_failures_is_printed_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Raises(ToyEma):
@@ -85,7 +85,7 @@ def test_one_cause_of_several_failures_is_told_once(
     assert "3 failed; begin with check_output_shape, which may be the cause of the others" in shown
 
 
-def test_new_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_prints_the_next_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(monkeypatch, "new", "model", "my-net") == 0
     shown = capsys.readouterr().out
     assert "pip install -e my-net" in shown

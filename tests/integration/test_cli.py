@@ -84,7 +84,7 @@ def test_list_shows_names_plugin_version_and_origin(harness: Harness) -> None:
         assert text in out
 
 
-def test_list_says_what_to_install_where_nothing_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_says_what_to_install_if_nothing_is_installed(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks,seqharness-toys"
     )
@@ -94,7 +94,7 @@ def test_list_says_what_to_install_where_nothing_is(harness: Harness, monkeypatc
     assert "seqharness-tasks" in out
 
 
-def test_run_prints_a_table_and_the_same_command_again_trains_nothing(harness: Harness) -> None:
+def test_run_prints_a_table_and_running_it_again_trains_nothing(harness: Harness) -> None:
     code, out, err = harness("run", "toys.toml", "--serial")
     assert code == 0, err
     assert "4 of 4 cells" not in out  # one task, two models
@@ -114,7 +114,7 @@ def test_run_with_models_adds_a_row_and_trains_only_that(harness: Harness) -> No
     assert "toy-ema" not in err
 
 
-def test_run_exits_1_and_says_failed_where_every_trial_of_a_cell_raises(harness: Harness) -> None:
+def test_run_exits_1_and_prints_failed_if_every_trial_of_a_cell_raises(harness: Harness) -> None:
     models = 'models=["toy-ema", {name="toy-ema", as="broken", space={fault="raise"}}]'
     code, out, err = harness("run", "toys.toml", "--serial", "-s", models)
     assert code == 1
@@ -140,7 +140,7 @@ def test_sync_fills_another_store(harness: Harness, tmp_path: Path, monkeypatch:
     assert harness("report", "toys")[1].startswith(table.strip())
 
 
-def test_report_of_another_machine_is_the_one_that_the_run_kept(harness: Harness, tmp_path: Path) -> None:
+def test_report_without_the_study_folder_equals_the_stored_one(harness: Harness, tmp_path: Path) -> None:
     harness("run", "toys.toml", "--serial")
     kept = {path.name: path for path in Path("mlartifacts").rglob("report.*")}
     assert sorted(kept) == ["report.csv", "report.html", "report.md", "report.parquet", "report.tex"]
@@ -199,7 +199,7 @@ def test_report_of_unequal_budgets_failures_and_a_missing_cell_says_what_it_refu
     assert "| nan | 2/2 (2 diverged) | 0/2 |" in audit
 
 
-def test_report_of_a_study_that_runs_says_how_far_it_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_of_a_running_study_shows_how_complete_it_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     whole = StudyController.tell
 
@@ -224,7 +224,7 @@ def test_train_prints_the_curve(harness: Harness) -> None:
     assert "best validation" in out
 
 
-def test_plan_shows_widths_deviation_and_what_is_seen(harness: Harness) -> None:
+def test_plan_shows_widths_deviation_and_receptive_field(harness: Harness) -> None:
     code, out, _ = harness("plan", "toys.toml", "--draws", "2")
     assert code == 0
     assert "+0.00%" in out
@@ -251,7 +251,7 @@ def test_headline_of_a_class_without_a_docstring_is_its_name() -> None:
     assert headline(Undescribed()) == "undescribed"
 
 
-def test_show_prints_a_published_setting_whole_at_the_options_given(harness: Harness) -> None:
+def test_show_prints_all_of_a_published_setting_at_the_given_options(harness: Harness) -> None:
     line = next(line for line in harness("show", "toy-sum")[1].splitlines() if "toy-ema: " in line)
     for text in ("widths 40", "bias=True", "adam", "clip 1", "cosine schedule", "batch 8, 4 epochs", "assumed: clip"):
         assert text in line
@@ -298,7 +298,7 @@ def test_bad_input_is_one_line_and_exit_code_2(harness: Harness, case: str) -> N
 
 
 def test_help_and_version_import_no_torch() -> None:
-    """In a fresh interpreter: what a shell user waits for."""
+    """In a new interpreter, as a shell user starts it."""
     script = (
         "import sys; from harness.cli.main import main\n"
         "sys.argv = ['harness', sys.argv[1]]\n"
@@ -314,7 +314,7 @@ def test_help_and_version_import_no_torch() -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_commands_explain_themselves(harness: Harness) -> None:
+def test_every_command_has_a_help_text(harness: Harness) -> None:
     _, out, _ = harness("--help")
     for command in ("run", "plan", "list", "show", "train", "report", "sync", "ui", "data"):
         assert command in out

@@ -89,7 +89,7 @@ def test_the_slurm_script_of_the_cluster_page_is_bash() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
-    """On two machines made of namespaces, with the quickstart made small."""
+    """On two machines made of Linux namespaces, with a small version of the quickstart."""
     pytest.importorskip("harness_tasks", reason="the page runs the quickstart")
     token, head_starts, other_starts, run_study, stop = code_blocks("docs/cluster.md", "sh")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -1,4 +1,4 @@
-"""`harness recommend`, `harness predict` and `load_winner` as a user has them: each in a process of its own."""
+"""`harness recommend`, `harness predict` and `load_winner` as a user runs them, each in its own process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def done(folder: Path, command: list[str], **environment: str) -> subprocess.Com
 
 
 def sums(sequences: int) -> pd.DataFrame:
-    """Whether five numbers have a sum above zero."""
+    """Return sequences of five numbers; the target is whether their sum is above zero."""
     table = pd.DataFrame({"id": np.repeat(np.arange(sequences), 5), "step": np.tile(np.arange(5), sequences)})
     table["value"] = np.random.default_rng(0).normal(size=len(table))
     table["above"] = (table.groupby("id")["value"].transform("sum") > 0).map({True: "yes", False: "no"})
@@ -45,7 +45,7 @@ def sums(sequences: int) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_a_file_becomes_an_answer_and_its_winner_predicts_the_same_wherever_it_is_loaded(tmp_path: Path) -> None:
+def test_file_gives_a_recommendation_and_its_winner_predicts_the_same_in_every_process(tmp_path: Path) -> None:
     pytest.importorskip("harness_tasks", reason="the first-party tasks on own files")
     pytest.importorskip("harness_models", reason="they are trained by first-party models")
     table = sums(60)
@@ -88,7 +88,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @contextmanager
 def ray_head(place: Place) -> Iterator[str]:
-    """The address of a Ray on this machine that another process started."""
+    """Start Ray in another process on this machine and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -107,14 +107,14 @@ def ray_head(place: Place) -> Iterator[str]:
         wait_until(lambda: head.poll() is None and "Ray runtime started" in log.read_text())
         yield f"127.0.0.1:{port}"
     finally:
-        head.terminate()  # which ends all that it started
+        head.terminate()  # ends its child processes too
         head.wait(60)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_on_ray_here_and_on_a_cluster_it_is_the_race_of_one_process(place: Place) -> None:
-    """By key; and each round of it trained on the cluster that was named."""
+def test_race_on_ray_and_on_a_cluster_equals_the_race_of_one_process(place: Place) -> None:
+    """The trials are equal by key, and each round is trained on the named cluster."""
     answers = {}
     with ray_head(place) as address:
         for runs, where in {
@@ -135,7 +135,7 @@ def test_on_ray_here_and_on_a_cluster_it_is_the_race_of_one_process(place: Place
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_an_address_where_no_ray_is_is_one_line_and_the_race_goes_on_without_it(place: Place) -> None:
+def test_address_without_a_ray_cluster_is_one_line_and_the_race_can_be_resumed(place: Place) -> None:
     code, out, err = place.run(*RACE.split(), "--address", "127.0.0.1:1")
     assert code == 2
     assert out == ""

@@ -1,4 +1,4 @@
-"""The site: what its pages show is run, and what they list is all there is."""
+"""The site: the code of its pages runs, and its lists are complete."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="the core's wheel is t
 
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 RUN_BY_TEST_DOCS = {"cluster.md", "gpu.md", "read-the-results.md", "write-a-model.md"}
-"""Pages whose blocks need an installation, a cluster or a study that has run."""
+"""Pages whose blocks need an installation, a cluster or a finished study."""
 SHOWN = {"", "text"}
-"""Languages of what is no code: trees of folders, output."""
+"""Languages of blocks that are not code: folder trees, output."""
 BLOCK = re.compile(r"(?:^<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 
 

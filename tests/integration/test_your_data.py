@@ -1,4 +1,4 @@
-"""`harness run --data`, from a user's file to the table, and what is said on the way."""
+"""`harness run --data`: from a user-supplied dataset to the comparison, with its notes and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sums(path: Path, sequences: int = 300) -> None:
-    """The sum of six numbers, which an answer without memory cannot know."""
+    """Write sequences of six numbers; the target is their sum, which a prediction without memory cannot know."""
     random = np.random.default_rng(0)
     table = pd.DataFrame({"id": np.repeat(np.arange(sequences), 6), "step": np.tile(np.arange(6), sequences)})
     table["value"] = random.normal(size=len(table))
@@ -45,7 +45,7 @@ def sums(path: Path, sequences: int = 300) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_becomes_a_study_that_beats_the_floor_and_goes_on_by_its_name(
+def test_file_gives_a_study_that_beats_the_floor_and_is_resumed_by_its_name(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sums(place / "sums.csv")
@@ -98,7 +98,7 @@ def test_a_file_becomes_a_study_that_beats_the_floor_and_goes_on_by_its_name(
         (("show", "arrays"), "task 'arrays' needs the option 'data': data = …"),
     ],
 )
-def test_a_slip_is_one_line(
+def test_usage_error_is_one_line(
     arguments: tuple[str, ...],
     message: str,
     place: Path,
@@ -113,7 +113,7 @@ def test_a_slip_is_one_line(
     assert not (place / "runs").exists()
 
 
-def test_show_tells_what_the_file_is_taken_for(
+def test_show_prints_how_the_file_is_read(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sums(place / "sums.csv")
@@ -134,7 +134,7 @@ def test_one_trial_trains_on_a_file(
 
 
 @pytest.mark.parametrize("command", [("data", "status"), ("show", "gru"), ("list",)])
-def test_commands_over_all_tasks_pass_by_those_that_need_a_file(
+def test_commands_over_all_tasks_leave_out_those_that_need_a_file(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(monkeypatch, *command) == 0
