@@ -228,7 +228,7 @@ class TrialResult(Record):
     peak_bytes: int | None = None
     """Largest resident memory of the worker, or memory allocated on the GPU, during the trial."""
     padding: float | None = None
-    """Ratio of padded to real frames in training, if sequences are ragged."""
+    """Padding frames per real frame in the first training epoch, if sequences are ragged."""
     state_bytes: int | None = None
     """Size of the state that a recurrent pass carries for one sequence, if the backbone offers `scan`."""
     receptive_field: int | None = None

@@ -100,7 +100,7 @@ def test_new_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "harness run my-net/study.toml" in shown
     assert Path("my-net", "src", "my_net", "model.py").exists()
     assert harness(monkeypatch, "new", "model", "my-net") == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["toy-ema", "toy-sum"])
