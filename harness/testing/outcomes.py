@@ -116,7 +116,7 @@ def require(condition: bool, message: str) -> None:
 def require_close(actual: Tensor, expected: Tensor, message: str) -> None:
     """Raise CheckError unless two tensors have the same shape and, within `TOLERANCE`, the same values."""
     require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, not {tuple(expected.shape)}")
-    if not torch.allclose(actual, expected, rtol=1e-12, atol=1e-12):
+    if not torch.allclose(actual, expected, rtol=TOLERANCE, atol=TOLERANCE):
         worst = float((actual - expected).detach().abs().max())
         raise CheckError(f"{message}: off by {worst:.2g}")
 
