@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
@@ -23,3 +24,9 @@ def test_exception_in_the_other_process_is_a_check_error_with_its_last_line() ->
 def test_function_that_cannot_be_pickled_is_a_check_error() -> None:
     with pytest.raises(CheckError, match=r"^cannot be pickled: .*lambda"):
         call_in_subprocess(lambda number: number, 1)
+
+
+@pytest.mark.parametrize(("here", "there"), [("1", "2"), ("2", "1"), ("random", "1")])
+def test_hash_seed_of_the_other_process_differs(here: str, there: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", here)
+    assert call_in_subprocess(os.getenv, "PYTHONHASHSEED") == there
