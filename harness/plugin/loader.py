@@ -154,7 +154,7 @@ def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -
 def _plugin_of(point: EntryPoint) -> Plugin:
     """Return the distribution of an entry point.
 
-    A partly removed distribution may have no metadata; the name of the entry point then stands in for its name.
+    A partly removed distribution may have no metadata; the name of the entry point is then used.
     """
     try:
         name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)

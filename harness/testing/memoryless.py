@@ -1,14 +1,15 @@
-"""The smallest network that can read a task: it remembers nothing."""
+"""The smallest network that can be trained on a task; it has no memory."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
-from harness.api.dataset import Arrays, Dataset, Ragged
+from harness.api.dataset import Dataset, Stream, first
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.training.network import Network
@@ -17,7 +18,7 @@ WIDTH = 12
 
 
 class Memoryless(nn.Module):
-    """tanh(W x[t] + b) at each step: what can be known of the present input alone."""
+    """A function of the present input alone: tanh(W x[t] + b) at each step."""
 
     receptive_field = 1
 
@@ -33,12 +34,12 @@ class Memoryless(nn.Module):
         return self(x[:, -steps:])  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
     def scan(self, x: Tensor, state: tuple[()] = ()) -> tuple[Tensor, tuple[()]]:
-        """The state has nothing to hold."""
+        """Return the outputs and an empty state."""
         return self(x), ()
 
 
 class Probe(Model):
-    """What a task is tried with; registered nowhere."""
+    """A model for trying out a task; it is not registered."""
 
     name: ClassVar[str] = "memoryless"
 
@@ -46,26 +47,19 @@ class Probe(Model):
         return {}
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
-        """Takes `dropout`, and drops nothing: there is nothing to regularise."""
+        """Return a memoryless backbone; `dropout` is accepted and ignored."""
         return Memoryless(signature.in_features, widths[0])
 
 
 def probe_network(signature: Signature, seed: int = 0) -> Network:
-    """A memoryless network for a task, in `eval()`; the global random state moves."""
+    """Return a memoryless network for a task, in `eval()`; this seeds PyTorch's default generator."""
     torch.manual_seed(seed)
     return Network(signature, Memoryless(signature.in_features, WIDTH)).eval()
 
 
 def head(dataset: Dataset, sequences: int, tokens: int) -> Dataset:
-    """The first sequences of a split, or the first tokens of a stream; itself where it has no more."""
-    if isinstance(dataset, Arrays):
-        return Arrays(dataset.inputs[:sequences], dataset.targets[:sequences], dataset.prepare)
-    if isinstance(dataset, Ragged):
-        lengths = dataset.lengths[:sequences]
-        frames = int(lengths.sum())
-        targets = dataset.targets[: len(lengths) if dataset.last else frames]
-        return Ragged(dataset.inputs[:frames], targets, lengths, dataset.last)
+    """Return the first `sequences` sequences of a split, or the first `tokens` tokens of a stream."""
+    if not isinstance(dataset, Stream):
+        return first(dataset, sequences)
     kept = dataset.tokens[:tokens]
-    return type(dataset)(
-        kept, dataset.before, dataset.scored, dataset.history, rows=min(dataset.rows, max(len(kept), 1))
-    )
+    return replace(dataset, tokens=kept, rows=min(dataset.rows, max(len(kept), 1)))

@@ -1,4 +1,4 @@
-"""What splits hold, compared: digests of them, and sequences that two of them share."""
+"""Comparison of splits: their digests, and the sequences that two of them share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.api.dataset import Dataset, Ragged, Split, Stream
 
 DOUBLINGS = 7
 WINDOW = 1 << DOUBLINGS
-"""Tokens of a stream that count as a sequence."""
+"""Tokens of a stream that count as one sequence."""
 MULTIPLIER = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
-"""Odd, with bits all over (2**64 over the golden ratio): a polynomial in it tells windows apart."""
+"""Base of the polynomial hash: odd, with well-mixed bits (2**64 divided by the golden ratio)."""
 
 Hashes = npt.NDArray[np.uint64]
 
 
 def digest(dataset: Dataset, *more: Tensor) -> str:
-    """SHA-256 over all that a split holds, and over what else is given."""
+    """Return the SHA-256 of the whole content of a split and of further tensors, in hex."""
     if isinstance(dataset, Stream):
         parts = [dataset.tokens, torch.tensor(dataset.before)]
     else:
@@ -35,21 +35,26 @@ def digest(dataset: Dataset, *more: Tensor) -> str:
 
 
 def shared_sequences(splits: dict[Split, Dataset]) -> dict[tuple[Split, Split], tuple[int, int]]:
-    """(one, other) → how many sequences of the smaller split `one` the other has too, and of how many."""
+    """Return how many sequences of the smaller split are also in the larger one, and out of how many.
+
+    The keys are pairs of splits, (smaller, larger).  Inputs alone are compared.  A pair of a stream and a split of
+    separate sequences is left out.
+    """
     sizes = {split: len(dataset) for split, dataset in splits.items()}
-    pairs = [(one, other) for one, other in permutations(splits, 2) if (sizes[one], one) < (sizes[other], other)]
-    found = {}
-    for one, other in pairs:
-        few, many = splits[one], splits[other]
+    shared = {}
+    for small, large in permutations(splits, 2):
+        if (sizes[small], small) > (sizes[large], large):
+            continue
+        few, many = splits[small], splits[large]
         if isinstance(few, Stream) != isinstance(many, Stream):
-            continue  # passages against running text: no sequence of the one is one of the other
-        sought = sequence_hashes(few, every=WINDOW)
-        found[one, other] = (int(np.isin(sought, sequence_hashes(many, every=1)).sum()), len(sought))
-    return found
+            continue  # separate passages and running text have no sequences in common
+        hashes = sequence_hashes(few, every=WINDOW)
+        shared[small, large] = (int(np.isin(hashes, sequence_hashes(many, every=1)).sum()), len(hashes))
+    return shared
 
 
 def sequence_hashes(dataset: Dataset, *, every: int) -> Hashes:
-    """One number a sequence, of its inputs alone; of a stream, one a window, begun `every` so many tokens."""
+    """Return one hash per sequence, of its inputs; for a stream one hash per window, which start `every` tokens."""
     if isinstance(dataset, Stream):
         return _window_hashes(dataset.tokens.numpy(), every)
     if isinstance(dataset, Ragged):
@@ -64,7 +69,10 @@ def _hash(piece: Tensor) -> int:
 
 
 def _window_hashes(tokens: npt.NDArray[np.generic], every: int) -> Hashes:
-    """Polynomials of the tokens in `MULTIPLIER`, modulo 2**64: those of twice as many tokens from those of as many."""
+    """Return the polynomial hashes of all windows of `WINDOW` tokens in `MULTIPLIER`, modulo 2**64.
+
+    The hash of a window of 2n tokens is computed from the hashes of its two halves, so `DOUBLINGS` steps are enough.
+    """
     hashes, factor = tokens.astype(np.uint64) + np.uint64(1), MULTIPLIER
     for doubling in range(DOUBLINGS):
         half = 1 << doubling

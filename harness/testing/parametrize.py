@@ -1,4 +1,4 @@
-"""The checks as tests of pytest, which is imported only where they are asked for."""
+"""The checks as pytest tests; pytest is imported only when they are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Subject = Model | ModelSubject | Task | TaskSubject
 
 @dataclass(frozen=True)
 class BoundCheck(Generic[S]):
-    """A check and what it looks at, called without arguments; skips its test where it does not apply."""
+    """A check with its model or task, called without arguments; it skips its test if the check does not apply."""
 
     check: Callable[[S], None]
     subject: S
@@ -33,31 +33,35 @@ class BoundCheck(Generic[S]):
 
         try:
             self.check(self.subject)
-        except NotApplicableError as missing:
-            pytest.skip(str(missing))
+        except NotApplicableError as inapplicable:
+            pytest.skip(str(inapplicable))
 
 
 def parametrize_checks(
     *subjects: Subject, expected_failed_checks: Mapping[str, Mapping[str, str]] | None = None
 ) -> pytest.MarkDecorator:
-    """A mark that gives a test the argument `check`, once for each model or task and each check of it:
+    """Return a pytest mark that runs a test once for each model or task and each of its checks:
 
         @parametrize_checks(MyModel(), MyTask(length=20))
         def test_contract(check):
             check()
 
-    expected_failed_checks: name of a model or task → name of a check → why it may fail.  Such a test must fail; one
-    that passes has an exemption which is out of date.
+    The test takes the argument `check`.
+
+    expected_failed_checks: mapping from the name of a model or task to a mapping from the name of a check to the
+    reason why it may fail.  Such a test must fail; if it passes, the exemption is out of date and the test fails.
+
+    Raises UnknownNameError if expected_failed_checks has an unknown name.
     """
     import pytest
 
     expected = expected_failed_checks or {}
     parameters = []
     named = [_named(subject) for subject in subjects]
-    for name in expected.keys() - {name for name, _, _ in named}:
-        known = [known for known, _, _ in named]
+    known = [name for name, _, _ in named]
+    for name in expected.keys() - set(known):
         raise UnknownNameError(
-            f"expected_failed_checks: {name!r} is not among what is checked;{did_you_mean(name, known)} "
+            f"expected_failed_checks: {name!r} is not among the checked models and tasks;{did_you_mean(name, known)} "
             f"Checked: {', '.join(known)}"
         )
     for name, subject, checks in named:
@@ -74,5 +78,5 @@ def parametrize_checks(
 def _named(subject: Subject) -> tuple[str, Subject, tuple[Callable[..., None], ...]]:
     if isinstance(subject, Model | ModelSubject):
         return subject_of(subject).name, subject_of(subject), MODEL_CHECKS
-    kept = task_subject_of(subject)
-    return kept.name, kept, TASK_CHECKS
+    task_subject = task_subject_of(subject)
+    return task_subject.name, task_subject, TASK_CHECKS

@@ -1,4 +1,4 @@
-"""Asking a question in another process: a fresh interpreter, with other hashes of strings."""
+"""Calls of a function in another process: a new interpreter, with other hashes of strings."""
 
 from __future__ import annotations
 
@@ -18,39 +18,42 @@ from torch import Tensor, nn
 from harness.testing.cases import Case
 from harness.testing.outcomes import CheckError
 
-Q = TypeVar("Q")
 A = TypeVar("A")
+R = TypeVar("R")
 
 SECONDS = 300
-"""After which the other process counts as hung."""
+"""Time limit of the other process."""
 
 
-def ask(function: Callable[[Q], A], question: Q) -> A:
-    """The function's answer in another process.  CheckError where the question cannot be sent or raises there."""
+def call_in_subprocess(function: Callable[[A], R], argument: A) -> R:
+    """Return function(argument), computed in another process.
+
+    Raises CheckError if function or argument cannot be pickled, or if the call raises.
+    """
     with tempfile.TemporaryDirectory(prefix="seqharness-") as folder:
-        asked, answered = Path(folder, "question"), Path(folder, "answer")
+        call_file, result_file = Path(folder, "call"), Path(folder, "result")
         try:
-            asked.write_bytes(pickle.dumps((function, question)))
+            call_file.write_bytes(pickle.dumps((function, argument)))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise CheckError(f"cannot be pickled: {error}") from error
-        command = [sys.executable, "-m", "harness.testing.subprocesses", str(asked), str(answered)]
+        command = [sys.executable, "-m", "harness.testing.subprocesses", str(call_file), str(result_file)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=_environment(), check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise CheckError(f"raises in another process: {last}")
-        answer: A = pickle.loads(answered.read_bytes())  # written by `main` below, in a folder of our own
-        return answer
+        result: R = pickle.loads(result_file.read_bytes())  # written by `main` below, in a folder of our own
+        return result
 
 
 def _environment() -> dict[str, str]:
-    """This process's path, so that what it can import the other one can; another order of sets of strings."""
+    """Return the environment of the other process: the import path of this one, and another hash seed for strings."""
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     return {**os.environ, "PYTHONPATH": os.pathsep.join(entry or "." for entry in sys.path), "PYTHONHASHSEED": seed}
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """A backbone and what it should do elsewhere."""
+class BackboneSample:
+    """A backbone, its weights, an input and the expected output."""
 
     case: Case
     backbone: nn.Module
@@ -59,23 +62,24 @@ class Parcel:
     y: Tensor
 
 
-def faults_of_backbones(parcels: list[Parcel]) -> list[str]:
-    """What is not as it was where these were packed."""
-    return [fault for parcel in parcels if (fault := _fault(parcel)) is not None]
+def faults_of_backbones(samples: list[BackboneSample]) -> list[str]:
+    """Return one line for each backbone with other outputs or weights than in the process that made the sample."""
+    return [fault for sample in samples if (fault := _fault(sample)) is not None]
 
 
-def _fault(parcel: Parcel) -> str | None:
-    if not torch.equal(parcel.backbone(parcel.x), parcel.y):
-        return f"a pickled backbone is another function in another process [{parcel.case}]"
-    built = parcel.case.build().double().state_dict()
-    same = built.keys() == parcel.weights.keys() and all(map(torch.equal, built.values(), parcel.weights.values()))
-    return None if same else f"one seed gives other weights in another process [{parcel.case}]"
+def _fault(sample: BackboneSample) -> str | None:
+    if not torch.equal(sample.backbone(sample.x), sample.y):
+        return f"a pickled backbone computes different outputs in another process [{sample.case}]"
+    built = sample.case.build().double().state_dict()
+    same = built.keys() == sample.weights.keys() and all(map(torch.equal, built.values(), sample.weights.values()))
+    return None if same else f"the same seed gives different weights in another process [{sample.case}]"
 
 
-def main(asked: str, answered: str) -> None:
+def main(call_file: str, result_file: str) -> None:
+    """Run the pickled call in this process and write its pickled result."""
     torch.set_num_threads(1)
-    function, question = pickle.loads(Path(asked).read_bytes())  # written by `ask`, in a folder of its own
-    Path(answered).write_bytes(pickle.dumps(function(question)))
+    function, argument = pickle.loads(Path(call_file).read_bytes())  # written above, in a folder of our own
+    Path(result_file).write_bytes(pickle.dumps(function(argument)))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def test_new_prints_the_next_commands(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "harness run my-net/study.toml" in shown
     assert Path("my-net", "src", "my_net", "model.py").exists()
     assert run_command(monkeypatch, "new", "model", "my-net") == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["toy-ema", "toy-sum"])

@@ -1,4 +1,4 @@
-"""A package as `harness new` writes it: installed, listed, checked and trained before a line is changed."""
+"""The packages that `harness new` writes: installed, listed, checked and trained without changes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SHORT = ("parameters=2000", "updates=4", "batch_size=8", "evaluations=2")
 
 
 def run(*command: str, path: str, cwd: Path) -> str:
-    """Standard output of a command with these folders on the path of Python; its messages where it fails."""
+    """Run a command with this import path and return its standard output; fail with its messages."""
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def beside(package: Path) -> str:
-    """A path on which the package is installed: its source, and metadata as pip writes them."""
+def installed_path(package: Path) -> str:
+    """Return an import path on which the package is installed: its source, and metadata as pip writes them."""
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     info = package / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir(parents=True)
@@ -48,12 +48,12 @@ def test_new_package_is_listed_passes_its_own_tests_and_trains(kind: Kind, tmp_p
     pytest.importorskip("harness_tasks", reason="it trains on a task of seqharness-tasks")
     pytest.importorskip("harness_models", reason="it trains a model of seqharness-models")
     package = write_package(kind, "my-thing", tmp_path)
-    path = beside(package)
+    path = installed_path(package)
     python = (sys.executable, "-c", "from harness.cli.main import main; main()")
     assert "my-thing" in run(*python, "list", path=path, cwd=tmp_path)
-    shown = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path=path, cwd=package)
-    assert re.search(r"\d+ passed", shown)
-    assert "failed" not in shown
+    output = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path=path, cwd=package)
+    assert re.search(r"\d+ passed", output)
+    assert "failed" not in output
     assert "best validation" in run(*python, "train", *TRAIN[kind], *SHORT, path=path, cwd=tmp_path)
 
 
@@ -86,7 +86,7 @@ def test_new_packages_in_a_fresh_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["model", "task"])
-def test_templates_leave_nothing_open(kind: Kind, tmp_path: Path) -> None:
+def test_templates_have_no_placeholder_left(kind: Kind, tmp_path: Path) -> None:
     package = write_package(kind, "my-thing", tmp_path)
     files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
     assert f"src/my_thing/{kind}.py" in files
@@ -101,33 +101,33 @@ def test_templates_leave_nothing_open(kind: Kind, tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("My_Net", "did you mean 'my-net'"),
-        ("9nets", "begins with a letter"),
+        ("9nets", "starts with a letter"),
         ("a--b", "did you mean 'a-b'"),
         ("../up", "did you mean 'up'"),
-        ("", "begins with a letter"),
-        ("a" * 41, "40 characters at most"),
-        ("class", "Python has a 'class' of its own; try 'my-class'"),
-        ("json", "Python has a 'json' of its own"),
-        ("tests", "Python has a 'tests' of its own"),
+        ("", "starts with a letter"),
+        ("a" * 41, "at most 40 characters"),
+        ("class", "'class' is reserved; try 'my-class'"),
+        ("json", "'json' is reserved"),
+        ("tests", "'tests' is reserved"),
         ("torch", "a module 'torch' is installed; try 'my-torch'"),
         ("harness", "a module 'harness' is installed"),
     ],
 )
-def test_name_that_cannot_be_is_refused_in_one_line(name: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ScaffoldError, match=re.escape(message)) as refused:
+def test_invalid_name_is_a_one_line_error(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ScaffoldError, match=re.escape(message)) as caught:
         write_package("model", name, tmp_path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_that_is_there_is_not_touched(tmp_path: Path) -> None:
+def test_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "my-net").mkdir()
-    with pytest.raises(ScaffoldError, match="my-net is there already; remove it, choose another name, or give --fold"):
+    with pytest.raises(ScaffoldError, match="my-net already exists; remove it, choose another name, or give --fold"):
         write_package("model", "my-net", tmp_path)
     assert list((tmp_path / "my-net").iterdir()) == []
 
 
-def test_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ScaffoldError, match=r"cannot be written \(Not a directory\); give another --folder"):
         write_package("model", "my-net", tmp_path / "file")

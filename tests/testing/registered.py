@@ -1,11 +1,11 @@
-"""A plugin with one planted defect."""
+"""A plugin whose task has one planted defect."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from harness import Task, hookimpl
-from tests.testing.planted import OtherEpoch
+from tests.testing.planted_tasks import OtherEpoch
 
 
 @hookimpl

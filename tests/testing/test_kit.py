@@ -1,4 +1,4 @@
-"""The conformance kit: each check catches its defect, and nothing else."""
+"""The conformance kit: each check catches its defect, no other check does, and sound plugins pass."""
 
 from __future__ import annotations
 
@@ -32,21 +32,12 @@ from harness.testing import (
     parametrize_checks,
 )
 from tests.support.toys import ToyEma, ToyRagged, ToyStack, ToySum
-from tests.testing.planted import (
-    DEFECTS,
-    FEW,
-    Defect,
-    Flips,
-    LooksAhead,
-    Sound,
-    Stackable,
-    caught_by,
-    planted,
-    results_of,
-)
+from tests.testing.planted import DEFECTS, FEW, Defect, caught_by, results_of
+from tests.testing.planted_models import LooksAhead, Sound, Stackable, planted
+from tests.testing.planted_tasks import Flips
 
 every_defect = pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
-EXPECTED = {"toy-ragged": {"check_splits_disjoint": "three flips of two coins: chance alone puts some into two splits"}}
+EXPECTED = {"toy-ragged": {"check_splits_disjoint": "three flips of two coins: some are in two splits by chance"}}
 
 
 @parametrize_checks(
@@ -64,13 +55,13 @@ def test_sound_model_or_task_passes(check: BoundCheck[Any]) -> None:
 
 @every_defect
 def test_defect_is_caught_by_its_check_and_no_other(defect: Defect) -> None:
-    assert caught_by(defect, elsewhere=False) == {defect.check, *defect.also}
+    assert caught_by(defect, all_checks=False) == {defect.check, *defect.also}
 
 
 @pytest.mark.slow
 @every_defect
-def test_defect_is_caught_by_no_other_check_in_another_process_either(defect: Defect) -> None:
-    assert caught_by(defect, elsewhere=True) == {defect.check, *defect.also}
+def test_defect_is_not_caught_by_other_checks_in_another_process(defect: Defect) -> None:
+    assert caught_by(defect, all_checks=True) == {defect.check, *defect.also}
 
 
 def test_every_check_has_a_defect() -> None:
@@ -78,10 +69,12 @@ def test_every_check_has_a_defect() -> None:
     assert {defect.check for defect in DEFECTS} == checks
 
 
-def test_every_check_is_public_and_says_what_holds() -> None:
+def test_every_check_is_public_and_documents_what_it_checks() -> None:
     for check in (*MODEL_CHECKS, *TASK_CHECKS):
         assert getattr(kit, check.__name__) is check
-        assert (check.__doc__ or "").split("\n")[0].endswith((".", ":"))
+        summary = (check.__doc__ or "").split("\n")[0]
+        assert summary.startswith("Check that ")
+        assert summary.endswith(".")
 
 
 def test_all_has_no_repetition_and_resolves() -> None:
@@ -89,14 +82,14 @@ def test_all_has_no_repetition_and_resolves() -> None:
     assert all(hasattr(kit, name) for name in kit.__all__)
 
 
-def test_check_raises_with_the_configuration_it_failed_at() -> None:
+def test_check_error_names_the_configuration() -> None:
     with pytest.raises(
         CheckError, match=r"depends on later input: off by .* \[Real\(size=1\) to Real\(size=1\), widths"
     ):
         check_causality(planted(LooksAhead))
 
 
-def test_check_of_a_verb_that_is_not_offered_does_not_apply() -> None:
+def test_check_of_a_method_that_is_not_offered_does_not_apply() -> None:
     statuses = {result.check: result.status for result in results_of(planted(LooksAhead), wanted=set())}
     assert {check for check, status in statuses.items() if status == "not applicable"} == {
         "check_suffix",
@@ -113,7 +106,7 @@ class Raises(Sound):
         raise ZeroDivisionError("a planted raise")
 
 
-def test_model_that_raises_fails_with_type_message_line_and_configuration() -> None:
+def test_exception_of_a_model_is_reported_with_type_message_line_and_configuration() -> None:
     result = results_of(Raises(), wanted=set())[0]
     assert result.status == "failed"
     assert result.reason.startswith("ZeroDivisionError: a planted raise (test_kit.py:")
@@ -130,27 +123,29 @@ def test_model_that_supports_nothing_is_not_checked() -> None:
         check_causality(Refuses())
 
 
-def test_expected_failure_is_good_and_carries_its_reason() -> None:
+def test_expected_failure_is_good_and_has_its_reason() -> None:
     subject = ModelSubject(planted(LooksAhead), signatures=FEW)
-    results = check_model(subject, expected_failed_checks={"check_causality": "it reads backwards"})
-    found = next(result for result in results if result.check == "check_causality")
-    assert (found.status, found.reason, found.good) == ("failed as expected", "it reads backwards", True)
+    results = check_model(subject, expected_failed_checks={"check_causality": "it reads the future"})
+    result = next(result for result in results if result.check == "check_causality")
+    assert (result.status, result.reason, result.good) == ("failed as expected", "it reads the future", True)
 
 
-def test_pass_of_a_check_that_is_expected_to_fail_is_a_fault() -> None:
+def test_unexpected_pass_is_not_good() -> None:
     results = check_task(Flips(), expected_failed_checks={"check_epoch": "why not"})
-    found = next(result for result in results if result.check == "check_epoch")
-    assert (found.status, found.good) == ("passed unexpectedly", False)
+    result = next(result for result in results if result.check == "check_epoch")
+    assert (result.status, result.good) == ("passed unexpectedly", False)
 
 
-def test_expected_failure_of_an_unknown_check_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match="no check 'check_causalty'; did you mean 'check_causality'"):
+def test_expected_failure_of_an_unknown_check_or_subject_is_an_error() -> None:
+    with pytest.raises(UnknownNameError, match="unknown check 'check_causalty'; did you mean 'check_causality'"):
         check_model(Sound(), expected_failed_checks={"check_causalty": ""})
-    with pytest.raises(UnknownNameError, match="'plantd' is not among what is checked; did you mean 'planted'"):
+    with pytest.raises(
+        UnknownNameError, match="'plantd' is not among the checked models and tasks; did you mean 'planted'"
+    ):
         parametrize_checks(Sound(), expected_failed_checks={"plantd": {}})
 
 
-def test_checks_leave_the_global_random_states_as_they_were() -> None:
+def test_checks_restore_the_global_random_states() -> None:
     before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
     results_of(Sound(), wanted=set())
     results_of(Flips(), wanted=set())
@@ -158,7 +153,7 @@ def test_checks_leave_the_global_random_states_as_they_were() -> None:
     assert (random.getstate(), str(np.random.get_state())) == before[1:]
 
 
-def test_cases_are_the_same_each_time_and_take_fixed_keywords() -> None:
+def test_cases_are_reproducible_and_have_the_fixed_parameters() -> None:
     subject = ModelSubject(ToyEma(), {"bias": False})
     assert list(map(str, subject.cases())) == list(map(str, subject.cases()))
     assert {case.params["bias"] for case in subject.cases()} == {False}
@@ -169,7 +164,7 @@ def test_subject_of_a_task_is_named_by_its_options() -> None:
     assert TaskSubject(ToySum(length=9)).name == "toy-sum-length-9"
 
 
-def test_model_that_another_process_cannot_import_is_said_so() -> None:
+def test_model_that_another_process_cannot_import_fails_with_the_reason() -> None:
     class Local(Sound):
         pass
 
@@ -177,16 +172,16 @@ def test_model_that_another_process_cannot_import_is_said_so() -> None:
         check_other_process(Local())
 
 
-def test_importing_the_kit_needs_neither_pytest_nor_ray_nor_mlflow() -> None:
+def test_importing_the_kit_imports_neither_pytest_nor_ray_nor_mlflow() -> None:
     script = "import sys, harness.testing; print(*(name.partition('.')[0] for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"pytest", "ray", "mlflow", "hypothesis"} & set(done.stdout.split())
 
 
 class Recurrent(nn.GRU):
-    """A GRU as an author may write it first, with one mistake."""
+    """A GRU with one mistake that authors often make."""
 
-    kept: Tensor | None = None
+    state: Tensor | None = None
 
     def __init__(self, in_features: int, width: int, **_: Any) -> None:
         super().__init__(in_features, width, batch_first=True)
@@ -195,13 +190,13 @@ class Recurrent(nn.GRU):
 
 class KeepsItsState(Recurrent):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        fits = self.kept is not None and self.kept.shape[1] == len(x)
-        y, after = super().forward(x, self.kept if fits else None)
-        self.kept = after.detach()
+        fits = self.state is not None and self.state.shape[1] == len(x)
+        y, after = super().forward(x, self.state if fits else None)
+        self.state = after.detach()
         return y
 
 
-class GivesItsState(Recurrent):
+class ReturnsItsState(Recurrent):
     def forward(self, x: Tensor) -> Any:  # type: ignore[override]
         return super().forward(x)
 
@@ -211,25 +206,25 @@ class TimeLast(Recurrent):
         return super().forward(x)[0].transpose(1, 2)
 
 
-def found(backbone: type[nn.Module]) -> dict[str, str]:
-    """What failed of a sound model with this backbone, and why."""
+def reasons_of(backbone: type[nn.Module]) -> dict[str, str]:
+    """Return the reasons of the failed checks of a sound model with this backbone, by check."""
     model = type("Planted", (Sound,), {"backbone": backbone})()
     return {result.check: result.reason for result in results_of(model, wanted=set()) if result.status == "failed"}
 
 
-def test_state_that_is_kept_between_calls_is_not_called_a_look_ahead() -> None:
-    reasons = found(KeepsItsState)
-    assert reasons["check_causality"].startswith(
-        "in eval(), the same input gives another output when it is given again"
-    )
+def test_state_kept_between_calls_is_not_reported_as_a_dependence_on_later_input() -> None:
+    reasons = reasons_of(KeepsItsState)
+    assert reasons["check_causality"].startswith("in eval(), a second call with the same input gives another output")
     assert reasons["check_no_state"].startswith("the output depends on an earlier call: off by")
 
 
-def test_output_that_is_no_tensor_or_of_another_shape_is_told_with_what_is_right() -> None:
-    reason = found(GivesItsState)["check_output_shape"]
-    assert reason.startswith("forward gives a tuple, not a tensor: outputs alone; a state is for scan to give")
-    reason = found(TimeLast)["check_output_shape"]
-    assert re.match(r"forward gives \(2, (\d+), 1\) for 2 sequences of 1 steps, not .* = \(2, 1, \1\) ", reason)
+def test_output_of_a_wrong_type_or_shape_is_reported_with_what_is_expected() -> None:
+    reason = reasons_of(ReturnsItsState)["check_output_shape"]
+    assert reason.startswith("forward returns a tuple; it must return one tensor")
+    reason = reasons_of(TimeLast)["check_output_shape"]
+    assert re.match(
+        r"forward returns \(2, (\d+), 1\) for 2 sequences of 1 steps; it must return .* = \(2, 1, \1\) ", reason
+    )
 
 
 class PlainList(nn.Module):
@@ -242,8 +237,10 @@ class PlainList(nn.Module):
         return self.layers[0](x)
 
 
-def test_layers_that_are_not_registered_are_told_of() -> None:
-    assert found(PlainList)["check_seed"].startswith("the backbone has no parameters; layers in a plain list count as")
+def test_layers_in_a_plain_list_are_reported() -> None:
+    assert reasons_of(PlainList)["check_seed"].startswith(
+        "the backbone has no parameters; put layers into nn.ModuleList"
+    )
 
 
 class SumsToFloat(Flips):
@@ -251,9 +248,9 @@ class SumsToFloat(Flips):
         return {name: Total(total.sum.item(), total.count) for name, total in super().loss(output, batch).items()}  # type: ignore[arg-type]
 
 
-def test_total_that_is_no_tensor_is_told_of_with_the_way_out() -> None:
+def test_sum_that_is_not_a_tensor_is_reported_with_advice() -> None:
     (result,) = [result for result in check_task(SumsToFloat()) if result.check == "check_loss"]
-    assert result.reason == "total 'nats' sums to a float, not a tensor: leave .item() out"
+    assert result.reason == "the sum of total 'nats' is a float, not a tensor; leave .item() out"
 
 
 class StackOfOtherNames(Stackable):
@@ -269,11 +266,14 @@ class StackInTraining(Stackable):
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [
-        (StackOfOtherNames, "the weights of a stack are not a backbone's with one more axis in front: .*linear"),
-        (StackInTraining, "stack gives a module of another mode than its backbone's"),
+        (
+            StackOfOtherNames,
+            "the weights of a stack must be the backbone's with one more first axis; different: .*linear",
+        ),
+        (StackInTraining, "stack returns a module in another mode than the backbone"),
     ],
 )
-def test_stack_that_is_no_stack_is_told_of(backbone: type[nn.Module], message: str) -> None:
+def test_invalid_stack_is_reported(backbone: type[nn.Module], message: str) -> None:
     model = type("Planted", (Sound,), {"backbone": backbone})()
     with pytest.raises(CheckError, match=message):
         check_stack(model)
