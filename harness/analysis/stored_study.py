@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import pandas as pd
-
-from harness.analysis.cell_result import CellResult, Curves, summarize_cells
-from harness.ledger.journal import TrialEntry
+from harness.analysis.cell_result import CellResult, Curve, Curves, summarize_cells
+from harness.ledger.journal import Snapshot, TrialEntry
 from harness.records import Cell, CellFacts, Manifest, Phase
 
 
@@ -82,11 +80,6 @@ class StoredStudy:
     def results(self) -> tuple[CellResult, ...]:
         return summarize_cells(self.cells, self.entries)
 
-    @cached_property
-    def trials(self) -> pd.DataFrame:
-        """One row per trial: see `trial_frame`."""
-        return trial_frame(self.results)
-
     def lacking(self, cell: Cell) -> int | None:
         """Return how many ended trials of a cell the store lacks compared with its last sync.
 
@@ -98,40 +91,17 @@ class StoredStudy:
         return sum(count.ended for count in self.mark.of_cell(cell).values()) - held
 
 
-def trial_frame(results: Sequence[CellResult]) -> pd.DataFrame:
-    """Return one row per trial.
-
-    Columns: identity, outcome, costs, `params.<dimension>` and `<weights>/<metric>`.
-    """
-    rows = [
-        _row(entry, superseded=superseded)
-        for result in results
-        for entries, superseded in ((result.search, False), (result.finals, False), (result.superseded, True))
-        for entry in entries
-    ]
-    return pd.DataFrame(rows, columns=None if rows else [*_OF_TRIAL, *_OF_RESULT])
+def of_ledger(snapshot: Snapshot) -> StoredStudy:
+    """Return the study in a ledger, which lacks nothing."""
+    entries = snapshot.entries()
+    metrics = {facts.cell: facts.metric.name for facts in snapshot.manifest.cells}
+    finals = [entry for entry in entries if entry.trial.phase == "final"]
+    curves = {entry.trial.key: _curves(entry, metrics[entry.trial.cell]) for entry in finals}
+    return StoredStudy(snapshot.manifest, entries, SyncMark.of(entries), curves=curves)
 
 
-_OF_TRIAL = (
-    "key", "task", "model", "phase", "number", "repetition", "winner", "superseded", "attempt", "parameters", "widths",
-)  # fmt: skip
-
-_OF_RESULT = (
-    "outcome", "reason", "score", "updates", "epochs", "best_update", "train_seconds", "started", "ended", "peak_bytes",
-    "padding", "state_bytes", "receptive_field", "node", "worker", "device", "weights", "weights_sha256", "test_opened",
-)  # fmt: skip
-
-
-def _row(entry: TrialEntry, *, superseded: bool) -> dict[str, object]:
-    trial, result = entry.trial, entry.result
-    widths = " ".join(str(width) for width in trial.widths)
-    place = (
-        trial.key, trial.cell.task, trial.cell.model, trial.phase, trial.number, trial.repetition, trial.winner,
-        superseded, entry.attempt, trial.parameters, widths,
-    )  # fmt: skip
-    row: dict[str, object] = dict(zip(_OF_TRIAL, place, strict=True))
-    row |= {name: getattr(result, name, None) for name in _OF_RESULT}
-    row |= {f"params.{name}": value for name, value in trial.params.items()}
-    if result is not None:
-        row |= {f"{part}/{name}": value for part, values in result.metrics.items() for name, value in values.items()}
-    return row
+def _curves(entry: TrialEntry, metric: str) -> dict[str, Curve]:
+    return {
+        metric: tuple((point.update, point.metrics[metric]) for point in entry.points),
+        "gradient_norm": tuple((point.update, point.gradient_norm) for point in entry.points),
+    }

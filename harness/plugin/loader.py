@@ -35,8 +35,11 @@ class Loaded:
 
 
 @dataclass
-class _Registrar:
-    """The models and tasks that one plugin registers, before any of them is accepted."""
+class Registrar:
+    """The models and tasks that one plugin registers, before any of them is accepted.
+
+    Its methods raise PluginError if what is registered is no model or task, or has no valid name of its own.
+    """
 
     plugin: Plugin
     models: dict[str, Entry[Model]] = field(default_factory=dict)
@@ -97,13 +100,13 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
         except (Exception, SystemExit) as error:  # noqa: BLE001
             messages.append(_message(plugin, error))
             continue
-        _merge("model", models, registrar.models)
-        _merge("task", tasks, registrar.tasks)
+        merge("model", models, registrar.models)
+        merge("task", tasks, registrar.tasks)
         plugins.append(plugin)
     return Loaded(Registry(models, tasks, tuple(plugins), tuple(messages)), manager)
 
 
-def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> _Registrar:
+def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> Registrar:
     """Import a plugin, add its hooks to `manager` and return what it registers.
 
     The plugin is first tried in a separate manager, so that its faults do not affect other plugins.
@@ -112,7 +115,7 @@ def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) 
     own_manager = _manager()
     own_manager.register(module, name=plugin.name)
     _check_hooks(own_manager, module, point)
-    registrar = _Registrar(plugin)
+    registrar = Registrar(plugin)
     own_manager.hook.harness_register_models(register=registrar.model)
     own_manager.hook.harness_register_tasks(register=registrar.task)
     manager.register(module, name=plugin.name)
@@ -140,7 +143,8 @@ def _manager() -> pluggy.PluginManager:
     return manager
 
 
-def _merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -> None:
+def merge(kind: str, accepted: dict[str, Entry[T]], new: dict[str, Entry[T]]) -> None:
+    """Add new entries to the accepted ones.  Raises PluginError if a name is taken."""
     for name, entry in new.items():
         if name in accepted:
             first, second = accepted[name].plugin, entry.plugin

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
@@ -102,23 +98,6 @@ def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
         raise PluginError(
             f"{where}: {names} raised {cause(error)}; fix it, change its options, or leave it out of the study"
         ) from error
-
-
-@lru_cache
-def source_digest(kind: type) -> str:
-    """Return the SHA-256 of the Python files of the package that a class comes from, in hex.
-
-    It changes with the source even if the version of the package stays, as in an editable installation.
-    """
-    module = sys.modules[kind.__module__.partition(".")[0]]
-    if module.__file__ is None:
-        return ""
-    file = Path(module.__file__)
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(file.parent).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from harness.api.model import Model, Published
 from harness.api.task import Task
-from harness.plugin.registry import source_digest
+from harness.plugin.source import source_digest
 from harness.records import digest_of
 from harness.study.cell_plan import CellPlan
 from harness.study.schema import Study

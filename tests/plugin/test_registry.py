@@ -12,7 +12,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from harness.errors import BudgetError, PluginError, StudyError, UnknownNameError
-from harness.plugin.registry import Entry, Registry, plugin_border, source_digest
+from harness.plugin.registry import Entry, Registry, plugin_border
+from harness.plugin.source import source_digest
 from harness.records import Plugin
 from tests.support.toys import ToySum
 

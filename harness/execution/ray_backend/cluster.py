@@ -18,7 +18,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.errors import ClusterError, PluginError
 from harness.execution.placement import Node
+from harness.execution.ray_backend.local import registry_with, to_text
 from harness.execution.trial import Worker
+from harness.plugin.local import LocalClasses
 from harness.records import Plugin
 
 NODES_SECONDS = 1.0
@@ -119,7 +121,7 @@ def check_reachable(address: str) -> None:
         ) from error
 
 
-def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
+def probe_nodes(folder: Path, plugins: Sequence[Plugin], local: LocalClasses) -> None:
     """Check that every node reads the study's folder and loads the plugins of the driver.
 
     Raises ClusterError naming the nodes that cannot read back a token from the folder, and PluginError with the
@@ -128,7 +130,7 @@ def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
     token = f"{time.time_ns()}"
     path = folder / "token"
     path.write_text(token)
-    expected = json.dumps([plugin.model_dump() for plugin in plugins])
+    expected = (json.dumps([plugin.model_dump() for plugin in plugins]), to_text(local))
     try:
         answers = {facts["NodeName"]: ray.get(_start_probe(facts, path, expected)) for facts in living_nodes()}
     finally:
@@ -144,21 +146,22 @@ def probe_nodes(folder: Path, plugins: Sequence[Plugin]) -> None:
             raise PluginError(difference)
 
 
-def _start_probe(facts: dict[str, Any], path: Path, plugins: str) -> Any:  # an ObjectRef, which Ray leaves untyped
+def _start_probe(facts: dict[str, Any], path: Path, expected: tuple[str, str]) -> Any:  # Any: Ray's ObjectRef
     """Start `_probe` on a node."""
     on_node = NodeAffinitySchedulingStrategy(facts["NodeID"], soft=False)
-    return _probe.options(scheduling_strategy=on_node, num_cpus=0).remote(str(path), plugins)
+    return _probe.options(scheduling_strategy=on_node, num_cpus=0).remote(str(path), *expected)
 
 
 @ray.remote
-def _probe(path: str, plugins: str) -> tuple[str, str]:
+def _probe(path: str, plugins: str, local: str) -> tuple[str, str]:
     """Return what this node reads at a path, and how its plugins differ from `plugins`; '' each if nothing."""
     try:
         read = Path(path).read_text()
     except OSError:
         read = ""
     try:
-        Worker(Path(path).parent).check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(plugins)))
+        worker = Worker(Path(path).parent, registry_with(local))
+        worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(plugins)))
     except PluginError as error:
         return read, str(error)
     return read, ""

@@ -22,10 +22,12 @@ from harness.errors import ClusterError
 from harness.execution.crash_trace import classify_failure, trace_path
 from harness.execution.placement import all_slots, fits_beside
 from harness.execution.ray_backend.cluster import Nodes, connect, dead_node_ids, probe_nodes
+from harness.execution.ray_backend.local import to_text
 from harness.execution.ray_backend.worker import RayWorker
 from harness.execution.retry_policy import FailureKind
 from harness.execution.signals import interruptible
 from harness.execution.trial_source import TrialSource
+from harness.plugin.local import NO_CLASSES, LocalClasses
 from harness.records import Plugin, Point, Resources, Trial, TrialResult
 from harness.training.checkpoint import folder_of
 
@@ -39,6 +41,8 @@ class RayExecutor:
     address: str | None = None
     """Of a Ray cluster; None: workers on this machine."""
     slice_seconds: float = SLICE_SECONDS
+    local: LocalClasses = NO_CLASSES
+    """Models and tasks that no package provides; they are sent to the workers."""
     messages: list[str] = field(default_factory=list)
     """List to which notes for the user are added."""
 
@@ -53,11 +57,12 @@ class RayExecutor:
             nodes = Nodes()
             slots = all_slots(source.resource_classes(), nodes())
             if self.address is not None:
-                probe_nodes(folder, plugins)
+                probe_nodes(folder, plugins, self.local)
             bridge = _Bridge(source, nodes, folder)
             config = {
                 "folder": str(folder),
                 "plugins": json.dumps([plugin.model_dump() for plugin in plugins]),
+                "local": to_text(self.local),
                 "slice_seconds": self.slice_seconds,
             }
             with interruptible(lambda: self._interrupted(bridge)):

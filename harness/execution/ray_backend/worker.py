@@ -12,6 +12,7 @@ from ray import tune
 
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
 from harness.execution.crash_trace import Recorder, trace_path
+from harness.execution.ray_backend.local import registry_with
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
 from harness.execution.trial_source import Progress
@@ -86,7 +87,7 @@ class RayWorker(tune.Trainable):
 
     def _begin(self) -> ActiveGroup:
         if self._worker is None:
-            worker = Worker(Path(self._config["folder"]))
+            worker = Worker(Path(self._config["folder"]), registry_with(self._config["local"]))
             worker.check_plugins(tuple(Plugin.model_validate(item) for item in json.loads(self._config["plugins"])))
             self._worker = worker
         worker = self._worker
