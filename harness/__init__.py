@@ -1,6 +1,7 @@
 """A benchmark harness that compares sequence architectures at equal parameter and tuning budgets.
 
-The names in `__all__` are the public API for authors of plugins.  Each is imported at its first use, so
+The names in `__all__` are the public API: `Study`, `run`, `recommend` and what they return for users, the other names
+for authors of plugins.  Each is imported at its first use, so
 `import harness` and `harness --help` do not import torch.
 """
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from harness.recommendation.predictor import Winner, load_winner
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
+    from harness.workflow.recommend import Recommendation, recommend
+    from harness.workflow.results import Results, load_results
+    from harness.workflow.run import IncompleteWarning, run
+    from harness.workflow.study import Study
 
 _NAMES_OF = {
     "api.dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
@@ -58,6 +63,10 @@ _NAMES_OF = {
     "recommendation.predictor": ("Winner", "load_winner"),
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
+    "workflow.recommend": ("Recommendation", "recommend"),
+    "workflow.results": ("Results", "load_results"),
+    "workflow.run": ("IncompleteWarning", "run"),
+    "workflow.study": ("Study",),
 }
 _MODULE_OF = {name: f"harness.{module}" for module, names in _NAMES_OF.items() for name in names}
 
@@ -72,6 +81,7 @@ __all__ = [
     "DataFile",
     "Dataset",
     "HarnessError",
+    "IncompleteWarning",
     "Metric",
     "Model",
     "Optimisation",
@@ -79,7 +89,9 @@ __all__ = [
     "PublishedRow",
     "Ragged",
     "Real",
+    "Recommendation",
     "Record",
+    "Results",
     "Scan",
     "Schedule",
     "Seeds",
@@ -88,6 +100,7 @@ __all__ = [
     "Split",
     "Stack",
     "Stream",
+    "Study",
     "Suffix",
     "Sums",
     "Task",
@@ -101,6 +114,7 @@ __all__ = [
     "did_you_mean",
     "file_status",
     "hookimpl",
+    "load_results",
     "load_winner",
     "mean_of",
     "own_file",
@@ -108,7 +122,9 @@ __all__ = [
     "percent_of",
     "perplexity_of",
     "read_params",
+    "recommend",
     "require_param",
+    "run",
 ]
 
 

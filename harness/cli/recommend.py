@@ -87,23 +87,27 @@ def recommend(
     Exit codes: 0, there is a result, possibly that the comparison is inconclusive; 1, no model has a score, trials were
     postponed, or MLflow lacks results; 2, a usage error; 130, interrupted.
     """
-    from harness.cli.actions import recommend
+    from harness.cli.actions import recommend, session, study_input
+    from harness.study.from_data import parse_count
+    from harness.workflow.question import Question
 
-    where = recommend.RunOptions(study_folder(runs, serial, address, storage), serial, address, fresh)
-    options = recommend.RecommendOptions(
+    chosen = study_input.names(models)
+    question = Question(
         task=task,
         assignments=(*(assignments or ()), *(set_ or ())),
         data=data,
         target=target,
-        budget=budget,
-        models=models,
+        parameters=None if budget is None else parse_count(budget),
+        models=None if chosen is None else tuple(chosen),
         name=name,
         trials=trials,
         repetitions=repetitions,
         minutes=minutes,
         confidence=confidence,
+        address=address,
     )
-    raise typer.Exit(recommend.recommend(options, where))
+    place = session.place_of(study_folder(runs, serial, address, storage), serial=serial, address=address)
+    raise typer.Exit(recommend.recommend(question, place, fresh=fresh))
 
 
 def predict(

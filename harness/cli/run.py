@@ -54,16 +54,15 @@ def run(
     error; 130, interrupted.
     """
     from harness.cli.actions import run, study_input
+    from harness.cli.actions.session import place_of
 
     runs = study_folder(runs, serial, address, storage)
     dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
     request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
     code = run.run(
         study_input.read(request),
-        runs=runs,
+        place_of(runs, serial=serial, address=address),
         fresh=fresh,
         skip_missing=skip_missing,
-        serial=serial,
-        address=address,
     )
     raise typer.Exit(code)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOTHING = "–"
 QUOTE_LIMIT = 300
@@ -51,6 +55,8 @@ class Picture:
     """File name without its suffix."""
     svg: str
     caption: str
+    figure: Figure | None = field(default=None, compare=False, repr=False)
+    """The same, as matplotlib's."""
 
 
 Block = Heading | Paragraph | Table | Notes | Picture

@@ -5,11 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING
 
+from harness.report.document import Picture
 from harness.report.page import Pictures, summary, whole
 from harness.report.report import Report
 from harness.report.writers import html, latex, markdown
 from harness.report.writers.tabular import to_csv, to_parquet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Writer = Callable[..., str | bytes]
 
@@ -34,14 +39,23 @@ def to_html(*reports: Report) -> str:
 
 def pictures(reports: Sequence[Report]) -> dict[str, str]:
     """Return file name without suffix → SVG; names are unique and contain no folder."""
+    return {name: picture.svg for name, picture in _named(reports).items()}
+
+
+def figures(reports: Sequence[Report]) -> dict[str, Figure]:
+    """Return the same pictures as matplotlib's figures."""
+    return {name: picture.figure for name, picture in _named(reports).items() if picture.figure is not None}
+
+
+def _named(reports: Sequence[Report]) -> dict[str, Picture]:
     study_names = {report.study_id: report.study for report in reports} if len(reports) > 1 else {}
     protocols = {report.protocol for report in reports}
-    named: dict[str, str] = {}
+    named: dict[str, Picture] = {}
     for (study, place, part), drawn in _draw(reports).items():
         protocol = place if part == "overall" and len(protocols) > 1 else ""
         for picture in drawn:
             words = (study_names.get(study, ""), protocol, picture.name)
-            named[_unused("-".join(filter(None, words)), named)] = picture.svg
+            named[_unused("-".join(filter(None, words)), named)] = picture
     return named
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 import pandas as pd
@@ -14,7 +14,7 @@ from harness.analysis.statistics import Interval, Summary
 from harness.analysis.stored_study import StoredStudy
 from harness.ledger.journal import TrialEntry
 from harness.records import Outcome
-from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS, Column
+from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS, Column, Dtype
 from harness.report.report import Report
 
 Values = dict[str, object]
@@ -23,31 +23,29 @@ Values = dict[str, object]
 TIMES = ("started", "ended")
 
 
-def _frame(lines: Iterable[Values], columns: Mapping[str, Column]) -> pd.DataFrame:
+def to_frame(lines: Iterable[Values], columns: Mapping[str, Column]) -> pd.DataFrame:
     """Return a frame with the declared columns and dtypes, and after them the other columns of the lines."""
     rows = list(lines)
     others = list(dict.fromkeys(name for row in rows for name in row if name not in columns))
-    frame = pd.DataFrame(rows, columns=[*columns, *others])
+    frame = pd.DataFrame(rows, columns=list(columns))
     times = {name: pd.to_datetime(frame[name], unit="s", utc=True) for name in TIMES if name in columns}
     typed = {name: frame[name].astype(column.dtype) for name, column in columns.items() if name not in times}
-    return frame.assign(**times, **typed, **{name: _inferred(frame[name]) for name in others})
+    return frame.assign(**times, **typed, **{name: _inferred([row.get(name) for row in rows]) for name in others})
 
 
-def _inferred(values: pd.Series) -> pd.Series:
+def _inferred(values: Sequence[object]) -> pd.Series:
     """Return the values in a dtype that says what they are: numbers, truth values, otherwise text."""
-    known = [value for value in values if value is not None and value == value]  # NaN differs from itself
-    if all(isinstance(value, bool) for value in known):
-        return values.astype("boolean")
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in known):
-        return values.astype("Int64")
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
-        return values.astype("Float64")
-    return values.map(lambda value: None if value is None else str(value)).astype("string")
+    kinds = {type(value) for value in values if value is not None}
+    dtypes: list[tuple[set[type], Dtype]] = [({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "Float64")]
+    dtype = next((dtype for allowed, dtype in dtypes if kinds <= allowed), None)
+    if dtype is not None:
+        return pd.Series(values, dtype=dtype)
+    return pd.Series([None if value is None else str(value) for value in values], dtype="string")
 
 
 def trials(stored: StoredStudy) -> pd.DataFrame:
     """Return one row per trial: `columns.TRIALS`, `params.<dimension>` and `<split>/<metric>`."""
-    return _frame(
+    return to_frame(
         (
             _trial(entry, superseded=superseded)
             for result in stored.results
@@ -81,7 +79,7 @@ def _trial(entry: TrialEntry, *, superseded: bool) -> Values:
 
 def scores(stored: StoredStudy) -> pd.DataFrame:
     """Return one row per current final trial, split and metric: `columns.SCORES`."""
-    return _frame((line for result in stored.results for line in _scores(result)), SCORES)
+    return to_frame((line for result in stored.results for line in _scores(result)), SCORES)
 
 
 def _scores(result: CellResult) -> Iterator[Values]:
@@ -112,7 +110,7 @@ def curves(stored: StoredStudy) -> pd.DataFrame:
     A study that was read from MLflow has the curves of final trials only, in the cell's metric and the gradient norm,
     and without epochs and times.
     """
-    return _frame((line for entry in stored.entries for line in _curve(entry, stored.curves)), CURVES)
+    return to_frame((line for entry in stored.entries for line in _curve(entry, stored.curves)), CURVES)
 
 
 def _curve(entry: TrialEntry, stored: Curves) -> Iterator[Values]:
@@ -136,7 +134,7 @@ def _curve(entry: TrialEntry, stored: Curves) -> Iterator[Values]:
 
 def decisions(report: Report) -> pd.DataFrame:
     """Return one row per two models of a task that can be compared: `columns.DECISIONS`."""
-    return _frame(
+    return to_frame(
         (
             {
                 "task": section.task,
@@ -163,7 +161,7 @@ def best_of_k(report: Report) -> pd.DataFrame:
 
     The best score so far if the sampler depends on earlier trials.
     """
-    return _frame(
+    return to_frame(
         (
             {"task": section.task, "model": model, "k": k, "expected": expected, "low": low, "high": high}
             for section in report.sections
@@ -176,7 +174,7 @@ def best_of_k(report: Report) -> pd.DataFrame:
 
 def comparison(*reports: Report) -> pd.DataFrame:
     """Return one row per cell, cells that were left out last in their study: `columns.COMPARISON`."""
-    return _frame((line for report in reports for line in _cells(report)), COMPARISON)
+    return to_frame((line for report in reports for line in _cells(report)), COMPARISON)
 
 
 def _cells(report: Report) -> Iterator[Values]:

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import nn
 
-from harness.cli.actions.formatting import duration_text, params_text, widths_text
-from harness.cli.actions.study_input import load_with_messages, say_notes
+from harness.cli.actions.study_input import load_with_messages
 from harness.plugin.registry import plugin_border
-from harness.records import ParamValue
-from harness.search.proposals import Proposer
-from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 from harness.study.shapes import unmet_shapes
-from harness.training.network import build_network, on_meta_device
-
-FLOPS_PER_PARAMETER = 6
-"""Operations per parameter and step of a sequence: a multiply and an add, forward and backward."""
-FLOPS_PER_SECOND = 3e10
-"""Assumed speed of one core on networks this small.  Fast paths and large networks are faster."""
-
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """One configuration as it would be trained."""
-
-    params: dict[str, ParamValue]
-    size: Size
-    receptive_field: str
-    """Receptive field / steps needed."""
-    seconds: float
-    """Estimated training time."""
+from harness.workflow.formatting import duration_text, params_text, widths_text
+from harness.workflow.planned import FLOPS_PER_SECOND, PlannedTrial, cell_seconds, epochs_of, planned_trials
+from harness.workflow.run import notes
 
 
 def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
@@ -50,7 +29,8 @@ def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
     console = Console(width=None if Console().is_terminal else 200)
     table, seconds = _table(plan, draws)
     console.print(table)
-    say_notes(console, plan.cells)
+    for text in notes(plan):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     if shapes:
         _show_unmet_shapes(console, plan.cells)
     for left in plan.left_out:
@@ -111,33 +91,9 @@ def _show_unmet_shapes(console: Console, cells: Iterable[CellPlan]) -> None:
             console.print(f"  {params_text(dict(shape.params))}: {shape.reason}", markup=False, soft_wrap=True)
 
 
-def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
-    """Yield the published setting, or the first configurations that the search would train."""
-    if cell.setting is not None:
-        yield _planned(cell, dict(cell.setting.params), cell.published_size())
-        return
-    for proposal in Proposer(cell, seed=study.search.seed, sampler=study.search.sampler).first(draws):
-        yield _planned(cell, dict(proposal.params), proposal.size)
-
-
-def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> PlannedTrial:
-    build = cell.space.build_params(params) if cell.setting is None else params
-    with on_meta_device():
-        backbone = build_network(cell.model, cell.signature, size.widths, build).backbone
-    bare = size.count.parameters - size.count.embedding
-    steps = cell.training.updates * cell.training.batch_size * cell.signature.length
-    seconds = FLOPS_PER_PARAMETER * bare * steps / FLOPS_PER_SECOND
-    return PlannedTrial(params, size, _receptive_field(backbone, cell), seconds)
-
-
-def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
-    """Return the estimated time of all trials of a cell, in seconds."""
-    return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
-
-
 def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
     size, facts = planned.size, cell.facts
-    epochs = cell.training.updates / cell.task.updates_per_epoch(cell.training.batch_size)
+    epochs = epochs_of(cell)
     return [
         escape(facts.cell.task) if first else "",
         escape(facts.cell.model) if first else "",
@@ -146,7 +102,7 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
         f"{size.count.parameters:,}",
         f"{size.deviation:+.2%}",
         f"{size.bare_deviation:+.2%}",
-        planned.receptive_field,
+        _receptive_field(cell, planned),
         f"{cell.training.updates:,} ({epochs:.3g})",
         f"{facts.trials} + {facts.repetitions}",
         duration_text(cell_seconds(cell, planned)),
@@ -154,10 +110,10 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
     ]
 
 
-def _receptive_field(backbone: nn.Module, cell: CellPlan) -> str:
-    """Return the receptive field of a backbone / the steps that the task needs."""
+def _receptive_field(cell: CellPlan, planned: PlannedTrial) -> str:
+    """Return the receptive field / the steps that the task needs."""
     needed = f"{cell.signature.dependency:,}" if cell.signature.dependency is not None else "unknown"
-    if not hasattr(backbone, "receptive_field"):
+    if not planned.states_field:
         return f"not stated / {needed}"
-    steps = backbone.receptive_field
+    steps = planned.receptive_field
     return f"{'all' if steps is None else f'{steps:,}'} / {needed}"

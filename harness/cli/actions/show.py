@@ -11,13 +11,13 @@ from rich.table import Table
 
 from harness.api.model import Model, Published
 from harness.api.task import Task
-from harness.cli.actions.formatting import params_text, value_text, widths_text
 from harness.cli.actions.study_input import load_with_messages
 from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Entry, Registry
 from harness.study.overrides import parse_assignment
 from harness.study.space import common_space, describe
+from harness.workflow.formatting import params_text, value_text, widths_text
 
 
 def show_registry() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from harness.errors import StudyError
 from harness.ledger.folder import STUDY_FILE
 from harness.plugin.loader import Loaded, load_plugins
-from harness.study.cell_plan import CellPlan
 from harness.study.file import read_study_file
 from harness.study.from_data import DataRequest, parse_count, study_of_file
 from harness.study.schema import Study
@@ -81,10 +79,3 @@ def load_with_messages() -> Loaded:
     for message in loaded.registry.messages:
         typer.echo(f"harness: {message}", err=True)
     return loaded
-
-
-def say_notes(console: Console, cells: Iterable[CellPlan]) -> None:
-    """Print the notes of the tasks on their data."""
-    for label, task in {plan.cell.task: plan.task for plan in cells}.items():
-        for note in task.notes():
-            console.print(f"{label}: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import typer
 
-from harness.cli.actions.formatting import params_text, widths_text
 from harness.cli.actions.study_input import load_with_messages
 from harness.data.files import verify_all
 from harness.errors import StudyError, did_you_mean
@@ -23,6 +22,7 @@ from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection
 from harness.study.space import cell_space
+from harness.workflow.formatting import params_text, widths_text
 
 
 class _Echo:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from matplotlib.figure import Figure
+
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Interval, Summary, summarise
@@ -20,8 +22,8 @@ from harness.report.figures.style import (
     add_legend,
     axes_of,
     label_of,
+    picture,
     plain,
-    to_svg,
 )
 from harness.report.formatting import short
 from harness.report.report import Report, across_tasks
@@ -72,7 +74,7 @@ def sizes(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iter
             log_x=True,
         )
         caption = f"{first.task}: test score against size, with 95 % intervals."
-        yield Picture(f"size-{first.task}", _draw(plot, styles), caption)
+        yield picture(f"size-{first.task}", _draw(plot, styles), caption)
 
 
 def retention(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
@@ -105,7 +107,7 @@ def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelS
         )
         spread = "95 % intervals" if name == ranked_metric else "their range"
         caption = f"{task}: test {name} against {option}, means over repetitions with {spread}."
-        yield Picture(f"retention-{task}-{name}", _draw(plot, styles), caption)
+        yield picture(f"retention-{task}-{name}", _draw(plot, styles), caption)
 
 
 def _label(metric: MetricFacts | None, name: str) -> str:
@@ -170,7 +172,7 @@ def _summary(section: Section, result: CellResult, metric: str | None) -> Summar
     return summary if ranks else replace(summary, interval=Interval(min(values), max(values), 1.0))
 
 
-def _draw(plot: _LinePlot, styles: Mapping[str, ModelStyle]) -> str:
+def _draw(plot: _LinePlot, styles: Mapping[str, ModelStyle]) -> Figure:
     with axes_of(plot.metric) as (figure, axes):
         all_x = [x for of_model in plot.points.values() for x, _ in of_model]
         span = max(all_x) - min(all_x)
@@ -196,4 +198,4 @@ def _draw(plot: _LinePlot, styles: Mapping[str, ModelStyle]) -> str:
         axes.set_xlabel(plot.x_label)
         axes.set_ylabel(plot.y_label)
         add_legend(axes)
-    return to_svg(figure)
+    return figure

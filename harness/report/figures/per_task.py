@@ -31,7 +31,7 @@ from harness.report.figures.style import (
     floors_of,
     label_of,
     model_styles,
-    to_svg,
+    picture,
 )
 from harness.report.report import Report, by_protocol
 
@@ -80,7 +80,7 @@ def scores(section: Section, styles: Mapping[str, ModelStyle]) -> Picture | None
         if axes.get_legend_handles_labels()[1]:
             add_legend(axes)
     caption = f"{section.task}: test scores of all repetitions, their mean and its 95 % interval."
-    return Picture(f"scores-{section.task}", to_svg(figure), caption)
+    return picture(f"scores-{section.task}", figure, caption)
 
 
 def _add_names(axes: Axes, names: Sequence[str]) -> None:
@@ -108,7 +108,7 @@ def learning(section: Section, curves: Curves, styles: Mapping[str, ModelStyle])
     caption = f"{section.task}: validation score during the repetitions, each thin, their median thick"
     lines = ["grey dashes: the floor"] if section.floor is not None else []
     lines += ["dots, with the model's marker at the right: published test values"] if _any_published(section) else []
-    return Picture(f"learning-{section.task}", to_svg(figure), f"{'; '.join([caption, *lines])}.")
+    return picture(f"learning-{section.task}", figure, f"{'; '.join([caption, *lines])}.")
 
 
 def _own_curves(result: CellResult, curves: Curves, metric: str) -> list[Curve]:
@@ -175,7 +175,7 @@ def best_of_k(section: Section, styles: Mapping[str, ModelStyle], *, trajectory:
     lines = ["other models thin"] if len(section.tuning) > 1 else []
     lines += ["grey dashes: the floor"] if section.floor is not None else []
     lines += ["grey dots: where the leader changes"] if section.crossings else []
-    return Picture(f"best-of-k-{section.task}", to_svg(figure), f"{section.task}: {'; '.join([what, *lines])}.")
+    return picture(f"best-of-k-{section.task}", figure, f"{section.task}: {'; '.join([what, *lines])}.")
 
 
 def _add_tuning(axes: Axes, section: Section, model: str, styles: Mapping[str, ModelStyle], *, band: bool) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from harness.analysis.across_tasks import Overall
 from harness.report.document import Picture
-from harness.report.figures.style import GREY, ModelStyle, axes_of, to_svg
+from harness.report.figures.style import GREY, ModelStyle, axes_of, picture
 
 MOST_NUMBERS = 16
 """Most ranks with a number; with more models, only every second or later rank has one."""
@@ -37,7 +37,7 @@ def rank_picture(comparison: Overall, styles: Mapping[str, ModelStyle]) -> Pictu
         f"Mean ranks over {len(comparison.tasks)} tasks, 1 is best. The critical difference is "
         f"{comparison.difference:.2f} (Nemenyi, 5 %); bars join models that differ by less. Descriptive: tasks are few."
     )
-    return Picture("ranks", to_svg(figure), caption)
+    return picture("ranks", figure, caption)
 
 
 def _add_line(axes: Axes, models: int) -> None:

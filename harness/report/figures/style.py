@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Summary
 from harness.records import MetricFacts
+from harness.report.document import Picture
 from harness.report.formatting import number, short
 from harness.report.report import Report
 
@@ -101,11 +102,11 @@ def all_positive(axes: Axes) -> bool:
     return all(value > 0 for value in values if not math.isnan(value))
 
 
-def to_svg(figure: Figure) -> str:
-    """Return the figure as SVG without a date, so that equal figures have equal text."""
+def picture(name: str, figure: Figure, caption: str) -> Picture:
+    """Return the figure, and its SVG without a date, so that equal figures have equal text."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    return Picture(name, file.getvalue(), caption, figure)
 
 
 def label_of(metric: MetricFacts, where: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.actions.formatting import duration_text, params_text, value_text, widths_text
+from harness.workflow.formatting import duration_text, params_text, value_text, widths_text
 from harness.study.overrides import parse_value
 
 

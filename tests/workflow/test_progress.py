@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli.actions import progress as progress_module
-from harness.cli.actions.progress import Progress, progress
+from harness.workflow.progress import Progress, progress
 from harness.ledger.journal import TrialEntry
 from harness.plugin.registry import Registry
 from harness.records import Point, TrialResult

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from harness.cli.actions.formatting import duration_text
 from harness.ledger.journal import TrialEntry
 from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult
 from harness.study.plan import Plan
+from harness.workflow.formatting import duration_text
 
 
 @dataclass

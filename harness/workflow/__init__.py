@@ -1,0 +1,1 @@
+"""Studies and recommendations from start to end, as Python and the command line use them."""

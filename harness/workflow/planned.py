@@ -1,0 +1,120 @@
+"""What a study would train: the first configurations of each cell, their sizes and their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.plugin.registry import plugin_border
+from harness.records import ParamValue
+from harness.report.columns import CELL, Column
+from harness.report.frames import Values, to_frame
+from harness.search.proposals import Proposer
+from harness.study.budget import Size
+from harness.study.cell_plan import CellPlan
+from harness.study.plan import Plan
+from harness.study.schema import Study
+from harness.training.network import build_network, on_meta_device
+
+FLOPS_PER_PARAMETER = 6
+"""Operations per parameter and step of a sequence: a multiply and an add, forward and backward."""
+FLOPS_PER_SECOND = 3e10
+"""Assumed speed of one core on networks this small.  Fast paths and large networks are faster."""
+
+COLUMNS = {
+    **CELL,
+    "setting": Column("string", "searched or published"),
+    "reason": Column("string", "why the cell cannot be trained; missing if it can"),
+    "budget": Column("Int64", "parameter budget; missing under protocol paper"),
+    "widths": Column("string", "first configuration: width of each level, separated by spaces"),
+    "parameters": Column("Int64", "trainable parameters of the whole network"),
+    "deviation_percent": Column("Float64", "deviation from the budget, in percent"),
+    "bare_deviation_percent": Column("Float64", "the same without the embedding"),
+    "receptive_field": Column("Int64", "in steps; missing if unlimited or not stated"),
+    "dependency": Column("Int64", "steps that the task needs; missing if unknown"),
+    "updates": Column("Int64", "updates of one trial"),
+    "epochs": Column("Float64", "passes over the training split of one trial"),
+    "trials": Column("Int64", "search trials"),
+    "repetitions": Column("Int64", "final trials"),
+    "seconds": Column("Float64", "estimated training of all trials on one core, in seconds"),
+}
+"""Of the frame of a plan; after them `params.<dimension>` of the first configuration."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One configuration as it would be trained."""
+
+    params: dict[str, ParamValue]
+    size: Size
+    receptive_field: int | None
+    """In steps; None if it is unlimited or not stated."""
+    states_field: bool
+    """Whether the backbone states its receptive field."""
+    seconds: float
+    """Estimated training time."""
+
+
+def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
+    """Yield the published setting, or the first configurations that the search would train."""
+    if cell.setting is not None:
+        yield _planned(cell, dict(cell.setting.params), cell.published_size())
+        return
+    for proposal in Proposer(cell, seed=study.search.seed, sampler=study.search.sampler).first(draws):
+        yield _planned(cell, dict(proposal.params), proposal.size)
+
+
+def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> PlannedTrial:
+    build = cell.space.build_params(params) if cell.setting is None else params
+    with on_meta_device():
+        backbone = build_network(cell.model, cell.signature, size.widths, build).backbone
+    bare = size.count.parameters - size.count.embedding
+    steps = cell.training.updates * cell.training.batch_size * cell.signature.length
+    seconds = FLOPS_PER_PARAMETER * bare * steps / FLOPS_PER_SECOND
+    field = getattr(backbone, "receptive_field", None)
+    return PlannedTrial(params, size, field, hasattr(backbone, "receptive_field"), seconds)
+
+
+def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
+    """Return the estimated time of all trials of a cell, in seconds."""
+    return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
+
+
+def epochs_of(cell: CellPlan) -> float:
+    """Return the passes over the training split of one trial."""
+    return cell.training.updates / cell.task.updates_per_epoch(cell.training.batch_size)
+
+
+def plan_frame(plan: Plan) -> pd.DataFrame:
+    """Return one row per cell: `COLUMNS`, and `params.<dimension>` of the first configuration."""
+    missing = plan.missing()
+    planned = [_line(cell, plan.study) | {"reason": missing.get(cell.cell)} for cell in plan.cells]
+    left: list[Values] = [
+        {"task": out.cell.task, "model": out.cell.model, "reason": out.reason} for out in plan.left_out
+    ]
+    return to_frame([*planned, *left], COLUMNS)
+
+
+def _line(cell: CellPlan, study: Study) -> Values:
+    with plugin_border(str(cell.cell), *cell.plugins):
+        first = next(planned_trials(cell, study, 1))
+    return {
+        "task": cell.cell.task,
+        "model": cell.cell.model,
+        "setting": cell.facts.setting,
+        "budget": cell.facts.parameters,
+        "widths": " ".join(map(str, first.size.widths)),
+        "parameters": first.size.count.parameters,
+        "deviation_percent": 100 * first.size.deviation,
+        "bare_deviation_percent": 100 * first.size.bare_deviation,
+        "receptive_field": first.receptive_field,
+        "dependency": cell.signature.dependency,
+        "updates": cell.training.updates,
+        "epochs": epochs_of(cell),
+        "trials": cell.facts.trials,
+        "repetitions": cell.facts.repetitions,
+        "seconds": cell_seconds(cell, first),
+        **{f"params.{name}": value for name, value in first.params.items()},
+    }

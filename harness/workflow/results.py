@@ -1,0 +1,128 @@
+"""Results of a study as data frames, figures and reports."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from harness.analysis.stored_study import StoredStudy, of_ledger
+from harness.errors import LedgerError, StudyError, did_you_mean
+from harness.ledger.folder import read_manifest
+from harness.ledger.journal import Snapshot, read_study
+from harness.report import frames
+from harness.report.formats import FORMATS, figures, to_html, to_summary
+from harness.report.report import Report, build_report
+from harness.tracking.client import store_uri
+from harness.tracking.reader import read_store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Results:
+    """The results of one study.  The columns of its frames are declared in `harness.report.columns`.
+
+    Each frame is made when it is first read and then kept; copy it before changing it.
+    """
+
+    def __init__(self, stored: StoredStudy, folder: Path | None = None) -> None:
+        self.stored = stored
+        self.folder = folder
+        """Folder of the study; None if it was read from MLflow."""
+
+    @property
+    def name(self) -> str:
+        return self.stored.manifest.study
+
+    @property
+    def study_id(self) -> str:
+        return self.stored.manifest.study_id
+
+    @cached_property
+    def content(self) -> Report:
+        """The comparison of each task, from which reports are written."""
+        return build_report(self.stored)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial: cell, phase, configuration, size, seeds, outcome, score, costs."""
+        return frames.trials(self.stored)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per final trial, split and metric, with the published value and the baseline."""
+        return frames.scores(self.stored)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row per trial, evaluation and quantity (long format)."""
+        return frames.curves(self.stored)
+
+    @cached_property
+    def comparison(self) -> pd.DataFrame:
+        """One row per cell: the table of the report, and what `harness report` writes as CSV and Parquet."""
+        return frames.comparison(self.content)
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """One row per two models of a task: which is better, from repetitions with the same seeds."""
+        return frames.decisions(self.content)
+
+    @cached_property
+    def best_of_k(self) -> pd.DataFrame:
+        """The expected validation score of the best of k search trials, for every k."""
+        return frames.best_of_k(self.content)
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the report, as matplotlib's, by name."""
+        return figures([self.content])
+
+    def figure(self, name: str) -> Figure:
+        """Return one figure of the report.  Raises StudyError if there is none of this name."""
+        if name not in self.figures:
+            known = ", ".join(self.figures) or "none"
+            raise StudyError(f"no figure {name!r};{did_you_mean(name, self.figures)} Figures: {known}")
+        return self.figures[name]
+
+    def report(self, format: str = "markdown") -> str | bytes:  # the word of `harness report --format`
+        """Return the report as "markdown", "html", "latex", "csv" or "parquet" (bytes)."""
+        if format not in FORMATS:
+            raise StudyError(f"format {format!r}:{did_you_mean(format, FORMATS)} Known: {', '.join(FORMATS)}")
+        return FORMATS[format](self.content)
+
+    def summary(self) -> str:
+        """Return the comparison as Markdown."""
+        return to_summary(self.content)
+
+    def _repr_html_(self) -> str:
+        return to_html(self.content)
+
+    def __repr__(self) -> str:
+        ended = sum(entry.result is not None for entry in self.stored.entries)
+        return f"Results({self.name!r}, id {self.study_id}: {ended} trials of {len(self.stored.cells)} cells)"
+
+
+def results_of(snapshot: Snapshot) -> Results:
+    """Return the results in a study's folder."""
+    return Results(of_ledger(snapshot), snapshot.folder)
+
+
+def load_results(study: str | os.PathLike[str], tracking_uri: str | None = None) -> Results:
+    """Return the results of a study that has run.
+
+    study: the folder of the study, such as "runs/quickstart"; or, from MLflow, its name (the newest of that name) or
+    "NAME/ID".  tracking_uri: of MLflow; None: MLFLOW_TRACKING_URI, or the database `mlflow.db` in the current folder.
+    Raises LedgerError, UnknownNameError or TrackingError if there is no such study.
+    """
+    folder = Path(study)
+    if tracking_uri is None and read_manifest(folder) is not None:
+        return results_of(read_study(folder))
+    if folder.is_dir() and tracking_uri is None and len(folder.parts) > 1:
+        raise LedgerError(f"{folder}: holds no study; give the folder of one, such as runs/quickstart")
+    name, _, study_id = str(study).partition("/")
+    return Results(read_store(tracking_uri or store_uri(Path.cwd()), name, study_id or None, curves=True))

@@ -1,0 +1,110 @@
+"""Run a study: `harness.run`, and what it shares with the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from harness.errors import LedgerError, TrackingError
+from harness.execution.runner import Runner, StudyOutcome
+from harness.ledger.folder import read_manifest
+from harness.ledger.journal import read_study
+from harness.plugin.loader import Loaded, load_plugins
+from harness.plugin.local import NO_CLASSES, LocalClasses, with_local
+from harness.recommendation.state import read_race
+from harness.report.formats import ENDINGS, FORMATS
+from harness.study.plan import Plan, make_plan
+from harness.workflow.results import Results, results_of
+from harness.workflow.study import Study
+from harness.workflow.training import Place, Trained, checked, reach_store, train
+
+
+class IncompleteWarning(UserWarning):
+    """A study ended without some of its trials, or MLflow lacks some of its results."""
+
+
+def run(
+    study: Study,
+    *,
+    executor: Literal["ray", "serial"] = "ray",
+    address: str | None = None,
+    storage: str | os.PathLike[str] = "runs",
+    tracking_uri: str | None = None,
+    progress: bool = True,
+    resume: bool = True,
+    skip_missing: bool = False,
+) -> Results:
+    """Run a study and return its results.  The same call again resumes it: only what is missing is trained.
+
+    executor: "ray" trains in parallel on this machine, or on the Ray cluster at `address`; "serial" in this process.
+    storage: folder that holds one folder per study; on a cluster, a path that driver and workers share.
+    tracking_uri: of MLflow; None: MLFLOW_TRACKING_URI, or the database `mlflow.db` in the current folder.
+    progress: whether to show the progress on standard error.
+    resume: False starts over and keeps an earlier study of this name in a folder beside it.
+    skip_missing: whether to leave out cells that lack a data file, instead of raising.
+
+    Ctrl-C stops after a checkpoint of each running trial and raises KeyboardInterrupt.  A cell that fails, trials that
+    were postponed and results that MLflow lacks give an IncompleteWarning.  Raises HarnessError, with one line that
+    says what to change, if the study cannot be run as it is.
+    """
+    place = Place(Path(storage), executor, address, tracking_uri)
+    loaded = with_local(load_plugins(), study.local)
+    plan = make_plan(study.definition, loaded.registry)
+    console = Console(stderr=True, quiet=not progress)
+    trained = run_plan(
+        plan.without_missing() if skip_missing else plan, loaded, place, console, fresh=not resume, local=study.local
+    )
+    if trained.outcome is None:
+        raise KeyboardInterrupt
+    for text in shortcomings(trained.outcome, trained.error):
+        warnings.warn(text, IncompleteWarning, stacklevel=2)
+    return results_of(read_study(trained.outcome.folder))
+
+
+def run_plan(
+    plan: Plan, loaded: Loaded, place: Place, console: Console, *, fresh: bool = False, local: LocalClasses = NO_CLASSES
+) -> Trained:
+    """Start or resume the study of a plan, and store its report with its run in MLflow.
+
+    Raises LedgerError if the study's folder holds a race.
+    """
+    if not fresh and read_race(folder := place.runs / plan.study.name) is not None:
+        raise LedgerError(
+            f"{folder}: holds a race of `harness recommend`; resume it with that command, give the study another name, "
+            "or use --fresh"
+        )
+    runner = checked(Runner(plan, loaded, place.runs, fresh=fresh), console)
+    for text in notes(plan):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    reach_store(place, console, begun=not fresh and read_manifest(runner.folder) is not None)
+    trained = train(runner, place, console, local)
+    if trained.outcome is not None and trained.error is None:
+        _keep_report(trained, trained.outcome)
+    return trained
+
+
+def _keep_report(trained: Trained, outcome: StudyOutcome) -> None:
+    """Store the report in every format with the study's run in MLflow, as far as MLflow answers."""
+    report = results_of(read_study(outcome.folder)).content
+    written = {f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()}
+    with contextlib.suppress(TrackingError):  # `harness report` makes it again
+        trained.tracking.keep_report(written)
+
+
+def notes(plan: Plan) -> list[str]:
+    """Return what the tasks of a plan say about their data."""
+    tasks = {cell.cell.task: cell.task for cell in plan.cells}
+    return [f"{label}: {note}" for label, task in tasks.items() for note in task.notes()]
+
+
+def shortcomings(outcome: StudyOutcome, error: str | None) -> list[str]:
+    """Return what a finished run lacks: failed cells, postponed trials, results that MLflow did not receive."""
+    lacking = [f"FAILED {failure}" for failure in outcome.failed]
+    if not outcome.complete:
+        lacking.append("not complete: some trials were postponed; run the same study again to resume")
+    return [*lacking, *([error] if error is not None else [])]

@@ -1,0 +1,159 @@
+"""A study as Python states it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from harness.api.model import Model
+from harness.api.task import Task
+from harness.errors import StudyError
+from harness.ledger.folder import write_atomically
+from harness.plugin.loader import load_plugins
+from harness.plugin.local import NO_CLASSES, LocalClasses, local_classes, with_local
+from harness.study.file import parse_study, read_study_file, study_toml
+from harness.study.plan import make_plan
+from harness.study.schema import Study as Definition
+from harness.workflow.planned import plan_frame
+
+ModelLike = str | Mapping[str, Any] | Model | type[Model]
+TaskLike = str | Mapping[str, Any] | Task | type[Task]
+
+
+class Study:
+    """Models, tasks and the budget at which they are compared: what a study file holds.
+
+    Two studies are equal if their files and their local classes are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[ModelLike],
+        tasks: Sequence[TaskLike],
+        *,
+        protocol: Literal["fair", "paper"] = "fair",
+        **sections: Mapping[str, Any],
+    ) -> None:
+        """State a study.  Raises StudyError with the key at fault if it is not valid.
+
+        models: names of installed models; tables as in a study file, such as `{"name": "tcn", "space": {…}}`, whose
+        "name" may also be a class; instances or subclasses of `harness.Model`, also of a notebook.
+        tasks: the same with tasks and their options, such as `{"name": "adding", "length": 200, "parameters": 5000}`.
+        An instance of a task gives its options.
+        sections: the tables `budget`, `training`, `search` and `resources` of a study file, as mappings.
+        """
+        collected = _Collected()
+        tables = {
+            "name": name,
+            "protocol": protocol,
+            "models": [collected.model(entry) for entry in models],
+            "tasks": [collected.task(entry) for entry in tasks],
+            **{section: dict(values) for section, values in sections.items()},
+        }
+        self.definition: Definition = parse_study(tables, source=f"Study({name!r})")
+        self.local: LocalClasses = collected.classes()
+
+    @classmethod
+    def from_toml(
+        cls, path: str | os.PathLike[str], overrides: Iterable[str] = (), *, profile: str | None = None
+    ) -> Study:
+        """Read a study file.
+
+        overrides: assignments such as `"budget.trials=3"`.  profile: name of a set of values, such as "smoke".  Raises
+        StudyError if the file cannot be read or is not valid.
+        """
+        return cls._of(read_study_file(Path(path), tuple(overrides), profile=profile))
+
+    @classmethod
+    def _of(cls, definition: Definition) -> Study:
+        study = cls.__new__(cls)
+        study.definition, study.local = definition, NO_CLASSES
+        return study
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    def to_toml(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the study as TOML, and write it to `path` if one is given.
+
+        Raises StudyError if the study has local classes, which no file can name, LedgerError if the file cannot be
+        written.
+        """
+        if self.local:
+            kinds = (*(type(model) for model in self.local.models), *self.local.tasks)
+            names = ", ".join(kind.__qualname__ for kind in kinds)
+            raise StudyError(f"{self!r} has classes that no file can name ({names}); register them as a plugin")
+        text = study_toml(self.definition)
+        if path is not None:
+            write_atomically(Path(path), text)
+        return text
+
+    def plan(self) -> pd.DataFrame:
+        """Return one row per cell: widths, parameters, deviation from the budget, receptive field, trials.
+
+        Nothing is trained.  Cells that are left out have a reason.  Raises what `harness.run` raises before training.
+        """
+        return plan_frame(make_plan(self.definition, with_local(load_plugins(), self.local).registry))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Study) and (self.definition, self.local) == (other.definition, other.local)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        models = ", ".join(entry.label or entry.name for entry in self.definition.models)
+        tasks = ", ".join(entry.label or entry.name for entry in self.definition.tasks)
+        return f"Study({self.name!r}: {models} on {tasks})"
+
+
+class _Collected:
+    """Tables of a study file from what a caller gives, and the classes that were given."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+        self._tasks: dict[str, type[Task]] = {}
+
+    def classes(self) -> LocalClasses:
+        return local_classes(self._models.values(), self._tasks.values())
+
+    def model(self, entry: ModelLike) -> str | dict[str, Any]:
+        if isinstance(entry, str):
+            return entry
+        if isinstance(entry, Mapping):
+            return {**entry, "name": self._model_name(entry.get("name"))}
+        return self._model_name(entry)
+
+    def task(self, entry: TaskLike) -> dict[str, Any]:
+        if isinstance(entry, Mapping):
+            named = self.task(entry.get("name", ""))
+            return {**named, **{key: value for key, value in entry.items() if key != "name"}}
+        if isinstance(entry, Task):
+            return {"name": self._task_name(type(entry)), **entry.model_dump(mode="json", exclude_unset=True)}
+        return {"name": self._task_name(entry)}
+
+    def _model_name(self, model: object) -> str:
+        if isinstance(model, str):
+            return model
+        made = model() if inspect.isclass(model) and issubclass(model, Model) else model
+        if not isinstance(made, Model):
+            raise StudyError(f"{model!r} is no model; give a name, a table, or a subclass of harness.Model")
+        name = getattr(type(made), "name", type(made).__qualname__)
+        self._models[name] = made
+        return name
+
+    def _task_name(self, task: object) -> str:
+        if isinstance(task, str):
+            return task
+        if not (inspect.isclass(task) and issubclass(task, Task)):
+            raise StudyError(f"{task!r} is no task; give a name, a table, or a subclass of harness.Task")
+        name = getattr(task, "name", task.__qualname__)
+        self._tasks[name] = task
+        return name
