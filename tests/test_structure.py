@@ -6,13 +6,14 @@ import pytest
 
 pytest.importorskip("structure", reason="the core's wheel is tested without benchmarks/")
 
-from structure import functions, module_lines, modules
+from structure import Function, functions, module_lines, modules
 
 MODULE_LINES = 350
 FUNCTION_LINES = 50
 PARAMETERS = 6
-COMMANDS = "harness/cli/"
-"""Typer reads the options of a command from its function's parameters."""
+DECLARATIONS = ("harness/cli/", "harness/workflow/run.py", "harness/workflow/recommend.py")
+"""Typer reads the options of a command from its function's parameters; `harness.run` and `harness.recommend` have the
+same options.  Nothing else in these modules may be longer."""
 
 
 def test_modules_stay_short() -> None:
@@ -23,10 +24,15 @@ def test_functions_stay_short() -> None:
     every = [function for path, tree in modules().items() for function in functions(path, tree)]
     assert len(every) > 1000
     long = [function for function in every if function.lines > FUNCTION_LINES]
-    assert [function for function in long if not function.place.startswith(COMMANDS)] == []
+    assert [function for function in long if not declares(function)] == []
 
 
 def test_parameter_lists_stay_short() -> None:
     every = [function for path, tree in modules().items() for function in functions(path, tree)]
     many = [function for function in every if function.parameters > PARAMETERS]
-    assert [function for function in many if not function.place.startswith(COMMANDS)] == []
+    assert [function for function in many if not declares(function)] == []
+
+
+def declares(function: Function) -> bool:
+    place, _, name = function.place.partition(" ")
+    return place.startswith(DECLARATIONS) and (place.startswith("harness/cli/") or name in ("run", "recommend"))

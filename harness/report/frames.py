@@ -28,9 +28,11 @@ def to_frame(lines: Iterable[Values], columns: Mapping[str, Column]) -> pd.DataF
     rows = list(lines)
     others = list(dict.fromkeys(name for row in rows for name in row if name not in columns))
     frame = pd.DataFrame(rows, columns=list(columns))
-    times = {name: pd.to_datetime(frame[name], unit="s", utc=True) for name in TIMES if name in columns}
-    typed = {name: frame[name].astype(column.dtype) for name, column in columns.items() if name not in times}
-    return frame.assign(**times, **typed, **{name: _inferred([row.get(name) for row in rows]) for name in others})
+    for name in TIMES:
+        if name in columns:
+            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
+    typed = {name: frame[name].astype(column.dtype) for name, column in columns.items()}
+    return frame.assign(**typed, **{name: _inferred([row.get(name) for row in rows]) for name in others})
 
 
 def _inferred(values: Sequence[object]) -> pd.Series:

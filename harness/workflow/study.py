@@ -56,7 +56,7 @@ class Study:
             "tasks": [collected.task(entry) for entry in tasks],
             **{section: dict(values) for section, values in sections.items()},
         }
-        self.definition: Definition = parse_study(tables, source=f"Study({name!r})")
+        self.definition: Definition = parse_study(_as_toml_has_it(tables), source=f"Study({name!r})")
         self.local: LocalClasses = collected.classes()
 
     @classmethod
@@ -157,3 +157,16 @@ class _Collected:
         name = getattr(task, "name", task.__qualname__)
         self._tasks[name] = task
         return name
+
+
+def _as_toml_has_it(value: Any, *, in_space: bool = False) -> Any:  # values of a study file
+    """Return the value without None, which TOML lacks: "none" in a search space, otherwise a key that is left out."""
+    if isinstance(value, Mapping):
+        return {
+            key: _as_toml_has_it(item, in_space=in_space or key == "space")
+            for key, item in value.items()
+            if item is not None or in_space
+        }
+    if isinstance(value, list | tuple):
+        return [_as_toml_has_it(item, in_space=in_space) for item in value]
+    return "none" if value is None else value

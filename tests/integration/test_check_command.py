@@ -54,7 +54,7 @@ def test_check_of_a_package_with_a_defect_exits_1_and_says_what(
         (("toys", "length=3"), "'toys' has several models or tasks; to give 'length', name one of them instead"),
         (("toy-sum", "length=[3]"), "'length' takes one value, got a list"),
         (("toy-sum", "--expect", "check_floor"), "give a check and why it fails"),
-        (("toy-sum", "--expect", "check_flor=x"), "no check 'check_flor'; did you mean 'check_floor'?"),
+        (("toy-sum", "--expect", "check_flor=x"), "unknown check 'check_flor'; did you mean 'check_floor'?"),
     ],
 )
 def test_usage_error_is_one_line_and_exit_code_2(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workflow.formatting import duration_text, params_text, value_text, widths_text
 from harness.study.overrides import parse_value
+from harness.workflow.formatting import duration_text, params_text, value_text, widths_text
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from harness.cli.actions import progress as progress_module
-from harness.workflow.progress import Progress, progress
 from harness.ledger.journal import TrialEntry
 from harness.plugin.registry import Registry
 from harness.records import Point, TrialResult
 from harness.study.plan import Plan, make_plan
+from harness.workflow import progress as progress_module
+from harness.workflow.progress import Progress, progress
 from tests.conftest import MakeStudy, make_trial
 
 
