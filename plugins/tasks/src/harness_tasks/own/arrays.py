@@ -40,7 +40,7 @@ from harness_tasks.own.options import ENDINGS, MOST_COUNTED, Options
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PARSED = 1
+PARSED = 2
 """Version of what `prepared` yields."""
 
 
@@ -56,7 +56,7 @@ class OwnArrays(Options, Task):
     def signature(self) -> Signature:
         facts = self._facts()
         output = Classes(len(facts.classes)) if facts.classes else Real(1)
-        return Signature(Real(len(facts.inputs)), output, length=facts.longest, readout=facts.readout)
+        return Signature(Real(facts.channels), output, length=facts.longest, readout=facts.readout)
 
     def metrics(self) -> tuple[Metric, ...]:
         facts = self._facts()
@@ -84,8 +84,8 @@ class OwnArrays(Options, Task):
         return tuple(map(own_file, self.paths()))
 
     def floor(self) -> float:
-        """On the test split: the commonest training class; of numbers, the training mean (or median, for mae) or, where
-        the target is asked for ahead, its present value, whichever is better."""
+        """On the test split: the commonest training class; of numbers, the training mean (or median, for mae).  Where
+        the target is asked for ahead, its present class or value if that is better."""
         return self._facts().floor
 
     def regularisation(self) -> dict[str, BaseDistribution]:

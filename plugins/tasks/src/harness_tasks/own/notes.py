@@ -10,6 +10,7 @@ import numpy.typing as npt
 from harness import Split
 from harness_tasks.own.columns import Codes
 from harness_tasks.own.facts import Facts
+from harness_tasks.own.names import all_shown, shown
 from harness_tasks.own.targets import IMBALANCE
 
 FEW = 100
@@ -36,14 +37,15 @@ def of_data(
     if indices:
         yield f"numbers of rows and left out: {', '.join(map(repr, indices))}"
     if constant:
-        yield f"constant in the training rows and left out: {', '.join(constant)}"
+        yield f"constant in the training rows and left out: {all_shown(constant)}"
     if clocks:
-        yield f"an input grows from row to row, as a time does: {', '.join(clocks)}; if so, say time = {clocks[0]!r}"
+        yield f"an input grows from row to row, as a time does: {all_shown(clocks)}; if so, say time = {clocks[0]!r}"
     if facts.sequence is None and not facts.classes and not ahead:
-        yield f"no forecast: {facts.target} is asked for at the step of its inputs; horizon = 1 asks for the next one"
+        what = f"{shown(facts.target)} is asked for at the step of its inputs"
+        yield f"no forecast: {what}; horizon = 1 asks for the next one"
     if moved:
         where = f"{moved:,} of the sequences are" if facts.sequence is not None else "the file is"
-        yield f"rows of {where} not in the order of {facts.time}: sorted"
+        yield f"rows of {where} not in the order of {shown(str(facts.time))}: sorted"
     if left_out:
         yield f"{left_out:,} sequences go on after a later split has begun: left out of the earlier one"
     if len(counts) and counts.max() > IMBALANCE * counts.min():
@@ -63,7 +65,8 @@ def _read_as(facts: Facts) -> str:
     when = "one answer a sequence" if facts.readout == "last" else "one answer a step"
     cut = "sequences" if facts.window is None else f"windows of up to {facts.window} steps"
     counts = ", ".join(f"{facts.sequences[split]:,} {split}" for split in ("train", "validation", "test"))
-    return f"target {facts.target} is read as {what}, {when}, from {len(facts.inputs)} inputs; {cut}: {counts}"
+    inputs = f"{len(facts.inputs)} inputs" + (" and its present class" if facts.shown else "")
+    return f"target {shown(facts.target)} is read as {what}, {when}, from {inputs}; {cut}: {counts}"
 
 
 def of_copies(splits: Mapping[Split, npt.NDArray[np.float32]], lengths: Callable[[Split], Codes]) -> tuple[str, ...]:
