@@ -22,7 +22,7 @@ from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plan import Plan, label_of_model, make_plan
 from harness.race import Errors, Scoring, Step, follow, ladder
-from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
+from harness.recommendation import ANSWER, FACTS, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
 from harness.registry import Registry
 from harness.results import Standing, capped, standing
@@ -311,6 +311,9 @@ class Racing:
         )
         levelled = [capped(one, one.facts.trials, step.repetitions) for one in standings]
         found = answer(levelled, step, setup)
+        facts = make_plan(self.study, self.registry).cells[0].task.prediction_facts()
+        if facts is not None:
+            write_atomically(self.folder / FACTS, facts)
         write_atomically(self.folder / ANSWER, found.model_dump_json(indent=1))
         write_atomically(self.folder / PAGE, advice.page(found, self.folder))
         return found

@@ -14,6 +14,8 @@ from harness.results import Standing
 from harness.statistics import Interval
 
 ANSWER = "recommendation.json"
+FACTS = "prediction.json"
+"""What the task needs of its training files to predict."""
 PAGE = "recommendation.md"
 
 Verdict = Literal["best", "equivalent", "undecided", "alone", "nothing-learned", "failed"]

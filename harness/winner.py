@@ -20,7 +20,7 @@ from harness.ledger import Entry, Snapshot, read_study
 from harness.network import Network, build_network
 from harness.plan import code_of, fingerprint_of
 from harness.plugins import load_plugins
-from harness.recommendation import ANSWER, Recommendation
+from harness.recommendation import ANSWER, FACTS, Recommendation
 from harness.recommendation import Winner as Found
 from harness.records import CellFacts, Trial
 from harness.registry import Registry
@@ -95,7 +95,7 @@ def load_winner(folder: str | os.PathLike[str]) -> Winner:
     entry = _entry(snapshot, found, path)
     facts = next(facts for facts in snapshot.manifest.cells if facts.cell == entry.trial.cell)
     registry = load_plugins().registry
-    task = _same_code(registry, entry.trial, facts, path)
+    task = _with_facts(_same_code(registry, entry.trial, facts, path), path)
     return Winner(_network(registry, task, entry, path), task, entry.trial, recommendation)
 
 
@@ -132,6 +132,18 @@ def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path)
         names = " or ".join(("seqharness", *wanted))
         raise PluginError(f"{folder}: the code of {names} has changed since it was trained; install what trained it")
     return task
+
+
+def _with_facts(task: Task, folder: Path) -> Task:
+    """Return the task with what it needs of its training files; unchanged if the folder has no such record."""
+    path = folder / FACTS
+    if not path.exists():
+        return task
+    try:
+        return task.with_prediction_facts(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise LedgerError(f"{path}: cannot be read ({reason}); run `harness recommend` again to write it") from error
 
 
 def _network(registry: Registry, task: Task, entry: Entry, folder: Path) -> Network:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
+from pydantic import PrivateAttr
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -52,6 +53,8 @@ class OwnArrays(Options, Task):
     """
 
     name: ClassVar[str] = "arrays"
+    _known: Facts | None = PrivateAttr(default=None)
+    """Set on a task that predicts without its files."""
 
     def signature(self) -> Signature:
         facts = self._facts()
@@ -81,7 +84,7 @@ class OwnArrays(Options, Task):
         return _class_totals(output, batch)
 
     def files(self) -> tuple[DataFile, ...]:
-        return tuple(map(own_file, self.paths()))
+        return () if self._known is not None else tuple(map(own_file, self.paths()))
 
     def floor(self) -> float:
         """On the test split: the commonest training class; of numbers, the training mean (or median, for mae).  Where
@@ -109,6 +112,14 @@ class OwnArrays(Options, Task):
 
         return answers_in(rows, self, self._facts(), outputs)
 
+    def prediction_facts(self) -> str:
+        return self._facts().model_dump_json()
+
+    def with_prediction_facts(self, facts: str) -> OwnArrays:
+        task = self.model_copy()
+        task._known = Facts.model_validate_json(facts)
+        return task
+
     def _stored(self) -> dict[str, Array]:
         options = self.model_dump_json(exclude={"data", "validation_data", "test_data"})
         endings = [Path(path).suffix.lower() for path in self.paths()]
@@ -119,6 +130,8 @@ class OwnArrays(Options, Task):
         )
 
     def _facts(self) -> Facts:
+        if self._known is not None:
+            return self._known
         return _facts_of(self, tuple(file.sha256 for file in self.files()))
 
 

@@ -61,8 +61,8 @@ def real_steps(inputs: Array) -> npt.NDArray[np.int64]:
     count, time = inputs.shape[:2]
     if inputs.dtype.kind != "f":
         return np.full(count, time)
-    real = np.asarray(~np.isnan(inputs.reshape(count, time, -1))).any(-1, keepdims=True)[..., 0]
-    return np.asarray(time - np.argmax(real[:, ::-1], axis=1))
+    last = np.flip(~np.isnan(inputs.reshape(count, time, -1)), axis=1).any(-1)
+    return np.asarray(time - np.argmax(last, axis=1))
 
 
 @dataclass(frozen=True)
