@@ -56,6 +56,8 @@ NODES_SECONDS = 1.0
 """How long a list of nodes is believed."""
 KNOCK_SECONDS = 10.0
 """How long a Ray that is named by its address has to answer."""
+LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Characters of a folder in which the paths of Ray's sockets have at most the 107 that Linux allows."""
 PASSED_ON = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
 
@@ -404,8 +406,9 @@ def _connected(address: str | None) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": passed} if address else None,
+            _temp_dir=temporary_folder() if address is None else None,
         )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         what = str(error).splitlines()[0]
         where = "Ray on this machine" if address is None else f"--address {address}"
         raise ClusterError(f"{where}: {what}; start one with `ray start`") from error
@@ -414,6 +417,12 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def temporary_folder() -> str | None:
+    """Return a folder for Ray's sockets if the one that the environment names is too long for them, else None."""
+    named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return "/tmp/ray" if len(named) > LONGEST_TMPDIR else None
 
 
 def _knock(address: str) -> None:

@@ -33,7 +33,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from pydantic import ValidationError
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness import content
@@ -64,7 +64,15 @@ TAGS_PER_BATCH = 50
 
 def store_uri(default_folder: Path) -> str:
     """MLFLOW_TRACKING_URI where it is set, else a database in `default_folder`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_folder.resolve()}/mlflow.db"
+    database = str(default_folder.resolve() / "mlflow.db")
+    # A folder's name may have characters that mean something in a URL: ? and %.
+    return os.environ.get("MLFLOW_TRACKING_URI") or URL.create("sqlite", database=database).render_as_string()
+
+
+def database_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for another store."""
+    database = make_url(uri).database if uri.startswith("sqlite") else None
+    return None if database is None else Path(database)
 
 
 def prepare_store(uri: str) -> None:
@@ -72,8 +80,14 @@ def prepare_store(uri: str) -> None:
 
     To be called before other processes open it: of several that open a new database at once, one survives.
     """
+    encoded = Path(uri.removeprefix("sqlite:///")).parent
+    # MLflow makes the folder that an encoded path would be in, as well as the folder itself.
+    superfluous = database_file(uri) not in (None, encoded / "mlflow.db") and not encoded.exists()
     with as_tracking_error(uri):
         _client(uri).search_experiments(max_results=1)
+    if superfluous:
+        with contextlib.suppress(OSError):
+            encoded.rmdir()
 
 
 def ui_command(uri: str, port: int) -> list[str]:
@@ -340,10 +354,8 @@ def _known_experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 def _artifact_location(uri: str, name: str) -> str | None:
     """Beside a SQLite database; None leaves it to a server."""
-    if not uri.startswith("sqlite"):
-        return None
-    database = Path(make_url(uri).database or "mlflow.db").resolve()
-    return (database.parent / "mlartifacts" / name).as_uri()
+    database = database_file(uri)
+    return None if database is None else (database.resolve().parent / "mlartifacts" / name).as_uri()
 
 
 def _runs_of(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.cluster import Cluster
+from harness.cluster import Cluster, temporary_folder
 from harness.deaths import SILENT_DEATHS
 from harness.errors import ClusterError, LedgerError
 from harness.ledger import Entry, read_study
@@ -420,3 +420,10 @@ def test_an_address_where_no_ray_is_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"--address 127\.0\.0\.1:1: nothing answers there .*ray start") as caught:
         Cluster("127.0.0.1:1").run(Passing(NOBODY), tmp_path, ())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("folder", "expected"), [("/tmp", None), ("/scratch/" + "a" * 60, "/tmp/ray")])
+def test_sockets_are_where_their_paths_fit(folder: str, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", folder)
+    assert temporary_folder() == expected

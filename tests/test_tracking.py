@@ -36,7 +36,7 @@ from harness.replay import Tracker, start_replay
 from harness.report import build_report
 from harness.results import Count, Mark
 from harness.seeds import Seeds
-from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking import database_file, prepare_store, read_store, store_uri, study_pages, ui_command
 
 STUDY = "copying"
 CREATED = 1_600_000_000.0
@@ -222,6 +222,20 @@ def test_store_uri_is_the_environments_or_a_database_in_the_folder(
     assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert store_uri(tmp_path) == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize("name", ["what?now=1", "my%20study", "a#b c"])
+def test_store_is_in_its_folder_whatever_the_folder_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / name
+    folder.mkdir()
+    uri = store_uri(folder)
+    prepare_store(uri)
+    assert database_file(uri) == folder / "mlflow.db"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (folder / "mlflow.db").stat().st_size > 0
 
 
 def test_prepare_store_creates_a_database_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from harness.ledger import read_study
 from harness.replay import Tracker
 from harness.report import build_report
 from harness.study import read_study_file
-from harness.tracking import prepare_store, read_store, store_uri, study_pages, ui_command
+from harness.tracking import database_file, prepare_store, read_store, store_uri, study_pages, ui_command
 
 
 def report(
@@ -84,8 +84,8 @@ def ui(port: int) -> NoReturn:
 def _existing_store() -> str:
     """The store to read; one in a file is not made by looking into it."""
     uri = store_uri(Path.cwd())
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():
+    path = database_file(uri)
+    if path is not None and not path.exists():
         raise TrackingError(f"{path}: no such store; run a study here, or set MLFLOW_TRACKING_URI")
     return uri
 
