@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness import DataError
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
 from harness.testing import check_task
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import SEEDS, of_series, pieces, series, written

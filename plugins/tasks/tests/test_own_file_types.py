@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness import DataError, Ragged
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import CLASSES, arrays, load, of_series, pieces, sequences, series, written
 

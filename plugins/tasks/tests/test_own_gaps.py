@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness import Ragged
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import of_series, pieces, sequences, series, written
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import Split, derive
-from harness.dataset import SPLITS
+from harness import SPLITS, Split, derive
 from harness_tasks.own.columns import Codes, Numbers, coded
 from harness_tasks.own.options import Label
 from harness_tasks.own.rows import Rows

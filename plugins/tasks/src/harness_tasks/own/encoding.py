@@ -15,10 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import Split
-from harness.data import cache_folder
-from harness.dataset import SPLITS
-from harness.parsed import Array
+from harness import SPLITS, Array, Split, cache_folder
 from harness_tasks.own import notes
 from harness_tasks.own.columns import Codes, Numbers
 from harness_tasks.own.facts import Facts
@@ -146,9 +143,8 @@ def _notes(sources: Sources, facts: Facts, counts: Codes, inputs: Inputs, answer
     rows, cut = sources.files[0].rows, sources.gap is not None
     longest = sources.gap if cut else longest_usual(rows)
     steps = note_on(rows, longest, cut=cut)
-    found = notes.of_data(
-        facts,
-        counts,
+    findings = notes.Findings(
+        counts=counts,
         indices=tuple(name for name in sources.table.indices() if name not in inputs.names),
         constant=inputs.constant,
         moved=moved,
@@ -158,7 +154,7 @@ def _notes(sources: Sources, facts: Facts, counts: Codes, inputs: Inputs, answer
         answers=answers,
     )
     of_file = (*sources.table.notes, *(() if steps is None else (steps,)))
-    return (*found, *of_file, *notes.of_copies(inputs.splits, sources.lengths))
+    return (*notes.of_data(facts, findings), *of_file, *notes.of_copies(inputs.splits, sources.lengths))
 
 
 def _floor(sources: Sources, score: Score, answers: Mapping[Split, Any], classes: tuple[Label, ...]) -> float:

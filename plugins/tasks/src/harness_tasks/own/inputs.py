@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import Split
-from harness.dataset import SPLITS
+from harness import SPLITS, Split
 from harness_tasks.own.columns import Codes, Numbers, numbers
 from harness_tasks.own.leaks import leaks
 from harness_tasks.own.names import all_shown, as_list, listed

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import DataError, did_you_mean
+from harness import DataError, did_you_mean
 from harness_tasks.own.columns import Coded, Codes, coded
 from harness_tasks.own.layout import Table
 from harness_tasks.own.names import all_shown, as_list

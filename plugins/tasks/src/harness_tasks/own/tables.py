@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as papq
 
-from harness import DataError
-from harness.data import cache_folder
+from harness import DataError, cache_folder
 from harness_tasks.own.csv_file import CsvFile
 from harness_tasks.own.layout import Column, Layout, Table
 from harness_tasks.own.names import as_list
