@@ -18,6 +18,7 @@ from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
+from harness.plugin.process_settings import kept_settings
 from harness.plugin.registry import Registry
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
@@ -159,19 +160,30 @@ class ActiveTrial:
             self.trial.embedding, tied=self.trial.tied, dropout=self.trial.embedding_dropout
         )
         model = self._worker.registry.model(self.trial.model).value
-        network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
-        self._field = receptive_field(network.backbone)
-        self._state_bytes = state_bytes(network, task.signature())
-        self._inspect(network, task)
+        with kept_settings() as changed:
+            network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
+            self._field = receptive_field(network.backbone)
+            self._state_bytes = state_bytes(network, task.signature())
+            self._inspect(network, task)
+        if changed:
+            self._notes.append(
+                f"{self._model()} changes settings of the process, which were restored: {', '.join(changed)}"
+            )
         return network
 
+    def _model(self) -> str:
+        """Return model, plugin and version, for messages."""
+        plugin = self._worker.registry.model(self.trial.model).plugin
+        return f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+
     def _inspect(self, network: Network, task: Task) -> None:
-        """PluginError for a backbone that sees what it must predict."""
+        """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
         signature = task.signature().with_embedding(self.trial.embedding)
         device = _device(self.trial.resources)
         found = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
-        plugin = self._worker.registry.model(self.trial.model).plugin
-        model = f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+        model = self._model()
+        if found.wrong_output:
+            raise PluginError(f"{model}: {found.wrong_output}; `harness check {self.trial.model}` tests a model")
         if found.reads_future:
             raise PluginError(f"{model} is not causal: its outputs change with inputs that come after them")
         if found.touches:
