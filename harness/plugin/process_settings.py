@@ -80,7 +80,8 @@ def output_to_stderr() -> Iterator[None]:
 
     This includes what C code prints.
     """
-    sys.stdout.flush()
+    if sys.stdout is not None:  # None if the process was started with it closed
+        sys.stdout.flush()
     try:
         saved = os.dup(1)
         os.dup2(2, 1)

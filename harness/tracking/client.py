@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.records import Record
 from harness.tracking import run_data
+from harness.tracking.schema import check_schema
 
 T = TypeVar("T")
 
@@ -93,6 +94,8 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
 
 
 def mlflow_client(uri: str) -> MlflowClient:
+    """Return a client.  Raises TrackingError if the store is a database of another version of MLflow."""
+    check_schema(uri, without_credentials(uri))
     return MlflowClient(tracking_uri=uri)
 
 
