@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ from harness.seeds import derive
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
-from harness.training.network import Network, build_network, receptive_field
+from harness.training.network import Network, receptive_field
 from harness.training.random_state import seed_everything
 from harness.training.run import TrainingData, TrainingRun
 
@@ -160,16 +161,23 @@ class ActiveTrial:
             self.trial.embedding, tied=self.trial.tied, dropout=self.trial.embedding_dropout
         )
         model = self._worker.registry.model(self.trial.model).value
-        with kept_settings() as changed:
-            network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
+        with self._kept_settings("build"):
+            backbone = model.build(signature, self.trial.widths, **self.trial.build)
+        network = Network(signature, backbone)
+        with self._kept_settings("forward"):
             self._field = receptive_field(network.backbone)
             self._state_bytes = state_bytes(network, task.signature())
             self._inspect(network, task)
-        if changed:
-            self._notes.append(
-                f"{self._model()} changes settings of the process, which were restored: {', '.join(changed)}"
-            )
         return network
+
+    @contextlib.contextmanager
+    def _kept_settings(self, method: str) -> Iterator[None]:
+        """Restore settings of the process that a method of the model changes, and note them."""
+        with kept_settings() as changed:
+            yield
+        if changed:
+            what = ", ".join(changed)
+            self._notes.append(f"{self._model()} changes settings of the process in {method}: {what}; restored")
 
     def _model(self) -> str:
         """Return model, plugin and version, for messages."""

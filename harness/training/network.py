@@ -110,7 +110,9 @@ def on_meta_device() -> Iterator[None]:
 
 def build_network(model: Model, signature: Signature, widths: tuple[int, ...], params: dict[str, Any]) -> Network:
     """The network of a trial, initialised from the default random state of its device."""
-    return Network(signature, model.build(signature, widths, **params))
+    with kept_settings():
+        backbone = model.build(signature, widths, **params)
+    return Network(signature, backbone)
 
 
 def offers_scan(model: Model, signature: Signature, params: Mapping[str, ParamValue]) -> bool:

@@ -67,9 +67,26 @@ def _answers(sources: Sources) -> tuple[dict[Split, Numbers | Codes], tuple[Labe
             raise sources.table.refuse(
                 f"target {sources.roles.target!r} is {value} in all training rows; there is nothing to learn"
             )
+        for values in numeric.values():
+            _refuse_unscalable(sources, numeric["train"], values)
         return numeric, ()
     classes = _classes(sources, raw["train"])
     return {split: _in_classes(sources, parts, classes, split) for split, parts in raw.items()}, classes
+
+
+def _refuse_unscalable(sources: Sources, train: Numbers, values: Numbers) -> None:
+    """Raise DataError where an error of a prediction could not be squared."""
+    with np.errstate(all="ignore"):
+        error = values - train.mean()
+        scaled = (error / train.std()).astype(np.float32)
+        # Twice: a forecast may be off by the difference of two values.
+        possible = np.isfinite(np.square(scaled)) & np.isfinite(np.square(2 * error) * len(values))
+    if not possible.all():
+        wrong = values[~possible]
+        raise sources.table.refuse(
+            f"target {sources.roles.target!r} holds {wrong[np.argmax(np.abs(wrong))]:g}, and such numbers are too large "
+            "or too close together to be scaled; give the target in another unit, or remove such rows"
+        )
 
 
 def _classes(sources: Sources, train: list[tuple[Source, Codes]]) -> tuple[Label, ...]:
