@@ -31,7 +31,7 @@ def check_schema(uri: str, shown: str) -> None:
     if current is None:
         return
     known = ScriptDirectory(str(MIGRATIONS))
-    while current != known.get_current_head():
+    while current is not None and current != known.get_current_head():
         if not _is_known(known, current):
             raise TrackingError(
                 f"{shown}: the database has the schema of a newer MLflow than the installed {mlflow.__version__}; "
