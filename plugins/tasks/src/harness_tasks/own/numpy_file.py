@@ -34,11 +34,12 @@ def read_npy(path: Path, layout: Layout, folder: Path) -> Table:
 
 
 def read_npz(path: Path, layout: Layout, folder: Path) -> Table:
-    opened = _without_pickle(path, lambda: np.load(path, allow_pickle=False))
-    if isinstance(opened, np.ndarray):
-        raise DataError(f"{path}: holds one array without a name; call it {path.stem}.npy")
-    with opened as file:
-        found = {name: _without_pickle(path, partial(file.__getitem__, name)) for name in file.files}
+    with path.open("rb") as content:  # NumPy leaves a damaged archive open if it opens the path itself
+        opened = _without_pickle(path, lambda: np.load(content, allow_pickle=False))
+        if isinstance(opened, np.ndarray):
+            raise DataError(f"{path}: holds one array without a name; call it {path.stem}.npy")
+        with opened as file:
+            found = {name: _without_pickle(path, partial(file.__getitem__, name)) for name in file.files}
     arrays = {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     name = layout.inputs or next((name for name in INPUTS if name in arrays), None)
