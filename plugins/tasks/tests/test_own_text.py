@@ -81,7 +81,7 @@ def test_words_beyond_the_vocabulary_are_unknown(tmp_path: Path) -> None:
     names = ["<eos>", "<unk>", *kept[:10]]
     assert [names[token] for token in found["train"]] == [word if word in names else "<unk>" for word in train]
     assert found["test"][-4:] == [1, 1, 1, 0]
-    assert any("held-out words and " in note and note.endswith(" stand as <unk>") for note in task.notes())
+    assert any("held-out words and " in note and note.endswith(" are <unk>") for note in task.notes())
     assert task.metric.name == "perplexity"
 
 
@@ -99,7 +99,7 @@ def test_what_occurs_once_in_training_is_unknown_there(unit: str, tmp_path: Path
     assert 0.5 < in_training / len(found["train"]) / (in_test / len(found["test"])) < 1
     assert min(Counter(found["train"]).values()) >= 2 or unit == "words"
     assert max(max(tokens) for tokens in found.values()) < task.vocabulary()
-    assert any(f"{in_training:,} of {len(found['train']):,} training {unit} stand as <unk>" in n for n in task.notes())
+    assert any(f"{in_training:,} of {len(found['train']):,} training {unit} are <unk>" in n for n in task.notes())
 
 
 def test_text_without_a_word_twice_is_refused(tmp_path: Path) -> None:

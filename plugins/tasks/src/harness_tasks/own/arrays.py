@@ -88,8 +88,10 @@ class OwnArrays(Options, Task):
         return () if self._known is not None else tuple(map(own_file, self.paths()))
 
     def floor(self) -> float:
-        """On the test split: the commonest training class; of numbers, the training mean (or median, for mae).  Where
-        the target is asked for ahead, its present class or value if that is better."""
+        """Return the score on test of the most common training class, or of the training mean (for `mae`, the median).
+
+        If `horizon` is 1 or more, it is that of the present class or value if that is better.
+        """
         return self._facts().floor
 
     def regularisation(self) -> dict[str, BaseDistribution]:

@@ -55,7 +55,7 @@ def _and_more(count: int, rows: int) -> str:
 
 
 def _taken(table: Table, name: str, row: int) -> str:
-    """The word of a CSV file that was taken for a missing value, as a part of a message; empty if the field is."""
+    """Return the word of a CSV file that was read as missing, as part of a message; "" for an empty field."""
     text = "" if table.text_at is None else table.text_at(name, row).strip()
     if not text:
         return ""
@@ -95,7 +95,7 @@ def _parsed(table: Table, name: str, text: Column, way_out: str) -> Column:
 
 
 def _first_text(text: Column) -> str:
-    """The first value that is no number as Arrow reads one: it has no 1_000, which Python has."""
+    """Return the first value that Arrow does not read as a number, such as 1_000."""
     first, count = 0, len(text)
     while count > 1:
         half = count // 2
@@ -146,7 +146,7 @@ def coded(table: Table, name: str) -> Coded:
 
 
 def _of_decimals(column: Column) -> Column:
-    """Decimals as whole numbers where all are, else as text where they are whole and too long, else in double."""
+    """Return decimals as int64 if all are whole; as text if they are whole and too long; else as float64."""
     try:
         return pc.cast(column, pa.int64())
     except pa.ArrowInvalid:

@@ -23,7 +23,7 @@ FAILED_COLUMN = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?CSV conversion
 
 
 class CsvFile:
-    """A file of rows of text.  Its columns are numbered from 0 inside; `names` are those that its header gives."""
+    """A CSV file.  Columns are numbered from 0; `names` are the names in its header."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         usual = "," if path.suffix.lower() == ".csv" else TAB
@@ -36,7 +36,7 @@ class CsvFile:
         self.names = _header(path, delimiter, fields) if layout.header else tuple(map(str, range(len(fields))))
 
     def store(self, target: Path) -> None:
-        """Write the Parquet file; DataError where the rows are not those of one table."""
+        """Write the Parquet file.  Raises DataError if rows have different numbers of fields."""
         kinds: dict[int, Any] = {}
         try:
             kinds |= {place: pa.string() for place in self._with_leading_zeros()}
@@ -60,7 +60,7 @@ class CsvFile:
         return ""
 
     def _text_among_numbers(self, target: Path, kinds: Mapping[int, Any]) -> int | None:
-        """Stream into a Parquet file; the column whose later values are not of the kind of the first ones, or None."""
+        """Stream into a Parquet file.  Return a column whose later values differ in type, or None."""
         try:
             blocks = self._blocks(kinds, missing=self._layout.missing)
             schema = pa.schema(
@@ -78,7 +78,7 @@ class CsvFile:
         return None
 
     def _trimmed(self, column: Column) -> Column:
-        """Text without the blanks around it, which some programs write after each delimiter."""
+        """Return text without surrounding blanks, which some programs write after each delimiter."""
         if not pa.types.is_string(column.type):
             return column
         column = pc.utf8_trim_whitespace(column)
@@ -86,7 +86,7 @@ class CsvFile:
         return pc.if_else(missing, pa.scalar(None, pa.string()), column)
 
     def _blocks(self, kinds: Mapping[int, Any], *, missing: tuple[str, ...], only: int | None = None) -> Any:
-        """kinds: column → its type, where it is not to be told from the first block."""
+        """Return a reader of blocks.  kinds: column → type, if not inferred from the first block."""
         names = [str(place) for place in range(len(self.names))]
         return pacsv.open_csv(
             self.path,
@@ -107,7 +107,7 @@ class CsvFile:
         )
 
     def _with_leading_zeros(self) -> list[int]:
-        """Columns in which a first block has names such as 007, which are no numbers."""
+        """Return the columns whose first block has names such as 007, which are not numbers."""
         with self._blocks(dict.fromkeys(range(len(self.names)), pa.string()), missing=()) as blocks:
             block = next(iter(blocks), None)
         columns = () if block is None else block.columns
@@ -128,7 +128,7 @@ def _fault(error: Exception) -> str:
 
 
 def _first_record(path: Path, delimiter: str) -> list[str]:
-    """The fields of the first line, quoted ones whole; DataError where it is no text."""
+    """Return the fields of the first line.  Raises DataError if it is not text."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             record = next(_records(file, delimiter), [])
@@ -150,7 +150,7 @@ def _records(file: Any, delimiter: str) -> Iterator[list[str]]:
 
 
 def _header(path: Path, delimiter: str, fields: list[str]) -> tuple[str, ...]:
-    """The names of the columns; DataError where the first line is none, or has another delimiter."""
+    """Return the names of the columns.  Raises DataError if the first line has none, or another delimiter."""
     first = delimiter.join(fields)
     if first.startswith("#"):
         raise DataError(

@@ -135,7 +135,7 @@ def _parts(time: Codes | Numbers, boundaries: list[Any]) -> Codes:
 
 
 def _boundaries(time: Codes | Numbers, shares: Shares) -> list[Any]:
-    """When validation begins and when test does, to the last digit; never where nothing is held out."""
+    """The times at which validation and test begin; infinite if nothing is held out."""
     ordered = np.sort(time)
     places = [len(ordered) - round(share * len(ordered)) for share in (shares.validation + shares.test, shares.test)]
     return [ordered[place] if place < len(ordered) else np.inf for place in places]
@@ -168,7 +168,7 @@ def windows(
 ) -> dict[Split, Pieces]:
     """Runs of rows of one split in one sequence without a gap, cut into windows of at most `length` steps.
 
-    The windows of a run have one size.  gaps: (rows,) whether a run ends before a row.
+    The windows of a run have one size.  gaps: (rows,), whether a run ends before a row.
 
     The last `horizon` rows of a run are answers and no inputs, so no split sees what another is asked for.  Rows that
     do not fill a window's step each are left out at a run's start.

@@ -24,7 +24,7 @@ def dense(
     *,
     notes: tuple[str, ...] = (),
 ) -> Table:
-    """(sequences, time, channels) or (sequences, time), all of one length or padded; or frames end to end.
+    """(sequences, time, channels) or (sequences, time), of one length or padded; or concatenated steps.
 
     Without `lengths` a sequence ends where NaN begins in all channels, as in the UCR archive.
     """
@@ -52,12 +52,12 @@ def dense(
 
 
 def _is_packed(inputs: Array, lengths: Array) -> bool:
-    """Whether sequences lie end to end: as many rows as the lengths sum to."""
+    """Return whether sequences are concatenated: the array has as many rows as the sum of the lengths."""
     return len(inputs) == lengths.sum() and (len(inputs) != len(lengths) or inputs.ndim == 2)
 
 
 def real_steps(inputs: Array) -> npt.NDArray[np.int64]:
-    """Steps of each sequence up to its last value: (sequences,).  A sequence without any value keeps all of them."""
+    """Return (sequences,): steps up to the last value.  A sequence without any value keeps all steps."""
     count, time = inputs.shape[:2]
     if inputs.dtype.kind != "f":
         return np.full(count, time)
@@ -70,7 +70,7 @@ class _Frames:
     """Steps of all sequences, one after another."""
 
     values: Array
-    """(steps, channels), padding among them where there is any."""
+    """(steps, channels), with padding if there is any."""
     steps: Array
     """Real steps of each sequence: (sequences,)."""
     kept: npt.NDArray[np.bool_] | None = None

@@ -75,7 +75,7 @@ def _answers(sources: Sources) -> tuple[dict[Split, Numbers | Codes], tuple[Labe
 
 
 def _refuse_unscalable(sources: Sources, train: Numbers, values: Numbers) -> None:
-    """Raise DataError where an error of a prediction could not be squared."""
+    """Raise DataError if an error of a prediction could not be squared."""
     with np.errstate(all="ignore"):
         error = values - train.mean()
         scaled = (error / train.std()).astype(np.float32)
@@ -84,8 +84,8 @@ def _refuse_unscalable(sources: Sources, train: Numbers, values: Numbers) -> Non
     if not possible.all():
         wrong = values[~possible]
         raise sources.table.refuse(
-            f"target {sources.roles.target!r} holds {wrong[np.argmax(np.abs(wrong))]:g}, and such numbers are too large "
-            "or too close together to be scaled; give the target in another unit, or remove such rows"
+            f"target {sources.roles.target!r} holds {wrong[np.argmax(np.abs(wrong))]:g}, and such numbers are too "
+            "large or too close together to be scaled; give the target in another unit, or remove such rows"
         )
 
 
@@ -191,7 +191,10 @@ def _floor(sources: Sources, score: Score, answers: Mapping[Split, Any], classes
 
 
 def _present(sources: Sources, split: Split, place: Mapping[Label, int] | None = None) -> Any:
-    """The target at each step of a split itself; place: of each training class, which is then given, else -1."""
+    """Return the target at each step of a split, not `horizon` steps ahead.
+
+    place: training class → its number.  If given, numbers of classes are returned, -1 for other classes.
+    """
     found = []
     for source, pieces in sources.of(split):
         values = answers_of(source.target, pieces, "each", 0)

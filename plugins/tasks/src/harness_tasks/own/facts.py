@@ -24,9 +24,9 @@ class Facts(BaseModel):
     """Columns that the network sees, in the order of its channels."""
     means: tuple[float, ...]
     scales: tuple[float, ...]
-    """Of each input, then of each shown class, over the training rows: the network sees (value - mean) / scale."""
+    """Mean of each input, then of each shown class, over the training rows; inputs are (value - mean) / scale."""
     shown: tuple[Label, ...] = ()
-    """Present classes that the network sees beside `inputs`, a channel each: 1 where the target is of the class."""
+    """Present classes that are inputs too, with one channel per class: 1 if the target has the class."""
     classes: tuple[Label, ...] = ()
     """Of the training rows; empty in a regression."""
     target: str
@@ -37,7 +37,7 @@ class Facts(BaseModel):
     window: int | None
     """Most steps of a window; None: sequences are whole."""
     gap: float | None = None
-    """The longest step that no window is cut at, in the median step of a sequence; None: windows end at no gap."""
+    """The longest step inside a window, in median steps of a sequence; None: windows do not end at gaps."""
     longest: int
     """Steps of the longest sequence or window of any split."""
     sequences: Mapping[Split, int]

@@ -13,21 +13,21 @@ from harness_tasks.own.names import shown
 from harness_tasks.own.rows import Rows
 
 NEAR = 0.1
-"""How far from the median a step may be to count as equal to it, as a share of it."""
+"""Largest difference from the median, as a share of it, with which a step counts as equal."""
 REGULAR = 0.5
-"""Share of steps that equal the median, from which times are regular enough to have gaps."""
+"""Share of steps that must equal the median for times to be regular, so that they can have gaps."""
 COMMON = 0.95
 """Share of steps that are usual: a weekend is one fifth of the steps between working days."""
 FACTOR = 1.5
-"""How many times as long as a usual step a gap is at least."""
+"""Length of the shortest gap, in usual steps."""
 FEWEST = 20
-"""Steps below which nothing is said of them."""
+"""Number of steps below which none is called a gap."""
 
 
 def steps_of(rows: Rows) -> Numbers | None:
-    """(rows,) time since the row before, in the median step of the sequence; 0 at its first row.
+    """Return (rows,): the time since the row before, in median steps of the sequence; 0 at its first row.
 
-    None where no column tells the time, or arrays count their steps.
+    None if no column has times, or if the steps of arrays are counted.
     """
     if rows.time is None or rows.table.roles.get("time") == rows.roles.time:
         return None
@@ -41,7 +41,7 @@ def steps_of(rows: Rows) -> Numbers | None:
 
 
 def longest_usual(rows: Rows) -> float | None:
-    """The longest step that is no gap; None where times are not told or too uneven to have gaps."""
+    """Return the longest step that is not a gap; None if there are no times or they are not regular."""
     steps = _between(rows)
     if steps is None or np.mean(np.abs(steps - 1) <= NEAR) < REGULAR:
         return None
@@ -49,19 +49,19 @@ def longest_usual(rows: Rows) -> float | None:
 
 
 def is_uneven(rows: Rows) -> bool:
-    """Whether rows follow each other at no regular step."""
+    """Return whether the steps of time are not regular."""
     return _between(rows) is not None and longest_usual(rows) is None
 
 
 def _between(rows: Rows) -> Numbers | None:
-    """Steps between two rows of one sequence, where there are enough to tell what is usual."""
+    """Return the steps between rows of one sequence; None if they are too few to know the usual step."""
     steps = steps_of(rows)
     found = None if steps is None else np.delete(steps, rows.starts[:-1])
     return None if found is None or len(found) < FEWEST else found
 
 
 def gaps_in(rows: Rows, longest: float | None) -> npt.NDArray[np.bool_]:
-    """(rows,) whether a gap lies before a row."""
+    """Return (rows,): whether a gap precedes the row."""
     steps = steps_of(rows)
     if longest is None or steps is None:
         return np.zeros(int(rows.starts[-1]), dtype=np.bool_)
@@ -69,7 +69,7 @@ def gaps_in(rows: Rows, longest: float | None) -> npt.NDArray[np.bool_]:
 
 
 def note_on(rows: Rows, longest: float | None, *, cut: bool) -> str | None:
-    """What to tell of the steps of time; None where they are even.  cut: whether windows end at gaps."""
+    """Return a note on gaps or uneven times; None if there is nothing to note.  cut: whether windows end at gaps."""
     name = shown(str(rows.roles.time))
     if is_uneven(rows):
         return (

@@ -32,32 +32,32 @@ class Inputs:
     means: tuple[float, ...]
     scales: tuple[float, ...]
     constant: tuple[str, ...]
-    """Columns that were left out, as they say nothing in the training rows."""
+    """Columns that are left out because they are constant in the training rows."""
     splits: Mapping[Split, npt.NDArray[np.float32]]
     """(steps, channels), in files."""
 
 
 @dataclass(frozen=True)
 class _Channel:
-    """A column, or where `name` is None one of the present classes."""
+    """A column, or one of the present classes if `name` is None."""
 
     name: str | None
     label: Label = 0
 
     def of(self, source: Source) -> Numbers:
-        """Its value in each row, in the order of `Rows`."""
+        """Return its value in each row, in the order of `Rows`."""
         if self.name is None:
             return is_of_class(source.target.values, source.target.labels, self.label)
         return _column(source, self.name)
 
 
 def is_of_class(codes: Any, labels: tuple[Label, ...], label: Label) -> Numbers:
-    """(rows,) 1.0 where a row is of the class, else 0.0."""
+    """Return (rows,): 1.0 for a row of the class, else 0.0."""
     return np.asarray(codes == labels.index(label) if label in labels else np.zeros(len(codes)), dtype=np.float64)
 
 
 def encode_inputs(sources: Sources, train: Any, classes: tuple[Label, ...], folder: Path) -> Inputs:
-    """train: answers of the training rows."""
+    """Centre and scale the inputs.  train: answers of the training rows."""
     channels = [_Channel(name) for name in sources.roles.inputs]
     channels += [_Channel(None, label) for label in _shown(sources, train, classes)]
     taken = {split: [(source, pieces.rows()) for source, pieces in sources.of(split)] for split in SPLITS}
@@ -104,7 +104,7 @@ def _inputs(
 
 
 def _shown(sources: Sources, train: Codes, classes: tuple[Label, ...]) -> tuple[Label, ...]:
-    """The present classes that are inputs of a forecast: all, or of very many the commonest training answers."""
+    """Return the present classes that are inputs of a forecast: all, or the most common ones if there are many."""
     if not sources.shows_class:
         return ()
     commonest = np.argsort(-np.bincount(train, minlength=len(classes)), kind="stable")[:MOST_COUNTED]
@@ -137,7 +137,7 @@ def _too_large(sources: Sources, channel: _Channel, value: float) -> Exception:
 
 
 def _column(source: Source, name: str) -> Numbers:
-    """A column in the order of rows; the target's own numbers are at hand."""
+    """Return a column in the order of rows."""
     if name == source.rows.roles.target and not source.target.labels:
         return source.target.values  # type: ignore[return-value]
     return source.rows.arranged(
@@ -157,7 +157,7 @@ def _refuse_leak(sources: Sources, name: str, train: Numbers, target: Any, class
 
 
 def clocks(sources: Sources) -> tuple[str, ...]:
-    """Inputs that grow from each row of one series to the next, as times do, where no column is named as such."""
+    """Return inputs that grow from row to row, as times do, if no column is named as `time`."""
     if sources.roles.sequence is not None or sources.roles.time is not None:
         return ()
     source = sources.files[0]

@@ -40,9 +40,9 @@ class Table:
     time_format: str | None = None
     """How text says a time, as strptime has it; None: the year first."""
     notes: tuple[str, ...] = ()
-    """What a user should know of how the file was read, a line each."""
+    """Notes on how the file was read, one line each."""
     text_at: Callable[[str, int], str] | None = None
-    """Of a CSV file: the text of a column, by its name, in a row, counted from 0."""
+    """For a CSV file: (name of a column, row counted from 0) → text of the field."""
 
     def features(self) -> tuple[str, ...]:
         """What may be an input."""
@@ -84,4 +84,4 @@ class Layout:
     keep: tuple[str, ...] = ()
     """Columns of a wide table that are steps although they look like names of the rows."""
     missing: tuple[str, ...] = MISSING
-    """Words of a CSV file that stand for no value; an empty field always does."""
+    """Words of a CSV file that stand for a missing value; an empty field is always missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 NAMES = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*?)\s*(?:,|$)')
-"""One name of a list: quoted, or up to the next comma."""
+"""One name in a list: quoted, or up to the next comma."""
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def read_npz(path: Path, layout: Layout, folder: Path) -> Table:
 
 
 def _check_target(path: Path, name: str, inputs: Array, lengths: Array | None, target_name: str, target: Array) -> None:
-    """DataError where the arrays look like sequences of different lengths, end to end, without their lengths."""
+    """Raise DataError if the arrays look like concatenated sequences without their lengths."""
     if lengths is None and inputs.ndim == 2 and target.ndim == 1 and len(target) not in (len(inputs), 1):
         raise DataError(
             f"{path}: {name} has {len(inputs):,} rows and {target_name} {len(target):,}; if these are frames of "
@@ -65,7 +65,7 @@ def _check_target(path: Path, name: str, inputs: Array, lengths: Array | None, t
 
 
 def _without_pickle(path: Path, read: Callable[[], Any]) -> Any:
-    """What numpy reads; DataError for Python objects, which only a pickle holds and a pickle runs code."""
+    """Return what NumPy reads.  Raises DataError for Python objects: unpickling them could run code."""
     try:
         return read()
     except ValueError as error:

@@ -19,11 +19,14 @@ DATE_UNITS = {"s": "s", "ms": "ms", "us": "us", "ns": "ns", "Y": "s", "M": "s", 
 
 
 class UnreadableError(Exception):
-    """What a column holds instead, as the rest of a sentence about it."""
+    """A column has a type that cannot be read; the message is the rest of a sentence about the column."""
 
 
 def plain(column: Column) -> Column:
-    """Return a chunked array of a plain type; UnreadableError if the type has no values of one number or text each."""
+    """Return a chunked array of a plain type.
+
+    Raises UnreadableError if its values are not single numbers or texts.
+    """
     column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
@@ -60,14 +63,14 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _storage(column: Column) -> Column:
-    """The values under an extension type; a UUID is written as text."""
+    """Return the values that an extension type stores; a UUID becomes text."""
     if column.type.extension_name == "arrow.uuid":
         return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
     return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def _dictionary(column: Column) -> Column:
-    """Text stays a dictionary, which keeps the names of many sequences small; other values are written out."""
+    """Keep a dictionary of text, which saves memory for names of sequences; decode other values."""
     values = column.type.value_type
     if pa.types.is_string(values) or pa.types.is_large_string(values):
         return column
@@ -87,7 +90,7 @@ def _text(column: Column) -> Column:
 
 
 def from_numpy(array: Array) -> Column:
-    """Return a one-dimensional NumPy array of any type as an Arrow array; UnreadableError as in `plain`."""
+    """Return a one-dimensional NumPy array of any type as an Arrow array.  Raises UnreadableError as `plain` does."""
     kind = array.dtype.kind
     if kind == "c":
         raise UnreadableError("holds complex numbers; give the real and the imaginary part a column each")
@@ -101,7 +104,7 @@ def from_numpy(array: Array) -> Column:
 
 
 def _dates(array: Array) -> Column:
-    """Dates and durations; of finer units than a nanosecond, their counts."""
+    """Return dates and durations; if their unit is finer than a nanosecond, as counts."""
     unit, _ = np.datetime_data(array.dtype)
     if unit not in DATE_UNITS:
         counts = array.astype(array.dtype.newbyteorder("=")).view(np.int64)

@@ -46,7 +46,7 @@ def roles_of(
     """The roles that options name, then those of the layout; every other column is an input.
 
     given: role → column.  as_class: whether the target is a class, which as an input is no column of numbers.
-    DataError where a column is not there or has two roles.
+    Raises DataError if a column is missing or has two roles.
     """
     named = {role: column for role, column in {**table.roles, **given}.items() if column is not None}
     named |= {role: column for role, column in table.roles.items() if given.get(role) is None}

@@ -43,7 +43,7 @@ class Sources:
     readout: Readout
     window: int | None
     gap: float | None
-    """The longest step that no window is cut at, in the median step of a sequence; None: windows end at no gap."""
+    """The longest step inside a window, in median steps of a sequence; None: windows do not end at gaps."""
     files: tuple[Source, ...]
 
     @property

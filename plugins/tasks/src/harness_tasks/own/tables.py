@@ -38,12 +38,12 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What the libraries raise on a file that they cannot read: a broken archive, a header that is no literal, …"""
+"""Exceptions of the libraries for a file that they cannot read, such as a damaged archive."""
 
 
 @contextmanager
 def open_table(path: Path, layout: Layout) -> Iterator[Table]:
-    """DataError where the file is not what its ending says."""
+    """Open a file.  Raises DataError if its content does not match its suffix."""
     read = {".csv": _csv, ".tsv": _csv, ".tab": _csv, ".parquet": _parquet, ".npz": read_npz, ".npy": read_npy}.get(
         path.suffix.lower()
     )
@@ -58,7 +58,7 @@ def open_table(path: Path, layout: Layout) -> Iterator[Table]:
 
 
 def _checked(table: Table) -> Table:
-    """The same table, whose columns are of plain types; DataError where a name or the rows are missing."""
+    """Return the table with columns of plain types.  Raises DataError if a name occurs twice or there are no rows."""
     twice = next((name for name in table.names if table.names.count(name) > 1), None)
     if twice is not None:
         raise table.refuse(f"two columns are called {twice!r}; give each a name of its own")

@@ -119,10 +119,10 @@ def class_floor(score: Score, train: Codes, test: Codes, classes: int) -> float:
 
 
 def persistence_floor(score: Score, train: tuple[Codes, Codes], test: tuple[Codes, Codes], classes: int) -> float:
-    """The present class as the answer ahead.  train, test: present classes and answers.
+    """Return the score of predicting the present class.  train, test: present classes and answers.
 
-    Of the log loss: it stays with the share (n + 1/2) / (N + 1) of training steps at which it did, else any other class
-    is as likely.
+    For the log loss, the class stays with the training share (n + 1/2) / (N + 1), and all other classes are equally
+    likely.
     """
     present, answers = test
     right = present == answers

@@ -44,9 +44,9 @@ class TextFacts(BaseModel):
     vocabulary: int
     tokens: Mapping[Split, int]
     unknown: int
-    """Tokens of the held-out text that stand as `<unk>`."""
+    """Tokens of the held-out text that are `<unk>`."""
     rare: int = 0
-    """Tokens of the training text that stand as `<unk>`."""
+    """Tokens of the training text that are `<unk>`."""
     nats: float
     """Test nats a token of training frequencies."""
 
@@ -55,7 +55,7 @@ class TextFile(Language):
     """Your own UTF-8 text, by characters or by words: the next one, given those before it.
 
     The beginning of the text trains, what follows selects, its end tests.  The vocabulary is that of the training text:
-    what occurs there at least twice.  Any other word or character stands as `<unk>`, in training too, so a model
+    what occurs there at least twice.  Any other word or character is `<unk>`, in training too, so that a model
     learns how frequent it is.  Characters are numbered in the order of their code points; words by how
     often they occur, with `<eos>` at the end of each line.  Size and floor are found once for the content of the file
     (SHA-256), and kept in the cache beside the tokens, which all workers of a machine map.
@@ -138,7 +138,7 @@ class TextFile(Language):
         if not facts.unknown + facts.rare:
             return (text,)
         rare = f"{facts.rare:,} of {facts.tokens['train']:,} training {self.unit}"
-        return (text, f"{facts.unknown:,} of {held_out:,} held-out {self.unit} and {rare} stand as {UNKNOWN}")
+        return (text, f"{facts.unknown:,} of {held_out:,} held-out {self.unit} and {rare} are {UNKNOWN}")
 
     def prediction_facts(self) -> str:
         return self._facts().model_dump_json()

@@ -1,4 +1,4 @@
-"""Columns that order rows in time: whole numbers, numbers and dates, each to its last digit."""
+"""Columns that order rows in time: whole numbers, numbers and dates, compared to the last digit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ YEAR_FIRST = ((r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3"), (r"^(\d{4})[
 """Dates as 2024/01/31 and months as 2024-01 → the former as 2024-01-31."""
 PADDED = ((r"-(\d)\b", r"-0\1"),)
 UNITS = ("us", "ns")
-"""Of dates that are text: microseconds, which reach further, else nanoseconds."""
+"""Units of dates written as text, in the order in which they are tried: microseconds cover more years."""
 
 
 def times(table: Table, name: str) -> Times:
-    """(rows,) numbers that order the rows: whole numbers and dates as int64, the latter in a unit of their own."""
+    """Return (rows,): numbers that order the rows.  Whole numbers and dates are int64, dates in their own unit."""
     column = table.read(name)
     refuse_missing(table, name, column)
     if is_time(column.type):
@@ -58,14 +58,14 @@ def looks_like_dates(table: Table, name: str) -> bool:
 
 
 def _written_out(column: Column) -> Column:
-    """A dictionary's values row by row; text without blanks around it."""
+    """Return a dictionary row by row, and text without surrounding blanks."""
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     return pc.utf8_trim_whitespace(column) if is_text(column.type) else column
 
 
 def _as_dates(column: Column, written: str | None) -> Column | None:
-    """A column of text as timestamps; None where some of it is no date.  written: how, as strptime has it."""
+    """Return a column of text as timestamps; None if a value is not a date.  written: the format, as in strptime."""
     text = _written_out(column)
     if not is_text(text.type):
         return None
@@ -80,7 +80,7 @@ def _as_dates(column: Column, written: str | None) -> Column | None:
 
 
 def _strptime(text: Column, written: str) -> Column:
-    """Arrow's strptime, which lacks %f: fractions of a second, of up to nine digits, at the end."""
+    """Parse dates.  Arrow's strptime lacks %f, so fractions of a second, up to nine digits, are read here."""
     if not written.endswith("%f"):
         return pc.strptime(text, format=written, unit="us")
     parts = pc.extract_regex(text, r"^(?P<whole>.*?)(?P<part>\d{1,9})$")
@@ -90,7 +90,7 @@ def _strptime(text: Column, written: str) -> Column:
 
 
 def _cast(read: Callable[[], Column]) -> Column | None:
-    """None where the values are not such; missing ones among the results count as not such."""
+    """Return the converted column; None if a value cannot be converted or becomes missing."""
     try:
         found = read()
     except pa.ArrowException:
@@ -99,7 +99,7 @@ def _cast(read: Callable[[], Column]) -> Column | None:
 
 
 def _ticks(column: Column) -> npt.NDArray[np.int64]:
-    """Dates and times of day as counts of their unit."""
+    """Return dates and times of day as counts of their unit."""
     if pa.types.is_date32(column.type) or pa.types.is_time32(column.type):
         column = pc.cast(column, pa.int32())
     return np.asarray(pc.cast(column, pa.int64()).to_numpy(), dtype=np.int64)

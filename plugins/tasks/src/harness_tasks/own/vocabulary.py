@@ -34,7 +34,7 @@ Encoded = tuple[dict[Split, Ids], list[str], int | None]
 
 
 def characters_of(paths: Mapping[Split, Path], cut: Cut) -> Encoded:
-    """In the sorted alphabet of the training text; `<unk>` follows where any text needs it."""
+    """Read characters: places in the sorted alphabet of the training text, then `<unk>` if a text needs it."""
     splits = cut(
         {split: np.concatenate([_codes(chunk) for chunk in _chunks_of(path)]) for split, path in paths.items()}
     )
@@ -57,7 +57,7 @@ def _codes(text: str) -> npt.NDArray[np.uint32]:
 
 
 def words_of(paths: Mapping[Split, Path], cut: Cut, *, most: int) -> Encoded:
-    """In the vocabulary of the training text: `<eos>`, `<unk>`, then words by how often they occur, `most` in all."""
+    """Read words: places in the training vocabulary, `<eos>`, `<unk>`, then the most frequent words, `most` in all."""
     raw: dict[str, int] = {EOS: 0, UNKNOWN: 1}
     read = {
         split: np.fromiter((raw.setdefault(word, len(raw)) for word in _words_in(path)), dtype=np.int32)

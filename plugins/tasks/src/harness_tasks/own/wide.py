@@ -1,4 +1,4 @@
-"""Tables in which a row is a sequence and its columns are the steps."""
+"""Tables in which each row is a sequence and the columns are its steps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ VALUE = "value"
 NUMBERED = re.compile(r"(\D*)\d+(\D*)")
 """The name of a column in a run: t0, t1, … or 0, 1, …"""
 FEWEST_ROWS = 10
-"""Rows from which a column of consecutive numbers is taken for the names of the rows."""
+"""Number of rows from which a column of consecutive numbers counts as the names of the rows."""
 
 
 def of_wide(table: Table, layout: Layout) -> Table:
-    """A row per sequence → a row per step. A row's missing values at its end are steps that it does not have."""
+    """Return one row per step.  Missing values at the end of a row are not steps."""
     if table.roles:
         raise table.refuse("is laid out by its arrays; wide is for a table of one row a sequence")
     beside = [name for name in table.names if name in layout.beside]
@@ -90,7 +90,7 @@ def _is_consecutive(values: Numbers) -> bool:
 
 
 def _in_a_run(names: Sequence[str]) -> list[bool]:
-    """Whether each name is one of at least half of all names that differ by a number alone."""
+    """Return for each name whether it differs only by a number from at least half of all names."""
     stems = [None if (found := NUMBERED.fullmatch(name)) is None else found.groups() for name in names]
     counts = Counter(stem for stem in stems if stem is not None)
     return [stem is not None and 2 * counts[stem] >= len(names) for stem in stems]
