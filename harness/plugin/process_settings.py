@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import locale
 import os
 import sys
@@ -93,5 +94,6 @@ def output_to_stderr() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what C code printed and its library still holds
         os.dup2(saved, 1)
         os.close(saved)

@@ -57,7 +57,7 @@ class Table:
 
 
 MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-"""Words that stand for no value in a CSV file unless the user lists others."""
+"""Words that stand for a missing value in a CSV file by default."""
 
 
 @dataclass(frozen=True)
