@@ -214,6 +214,17 @@ class Task(BaseModel, ABC):
         """
         return None
 
+    def prediction_facts(self) -> str | None:
+        """Return as text what `examples` and `answers` need to know of the training files; None if they need nothing.
+
+        It is stored with a recommended model, so that the model predicts without those files.
+        """
+        return None
+
+    def with_prediction_facts(self, facts: str) -> Task:  # facts: of `prediction_facts`
+        """Return the task for prediction alone: it has no files, and `load` is not called."""
+        return self
+
     def regularisation(self) -> dict[str, BaseDistribution]:
         """Return the range of dropout for every model of this task."""
         return {"dropout": FloatDistribution(0.0, 0.5)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,13 +19,14 @@ from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
+from harness.plugin.process_settings import kept_settings
 from harness.plugin.registry import Registry
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
-from harness.training.network import Network, build_network, receptive_field
+from harness.training.network import Network, receptive_field
 from harness.training.random_state import seed_everything
 from harness.training.run import TrainingData, TrainingRun
 
@@ -159,19 +161,37 @@ class ActiveTrial:
             self.trial.embedding, tied=self.trial.tied, dropout=self.trial.embedding_dropout
         )
         model = self._worker.registry.model(self.trial.model).value
-        network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
-        self._field = receptive_field(network.backbone)
-        self._state_bytes = state_bytes(network, task.signature())
-        self._inspect(network, task)
+        with self._kept_settings("build"):
+            backbone = model.build(signature, self.trial.widths, **self.trial.build)
+        network = Network(signature, backbone)
+        with self._kept_settings("forward"):
+            self._field = receptive_field(network.backbone)
+            self._state_bytes = state_bytes(network, task.signature())
+            self._inspect(network, task)
         return network
 
+    @contextlib.contextmanager
+    def _kept_settings(self, method: str) -> Iterator[None]:
+        """Restore settings of the process that a method of the model changes, and note them."""
+        with kept_settings() as changed:
+            yield
+        if changed:
+            what = ", ".join(changed)
+            self._notes.append(f"{self._model()} changes settings of the process in {method}: {what}; restored")
+
+    def _model(self) -> str:
+        """Return model, plugin and version, for messages."""
+        plugin = self._worker.registry.model(self.trial.model).plugin
+        return f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+
     def _inspect(self, network: Network, task: Task) -> None:
-        """PluginError for a backbone that sees what it must predict."""
+        """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
         signature = task.signature().with_embedding(self.trial.embedding)
         device = _device(self.trial.resources)
         found = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
-        plugin = self._worker.registry.model(self.trial.model).plugin
-        model = f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+        model = self._model()
+        if found.wrong_output:
+            raise PluginError(f"{model}: {found.wrong_output}; `harness check {self.trial.model}` tests a model")
         if found.reads_future:
             raise PluginError(f"{model} is not causal: its outputs change with inputs that come after them")
         if found.touches:

@@ -16,6 +16,7 @@ from harness.api.task import Task
 from harness.errors import PluginError, did_you_mean
 from harness.plugin import hookspecs
 from harness.plugin.hookspecs import PROJECT
+from harness.plugin.process_settings import kept_settings, output_to_stderr
 from harness.plugin.registry import Entry, Registry
 from harness.records import LABEL, Plugin
 
@@ -24,6 +25,9 @@ DISABLE = "HARNESS_DISABLE_PLUGINS"
 """Environment variable: comma-separated names of distributions that are not loaded."""
 
 T = TypeVar("T")
+
+_changed_settings: dict[str, tuple[str, ...]] = {}
+"""Module of a plugin → settings of the process that its import changed.  A module is imported once per process."""
 
 
 @dataclass
@@ -81,6 +85,8 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     points: the entry points to load; None: all installed ones of group `harness`.
 
     If a plugin raises at import or at registration, the registry has one message about it and nothing else from it.
+    Settings of the process that a plugin changes are restored, with a message.  What a plugin prints goes to standard
+    error.
 
     Raises PluginError if two plugins register the same name: the user must choose one.
     """
@@ -95,11 +101,15 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
         if _normal(plugin.name) in disabled:
             continue
         try:
-            registrar = _register(manager, point, plugin)
+            with output_to_stderr(), kept_settings() as changed:
+                registrar = _register(manager, point, plugin)
         # Third-party code may raise anything; the command continues without that plugin.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             messages.append(_message(plugin, error))
             continue
+        settings = _changed_settings.setdefault(point.module, tuple(changed))
+        if settings:
+            messages.append(_message_on_settings(plugin, settings))
         merge("model", models, registrar.models)
         merge("task", tasks, registrar.tasks)
         plugins.append(plugin)
@@ -177,6 +187,13 @@ def _message(plugin: Plugin, error: BaseException) -> str:
     return (
         f"plugin {plugin.name} {plugin.version} could not be loaded ({text}); its models and tasks are missing. "
         f"Fix it, uninstall it, or set {DISABLE}={plugin.name}"
+    )
+
+
+def _message_on_settings(plugin: Plugin, settings: Iterable[str]) -> str:
+    return (
+        f"plugin {plugin.name} {plugin.version} changed settings of the process at import: {', '.join(settings)}; they "
+        "were restored. Set them inside its own models or tasks instead"
     )
 
 

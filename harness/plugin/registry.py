@@ -32,7 +32,7 @@ class Entry(Generic[T]):
 class Registry:
     """The models and tasks of the installed plugins.
 
-    `messages` holds one line for each plugin that could not be loaded.
+    `messages` holds one line for each plugin that could not be loaded or that changed settings of the process.
     """
 
     models: Mapping[str, Entry[Model]]

@@ -18,7 +18,7 @@ from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger.journal import Snapshot, TrialEntry, read_study
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
-from harness.recommendation.result import ANSWER, Recommendation, SelectedTrial
+from harness.recommendation.result import ANSWER, PREDICTION, Recommendation, SelectedTrial
 from harness.records import CellFacts, Trial
 from harness.study.fingerprint import code_of, fingerprint_of
 from harness.training import checkpoint
@@ -98,7 +98,7 @@ def load_winner(folder: str | os.PathLike[str]) -> Winner:
     entry = _entry(snapshot, selected, path)
     facts = next(facts for facts in snapshot.manifest.cells if facts.cell == entry.trial.cell)
     registry = load_plugins().registry
-    task = _same_code(registry, entry.trial, facts, path)
+    task = _with_facts(_same_code(registry, entry.trial, facts, path), path)
     return Winner(_network(registry, task, entry, path), task, entry.trial, recommendation)
 
 
@@ -142,6 +142,18 @@ def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path)
             f"{folder}: the code of {names} has changed since the training; install the code that trained it"
         )
     return task
+
+
+def _with_facts(task: Task, folder: Path) -> Task:
+    """Return the task with what it needs of its training files; the task itself if the folder has no such record."""
+    path = folder / PREDICTION
+    if not path.exists():
+        return task
+    try:
+        return task.with_prediction_facts(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise LedgerError(f"{path}: cannot be read ({reason}); run `harness recommend` again to write it") from error
 
 
 def _network(registry: Registry, task: Task, entry: TrialEntry, folder: Path) -> Network:

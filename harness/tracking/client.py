@@ -15,12 +15,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.records import Record
 from harness.tracking import run_data
+from harness.tracking.schema import check_schema
 
 T = TypeVar("T")
 
@@ -38,7 +39,15 @@ LINKED_STUDIES = 10
 
 def store_uri(default_folder: Path) -> str:
     """Return MLFLOW_TRACKING_URI if it is set, else a database in `default_folder`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_folder.resolve()}/mlflow.db"
+    database = str(default_folder.resolve() / "mlflow.db")
+    # The folder's name may hold characters that have a meaning in a URL: ? and %.
+    return os.environ.get("MLFLOW_TRACKING_URI") or URL.create("sqlite", database=database).render_as_string()
+
+
+def database_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for another store."""
+    database = make_url(uri).database if uri.startswith("sqlite") else None
+    return None if database is None else Path(database)
 
 
 def prepare_store(uri: str) -> None:
@@ -47,8 +56,14 @@ def prepare_store(uri: str) -> None:
     Call it before other processes open the store: if several open a new database at the same time, only one succeeds.
     Raises TrackingError if the store fails.
     """
+    encoded = Path(uri.removeprefix("sqlite:///")).parent
+    # MLflow creates the folder of the encoded path as well as the folder itself.
+    superfluous = database_file(uri) not in (None, encoded / "mlflow.db") and not encoded.exists()
     with as_tracking_error(uri):
         mlflow_client(uri).search_experiments(max_results=1)
+    if superfluous:
+        with contextlib.suppress(OSError):
+            encoded.rmdir()
 
 
 def ui_command(uri: str, port: int) -> list[str]:
@@ -79,6 +94,8 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
 
 
 def mlflow_client(uri: str) -> MlflowClient:
+    """Return a client.  Raises TrackingError if the store is a database of another version of MLflow."""
+    check_schema(uri, without_credentials(uri))
     return MlflowClient(tracking_uri=uri)
 
 
@@ -111,10 +128,8 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 def _artifact_location(uri: str, name: str) -> str | None:
     """Return the folder of a study's artifacts, beside a SQLite database; None: the server decides."""
-    if not uri.startswith("sqlite"):
-        return None
-    database = Path(make_url(uri).database or "mlflow.db").resolve()
-    return (database.parent / "mlartifacts" / name).as_uri()
+    database = database_file(uri)
+    return None if database is None else (database.resolve().parent / "mlartifacts" / name).as_uri()
 
 
 def study_runs(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:

@@ -21,6 +21,8 @@ class Findings:
 
     reads_future: bool
     """Outputs change with inputs that come after them."""
+    wrong_output: str
+    """What is wrong with what `forward` returns; "" if nothing is."""
     touches: tuple[str, ...]
     """Global random generators that its `forward` moves in `eval()`: another trial of the worker would see them moved,
     and a trial that is continued would draw otherwise."""
@@ -40,7 +42,21 @@ def inspect_backbone(backbone: nn.Module, in_features: int, length: int, device:
     after = _global_states()
     backbone.train(training)
     touches = tuple(name for name, state in before.items() if state != after[name])
-    return Findings(_differ(first[:, :half], second[:, :half]), touches)
+    wrong = _wrong_output(first, steps, getattr(backbone, "out_features", None))
+    return Findings(not wrong and _differ(first[:, :half], second[:, :half]), wrong, touches)
+
+
+def _wrong_output(output: object, steps: int, out_features: object) -> str:
+    """Return what is wrong with the output for one sequence; "" if nothing is."""
+    if not isinstance(output, Tensor):
+        kind = type(output).__name__
+        return f"forward returns a {kind}, not a tensor; return the outputs alone (scan returns a state)"
+    shape, expected = tuple(output.shape), (1, steps, out_features)
+    if shape == expected:
+        return ""
+    return (
+        f"forward returns {shape} for 1 sequence of {steps} steps; return (batch, time, out_features), here {expected}"
+    )
 
 
 def _differ(one: Tensor, other: Tensor) -> bool:

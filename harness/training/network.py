@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.api.model import Model, Scan, Stack, Suffix
 from harness.api.signature import Signature, Tokens
+from harness.plugin.process_settings import kept_settings
 from harness.records import ParamValue
 
 
@@ -103,13 +104,15 @@ class _WithoutInitialValues(TorchFunctionMode):
 @contextlib.contextmanager
 def on_meta_device() -> Iterator[None]:
     """Make every module built inside a skeleton: shapes and names, without memory or initial values."""
-    with torch.device("meta"), _WithoutInitialValues():
+    with kept_settings(), torch.device("meta"), _WithoutInitialValues():
         yield
 
 
 def build_network(model: Model, signature: Signature, widths: tuple[int, ...], params: dict[str, Any]) -> Network:
     """The network of a trial, initialised from the default random state of its device."""
-    return Network(signature, model.build(signature, widths, **params))
+    with kept_settings():
+        backbone = model.build(signature, widths, **params)
+    return Network(signature, backbone)
 
 
 def offers_scan(model: Model, signature: Signature, params: Mapping[str, ParamValue]) -> bool:

@@ -16,7 +16,7 @@ import ray
 
 from harness.errors import ClusterError
 from harness.execution.placement import Node
-from harness.execution.ray_backend.cluster import Nodes, check_reachable, connect, dead_node_ids
+from harness.execution.ray_backend.cluster import Nodes, check_reachable, connect, dead_node_ids, temporary_folder
 
 
 def test_address_at_which_something_listens_is_reachable() -> None:
@@ -37,6 +37,15 @@ def test_port_that_cannot_exist_is_an_error_of_one_line() -> None:
 @pytest.mark.parametrize("address", ["auto", "local"])
 def test_names_that_ray_resolves_are_not_checked(address: str) -> None:
     check_reachable(address)
+
+
+@pytest.mark.parametrize(("folder", "expected"), [("/tmp", None), ("/scratch/" + "a" * 60, "/tmp/ray")])
+def test_ray_has_its_sockets_where_their_paths_fit(
+    folder: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", folder)
+    assert temporary_folder() == expected
 
 
 def test_nodes_are_queried_once_per_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.api.dataset import Arrays, Batch, Dataset, Split
 from harness.api.model import Model
+from harness.api.signature import Signature
 from harness.api.task import DataFile, Task, Total
 from harness.errors import CheckpointError, DataError, PluginError
 from harness.execution import trial_data
@@ -28,7 +29,7 @@ from harness.study.schema import Study
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate
 from harness.training.network import build_network
-from tests.support.toys import ToyEma, ToySum
+from tests.support.toys import Ema, ToyEma, ToySum
 
 MakeStudy = Callable[..., Study]
 FOREVER = 1e9
@@ -106,6 +107,31 @@ class Unbuildable(ToyEma):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
 
+class Doubling(ToyEma):
+    """Its `build` changes a setting of the whole process."""
+
+    name: ClassVar[str] = "doubling"
+
+    def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
+        backbone = super().build(signature, widths, **params)
+        torch.set_default_dtype(torch.float64)
+        return backbone
+
+
+class WithState(Ema):
+    """`forward` returns outputs and a state, as that of `nn.LSTM` does."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x), x[:, -1]
+
+
+class Pair(ToyEma):
+    name: ClassVar[str] = "pair"
+
+    def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
+        return WithState(signature.in_features, widths[0], bias=True, dropout=0.0, fault="")
+
+
 def entry(value: Any) -> Entry[Any]:  # a task's class or a model
     return Entry(value.name, value, TOYS, "tests.test_trial")
 
@@ -113,7 +139,7 @@ def entry(value: Any) -> Entry[Any]:  # a task's class or a model
 @pytest.fixture
 def registry(toy_registry: Registry) -> Registry:
     tasks = (Watched, Sealed, Unloadable, Filed, FailsLate, DivergesLate)
-    models: tuple[Model, ...] = (Unbuildable(),)
+    models: tuple[Model, ...] = (Unbuildable(), Doubling(), Pair())
     return replace(
         toy_registry,
         tasks={**toy_registry.tasks, **{task.name: entry(task) for task in tasks}},
@@ -338,6 +364,28 @@ def test_a_failure_to_build_for_want_of_memory_is_recognised(worker: Worker, sea
     _, result = finish(worker.start(search_trial.model_copy(update={"model": "unbuildable"}), 1))
     assert result.outcome == "out-of-memory"
     assert "(test_trial.py:" in result.reason
+
+
+def test_settings_that_a_build_changes_are_restored_and_the_model_is_named(worker: Worker, search_trial: Trial) -> None:
+    before = torch.get_default_dtype()
+    progress = worker.start(search_trial.model_copy(update={"model": "doubling"}), 1).advance(FOREVER)
+    assert torch.get_default_dtype() == before
+    (note,) = progress.notes
+    assert note == (
+        "model 'doubling' of toys unknown changes settings of the process in build: "
+        "torch default dtype (torch.float64); restored"
+    )
+    assert progress.result is not None
+    assert progress.result.outcome == "complete"
+    assert finish(worker.start(search_trial, 1))[1].outcome == "complete"
+
+
+def test_a_model_whose_forward_returns_a_tuple_is_described(worker: Worker, search_trial: Trial) -> None:
+    _, result = finish(worker.start(search_trial.model_copy(update={"model": "pair"}), 1))
+    assert result.outcome == "failed"
+    assert result.reason.startswith(
+        "model 'pair' of toys unknown: forward returns a tuple, not a tensor; return the outputs alone"
+    )
 
 
 def test_a_task_that_is_not_there_is_an_outcome(worker: Worker, search_trial: Trial) -> None:

@@ -70,6 +70,15 @@ def test_file_gives_a_recommendation_and_its_winner_predicts_the_same_in_every_p
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout == predicted.stdout
 
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "runs").mkdir(parents=True)
+    folder.rename(elsewhere / "runs" / "sums")
+    (tmp_path / "new-rows.csv").rename(elsewhere / "new-rows.csv")
+    (tmp_path / "sums.csv").unlink()
+    again = done(elsewhere, [*COMMAND, "predict", "runs/sums", "new-rows.csv"])
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == predicted.stdout
+
 
 # ---- on Ray
 

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.errors import PluginError
 from harness.execution.runner import Runner
@@ -378,3 +379,20 @@ def test_listener_is_called_until_it_is_unregistered(toy_loaded: Loaded, toy_stu
     unregister()
     call(study=toy_study(), study_id="", complete=True)
     assert listener.calls == 1
+
+
+def test_settings_that_an_import_changes_are_restored_and_the_plugin_is_named(install: Install) -> None:
+    before = torch.get_default_dtype()
+    install("x-double", _source("x-one") + "import torch\ntorch.set_default_dtype(torch.float64)\n")
+    for _ in range(2):  # the module is imported once; the message is for each command
+        registry = _load().registry
+        assert torch.get_default_dtype() == before
+        (message,) = registry.messages
+        assert re.match(r"plugin x-double 1\.0 changed settings .*: torch default dtype \(torch\.float64\);", message)
+        assert "x-one" in registry.models
+
+
+def test_output_of_an_import_goes_to_standard_error(install: Install, capfd: pytest.CaptureFixture[str]) -> None:
+    install("x-loud", _source("x-one") + 'print("Loud 1.0, please cite us")\n')
+    _load()
+    assert capfd.readouterr() == ("", "Loud 1.0, please cite us\n")

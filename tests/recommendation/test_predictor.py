@@ -12,9 +12,10 @@ from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger.journal import read_study
 from harness.recommendation import predictor
 from harness.recommendation.predictor import load_winner
-from harness.recommendation.result import ANSWER, Recommendation
+from harness.recommendation.result import ANSWER, PREDICTION, Recommendation
 from harness.records import Plugin
 from tests.support.races import Place
+from tests.support.toys import ToySum
 
 Raced = tuple[Place, Recommendation]
 """A finished race and its answer."""
@@ -103,4 +104,31 @@ def test_answer_without_a_winner_cannot_be_loaded(raced: Raced) -> None:
     nothing = answer.model_copy(update={"verdict": "nothing-learned", "model": None, "winner": None})
     (place.folder / ANSWER).write_text(nothing.model_dump_json())
     with pytest.raises(LedgerError, match=r"has no winner \(nothing-learned\)"):
+        load_winner(place.folder)
+
+
+def test_what_the_task_needs_to_predict_is_read_from_the_folder(raced: Raced, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, _ = raced
+    (place.folder / PREDICTION).write_text("facts of the training data")
+    given: list[str] = []
+
+    def with_prediction_facts(task: ToySum, facts: str) -> ToySum:
+        given.append(facts)
+        return task
+
+    monkeypatch.setattr(ToySum, "with_prediction_facts", with_prediction_facts)
+    load_winner(place.folder)
+    assert given == ["facts of the training data"]
+
+
+def test_damaged_record_of_the_training_data_is_an_error_of_one_line(
+    raced: Raced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(task: ToySum, facts: str) -> ToySum:
+        raise ValueError("2 fields\nare missing")
+
+    place, _ = raced
+    (place.folder / PREDICTION).write_text("{}")
+    monkeypatch.setattr(ToySum, "with_prediction_facts", refuse)
+    with pytest.raises(LedgerError, match=r"prediction\.json: cannot be read \(2 fields\); run `harness recommend`"):
         load_winner(place.folder)

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import TrackingError
-from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.client import database_file, prepare_store, store_uri, study_pages, ui_command
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
 from tests.support.tracked import (
@@ -25,6 +25,20 @@ def test_store_uri_is_that_of_the_environment_or_a_database_in_the_folder(
     assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert store_uri(tmp_path) == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize("name", ["what?now=1", "my%20study", "a#b c"])
+def test_store_is_in_its_folder_whatever_the_name_of_the_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / name
+    folder.mkdir()
+    uri = store_uri(folder)
+    prepare_store(uri)
+    assert database_file(uri) == folder / "mlflow.db"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (folder / "mlflow.db").stat().st_size > 0
 
 
 def test_prepare_store_creates_a_database_and_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ CPU = torch.device("cpu")
 class Peek(nn.Module):
     """Adds the input of `ahead` steps later."""
 
+    out_features = 3
+
     def __init__(self, ahead: int) -> None:
         super().__init__()
         self.ahead = ahead
@@ -26,6 +30,8 @@ class Peek(nn.Module):
 
 
 class Meddling(nn.Module):
+    out_features = 3
+
     def __init__(self, what: str) -> None:
         super().__init__()
         self.what = what
@@ -54,16 +60,49 @@ def test_causal_models_pass_and_keep_their_mode(length: int) -> None:
     stack = ToyStack().build(signature, (4, 5), layers=2, dropout=0.5)
     for backbone in (ToyEma().build(signature, (4,), dropout=0.5), stack.eval()):
         training = backbone.training
-        assert inspect_backbone(backbone, 3, length, CPU) == Findings(False, ())
+        assert inspect_backbone(backbone, 3, length, CPU) == Findings(False, "", ())
         assert backbone.training == training
 
 
 @pytest.mark.parametrize("what", ["torch", "numpy", "random"])
 def test_random_state_that_forward_moves_is_named(what: str) -> None:
-    assert inspect_backbone(Meddling(what), 3, 10, CPU) == Findings(False, (what,))
+    assert inspect_backbone(Meddling(what), 3, 10, CPU) == Findings(False, "", (what,))
 
 
 def test_dropout_moves_none_while_it_is_looked_at() -> None:
     before = torch.get_rng_state()
-    assert inspect_backbone(Meddling("nothing"), 3, 10, CPU) == Findings(False, ())
+    assert inspect_backbone(Meddling("nothing"), 3, 10, CPU) == Findings(False, "", ())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Returning(nn.Module):
+    """Returns what `output` makes of (batch, time, 3) inputs."""
+
+    out_features = 3
+
+    def __init__(self, output: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, x: Tensor) -> object:
+        return self.output(x)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (lambda x: (x, x[:, -1]), "forward returns a tuple, not a tensor; return the outputs alone"),
+        (lambda x: [x], "forward returns a list, not a tensor"),
+        (lambda x: {"y": x}, "forward returns a dict, not a tensor"),
+        (lambda x: None, "forward returns a NoneType, not a tensor"),
+        (lambda x: x.numpy(), "forward returns a ndarray, not a tensor"),
+        (lambda x: x[:, -1], r"forward returns \(1, 3\) for 1 sequence of 10 steps; return .*, here \(1, 10, 3\)"),
+        (lambda x: x.transpose(1, 2), r"forward returns \(1, 3, 10\) for 1 sequence of 10 steps"),
+        (lambda x: x.repeat(1, 1, 2), r"forward returns \(1, 10, 6\)"),
+        (lambda x: x.sum(), r"forward returns \(\)"),
+    ],
+)
+def test_output_that_breaks_the_contract_is_described(output: Callable[[Tensor], object], message: str) -> None:
+    found = inspect_backbone(Returning(output), 3, 10, CPU)
+    assert re.match(message, found.wrong_output)
+    assert not found.reads_future

@@ -30,9 +30,11 @@ def recommend(question: Question, place: Place, *, fresh: bool) -> int:
 
 def predict(folder: Path, rows: Path, output: Path | None) -> None:
     """Predict the rows of a file with a study's winner, and print or write the predictions as CSV."""
+    from harness.plugin.process_settings import output_to_stderr
     from harness.recommendation.predictor import load_winner
 
-    predictions = load_winner(folder).predict(rows)
+    with output_to_stderr():  # a model or a task that prints must not add lines to the table
+        predictions = load_winner(folder).predict(rows)
     if output is None:
         typer.echo(predictions.to_csv(index=False), nl=False)
         return

@@ -15,7 +15,7 @@ from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
 from harness.report.report import build_report
 from harness.study.file import read_study_file
-from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.client import database_file, prepare_store, store_uri, study_pages, ui_command
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
 
@@ -92,8 +92,8 @@ def ui(port: int) -> NoReturn:
 def _existing_store() -> str:
     """Return the URI of the MLflow store.  Raises TrackingError if its file does not exist, and does not create it."""
     uri = store_uri(Path.cwd())
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():
+    path = database_file(uri)
+    if path is not None and not path.exists():
         raise TrackingError(f"{path}: no such MLflow store; run a study here, or set MLFLOW_TRACKING_URI")
     return uri
 

@@ -29,6 +29,9 @@ NODES_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 10.0
 """Time within which Ray at a given address must answer."""
 
+LONGEST_TMPDIR = 107 - len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Longest path of a temporary folder, in characters, whose sockets have paths of at most 107, the limit of Linux."""
+
 FORWARDED_ENV = ("HARNESS_DATA", "HARNESS_CACHE", "HARNESS_DISABLE_PLUGINS")
 """Environment variables that workers must share with the driver."""
 
@@ -80,8 +83,9 @@ def connect(address: str | None) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": forwarded} if address else None,
+            _temp_dir=temporary_folder() if address is None else None,
         )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).splitlines()[0]
         where = "Ray on this machine" if address is None else f"--address {address}"
         raise ClusterError(f"{where}: {reason}; start Ray with `ray start`") from error
@@ -106,6 +110,12 @@ def _shutdown() -> None:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def temporary_folder() -> str | None:
+    """Return a folder for Ray's sockets if the one that the environment names is too long for them, else None."""
+    named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return "/tmp/ray" if len(named) > LONGEST_TMPDIR else None
 
 
 def check_reachable(address: str) -> None:

@@ -129,3 +129,32 @@ def test_class_names_come_back_as_they_were(tmp_path: Path) -> None:
     rows = Path(written(sequences(3), tmp_path / "new.csv"))
     assert task.answers(torch.eye(3), rows, {})["prediction"].tolist() == ["007", "08", "x"]
     assert isinstance(task.answers(torch.eye(3), rows, {}), pd.DataFrame)
+
+
+@pytest.mark.parametrize("kind", ["classes", "forecast", "wide"])
+def test_facts_are_enough_to_predict_without_the_file(kind: str, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    if kind == "classes":
+        task = of_sequences(tmp_path)
+        written(sequences(7, seed=5).drop(columns="kind"), new)
+    elif kind == "forecast":
+        task = of_series(tmp_path, horizon=1)
+        written(series(90, seed=5), new)
+    else:
+        random = np.random.default_rng(0)
+        table = pd.DataFrame(random.normal(size=(60, 8)), columns=list("abcdefgh")).assign(y=random.normal(size=60))
+        task = OwnArrays(data=written(table, tmp_path / "x.csv"), target="y", wide=True)
+        written(table[:5].drop(columns="y"), new)
+    signature, kept = task.signature(), task.with_prediction_facts(task.prediction_facts())
+    examples = task.examples(new, {})
+    assert isinstance(examples, Arrays | Ragged)
+    last = signature.readout == "last"
+    count = len(examples) if last else len(examples.inputs.reshape(-1, examples.inputs.shape[-1]))
+    outputs = torch.randn(count, signature.out_features)
+    expected, floor = task.answers(outputs, new, {}), task.floor()
+    Path(task.data).unlink()
+    assert (kept.signature(), kept.files(), kept.floor()) == (signature, (), floor)
+    again = kept.examples(new, {})
+    assert isinstance(again, Arrays | Ragged)
+    assert torch.equal(again.inputs, examples.inputs)
+    pd.testing.assert_frame_equal(kept.answers(outputs, new, {}), expected)

@@ -281,7 +281,7 @@ def test_ways_of_writing_a_table_are_one_task(
 def test_decimal_commas_after_a_block_of_whole_numbers_are_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness_tasks.own.tables.BLOCK_BYTES", 256)
+    monkeypatch.setattr("harness_tasks.own.csv_file.BLOCK_BYTES", 256)
     table = series()
     table["wind"] = np.where(table.index < 200, table.index, table.index + 0.5)
     table["wind"] = [f"{value:g}".replace(".", ",") for value in table["wind"]]

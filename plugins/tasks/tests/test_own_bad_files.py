@@ -225,6 +225,18 @@ BAD: dict[str, tuple[Make, str]] = {
         long(lambda f: f, score="accuracy"),
         "score = 'accuracy' is none of a regression; known: rmse, mae",
     ),
+    "target too large": (
+        long(put("heat", 9, 1e200)),
+        r"target 'heat' holds 1e\+200, and such numbers are too large .* to be scaled; give the target in another unit",
+    ),
+    "target too large in the test": (
+        long(put("heat", 399, -1e200)),
+        r"target 'heat' holds -1e\+200, and such numbers are too large",
+    ),
+    "differences too small": (
+        long(lambda frame: frame.assign(heat=frame["heat"] * 1e-300)),
+        "target 'heat' holds .*e-.*, and such numbers are .*too close together to be scaled",
+    ),
     "semicolons": (text("a;y\n1;2\n3;4\n"), "has one column, 'a;y'; is ';' the delimiter. Say delimiter = ';'"),
     "blanks": (text("1 0.5\n2 0.7\n"), "has one column, '1 0.5'; is 'space' the delimiter"),
     "tabs": (text("a\ty\n1\t2\n"), "Say delimiter = 'tab'"),

@@ -81,8 +81,38 @@ def test_words_beyond_the_vocabulary_are_unknown(tmp_path: Path) -> None:
     names = ["<eos>", "<unk>", *kept[:10]]
     assert [names[token] for token in found["train"]] == [word if word in names else "<unk>" for word in train]
     assert found["test"][-4:] == [1, 1, 1, 0]
-    assert any("held-out words stand as <unk>" in note for note in task.notes())
+    assert any("held-out words and " in note and note.endswith(" are <unk>") for note in task.notes())
     assert task.metric.name == "perplexity"
+
+
+@pytest.mark.parametrize("unit", ["words", "characters"])
+def test_what_occurs_once_in_training_is_unknown_there(unit: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    signs = [chr(code) for code in range(0x4E00, 0x4E00 + 4000)]
+    drawn = random.choice(signs, size=5000, p=(shares := 1 / np.arange(1, 4001)) / shares.sum())
+    task = text(tmp_path, (" " if unit == "words" else "").join(drawn), unit=unit)
+    found = streams(task)
+    unknown = 1 if unit == "words" else task.vocabulary() - 1
+    once = sum(count == 1 for count in Counter(drawn[: len(found["train"])].tolist()).values())
+    in_training, in_test = found["train"].count(unknown), found["test"].count(unknown)
+    assert in_training == once
+    assert 0.5 < in_training / len(found["train"]) / (in_test / len(found["test"])) < 1
+    assert min(Counter(found["train"]).values()) >= 2 or unit == "words"
+    assert max(max(tokens) for tokens in found.values()) < task.vocabulary()
+    assert any(f"{in_training:,} of {len(found['train']):,} training {unit} are <unk>" in n for n in task.notes())
+
+
+def test_text_without_a_word_twice_is_refused(tmp_path: Path) -> None:
+    content = " ".join(f"w{number}" for number in range(2000))
+    with pytest.raises(DataError, match=r"my\.txt: only 2 different words occur twice in the training text, and at"):
+        text(tmp_path, content, unit="words").signature()
+
+
+def test_facts_are_enough_to_predict_without_the_file(tmp_path: Path) -> None:
+    task = text(tmp_path, prose())
+    signature, kept = task.signature(), task.with_prediction_facts(task.prediction_facts())
+    Path(task.data).unlink()
+    assert (kept.signature(), kept.files()) == (signature, ())
 
 
 def test_floor_of_words_is_a_perplexity(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
+from pydantic import PrivateAttr
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,7 +42,7 @@ from harness_tasks.own.options import ENDINGS, MOST_COUNTED, Options
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PARSED = 1
+PARSED = 2
 """Version of what `prepared` yields."""
 
 
@@ -53,11 +54,13 @@ class OwnArrays(Options, Task):
     """
 
     name: ClassVar[str] = "arrays"
+    _known: Facts | None = PrivateAttr(default=None)
+    """Set on a task that predicts without its files."""
 
     def signature(self) -> Signature:
         facts = self._facts()
         output = Classes(len(facts.classes)) if facts.classes else Real(1)
-        return Signature(Real(len(facts.inputs)), output, length=facts.longest, readout=facts.readout)
+        return Signature(Real(facts.channels), output, length=facts.longest, readout=facts.readout)
 
     def metrics(self) -> tuple[Metric, ...]:
         facts = self._facts()
@@ -82,11 +85,13 @@ class OwnArrays(Options, Task):
         return _class_totals(output, batch)
 
     def files(self) -> tuple[DataFile, ...]:
-        return tuple(map(own_file, self.paths()))
+        return () if self._known is not None else tuple(map(own_file, self.paths()))
 
     def floor(self) -> float:
-        """On the test split: the commonest training class; of numbers, the training mean (or median, for mae) or, where
-        the target is asked for ahead, its present value, whichever is better."""
+        """Return the score on test of the most common training class, or of the training mean (for `mae`, the median).
+
+        If `horizon` is 1 or more, it is that of the present class or value if that is better.
+        """
         return self._facts().floor
 
     def regularisation(self) -> dict[str, BaseDistribution]:
@@ -110,6 +115,14 @@ class OwnArrays(Options, Task):
 
         return answers_in(rows, self, self._facts(), outputs)
 
+    def prediction_facts(self) -> str:
+        return self._facts().model_dump_json()
+
+    def with_prediction_facts(self, facts: str) -> OwnArrays:
+        task = self.model_copy()
+        task._known = Facts.model_validate_json(facts)
+        return task
+
     def _stored(self) -> dict[str, Array]:
         options = self.model_dump_json(exclude={"data", "validation_data", "test_data"})
         endings = [Path(path).suffix.lower() for path in self.paths()]
@@ -120,6 +133,8 @@ class OwnArrays(Options, Task):
         )
 
     def _facts(self) -> Facts:
+        if self._known is not None:
+            return self._known
         return _facts_of(self, tuple(file.sha256 for file in self.files()))
 
 

@@ -7,8 +7,10 @@ from it, and the harness knows them before it trains.  It does not depend on the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness import SPLITS, Split, derive
 from harness_tasks.own.columns import Codes, Numbers, coded
@@ -120,21 +122,23 @@ def in_time(rows: Rows, shares: Shares, *, by_step: bool) -> Codes:
     """
     if by_step:
         time = _relative(rows) if rows.time is None else rows.time
-        first, second = _boundaries(time, shares)
-        return (time >= first).astype(np.int64) + (time >= second)
+        return _parts(time, _boundaries(time, shares))
     begins, ends = _spans(rows)
     first, second = _boundaries(begins, shares)
-    parts = (begins >= first).astype(np.int64) + (begins >= second)
+    parts = _parts(begins, [first, second])
     straddles = ((parts == 0) & (ends >= first)) | ((parts == 1) & (ends >= second))
     return np.where(straddles, LEFT_OUT, parts)
 
 
-def _boundaries(time: Codes | Numbers, shares: Shares) -> tuple[float, float]:
-    """When validation begins and when test does; never where nothing is held out."""
+def _parts(time: Codes | Numbers, boundaries: list[Any]) -> Codes:
+    return np.asarray(np.sum([time >= boundary for boundary in boundaries], axis=0, dtype=np.int64))
+
+
+def _boundaries(time: Codes | Numbers, shares: Shares) -> list[Any]:
+    """The times at which validation and test begin; infinite if nothing is held out."""
     ordered = np.sort(time)
     places = [len(ordered) - round(share * len(ordered)) for share in (shares.validation + shares.test, shares.test)]
-    first, second = (float(ordered[place]) if place < len(ordered) else np.inf for place in places)
-    return first, second
+    return [ordered[place] if place < len(ordered) else np.inf for place in places]
 
 
 def _relative(rows: Rows) -> Codes:
@@ -159,13 +163,17 @@ def whole(rows: Rows, parts: Codes) -> dict[Split, Pieces]:
     }
 
 
-def windows(rows: Rows, part_of_row: Codes, *, horizon: int, length: int | None) -> dict[Split, Pieces]:
-    """Runs of rows of one split in one sequence, cut into windows of at most `length` steps of one size a run.
+def windows(
+    rows: Rows, part_of_row: Codes, gaps: npt.NDArray[np.bool_], *, horizon: int, length: int | None
+) -> dict[Split, Pieces]:
+    """Runs of rows of one split in one sequence without a gap, cut into windows of at most `length` steps.
+
+    The windows of a run have one size.  gaps: (rows,), whether a run ends before a row.
 
     The last `horizon` rows of a run are answers and no inputs, so no split sees what another is asked for.  Rows that
     do not fill a window's step each are left out at a run's start.
     """
-    border = np.diff(part_of_row, prepend=-2) != 0
+    border = (np.diff(part_of_row, prepend=-2) != 0) | gaps
     border[rows.starts[:-1]] = True
     starts = np.flatnonzero(border)
     usable = np.diff(np.append(starts, len(part_of_row))) - horizon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,71 +11,112 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from harness import DataError
-from harness_tasks.own.layout import SEQUENCE, STEP, Array, Table
+from harness_tasks.own.layout import SEQUENCE, STEP, Array, Column, Table
+from harness_tasks.own.plain_types import from_numpy
 
 
-def dense(path: Path, name: str, inputs: Array, lengths: Array | None, others: Mapping[str, Array]) -> Table:
-    """(sequences, time, channels) or (sequences, time), all of one length or padded; or frames end to end."""
+def dense(
+    path: Path,
+    name: str,
+    inputs: Array,
+    lengths: Array | None,
+    others: Mapping[str, Array],
+    *,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """(sequences, time, channels) or (sequences, time), of one length or padded; or concatenated steps.
+
+    Without `lengths` a sequence ends where NaN begins in all channels, as in the UCR archive.
+    """
     if lengths is not None and (lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any()):
         raise DataError(f"{path}: lengths must be one whole number of at least 1 for each sequence")
-    if inputs.ndim not in (2, 3):
+    if inputs.ndim not in (2, 3) or 0 in inputs.shape:
         raise DataError(
-            f"{path}: {name} has the shape {inputs.shape}; give (sequences, time) or (sequences, time, channels)"
+            f"{path}: {name or 'the array'} has the shape {inputs.shape}; give (sequences, time) or (sequences, time, "
+            "channels), none of them 0"
         )
-    packed = lengths is not None and len(inputs) == lengths.sum() and len(inputs) != len(lengths)
-    packed = packed or (lengths is not None and inputs.ndim == 2 and len(inputs) == lengths.sum())
-    if packed and lengths is not None:
-        frames, steps = inputs.reshape(len(inputs), -1), lengths.astype(np.int64)
-        kept = None
-    else:
-        count, time = inputs.shape[:2]
-        steps = np.full(count, time) if lengths is None else lengths.astype(np.int64)
-        if len(steps) != count or (count and steps.max() > time):
-            raise DataError(
-                f"{path}: {name} has the shape {inputs.shape}, but there are {len(steps):,} lengths of up to "
-                f"{steps.max():,}, {steps.sum():,} in all"
-            )
-        frames = inputs.reshape(count * time, -1)
-        kept = None if lengths is None else (np.arange(time) < steps[:, None]).ravel()
-    return laid_out(path, name, frames, steps, kept, others)
+    if lengths is not None and _is_packed(inputs, lengths):
+        return _laid_out(path, name, _Frames(inputs.reshape(len(inputs), -1), lengths.astype(np.int64)), others, notes)
+    count, time = inputs.shape[:2]
+    steps = real_steps(inputs) if lengths is None else lengths.astype(np.int64)
+    if len(steps) != count or steps.max() > time:
+        raise DataError(
+            f"{path}: {name} has the shape {inputs.shape}, but there are {len(steps):,} lengths of up to "
+            f"{steps.max():,}, {steps.sum():,} in all"
+        )
+    if lengths is None and steps.min() < time:
+        notes = (*notes, f"sequences end where NaN begins: {steps.min():,} to {steps.max():,} steps")
+    kept = (np.arange(time) < steps[:, None]).ravel()
+    frames = _Frames(inputs.reshape(count * time, -1), steps, None if kept.all() else kept)
+    return _laid_out(path, name, frames, others, notes)
 
 
-def laid_out(
-    path: Path, name: str, frames: Array, steps: Array, kept: npt.NDArray[np.bool_] | None, others: Mapping[str, Array]
-) -> Table:
+def _is_packed(inputs: Array, lengths: Array) -> bool:
+    """Return whether sequences are concatenated: the array has as many rows as the sum of the lengths."""
+    return len(inputs) == lengths.sum() and (len(inputs) != len(lengths) or inputs.ndim == 2)
+
+
+def real_steps(inputs: Array) -> npt.NDArray[np.int64]:
+    """Return (sequences,): steps up to the last value.  A sequence without any value keeps all steps."""
+    count, time = inputs.shape[:2]
+    if inputs.dtype.kind != "f":
+        return np.full(count, time)
+    last = np.flip(~np.isnan(inputs.reshape(count, time, -1)), axis=1).any(-1)
+    return np.asarray(time - np.argmax(last, axis=1))
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Steps of all sequences, one after another."""
+
+    values: Array
+    """(steps, channels), with padding if there is any."""
+    steps: Array
+    """Real steps of each sequence: (sequences,)."""
+    kept: npt.NDArray[np.bool_] | None = None
+    """Which rows of `values` are real; None: all."""
+
+    def real(self, values: Array) -> Array:
+        return values if self.kept is None else values[self.kept]
+
+
+def _laid_out(path: Path, name: str, frames: _Frames, others: Mapping[str, Array], notes: tuple[str, ...]) -> Table:
     """Columns over the real steps; arrays of one value a sequence stand at each of its steps."""
-    starts = np.cumsum(steps) - steps
-    channels = [name or "x"] if frames.shape[1] == 1 else [f"{name}-{n}".strip("-") for n in range(frames.shape[1])]
+    steps, count = frames.steps, frames.values.shape[1]
+    channels = [name or "x"] if count == 1 else [f"{name}-{n}".strip("-") for n in range(count)]
 
     def values(column: str) -> Array:
         if column in channels:
-            channel = frames[:, channels.index(column)]
-            return channel if kept is None else channel[kept]
+            return frames.real(frames.values[:, channels.index(column)])
         if column in others:
-            return _spread(path, column, others[column], steps, len(frames), kept)
+            return _spread(path, column, others[column], frames)
         sequence = np.repeat(np.arange(len(steps)), steps)
-        return sequence if column == SEQUENCE else np.arange(len(sequence)) - starts[sequence]
+        return sequence if column == SEQUENCE else np.arange(len(sequence)) - (np.cumsum(steps) - steps)[sequence]
+
+    def read(column: str) -> Column:
+        found = values(column)
+        return pa.array(found) if found.dtype == object else from_numpy(found)
 
     return Table(
         path,
         int(steps.sum()),
         (*channels, *others, SEQUENCE, STEP),
-        lambda column: pa.array(np.ascontiguousarray(values(column))),
+        read,
         {"sequence": SEQUENCE, "time": STEP},
         tuple(channels),
+        notes=notes,
     )
 
 
-def _spread(
-    path: Path, name: str, array: Array, steps: Array, frames: int, kept: npt.NDArray[np.bool_] | None
-) -> Array:
+def _spread(path: Path, name: str, array: Array, frames: _Frames) -> Array:
     """An array of one value a sequence, or one a step, as a column."""
-    flat = array.reshape(-1) if array.size in (len(steps), frames) else array
-    if flat.ndim == 1 and len(flat) == frames and (array.ndim > 1 or frames != len(steps)):
-        return flat if kept is None else flat[kept]
+    steps, rows = frames.steps, len(frames.values)
+    flat = array.reshape(-1) if array.size in (len(steps), rows) else array
+    if flat.ndim == 1 and len(flat) == rows and (array.ndim > 1 or rows != len(steps)):
+        return frames.real(flat)
     if flat.ndim == 1 and len(flat) == len(steps):
         return np.repeat(flat, steps)
     raise DataError(
         f"{path}: {name} has the shape {array.shape}; give one value for each of {len(steps):,} sequences, or one for "
-        f"each of {frames:,} steps"
+        f"each of {rows:,} steps"
     )

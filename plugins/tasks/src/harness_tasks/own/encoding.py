@@ -1,14 +1,13 @@
 """A user's files → facts and splits as a network reads them, a column at a time.
 
-Every input is centred and scaled by its mean and standard deviation over the training rows, as is a numeric target;
-classes are numbered in the order of their names, of the training rows alone.
+A numeric target is centred and scaled by its mean and standard deviation over the training rows; classes are numbered
+in the order of their names, of the training rows alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,17 +17,21 @@ import numpy.typing as npt
 
 from harness import SPLITS, Array, Split, cache_folder
 from harness_tasks.own import notes
-from harness_tasks.own.columns import Codes, Numbers, numbers
+from harness_tasks.own.columns import Codes, Numbers
 from harness_tasks.own.facts import Facts
-from harness_tasks.own.leaks import leaks
-from harness_tasks.own.options import Label, Options
-from harness_tasks.own.rows import listed
+from harness_tasks.own.gaps import longest_usual, note_on
+from harness_tasks.own.inputs import Inputs, clocks, encode_inputs
+from harness_tasks.own.options import Label, Options, Score
 from harness_tasks.own.sources import Source, Sources, layout_of, refuse_too_little, sources_of
 from harness_tasks.own.tables import open_table
-from harness_tasks.own.targets import answers_of, class_floor, margin_of, number_floor, score_of
-
-FLAT = 1e-12
-"""Standard deviation over size of the mean, below which a column is constant but for rounding."""
+from harness_tasks.own.targets import (
+    answers_of,
+    class_floor,
+    margin_of,
+    number_floor,
+    persistence_floor,
+    score_of,
+)
 
 
 def prepared(options: Options) -> Iterator[tuple[str, Array]]:
@@ -39,7 +42,7 @@ def prepared(options: Options) -> Iterator[tuple[str, Array]]:
         refuse_too_little(sources)
         folder = Path(stack.enter_context(TemporaryDirectory(dir=cache_folder() / "parsed", prefix=".encode-")))
         answers, classes = _answers(sources)
-        inputs = _encode_inputs(sources, answers, len(classes), folder)
+        inputs = encode_inputs(sources, answers["train"], classes, folder)
         facts = _facts(sources, answers, classes, inputs)
         yield "facts", facts.stored()
         for split in SPLITS:
@@ -64,9 +67,26 @@ def _answers(sources: Sources) -> tuple[dict[Split, Numbers | Codes], tuple[Labe
             raise sources.table.refuse(
                 f"target {sources.roles.target!r} is {value} in all training rows; there is nothing to learn"
             )
+        for values in numeric.values():
+            _refuse_unscalable(sources, numeric["train"], values)
         return numeric, ()
     classes = _classes(sources, raw["train"])
     return {split: _in_classes(sources, parts, classes, split) for split, parts in raw.items()}, classes
+
+
+def _refuse_unscalable(sources: Sources, train: Numbers, values: Numbers) -> None:
+    """Raise DataError if an error of a prediction could not be squared."""
+    with np.errstate(all="ignore"):
+        error = values - train.mean()
+        scaled = (error / train.std()).astype(np.float32)
+        # Twice: a forecast may be off by the difference of two values.
+        possible = np.isfinite(np.square(scaled)) & np.isfinite(np.square(2 * error) * len(values))
+    if not possible.all():
+        wrong = values[~possible]
+        raise sources.table.refuse(
+            f"target {sources.roles.target!r} holds {wrong[np.argmax(np.abs(wrong))]:g}, and such numbers are too "
+            "large or too close together to be scaled; give the target in another unit, or remove such rows"
+        )
 
 
 def _classes(sources: Sources, train: list[tuple[Source, Codes]]) -> tuple[Label, ...]:
@@ -103,71 +123,6 @@ def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tu
     return np.concatenate(found)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What the network sees."""
-
-    names: tuple[str, ...]
-    means: tuple[float, ...]
-    scales: tuple[float, ...]
-    constant: tuple[str, ...]
-    """Columns that were left out, as they say nothing in the training rows."""
-    splits: Mapping[Split, npt.NDArray[np.float32]]
-    """(steps, channels), in files."""
-
-
-def _encode_inputs(sources: Sources, answers: Mapping[Split, Any], classes: int, folder: Path) -> Inputs:
-    names = sources.roles.inputs
-    steps = {split: int(sources.lengths(split).sum()) for split in SPLITS}
-    splits = {
-        split: np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.float32, (steps[split], len(names)))
-        for split in SPLITS
-    }
-    taken = {split: [(source, pieces.rows()) for source, pieces in sources.of(split)] for split in SPLITS}
-    target = _at_each_step(sources, answers["train"])
-    kept: list[tuple[str, float, float]] = []
-    for name in names:
-        columns = {id(source): _column(source, name) for source in sources.files}
-        train = np.concatenate([columns[id(source)][rows] for source, rows in taken["train"]])
-        mean, scale = float(train.mean()), float(train.std())
-        if scale <= FLAT * abs(mean):
-            continue
-        if name != sources.roles.target:
-            _refuse_leak(sources, name, train, target, classes)
-        for split in SPLITS:
-            values = np.concatenate([columns[id(source)][rows] for source, rows in taken[split]])
-            splits[split][:, len(kept)] = (values - mean) / scale
-        kept.append((name, mean, scale))
-    if not kept:
-        raise sources.table.refuse(f"every input is constant in the training rows: {', '.join(names)}")
-    inputs, means, scales = zip(*kept, strict=True)
-    constant = tuple(name for name in names if name not in inputs)
-    return Inputs(inputs, means, scales, constant, {split: array[:, : len(kept)] for split, array in splits.items()})
-
-
-def _column(source: Source, name: str) -> Numbers:
-    """A column in the order of rows; the target's own numbers are at hand."""
-    if name == source.rows.roles.target and not source.target.labels:
-        return source.target.values  # type: ignore[return-value]
-    return source.rows.arranged(numbers(source.rows.table, name, way_out=f"leave the column out: drop = {name!r}"))
-
-
-def _at_each_step(sources: Sources, answers: Any) -> Any:
-    """Training answers beside the training rows: an answer a sequence stands at each of its steps."""
-    return np.repeat(answers, sources.lengths("train")) if sources.readout == "last" else answers
-
-
-def _refuse_leak(sources: Sources, name: str, train: Numbers, target: Any, classes: int) -> None:
-    if name in listed(sources.options.keep) or sources.roles.target is None:
-        return
-    how = leaks(name, train, sources.roles.target, target, classes=classes, by_name=sources.options.horizon == 0)
-    if how is not None:
-        raise sources.table.refuse(
-            f"column {name!r} {how}, so the answer would be among the inputs; leave it out: drop = {name!r}, or if it "
-            f"is known beforehand, keep = {name!r}"
-        )
-
-
 def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label, ...], inputs: Inputs) -> Facts:
     options, train, test = sources.options, answers["train"], answers["test"]
     counts = np.bincount(train, minlength=len(classes)) if classes else np.zeros(0, dtype=np.int64)
@@ -175,13 +130,11 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         score = score_of(options, sources.kind, counts)
     except ValueError as error:
         raise sources.table.refuse(str(error)) from error
-    if classes:
-        floor = class_floor(score, train, test, len(classes))
-    else:
-        floor = number_floor(score, train, test, _present(sources))
+    floor = _floor(sources, score, answers, classes)
     facts = Facts(
         readout=sources.readout,
         inputs=inputs.names,
+        shown=inputs.shown,
         means=inputs.means,
         scales=inputs.scales,
         classes=classes,
@@ -191,6 +144,7 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         sequence=sources.roles.sequence,
         time=sources.roles.time,
         window=sources.window,
+        gap=sources.gap,
         longest=max(int(sources.lengths(split).max()) for split in SPLITS),
         sequences={split: len(sources.lengths(split)) for split in SPLITS},
         score=score,
@@ -198,38 +152,55 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         margin=margin_of(options, score, floor),
         notes=(),
     )
+    return facts.model_copy(update={"notes": _notes(sources, facts, counts, inputs, len(test))})
+
+
+def _notes(sources: Sources, facts: Facts, counts: Codes, inputs: Inputs, answers: int) -> tuple[str, ...]:
     moved = sum(source.rows.moved for source in sources.files)
+    rows, cut = sources.files[0].rows, sources.gap is not None
+    longest = sources.gap if cut else longest_usual(rows)
+    steps = note_on(rows, longest, cut=cut)
     findings = notes.Findings(
         counts=counts,
         indices=tuple(name for name in sources.table.indices() if name not in inputs.names),
         constant=inputs.constant,
         moved=moved,
-        clocks=_clocks(sources),
+        clocks=clocks(sources),
         ahead=sources.options.horizon > 0,
         left_out=_left_out(sources),
-        answers=len(test),
+        answers=answers,
     )
-    found = notes.of_data(facts, findings)
-    return facts.model_copy(update={"notes": (*found, *notes.of_copies(inputs.splits, sources.lengths))})
+    of_file = (*sources.table.notes, *(() if steps is None else (steps,)))
+    return (*notes.of_data(facts, findings), *of_file, *notes.of_copies(inputs.splits, sources.lengths))
 
 
-def _present(sources: Sources) -> Numbers | None:
-    """The target at each test step itself, where it is an input and the answer lies ahead."""
-    if not sources.options.horizon or sources.roles.target not in sources.roles.inputs:
-        return None
-    return np.concatenate([answers_of(source.target, pieces, "each", 0) for source, pieces in sources.of("test")])
-
-
-def _clocks(sources: Sources) -> tuple[str, ...]:
-    """Inputs that grow from each row of one series to the next, as times do, where no column is named as such."""
-    if sources.roles.sequence is not None or sources.roles.time is not None:
-        return ()
-    source = sources.files[0]
-    return tuple(
-        name
-        for name in sources.roles.inputs
-        if name != sources.roles.target and bool((np.diff(_column(source, name)) > 0).all())
+def _floor(sources: Sources, score: Score, answers: Mapping[Split, Any], classes: tuple[Label, ...]) -> float:
+    train, test = answers["train"], answers["test"]
+    if not classes:
+        ahead = sources.options.horizon > 0 and sources.roles.target in sources.roles.inputs
+        return number_floor(score, train, test, _present(sources, "test") if ahead else None)
+    if not sources.shows_class:
+        return class_floor(score, train, test, len(classes))
+    place = {label: number for number, label in enumerate(classes)}
+    present = {split: _present(sources, split, place) for split in ("train", "test")}
+    floors = (
+        class_floor(score, train, test, len(classes)),
+        persistence_floor(score, (present["train"], train), (present["test"], test), len(classes)),
     )
+    return min(floors) if score == "log-loss" else max(floors)
+
+
+def _present(sources: Sources, split: Split, place: Mapping[Label, int] | None = None) -> Any:
+    """Return the target at each step of a split, not `horizon` steps ahead.
+
+    place: training class → its number.  If given, numbers of classes are returned, -1 for other classes.
+    """
+    found = []
+    for source, pieces in sources.of(split):
+        values = answers_of(source.target, pieces, "each", 0)
+        labels = source.target.labels
+        found.append(values if place is None else np.array([place.get(label, -1) for label in labels])[values])
+    return np.concatenate(found)
 
 
 def _left_out(sources: Sources) -> int:

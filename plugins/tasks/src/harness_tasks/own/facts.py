@@ -24,7 +24,9 @@ class Facts(BaseModel):
     """Columns that the network sees, in the order of its channels."""
     means: tuple[float, ...]
     scales: tuple[float, ...]
-    """Of each, over the training rows: the network sees (value - mean) / scale."""
+    """Mean of each input, then of each shown class, over the training rows; inputs are (value - mean) / scale."""
+    shown: tuple[Label, ...] = ()
+    """Present classes that are inputs too, with one channel per class: 1 if the target has the class."""
     classes: tuple[Label, ...] = ()
     """Of the training rows; empty in a regression."""
     target: str
@@ -34,6 +36,8 @@ class Facts(BaseModel):
     time: str | None
     window: int | None
     """Most steps of a window; None: sequences are whole."""
+    gap: float | None = None
+    """The longest step inside a window, in median steps of a sequence; None: windows do not end at gaps."""
     longest: int
     """Steps of the longest sequence or window of any split."""
     sequences: Mapping[Split, int]
@@ -41,6 +45,10 @@ class Facts(BaseModel):
     floor: float
     margin: float
     notes: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        return len(self.inputs) + len(self.shown)
 
     def stored(self) -> npt.NDArray[np.uint8]:
         return np.frombuffer(self.model_dump_json().encode(), dtype=np.uint8)

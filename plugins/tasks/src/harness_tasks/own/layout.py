@@ -39,6 +39,10 @@ class Table:
     """The columns that are inputs where the layout decides it; None: all that have no other role and are no index."""
     time_format: str | None = None
     """How text says a time, as strptime has it; None: the year first."""
+    notes: tuple[str, ...] = ()
+    """Notes on how the file was read, one line each."""
+    text_at: Callable[[str, int], str] | None = None
+    """For a CSV file: (name of a column, row counted from 0) → text of the field."""
 
     def features(self) -> tuple[str, ...]:
         """What may be an input."""
@@ -50,6 +54,10 @@ class Table:
 
     def refuse(self, what: str) -> DataError:
         return DataError(f"{self.path}: {what}")
+
+
+MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+"""Words that stand for a missing value in a CSV file by default."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +81,7 @@ class Layout:
     """Whether a row of a table is a sequence, its columns the steps."""
     beside: tuple[str, ...] = ()
     """Columns of a wide table that are no steps, where it has them."""
+    keep: tuple[str, ...] = ()
+    """Columns of a wide table that are steps although they look like names of the rows."""
+    missing: tuple[str, ...] = MISSING
+    """Words of a CSV file that stand for a missing value; an empty field is always missing."""

@@ -68,9 +68,16 @@ def _words(name: str) -> list[str]:
 
 
 def _is_linear_in(values: Numbers, target: Numbers) -> bool:
-    one, other = values - values.mean(), target - target.mean()
+    one, other = _centred(values), _centred(target)
     size = np.sqrt(np.dot(one, one) * np.dot(other, other))
     return bool(size > 0 and abs(np.dot(one, other)) >= (1 - EXACT) * size)
+
+
+def _centred(values: Numbers) -> Numbers:
+    """Values without their mean, at most 1 in size, so that no product of two overflows."""
+    centred = values - values.mean()
+    largest = np.abs(centred).max()
+    return np.asarray(centred / largest if largest > 0 else centred)
 
 
 def _names_the_class(values: Numbers, target: Codes, classes: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness_tasks.own.columns import as_told, numbers
+from harness_tasks.own.columns import Numbers, as_told, coded, numbers
 from harness_tasks.own.facts import Facts
+from harness_tasks.own.gaps import gaps_in
+from harness_tasks.own.inputs import is_of_class
 from harness_tasks.own.layout import Table
 from harness_tasks.own.options import Options
 from harness_tasks.own.rows import Roles, Rows, arrange
@@ -27,13 +30,26 @@ def examples_in(path: Path, options: Options, facts: Facts) -> tuple[Tensor, Ten
     """inputs (steps, channels), zeros for targets, lengths (sequences,): sequences in the order of their names."""
     with open_table(path, layout_of(options)) as table:
         rows = _arranged(table, facts)
-        inputs = np.empty((table.rows, len(facts.inputs)), dtype=np.float32)
-        for place, (name, mean, scale) in enumerate(zip(facts.inputs, facts.means, facts.scales, strict=True)):
-            inputs[:, place] = (rows.arranged(numbers(table, name, way_out="leave such rows out")) - mean) / scale
+        inputs = np.empty((table.rows, facts.channels), dtype=np.float32)
+        for place, (values, mean, scale) in enumerate(
+            zip(_channels(rows, facts), facts.means, facts.scales, strict=True)
+        ):
+            inputs[:, place] = (values - mean) / scale
         lengths = _pieces(rows, facts)
     answers = len(lengths) if facts.readout == "last" else table.rows
     targets = torch.zeros(answers, dtype=torch.int64) if facts.classes else torch.zeros(answers, 1)
     return torch.from_numpy(inputs), targets, torch.from_numpy(lengths)
+
+
+def _channels(rows: Rows, facts: Facts) -> Iterator[Numbers]:
+    """What the network sees, a channel at a time, in the order of rows."""
+    for name in facts.inputs:
+        yield rows.arranged(numbers(rows.table, name, way_out="leave such rows out"))
+    if facts.shown:
+        present = coded(rows.table, facts.target)
+        codes = rows.arranged(present.codes)
+        for label in facts.shown:
+            yield is_of_class(codes, present.labels, label)
 
 
 def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> DataFrame:
@@ -71,7 +87,8 @@ def _in_words(outputs: Tensor, facts: Facts) -> dict[str, Any]:
 
 def _arranged(table: Table, facts: Facts) -> Rows:
     """The rows as those of training were; columns that have no part are not looked at."""
-    needed = (*facts.inputs, *(name for name in (facts.sequence, facts.time) if name is not None))
+    shown = (facts.target,) if facts.shown else ()
+    needed = (*facts.inputs, *shown, *(name for name in (facts.sequence, facts.time) if name is not None))
     missing = [name for name in needed if name not in table.names]
     if missing:
         raise table.refuse(f"lacks {', '.join(map(repr, missing))}, which the training data have; add the column")
@@ -79,10 +96,16 @@ def _arranged(table: Table, facts: Facts) -> Rows:
 
 
 def _pieces(rows: Rows, facts: Facts) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Lengths of sequences, or of windows no longer than those of training, whose sizes differ by one at most."""
-    if facts.window is None:
+    """Lengths of sequences, or of windows without a gap that are no longer than those of training.
+
+    The sizes of the windows of a run differ by one at most.
+    """
+    if facts.readout == "last":
         return rows.lengths
-    counts = -(-rows.lengths // facts.window)
-    size, more = rows.lengths // counts, rows.lengths % counts
+    border = gaps_in(rows, facts.gap)
+    border[rows.starts[:-1]] = True
+    runs = np.diff(np.append(np.flatnonzero(border), len(border)))
+    counts = np.ones_like(runs) if facts.window is None else -(-runs // facts.window)
+    size, more = runs // counts, runs % counts
     number = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(size, counts) + (number < np.repeat(more, counts))
+    return np.asarray(np.repeat(size, counts) + (number < np.repeat(more, counts)))

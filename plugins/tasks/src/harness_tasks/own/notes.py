@@ -11,6 +11,7 @@ import numpy.typing as npt
 from harness import Split
 from harness_tasks.own.columns import Codes
 from harness_tasks.own.facts import Facts
+from harness_tasks.own.names import all_shown, shown
 from harness_tasks.own.targets import IMBALANCE
 
 FEW = 100
@@ -48,15 +49,16 @@ def of_data(facts: Facts, findings: Findings) -> Iterator[str]:
     if findings.indices:
         yield f"numbers of rows and left out: {', '.join(map(repr, findings.indices))}"
     if findings.constant:
-        yield f"constant in the training rows and left out: {', '.join(findings.constant)}"
+        yield f"constant in the training rows and left out: {all_shown(findings.constant)}"
     if findings.clocks:
-        clocks = ", ".join(findings.clocks)
+        clocks = all_shown(findings.clocks)
         yield f"an input grows from row to row, as a time does: {clocks}; if so, say time = {findings.clocks[0]!r}"
     if facts.sequence is None and not facts.classes and not findings.ahead:
-        yield f"no forecast: {facts.target} is asked for at the step of its inputs; horizon = 1 asks for the next one"
+        what = f"{shown(facts.target)} is asked for at the step of its inputs"
+        yield f"no forecast: {what}; horizon = 1 asks for the next one"
     if findings.moved:
         where = f"{findings.moved:,} of the sequences are" if facts.sequence is not None else "the file is"
-        yield f"rows of {where} not in the order of {facts.time}: sorted"
+        yield f"rows of {where} not in the order of {shown(str(facts.time))}: sorted"
     if findings.left_out:
         yield f"{findings.left_out:,} sequences go on after a later split has begun: left out of the earlier one"
     if len(counts) and counts.max() > IMBALANCE * counts.min():
@@ -76,7 +78,8 @@ def _read_as(facts: Facts) -> str:
     when = "one answer a sequence" if facts.readout == "last" else "one answer a step"
     cut = "sequences" if facts.window is None else f"windows of up to {facts.window} steps"
     counts = ", ".join(f"{facts.sequences[split]:,} {split}" for split in ("train", "validation", "test"))
-    return f"target {facts.target} is read as {what}, {when}, from {len(facts.inputs)} inputs; {cut}: {counts}"
+    inputs = f"{len(facts.inputs)} inputs" + (" and its present class" if facts.shown else "")
+    return f"target {shown(facts.target)} is read as {what}, {when}, from {inputs}; {cut}: {counts}"
 
 
 def of_copies(splits: Mapping[Split, npt.NDArray[np.float32]], lengths: Callable[[Split], Codes]) -> tuple[str, ...]:

@@ -48,10 +48,12 @@ class Options(BaseModel):
     readout: Literal["auto", "last", "each"] = "auto"
     """One answer a sequence or one a step; auto: last where the target is the same in all rows of each sequence."""
     horizon: int = Field(default=0, ge=0)
-    """Steps ahead that the target is asked for; from 1 on its present value is an input of a regression."""
+    """Steps from the present to the target; if at least 1, the present value or class is an input."""
     length: int | None = Field(default=None, ge=2)
     """Steps of the windows that long series are cut into where every step has an answer; None: whole sequences, and of
     one series a fortieth, at least 5 and at most 100."""
+    across_gaps: bool = False
+    """Whether windows reach across gaps in `time`: steps more than 1.5 times as long as the usual ones."""
     split: Literal["auto", "random", "ordered"] = "auto"
     """By sequence at random, or past against future; auto: ordered where there is one series."""
     split_column: Name | None = None
@@ -69,9 +71,9 @@ class Options(BaseModel):
     group: Name | None = None
     """Column whose rows never stand in two splits: a patient, a device."""
     drop: Name = ""
-    """Columns that are no inputs, separated by commas."""
+    """Columns that are not inputs, separated by commas; a name with a comma is quoted: `"RH, %",wind`."""
     keep: Name = ""
-    """Columns that are inputs although they look like the target."""
+    """Columns that are inputs although they look like the target, or of a wide table like names of its rows."""
     score: Literal["auto", "accuracy", "balanced-accuracy", "log-loss", "rmse", "mae"] = "auto"
     """What ranks; auto: rmse, or accuracy, balanced where one class is over three times as common as another."""
     margin: float | None = Field(default=None, ge=0)
@@ -82,6 +84,9 @@ class Options(BaseModel):
     """What stands before the decimals in a .csv file."""
     header: bool = True
     """Whether the first line of a .csv file names its columns; else they are called 0, 1, …"""
+    missing: str | None = None
+    """Words of a .csv file that stand for a missing value, separated by commas; None: NA, N/A, NaN, nan, NULL, null,
+    None.  An empty field is always missing."""
     inputs: str | None = None
     """Array of an .npz file that holds the inputs; None: x, X, inputs, data or features."""
     lengths: str | None = None

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import DataError, did_you_mean
-from harness_tasks.own.columns import Coded, Codes, Numbers, coded, looks_like_dates, times
+from harness_tasks.own.columns import Coded, Codes, coded
 from harness_tasks.own.layout import Table
+from harness_tasks.own.names import all_shown, as_list
 from harness_tasks.own.options import Label
+from harness_tasks.own.times import Times, looks_like_dates, times
 
 T = TypeVar("T", bound=np.generic)
 
@@ -33,15 +35,18 @@ class Roles:
     """Which split a row belongs to."""
 
 
-def listed(text: str) -> tuple[str, ...]:
-    """Names of columns, separated by commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def roles_of(table: Table, given: Mapping[str, str | None], *, drop: Iterable[str], target_is_input: bool) -> Roles:
+def roles_of(
+    table: Table,
+    given: Mapping[str, str | None],
+    *,
+    drop: Iterable[str],
+    target_is_input: bool,
+    as_class: bool = False,
+) -> Roles:
     """The roles that options name, then those of the layout; every other column is an input.
 
-    given: role → column.  DataError where a column is not there or has two roles.
+    given: role → column.  as_class: whether the target is a class, which as an input is no column of numbers.
+    Raises DataError if a column is missing or has two roles.
     """
     named = {role: column for role, column in {**table.roles, **given}.items() if column is not None}
     named |= {role: column for role, column in table.roles.items() if given.get(role) is None}
@@ -58,19 +63,19 @@ def roles_of(table: Table, given: Mapping[str, str | None], *, drop: Iterable[st
     other = {*named.values(), *dropped}
     inputs = tuple(name for name in table.features() if name not in other)
     target = named.get("target")
-    if target is not None and target_is_input and target not in dropped:
+    own_past = target is not None and target_is_input and target not in dropped
+    if target is not None and own_past and not as_class:
         inputs = (*inputs, target)
-    if not inputs:
+    if not inputs and not own_past:
         raise table.refuse(
-            "has no column left for the inputs; drop fewer, or forecast the target as a number from its own past: "
-            "horizon = 1, kind = 'regression' (a few different whole numbers are classes unless it is said)"
+            "has no column left for the inputs; drop fewer, or forecast the target from its own past: horizon = 1"
         )
     return Roles(inputs, target, named.get("sequence"), named.get("time"), named.get("group"), named.get("part"))
 
 
 def _columns(table: Table) -> str:
     more = f" and {len(table.names) - MOST_NAMED} more" if len(table.names) > MOST_NAMED else ""
-    return f"Columns: {', '.join(table.names[:MOST_NAMED])}{more}"
+    return f"Columns: {all_shown(table.names[:MOST_NAMED])}{more}"
 
 
 def only_column(table: Table) -> str | None:
@@ -97,7 +102,7 @@ class Rows:
     """First row of each sequence in that order, and the end: (sequences + 1,)."""
     names: tuple[Label, ...]
     """Of the sequences; empty where the file is one series."""
-    time: npt.NDArray[np.int64] | Numbers | None
+    time: Times | None
     """In that order."""
     moved: int
     """Sequences whose rows were not in the order of time."""
@@ -154,7 +159,7 @@ def arrange(table: Table, roles: Roles) -> Rows:
     return Rows(table, roles, order, starts, names, rows.time, _moved(rows))
 
 
-def _order(codes: Codes, time: npt.NDArray[np.int64] | Numbers | None) -> Codes | None:
+def _order(codes: Codes, time: Times | None) -> Codes | None:
     same, later = np.diff(codes) == 0, np.diff(codes) >= 0
     in_order = bool(later.all()) if time is None else bool((later & (~same | (np.diff(time) >= 0))).all())
     if in_order:
@@ -193,5 +198,6 @@ def refuse_dates(table: Table, roles: Roles) -> None:
         for name in roles.inputs:
             if looks_like_dates(table, name):
                 raise table.refuse(
-                    f"column {name!r} holds dates; say time = {name!r} if they order the rows, else drop = {name!r}"
+                    f"column {name!r} holds dates; say time = {name!r} if they order the rows, else "
+                    f"drop = {as_list(name)}"
                 )

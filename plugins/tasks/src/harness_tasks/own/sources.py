@@ -12,9 +12,11 @@ from harness import SPLITS, Split
 from harness_tasks.own import cuts
 from harness_tasks.own.columns import Codes
 from harness_tasks.own.cuts import Pieces, Shares
-from harness_tasks.own.layout import Layout, Table
+from harness_tasks.own.gaps import gaps_in, longest_usual
+from harness_tasks.own.layout import MISSING, Layout, Table
+from harness_tasks.own.names import listed
 from harness_tasks.own.options import Label, Options
-from harness_tasks.own.rows import Roles, Rows, arrange, listed, name_the_target, only_column, refuse_dates, roles_of
+from harness_tasks.own.rows import Roles, Rows, arrange, name_the_target, only_column, refuse_dates, roles_of
 from harness_tasks.own.targets import Kind, Readout, Target, kind_of, read_target, readout_of
 
 LEAST: dict[Split, int] = {"train": 10, "validation": 3, "test": 3}
@@ -40,6 +42,8 @@ class Sources:
     kind: Kind
     readout: Readout
     window: int | None
+    gap: float | None
+    """The longest step inside a window, in median steps of a sequence; None: windows do not end at gaps."""
     files: tuple[Source, ...]
 
     @property
@@ -49,6 +53,12 @@ class Sources:
     @property
     def roles(self) -> Roles:
         return self.files[0].rows.roles
+
+    @property
+    def shows_class(self) -> bool:
+        """Whether the present class is an input."""
+        options = self.options
+        return options.horizon > 0 and self.kind == "classification" and self.roles.target not in listed(options.drop)
 
     def of(self, split: Split) -> Iterator[tuple[Source, Pieces]]:
         """The files that a split takes something of."""
@@ -73,6 +83,8 @@ def layout_of(options: Options) -> Layout:
         lengths=options.lengths,
         wide=options.wide,
         beside=tuple(name for name in named if name is not None),
+        keep=listed(options.keep),
+        missing=MISSING if options.missing is None else listed(options.missing),
     )
 
 
@@ -93,20 +105,28 @@ def sources_of(options: Options, tables: list[Table]) -> Sources:
     given = {**given_roles(options), "target": target}
     roles_of(first, given, drop=listed(options.drop), target_is_input=True)  # names that are not there, first of all
     kind = kind_of(options, first, target)
-    ahead = options.horizon > 0 and kind == "regression"
+    ahead = options.horizon > 0
     arranged = []
     for table in tables:
-        roles = roles_of(table, given, drop=listed(options.drop), target_is_input=ahead)
+        roles = roles_of(
+            table, given, drop=listed(options.drop), target_is_input=ahead, as_class=kind == "classification"
+        )
         refuse_dates(table, roles)
         arranged.append(arrange(table, roles))
     _refuse_other_columns(arranged)
     targets = [read_target(rows, target, kind) for rows in arranged]
     readout = readout_of(options, arranged[0], targets[0])
     window = _window(options, arranged[0], readout)
+    gap = None if readout == "last" or options.across_gaps else longest_usual(arranged[0])
     parts = _parts(options, arranged, targets, readout)
-    pieces = [_pieces(options, rows, part, readout, window) for rows, part in zip(arranged, parts, strict=True)]
+    pieces = [
+        cuts.whole(rows, part)
+        if readout == "last"
+        else cuts.windows(rows, part, gaps_in(rows, gap), horizon=options.horizon, length=window)
+        for rows, part in zip(arranged, parts, strict=True)
+    ]
     files = tuple(Source(*each) for each in zip(arranged, targets, pieces, strict=True))
-    return Sources(options, kind, readout, window, files)
+    return Sources(options, kind, readout, window, gap, files)
 
 
 def _refuse_other_columns(arranged: list[Rows]) -> None:
@@ -171,12 +191,6 @@ def _refuse_shared_groups(options: Options, arranged: list[Rows]) -> None:
             if label in seen:
                 raise rows.table.refuse(f"group {label!r} is in {seen[label].name} too; a group stands in one split")
             seen[label] = rows.table.path
-
-
-def _pieces(options: Options, rows: Rows, parts: Codes, readout: Readout, window: int | None) -> Mapping[Split, Pieces]:
-    if readout == "last":
-        return cuts.whole(rows, parts)
-    return cuts.windows(rows, parts, horizon=options.horizon, length=window)
 
 
 def refuse_too_little(sources: Sources) -> None:

@@ -118,6 +118,22 @@ def class_floor(score: Score, train: Codes, test: Codes, classes: int) -> float:
     return float(100 * (answer in test) / len(np.unique(test)))
 
 
+def persistence_floor(score: Score, train: tuple[Codes, Codes], test: tuple[Codes, Codes], classes: int) -> float:
+    """Return the score of predicting the present class.  train, test: present classes and answers.
+
+    For the log loss, the class stays with the training share (n + 1/2) / (N + 1), and all other classes are equally
+    likely.
+    """
+    present, answers = test
+    right = present == answers
+    if score == "accuracy":
+        return float(100 * right.mean())
+    if score == "log-loss":
+        stays = (np.sum(train[0] == train[1]) + 0.5) / (len(train[0]) + 1)
+        return float(-np.log(np.where(right, stays, (1 - stays) / (classes - 1))).mean())
+    return float(100 * np.mean([right[answers == number].mean() for number in np.unique(answers)]))
+
+
 def number_floor(score: Score, train: Numbers, test: Numbers, present: Numbers | None) -> float:
     """The better of a constant fitted to the training answers, mean or median, and where the present value is an input,
     of that as the answer."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from optuna.distributions import BaseDistribution, FloatDistribution
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from harness import (
     SPLITS,
@@ -29,20 +27,15 @@ from harness import (
     parsed_arrays,
     perplexity_of,
 )
-from harness_tasks.language import EOS, Language, stored_words
+from harness_tasks.language import Language, stored_words
 from harness_tasks.own.options import OwnPath
+from harness_tasks.own.vocabulary import UNKNOWN, Ids, characters_of, cut_text, words_of
 
-UNKNOWN = "<unk>"
-"""Stands for a word that is not in the vocabulary."""
 ENDINGS = (".txt", ".text", ".md")
-CHUNK = 1 << 22
-"""Characters that are in memory at once."""
 LEAST: dict[Split, int] = {"train": 1000, "validation": 100, "test": 100}
 """Tokens that each split must have."""
-PARSED = 1
+PARSED = 2
 """Version of what `_parse` yields."""
-
-Ids = npt.NDArray[np.int32]
 
 
 class TextFacts(BaseModel):
@@ -51,7 +44,9 @@ class TextFacts(BaseModel):
     vocabulary: int
     tokens: Mapping[Split, int]
     unknown: int
-    """Words of the held-out text that stand as `<unk>`."""
+    """Tokens of the held-out text that are `<unk>`."""
+    rare: int = 0
+    """Tokens of the training text that are `<unk>`."""
     nats: float
     """Test nats a token of training frequencies."""
 
@@ -59,13 +54,16 @@ class TextFacts(BaseModel):
 class TextFile(Language):
     """Your own UTF-8 text, by characters or by words: the next one, given those before it.
 
-    The beginning of the text trains, what follows selects, its end tests.  Characters are numbered in the order of
-    their code points, over the whole text; words from the training text alone, the commonest first, the others `<unk>`,
-    with `<eos>` at the end of each line.  Size and floor are found once for the content of the file (SHA-256), and kept
-    in the cache beside the tokens, which all workers of a machine map.
+    The beginning of the text trains, what follows selects, its end tests.  The vocabulary is that of the training text:
+    what occurs there at least twice.  Any other word or character is `<unk>`, in training too, so that a model
+    learns how frequent it is.  Characters are numbered in the order of their code points; words by how
+    often they occur, with `<eos>` at the end of each line.  Size and floor are found once for the content of the file
+    (SHA-256), and kept in the cache beside the tokens, which all workers of a machine map.
     """
 
     name: ClassVar[str] = "text-file"
+    _known: TextFacts | None = PrivateAttr(default=None)
+    """Set on a task that predicts without its files."""
     before: ClassVar[int] = 0
     """`<eos>`, or the first character of the alphabet, which in most texts is the line break."""
 
@@ -121,7 +119,7 @@ class TextFile(Language):
         return self.stream(self._stored()[split])
 
     def files(self) -> tuple[DataFile, ...]:
-        return tuple(own_file(path) for path in self._paths().values())
+        return () if self._known is not None else tuple(own_file(path) for path in self._paths().values())
 
     def floor(self) -> float:
         """Test score of token frequencies (n + 1/2) / (N + V/2) in the training text."""
@@ -137,9 +135,18 @@ class TextFile(Language):
         counts = ", ".join(f"{facts.tokens[split]:,} {split}" for split in SPLITS)
         text = f"the text is read as {self.unit}, {facts.vocabulary:,} different ones: {counts}"
         held_out = facts.tokens["validation"] + facts.tokens["test"]
-        return (
-            (text, f"{facts.unknown:,} of {held_out:,} held-out words stand as {UNKNOWN}") if facts.unknown else (text,)
-        )
+        if not facts.unknown + facts.rare:
+            return (text,)
+        rare = f"{facts.rare:,} of {facts.tokens['train']:,} training {self.unit}"
+        return (text, f"{facts.unknown:,} of {held_out:,} held-out {self.unit} and {rare} are {UNKNOWN}")
+
+    def prediction_facts(self) -> str:
+        return self._facts().model_dump_json()
+
+    def with_prediction_facts(self, facts: str) -> TextFile:
+        task = self.model_copy()
+        task._known = TextFacts.model_validate_json(facts)
+        return task
 
     def _paths(self) -> dict[Split, str]:
         named: dict[Split, str | None] = {
@@ -156,6 +163,8 @@ class TextFile(Language):
         return parsed_arrays(f"text-{digest}", list(paths.values()), partial(_parse, self, paths), version=PARSED)
 
     def _facts(self) -> TextFacts:
+        if self._known is not None:
+            return self._known
         return _facts_of(self, tuple(file.sha256 for file in self.files()))
 
 
@@ -165,18 +174,27 @@ def _facts_of(task: TextFile, digests: tuple[str, ...]) -> TextFacts:  # digests
 
 
 def _parse(task: TextFile, paths: Mapping[Split, Path]) -> Iterator[tuple[str, Array]]:
-    read = _words if task.unit == "words" else _characters
-    splits, vocabulary, unknown = read(task, paths)
+    shares: dict[Split, float] = {"validation": task.validation, "test": task.test}
+    cut = partial(cut_text, shares={split: share for split, share in shares.items() if split not in paths})
+    splits, vocabulary, unknown = (
+        words_of(paths, cut, most=task.most_words) if task.unit == "words" else characters_of(paths, cut)
+    )
     for split, least in LEAST.items():
         if len(splits[split]) < least:
             raise DataError(
                 f"{task.data}: too little text: {len(splits[split]):,} {task.unit} to {split}, and at least {least:,} "
                 "are needed; bring more, or change validation and test"
             )
+    if len(vocabulary) < 3:
+        raise DataError(
+            f"{task.data}: only {len(vocabulary)} different {task.unit} occur twice in the training text, and at least "
+            "3 are needed; bring more text, or read it by characters"
+        )
     facts = TextFacts(
         vocabulary=len(vocabulary),
         tokens={split: len(tokens) for split, tokens in splits.items()},
-        unknown=unknown,
+        unknown=sum(_count(splits[split], unknown) for split in ("validation", "test")),
+        rare=_count(splits["train"], unknown),
         nats=_unigram_nats(splits["train"], splits["test"], len(vocabulary)),
     )
     yield "facts", np.frombuffer(facts.model_dump_json().encode(), dtype=np.uint8)
@@ -184,79 +202,11 @@ def _parse(task: TextFile, paths: Mapping[Split, Path]) -> Iterator[tuple[str, A
     yield "vocabulary", stored_words(vocabulary)
 
 
+def _count(tokens: Ids, token: int | None) -> int:
+    return 0 if token is None else int((tokens == token).sum())
+
+
 def _unigram_nats(train: Ids, test: Ids, vocabulary: int) -> float:
     counts = np.bincount(train, minlength=vocabulary)
     nats = -np.log((counts + 0.5) / (len(train) + vocabulary / 2))
     return float((np.bincount(test, minlength=vocabulary) * nats).sum() / len(test))
-
-
-def _characters(task: TextFile, paths: Mapping[Split, Path]) -> tuple[dict[Split, Ids], list[str], int]:
-    """Each split as places in the sorted alphabet of all files."""
-    alphabet = sorted({character for path in paths.values() for chunk in _chunks(path) for character in set(chunk)})
-    points = np.array([ord(character) for character in alphabet], dtype=np.uint32)
-
-    def encoded(path: Path) -> Ids:
-        codes = [np.frombuffer(chunk.encode("utf-32-le"), dtype=np.uint32) for chunk in _chunks(path)]
-        return np.concatenate([np.searchsorted(points, part).astype(np.int32) for part in codes])
-
-    # One by one on a line of its own, an alphabet could not hold the line break.
-    return _cut(task, {split: encoded(path) for split, path in paths.items()}), [repr(one) for one in alphabet], 0
-
-
-def _words(task: TextFile, paths: Mapping[Split, Path]) -> tuple[dict[Split, Ids], list[str], int]:
-    """Each split as places in the vocabulary of the training text: `<eos>`, `<unk>`, then by how often they occur."""
-    raw: dict[str, int] = {EOS: 0, UNKNOWN: 1}
-    read = {
-        split: np.fromiter((raw.setdefault(word, len(raw)) for word in _words_of(path)), dtype=np.int32)
-        for split, path in paths.items()
-    }
-    splits = _cut(task, read)
-    counts = Counter(splits["train"].tolist())
-    words = list(raw)
-    common = sorted((place for place in counts if place > 1), key=lambda place: (-counts[place], words[place]))
-    kept = [0, 1, *common[: task.most_words - 2]]
-    place_of = np.ones(len(words), dtype=np.int32)  # of `<unk>`
-    place_of[kept] = np.arange(len(kept))
-    encoded: dict[Split, Ids] = {split: place_of[tokens] for split, tokens in splits.items()}
-    unknown = sum(int((encoded[split] == 1).sum()) for split in ("validation", "test"))
-    return encoded, [words[place] for place in kept], unknown
-
-
-def _cut(task: TextFile, read: Mapping[Split, Ids]) -> dict[Split, Ids]:
-    """The files as they are; of the first, its end for each split that has no file."""
-    text = read["train"]
-    shares = {split: 0.0 if split in read else share for split, share in _shares(task).items()}
-    test = len(text) - round(shares["test"] * len(text))
-    validation = test - round(shares["validation"] * len(text))
-    return {
-        "train": text[:validation],
-        "validation": read.get("validation", text[validation:test]),
-        "test": read.get("test", text[test:]),
-    }
-
-
-def _shares(task: TextFile) -> dict[Split, float]:
-    return {"validation": task.validation, "test": task.test}
-
-
-def _words_of(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig") as lines:
-        try:
-            for line in lines:
-                yield from line.split()
-                yield EOS
-        except UnicodeDecodeError as error:
-            raise _no_text(path, error) from error
-
-
-def _chunks(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig") as text:
-        try:
-            while chunk := text.read(CHUNK):
-                yield chunk
-        except UnicodeDecodeError as error:
-            raise _no_text(path, error) from error
-
-
-def _no_text(path: Path, error: UnicodeDecodeError) -> DataError:
-    return DataError(f"{path}: is no UTF-8 text ({error.reason}); save it as UTF-8")

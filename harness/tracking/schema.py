@@ -1,0 +1,69 @@
+"""Check that a database has the tables of the installed MLflow, which would otherwise change them without asking."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+import mlflow
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from harness.errors import TrackingError
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Kinds of databases that MLflow uses."""
+MIGRATION_SECONDS = 2.0
+"""Time without a change after which an incomplete database is not one that another process is creating."""
+MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations"
+
+
+def check_schema(uri: str, shown: str) -> None:
+    """Raise TrackingError if the store is a database of an older or a newer MLflow.
+
+    shown: the URI as messages show it.
+    """
+    current = _revision(uri)
+    if current is None:
+        return
+    known = ScriptDirectory(str(MIGRATIONS))
+    while current is not None and current != known.get_current_head():
+        if not _is_known(known, current):
+            raise TrackingError(
+                f"{shown}: the database has the schema of a newer MLflow than the installed {mlflow.__version__}; "
+                "install that MLflow, or set MLFLOW_TRACKING_URI to another store"
+            )
+        time.sleep(MIGRATION_SECONDS)
+        before, current = current, _revision(uri)
+        if current == before:
+            raise TrackingError(
+                f"{shown}: the database has the schema of an older MLflow than the installed {mlflow.__version__}; "
+                f"copy the database, then run `mlflow db upgrade {shlex.quote(shown)}`, or set MLFLOW_TRACKING_URI to "
+                "another store"
+            )
+
+
+def _revision(uri: str) -> str | None:
+    """Return the revision of the tables; None if there are none yet or the store is no database."""
+    if not uri.startswith(DATABASES):
+        return None
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).exists()):
+        return None  # a connection would create the file
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def _is_known(known: ScriptDirectory, revision: str) -> bool:
+    try:
+        return known.get_revision(revision) is not None
+    except CommandError:
+        return False
