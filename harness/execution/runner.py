@@ -14,7 +14,7 @@ from harness.errors import LedgerError
 from harness.execution.controller import StudyController
 from harness.execution.environment import environment_versions, git_commit, machine
 from harness.execution.trial_source import TrialSource
-from harness.ledger.folder import JOURNAL, MANIFEST, RACE, STUDY_FILE, read_manifest, write_atomically
+from harness.ledger.folder import JOURNAL, MANIFEST, PREDICTION, RACE, STUDY_FILE, read_manifest, write_atomically
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
@@ -135,12 +135,18 @@ class Runner:
         return Ledger(self.folder, self.manifest)
 
     def _write_study(self) -> None:
-        """Write study file and manifest.
+        """Write study file, manifest, and what tasks need for predictions.
 
         This comes after every check that may refuse to resume, so that a refusal leaves the folder as it was.
         """
         write_atomically(self.folder / STUDY_FILE, study_toml(self.study))
         write_atomically(self.folder / MANIFEST, self.manifest.model_dump_json(indent=1))
+        for plan in {plan.cell.task: plan for plan in self.plan.cells}.values():
+            with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
+                facts = plan.task.prediction_facts()
+            if facts is not None:
+                (self.folder / PREDICTION).mkdir(exist_ok=True)
+                write_atomically(self.folder / PREDICTION / f"{plan.cell.task}.json", facts)
 
     def _manifest(self, before: Manifest | None) -> Manifest:
         """Return the manifest of this study.  It keeps the cells of earlier runs that are not in this plan."""

@@ -15,6 +15,8 @@ MANIFEST = "manifest.json"
 RACE = "race.json"
 """State of the race, only in studies that `harness recommend` runs."""
 STUDY_FILE = "study.toml"
+PREDICTION = "prediction"
+"""Folder with a file `<task label>.json` for each task that predicts: what it needs to know of its training files."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -15,7 +15,7 @@ from harness.ledger.journal import read_study
 from harness.recommendation import page
 from harness.recommendation.conclusions import answer, scoring_of
 from harness.recommendation.race import Errors, Scoring, Step, follow
-from harness.recommendation.result import ANSWER, PAGE, PREDICTION, Recommendation, Setup
+from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup
 from harness.recommendation.state import Race, write_race
 from harness.study.plan import Plan
 
@@ -127,9 +127,6 @@ class RaceDriver:
         )
         results = [capped(result, result.facts.trials, step.repetitions) for result in self._cell_results()]
         recommendation = answer(results, step, setup)
-        facts = self.plan.cells[0].task.prediction_facts()
-        if facts is not None:
-            write_atomically(self.folder / PREDICTION, facts)
         write_atomically(self.folder / ANSWER, recommendation.model_dump_json(indent=1))
         write_atomically(self.folder / PAGE, page.page(recommendation, self.folder))
         return recommendation

@@ -1,8 +1,9 @@
-"""The recommended model, ready for prediction: load the trained network and predict new rows."""
+"""A trained model, ready for prediction: load the network and predict new rows."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from torch import Tensor
 from harness.api.dataset import Arrays, Ragged
 from harness.api.task import Task
 from harness.data.files import locate
+from harness.data.in_memory import data_file
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
-from harness.ledger.journal import Snapshot, TrialEntry, read_study
 from harness.plugin.loader import load_plugins
+from harness.plugin.local import NO_CLASSES, LocalClasses, with_local
 from harness.plugin.registry import Registry
-from harness.recommendation.result import ANSWER, PREDICTION, Recommendation, SelectedTrial
-from harness.records import CellFacts, Trial
+from harness.recommendation.result import Recommendation
+from harness.recommendation.saved_winner import SavedWinner, WinnerRecord, find_winner
+from harness.records import Trial
 from harness.study.fingerprint import code_of, fingerprint_of
 from harness.training import checkpoint
 from harness.training.batches import evaluation_batches
@@ -29,29 +32,70 @@ from harness.training.network import Network, build_network
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.data.in_memory import DataLike
+
 BATCH_SIZE = 64
 """Sequences per batch of a prediction."""
+PROBABILITY = "probability_"
+"""Beginning of the columns of `Task.answers` that hold the probability of a class."""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The recommended model as it was trained, on CPU and in evaluation mode."""
+    """A model as it was trained, on CPU and in evaluation mode."""
 
     network: Network
     """(batch, time, features), or (batch, time) of tokens → (batch, time, n): outputs at every step, before any
     softmax.  `network.last(inputs)` gives (batch, n), the outputs at the last step."""
     task: Task
-    trial: Trial
-    """The repetition that trained the weights."""
-    recommendation: Recommendation
+    saved: SavedWinner
 
-    def predict(self, rows: str | os.PathLike[str]) -> pd.DataFrame:
-        """Predict the rows of a file with the columns of the training data, in the user's units.
+    @property
+    def trial(self) -> Trial:
+        """The repetition that trained the weights."""
+        return self.saved.record.trial
 
-        The target column is not needed.  Returns one line per sequence, or one per step if every step has a target.
-        Raises DataError if a column is missing, StudyError if the task reads no user-supplied files.
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """The recommendation that chose the model; None if it is of a study without one."""
+        return self.saved.record.recommendation
+
+    def get_params(self) -> dict[str, object]:
+        """Return the configuration: model, widths, number of parameters and the value of each dimension."""
+        trial = self.trial
+        return {"model": trial.model, "widths": trial.widths, "parameters": trial.parameters, **trial.params}
+
+    def predict(self, rows: DataLike) -> pd.DataFrame:
+        """Predict rows with the columns of the training data, in the user's units.
+
+        rows: path of a file, a DataFrame, or arrays by name.  The target column is not needed.  Returns one line per
+        sequence, or one per step if every step has a target.  Raises DataError if a column is missing or a value was
+        never seen in training and cannot be read, StudyError if the task reads no user-supplied files.
         """
-        path = Path(rows)
+        if isinstance(rows, str | os.PathLike):
+            return self._predict(Path(rows))
+        with tempfile.TemporaryDirectory(prefix="seqharness-rows-") as folder:
+            return self._predict(data_file(rows, Path(folder), "rows"))
+
+    def predict_proba(self, rows: DataLike) -> pd.DataFrame:
+        """Return the probability of each class: one column per class, otherwise as `predict`.
+
+        Raises StudyError if the task predicts no classes.
+        """
+        predictions = self.predict(rows)
+        columns = [name for name in predictions.columns if name.startswith(PROBABILITY)]
+        if not columns:
+            raise StudyError(f"task {self.task.name!r} predicts numbers, which have no probabilities; use predict")
+        return predictions[columns].rename(columns=lambda name: name.removeprefix(PROBABILITY))
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model to a folder of its own, from which `load_winner` loads it anywhere; nothing is pickled.
+
+        Raises LedgerError if the folder holds anything or cannot be written.
+        """
+        self.saved.copy_to(Path(folder))
+
+    def _predict(self, path: Path) -> pd.DataFrame:
         files = {file.name: locate(file) for file in self.task.files()}
         data = self.task.examples(path, files)
         if not isinstance(data, Arrays | Ragged):
@@ -82,48 +126,30 @@ class Winner:
         return torch.cat(pieces)
 
 
-def load_winner(folder: str | os.PathLike[str]) -> Winner:
-    """Load the winner from the folder of a study that `harness recommend` ran, such as `runs/my-data`.
+def load_winner(
+    folder: str | os.PathLike[str],
+    task: str | None = None,
+    model: str | None = None,
+    *,
+    local: LocalClasses = NO_CLASSES,
+) -> Winner:
+    """Load a trained model: the winner of a recommendation, the leader of a study, or what `Winner.save` wrote.
 
-    Reads the study's records and one file of weights, and unpickles nothing.  Raises PluginError if the installed
-    plugins differ from those that trained the winner, CheckpointError if the weights are damaged, LedgerError if there
-    is no winner.
+    folder: such as `runs/my-data`.  task, model: labels, to choose one of a study: see `find_winner`.  local: the
+    classes of a notebook that the study trained.
+    Reads records and one file of weights, and unpickles nothing.  Raises PluginError if the installed plugins differ
+    from those that trained the model, CheckpointError if the weights are damaged, LedgerError if there is no model.
     """
     path = Path(folder)
-    recommendation = read_recommendation(path)
-    selected = recommendation.winner
-    if selected is None:
-        raise LedgerError(f"{path}: has no winner ({recommendation.verdict}); see {path / 'recommendation.md'}")
-    snapshot = read_study(path)
-    entry = _entry(snapshot, selected, path)
-    facts = next(facts for facts in snapshot.manifest.cells if facts.cell == entry.trial.cell)
-    registry = load_plugins().registry
-    task = _with_facts(_same_code(registry, entry.trial, facts, path), path)
-    return Winner(_network(registry, task, entry, path), task, entry.trial, recommendation)
+    saved = find_winner(path, task, model)
+    registry = with_local(load_plugins(), local).registry
+    trained = _with_facts(_same_code(registry, saved.record, path), saved.record, path)
+    return Winner(_network(registry, trained, saved), trained, saved)
 
 
-def read_recommendation(folder: Path) -> Recommendation:
-    """Return the recommendation in a study's folder.  Raises LedgerError if there is none or it cannot be read."""
-    try:
-        return Recommendation.model_validate_json((folder / ANSWER).read_text())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise LedgerError(f"{folder}: has no recommendation yet; `harness recommend` writes one at its end") from error
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise LedgerError(
-            f"{folder / ANSWER}: cannot be read ({reason}); run `harness recommend` again to write it"
-        ) from error
-
-
-def _entry(snapshot: Snapshot, selected: SelectedTrial, folder: Path) -> TrialEntry:
-    entry = next((entry for entry in snapshot.entries() if entry.trial.key == selected.key), None)
-    if entry is None or entry.result is None or entry.result.weights is None:
-        raise LedgerError(f"{folder}: its ledger has no {selected.key}; run `harness recommend` again")
-    return entry
-
-
-def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path) -> Task:
+def _same_code(registry: Registry, record: WinnerRecord, folder: Path) -> Task:
     """Return the task.  Raises PluginError if the installed plugins or their code differ from those of the training."""
+    trial = record.trial
     installed = {plugin.name: plugin.version for plugin in registry.plugins}
     needed = {plugin.name: plugin.version for plugin in trial.plugins}
     differing = [
@@ -136,7 +162,7 @@ def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path)
             f"{folder}: was trained with {', '.join(differing)}; install these versions to use its winner"
         )
     task = registry.make_task(trial.task.name, trial.task.options)
-    if fingerprint_of(code_of(task, registry.model(trial.model).value)) != facts.fingerprint["code"]:
+    if fingerprint_of(code_of(task, registry.model(trial.model).value)) != record.code:
         names = " or ".join(("seqharness", *needed))
         raise PluginError(
             f"{folder}: the code of {names} has changed since the training; install the code that trained it"
@@ -144,24 +170,22 @@ def _same_code(registry: Registry, trial: Trial, facts: CellFacts, folder: Path)
     return task
 
 
-def _with_facts(task: Task, folder: Path) -> Task:
-    """Return the task with what it needs of its training files; the task itself if the folder has no such record."""
-    path = folder / PREDICTION
-    if not path.exists():
+def _with_facts(task: Task, record: WinnerRecord, folder: Path) -> Task:
+    """Return the task with what it needs of its training files; the task itself if there is no such record."""
+    if record.prediction is None:
         return task
     try:
-        return task.with_prediction_facts(path.read_text())
-    except (OSError, ValueError) as error:
+        return task.with_prediction_facts(record.prediction)
+    except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise LedgerError(f"{path}: cannot be read ({reason}); run `harness recommend` again to write it") from error
+        raise LedgerError(
+            f"{folder}: what {task.name!r} stored for predictions cannot be read ({reason}); run the study again"
+        ) from error
 
 
-def _network(registry: Registry, task: Task, entry: TrialEntry, folder: Path) -> Network:
-    trial, result = entry.trial, entry.result
-    assert result is not None  # `_entry` has checked
-    assert result.weights is not None
-    path = folder / result.weights
-    weights: Mapping[str, Tensor] = checkpoint.load(path, trial=trial.digest, sha256=result.weights_sha256)
+def _network(registry: Registry, task: Task, saved: SavedWinner) -> Network:
+    trial, path = saved.record.trial, saved.weights
+    weights: Mapping[str, Tensor] = checkpoint.load(path, trial=trial.digest, sha256=saved.record.weights_sha256)
     signature = task.signature().with_embedding(trial.embedding, tied=trial.tied)
     with torch.random.fork_rng(
         devices=[]

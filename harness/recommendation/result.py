@@ -13,8 +13,6 @@ from harness.records import MetricFacts, Record, TaskRef, Trial
 
 ANSWER = "recommendation.json"
 PAGE = "recommendation.md"
-PREDICTION = "prediction.json"
-"""File of what the task knows of its training files and needs to predict."""
 
 Conclusion = Literal["best", "equivalent", "undecided", "alone", "nothing-learned", "failed"]
 Place = Literal["leader", "lost", "equivalent", "open", "failed"]

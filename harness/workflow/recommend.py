@@ -23,9 +23,10 @@ from harness.ledger.lease import leased
 from harness.plugin.loader import Loaded, load_plugins
 from harness.recommendation import page
 from harness.recommendation.driver import RaceDriver
-from harness.recommendation.predictor import Winner, load_winner, read_recommendation
+from harness.recommendation.predictor import Winner, load_winner
 from harness.recommendation.result import ANSWER, PAGE
 from harness.recommendation.result import Recommendation as Answer
+from harness.recommendation.saved_winner import read_recommendation
 from harness.recommendation.state import RecommendRequest, begin, race_plan
 from harness.report.columns import Column
 from harness.report.frames import to_frame

@@ -13,6 +13,7 @@ from harness.analysis.stored_study import StoredStudy, of_ledger
 from harness.errors import LedgerError, StudyError, did_you_mean
 from harness.ledger.folder import read_manifest
 from harness.ledger.journal import Snapshot, read_study
+from harness.plugin.local import NO_CLASSES, LocalClasses
 from harness.report import frames
 from harness.report.formats import FORMATS, figures, to_html, to_summary
 from harness.report.report import Report, build_report
@@ -22,6 +23,8 @@ from harness.tracking.reader import read_store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from harness.recommendation.predictor import Winner
+
 
 class Results:
     """The results of one study.  The columns of its frames are declared in `harness.report.columns`.
@@ -29,8 +32,9 @@ class Results:
     Each frame is made when it is first read and then kept; copy it before changing it.
     """
 
-    def __init__(self, stored: StoredStudy, folder: Path | None = None) -> None:
+    def __init__(self, stored: StoredStudy, folder: Path | None = None, local: LocalClasses = NO_CLASSES) -> None:
         self.stored = stored
+        self._local = local
         self.folder = folder
         """Folder of the study; None if it was read from MLflow."""
 
@@ -89,6 +93,18 @@ class Results:
             raise StudyError(f"no figure {name!r};{did_you_mean(name, self.figures)} Figures: {known}")
         return self.figures[name]
 
+    def winner(self, task: str | None = None, model: str | None = None) -> Winner:
+        """Return the best trained model of a task, or another one by its label, ready for predictions.
+
+        Raises LedgerError if the results were read from MLflow or hold no trained model, StudyError if several tasks
+        could be meant.
+        """
+        if self.folder is None:
+            raise LedgerError(f"study {self.name!r} was read from MLflow; load the model from there with mlflow.pyfunc")
+        from harness.recommendation.predictor import load_winner  # imports PyTorch
+
+        return load_winner(self.folder, task, model, local=self._local)
+
     def report(self, format: str = "markdown") -> str | bytes:  # the word of `harness report --format`
         """Return the report as "markdown", "html", "latex", "csv" or "parquet" (bytes)."""
         if format not in FORMATS:
@@ -107,9 +123,9 @@ class Results:
         return f"Results({self.name!r}, id {self.study_id}: {ended} trials of {len(self.stored.cells)} cells)"
 
 
-def results_of(snapshot: Snapshot) -> Results:
-    """Return the results in a study's folder."""
-    return Results(of_ledger(snapshot), snapshot.folder)
+def results_of(snapshot: Snapshot, local: LocalClasses = NO_CLASSES) -> Results:
+    """Return the results in a study's folder.  local: its models and tasks that no package provides."""
+    return Results(of_ledger(snapshot), snapshot.folder, local)
 
 
 def load_results(study: str | os.PathLike[str], tracking_uri: str | None = None) -> Results:

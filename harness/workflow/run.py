@@ -63,7 +63,7 @@ def run(
         raise KeyboardInterrupt
     for text in shortcomings(trained.outcome, trained.error):
         warnings.warn(text, IncompleteWarning, stacklevel=2)
-    return results_of(read_study(trained.outcome.folder))
+    return results_of(read_study(trained.outcome.folder), study.local)
 
 
 def run_plan(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
+from harness.errors import CheckpointError, LedgerError, PluginError, StudyError, UnknownNameError
+from harness.ledger.folder import PREDICTION
 from harness.ledger.journal import read_study
 from harness.recommendation import predictor
 from harness.recommendation.predictor import load_winner
-from harness.recommendation.result import ANSWER, PREDICTION, Recommendation
+from harness.recommendation.result import ANSWER, Recommendation
 from harness.records import Plugin
+from harness.workflow.results import results_of
 from tests.support.races import Place
 from tests.support.toys import ToySum
 
@@ -95,7 +98,7 @@ def test_changed_code_is_refused(raced: Raced, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_study_without_a_recommendation_has_no_winner(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="has no recommendation yet; `harness recommend` writes one at its end"):
+    with pytest.raises(LedgerError, match="holds no study; create one with `harness run`"):
         load_winner(tmp_path)
 
 
@@ -109,7 +112,7 @@ def test_answer_without_a_winner_cannot_be_loaded(raced: Raced) -> None:
 
 def test_what_the_task_needs_to_predict_is_read_from_the_folder(raced: Raced, monkeypatch: pytest.MonkeyPatch) -> None:
     place, _ = raced
-    (place.folder / PREDICTION).write_text("facts of the training data")
+    _store_facts(place, "facts of the training data")
     given: list[str] = []
 
     def with_prediction_facts(task: ToySum, facts: str) -> ToySum:
@@ -128,7 +131,52 @@ def test_damaged_record_of_the_training_data_is_an_error_of_one_line(
         raise ValueError("2 fields\nare missing")
 
     place, _ = raced
-    (place.folder / PREDICTION).write_text("{}")
+    _store_facts(place, "{}")
     monkeypatch.setattr(ToySum, "with_prediction_facts", refuse)
-    with pytest.raises(LedgerError, match=r"prediction\.json: cannot be read \(2 fields\); run `harness recommend`"):
+    with pytest.raises(LedgerError, match=r"for predictions cannot be read \(2 fields\); run the study again"):
         load_winner(place.folder)
+
+
+def _store_facts(place: Place, text: str) -> None:
+    (place.folder / PREDICTION).mkdir()
+    (place.folder / PREDICTION / "toy-sum.json").write_text(text)
+
+
+def test_saved_winner_predicts_the_same_without_the_study(raced: Raced, tmp_path: Path) -> None:
+    place, _ = raced
+    winner = load_winner(place.folder)
+    winner.save(tmp_path / "winner")
+    shutil.rmtree(place.folder)
+    again = load_winner(tmp_path / "winner")
+    assert sorted(path.name for path in (tmp_path / "winner").iterdir()) == ["weights.pt", "winner.json"]
+    assert again.trial == winner.trial
+    assert again.recommendation == winner.recommendation
+    inputs = torch.rand(3, 7, 1)
+    assert torch.equal(again.network.last(inputs), winner.network.last(inputs))
+    with pytest.raises(LedgerError, match="is not empty; give another folder"):
+        winner.save(tmp_path / "winner")
+
+
+def test_leader_of_a_study_without_a_race_is_chosen_by_test_and_its_repetition_by_validation(raced: Raced) -> None:
+    place, _ = raced
+    (place.folder / ANSWER).unlink()
+    frame = results_of(read_study(place.folder)).comparison.set_index("model")
+    chosen = load_winner(place.folder)
+    assert chosen.recommendation is None
+    assert chosen.trial.cell.model == frame["test_mean"].idxmin()
+    for model in frame.index:
+        trial = load_winner(place.folder, model=model).trial
+        finals = [entry for entry in read_study(place.folder).entries() if entry.trial.phase == "final"]
+        scores = {e.trial.key: e.result.score for e in finals if e.trial.cell.model == model and e.result}
+        assert scores[trial.key] == min(score for score in scores.values() if score is not None)
+    with pytest.raises(UnknownNameError, match="no model 'toy-em' with trained models; did you mean 'toy-ema'"):
+        load_winner(place.folder, model="toy-em")
+    with pytest.raises(UnknownNameError, match="no task 'sum'"):
+        load_winner(place.folder, task="sum")
+
+
+def test_params_are_the_configuration(raced: Raced) -> None:
+    winner = load_winner(raced[0].folder)
+    params = winner.get_params()
+    assert {"model", "widths", "parameters", *winner.trial.params} == set(params)
+    assert params["parameters"] == sum(p.numel() for p in winner.network.parameters())

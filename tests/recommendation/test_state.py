@@ -7,8 +7,8 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
-from harness.cli.actions import run
 from harness.errors import ClusterError, LedgerError, StudyError
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
@@ -20,6 +20,8 @@ from harness.recommendation.state import RecommendRequest, begin, local_slots, r
 from harness.recommendation.time_budget import Throughput
 from harness.records import Resources
 from harness.study.plan import make_plan
+from harness.workflow import training
+from harness.workflow.run import run_plan
 from tests.conftest import MakeStudy
 from tests.support.races import TABLES, Place
 
@@ -69,7 +71,7 @@ def test_harness_run_refuses_the_folder_of_a_race(place: Place, toy_request: Rec
     """It would train trials outside the race's budget, and the race could not be resumed."""
     begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     with pytest.raises(LedgerError, match="holds a race of `harness recommend`; resume it with that command, give "):
-        run.run(toy_request.study, runs=place.runs, fresh=False, skip_missing=False, serial=True, address=None)
+        run_plan(toy_request.plan, place.loaded, training.Place(place.runs, "serial"), Console(quiet=True))
     assert [path.name for path in place.folder.iterdir()] == [RACE]
 
 
