@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 app = typer.Typer(
     name="harness",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Which sequence architecture, at the same parameter budget and the same tuning budget?\n\n"

@@ -92,6 +92,7 @@ Storage = Annotated[
         "--storage", metavar="FOLDER", help="With --address: a folder that all nodes share, in place of --runs."
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 RUNS = Path("runs")
 
 

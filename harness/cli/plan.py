@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import RUNS, Data, Models, OwnTask, Profile, Runs, Set, Size, StudyPlace, Target, Tasks
+from harness.cli.options import RUNS, Data, Json, Models, OwnTask, Profile, Runs, Set, Size, StudyPlace, Target, Tasks
 
 
 def plan(
@@ -24,10 +24,14 @@ def plan(
     shapes: Annotated[
         bool, typer.Option("--shapes", help="Also list the shapes that cannot meet the parameter budget at any widths.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the cells of a study, their solved widths and an estimate of the training time, without training."""
     from harness.cli.actions import plan, study_input
 
     dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
     request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
-    plan.show_plan(study_input.read(request), draws, shapes=shapes)
+    if as_json:
+        plan.print_plan(study_input.read(request))
+    else:
+        plan.show_plan(study_input.read(request), draws, shapes=shapes)

@@ -7,7 +7,20 @@ from typing import Annotated, Optional
 
 import typer
 
-from harness.cli.options import RUNS, Address, Data, Fresh, Models, Runs, Serial, Set, Storage, Target, study_folder
+from harness.cli.options import (
+    RUNS,
+    Address,
+    Data,
+    Fresh,
+    Json,
+    Models,
+    Runs,
+    Serial,
+    Set,
+    Storage,
+    Target,
+    study_folder,
+)
 
 Task = Annotated[
     Optional[str],  # noqa: UP045
@@ -73,6 +86,7 @@ def recommend(
     serial: Serial = False,
     address: Address = None,
     storage: Storage = None,
+    as_json: Json = False,
 ) -> None:
     """Recommend an architecture: compare models in rounds and stop once the result is statistically clear.
 
@@ -107,12 +121,15 @@ def recommend(
         address=address,
     )
     place = session.place_of(study_folder(runs, serial, address, storage), serial=serial, address=address)
-    raise typer.Exit(recommend.recommend(question, place, fresh=fresh))
+    raise typer.Exit(recommend.recommend(question, place, fresh=fresh, as_json=as_json))
 
 
 def predict(
     study: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of a study of `harness recommend`, such as runs/my-data.")
+        Path,
+        typer.Argument(
+            metavar="STUDY", help="A study that has run: its folder, such as runs/my-data, or its name in --runs."
+        ),
     ],
     rows: Annotated[
         Path,
@@ -122,10 +139,23 @@ def predict(
     ],
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--output", "-o", help="File to write. Default: standard output."),
+        typer.Option("--output", "-o", help="File to write, .csv or .parquet. Default: CSV on standard output."),
     ] = None,
+    task: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--task", help="Label of the task, if the study has several."),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", help="Label of the model. Default: the recommended one, or the leader of the task."),
+    ] = None,
+    runs: Runs = RUNS,
 ) -> None:
-    """Predict new rows with the winner of `harness recommend --data`, and print the predictions as CSV."""
+    """Predict new rows with a trained model of a study, and print the predictions as CSV.
+
+    Of `harness recommend`, it is the recommended model. Of `harness run`, it is the model with the best mean test
+    score. Of its repetitions, it is the one with the best validation score.
+    """
     from harness.cli.actions import recommend
 
-    recommend.predict(study, rows, output)
+    recommend.predict(recommend.ModelChoice(study, task, model, runs), rows, output)

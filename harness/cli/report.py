@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from harness.cli.options import RUNS, Runs
+from harness.cli.options import RUNS, Json, Runs
 
 
 def report(
@@ -18,7 +18,7 @@ def report(
         Optional[str],  # noqa: UP045
         typer.Option(
             "--format",
-            help="markdown, latex, csv, parquet or html. Default: by the ending of --output, otherwise markdown.",
+            help="markdown, latex, csv, parquet, html or json. Default: by the ending of --output, otherwise markdown.",
         ),
     ] = None,
     output: Annotated[
@@ -33,6 +33,7 @@ def report(
         Optional[str],  # noqa: UP045
         typer.Option("--id", help="Id of the study, if several have the same name. Default: the newest."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Print the comparison of one or more studies, read from MLflow alone.
 
@@ -41,7 +42,7 @@ def report(
     """
     from harness.cli.actions import report
 
-    report.report(studies, format_, output, study_id, figures)
+    report.report(studies, "json" if as_json else format_, output, study_id, figures)
 
 
 def sync(study: Annotated[str, typer.Argument(help="Name of a study, or its TOML file.")], runs: Runs = RUNS) -> None:

@@ -6,12 +6,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from harness.cli.options import Json
 
-def list_() -> None:
+
+def list_(as_json: Json = False) -> None:
     """List the installed models and tasks with their plugin, version and origin."""
     from harness.cli.actions import show
 
-    show.show_registry()
+    show.show_registry(as_json=as_json)
 
 
 def show(
@@ -20,8 +22,9 @@ def show(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(metavar="[KEY=VALUE]...", help="Options of the task, such as length=500.", show_default=False),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Show a task's size, floor, published values and data, or a model's search space and published settings."""
     from harness.cli.actions import show
 
-    show.show(name, options or [])
+    show.show(name, options or [], as_json=as_json)

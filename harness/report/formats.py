@@ -11,7 +11,7 @@ from harness.report.document import Picture
 from harness.report.page import Pictures, summary, whole
 from harness.report.report import Report
 from harness.report.writers import html, latex, markdown
-from harness.report.writers.tabular import to_csv, to_parquet
+from harness.report.writers.tabular import to_csv, to_json, to_parquet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,6 +74,7 @@ def _draw(reports: Sequence[Report]) -> Pictures:
 
 FORMATS: dict[str, Writer] = {
     "markdown": to_markdown, "latex": to_latex, "csv": to_csv, "parquet": to_parquet, "html": to_html,
+    "json": to_json,
 }  # fmt: skip
-ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "parquet": "parquet", "html": "html"}
+ENDINGS = {"markdown": "md", "latex": "tex", "csv": "csv", "parquet": "parquet", "html": "html", "json": "json"}
 """Format → file suffix."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.cli.actions.output import print_json, records
 from harness.cli.actions.study_input import load_with_messages
 from harness.plugin.registry import plugin_border
 from harness.study.cell_plan import CellPlan
@@ -15,8 +16,13 @@ from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 from harness.study.shapes import unmet_shapes
 from harness.workflow.formatting import duration_text, params_text, widths_text
-from harness.workflow.planned import FLOPS_PER_SECOND, PlannedTrial, cell_seconds, epochs_of, planned_trials
+from harness.workflow.planned import FLOPS_PER_SECOND, PlannedTrial, cell_seconds, epochs_of, plan_frame, planned_trials
 from harness.workflow.run import notes
+
+
+def print_plan(study: Study) -> None:
+    """Print one JSON object per cell: the columns of `harness.Study.plan`."""
+    print_json(records(plan_frame(make_plan(study, load_with_messages().registry))))
 
 
 def show_plan(study: Study, draws: int, *, shapes: bool) -> None:

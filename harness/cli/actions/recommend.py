@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from harness.cli.actions import session, study_input
+from harness.cli.actions.output import print_json
 from harness.errors import StudyError
 from harness.workflow.question import Question
 from harness.workflow.recommend import run_race
 from harness.workflow.training import Place
 
 
-def recommend(question: Question, place: Place, *, fresh: bool) -> int:
+def recommend(question: Question, place: Place, *, fresh: bool, as_json: bool) -> int:
     """Run the race, print the recommendation and write it to the study's folder.  Return the exit code."""
     loaded = study_input.load_with_messages()
     try:
@@ -24,21 +26,49 @@ def recommend(question: Question, place: Place, *, fresh: bool) -> int:
     if raced.recommendation is None:
         typer.echo(session.INCOMPLETE, err=True)
         return 1
-    typer.echo(raced.recommendation.page())
+    if as_json:
+        print_json(raced.recommendation.content.model_dump(mode="json"))
+    else:
+        typer.echo(raced.recommendation.page())
     return 1 if raced.error or raced.recommendation.verdict == "failed" else 0
 
 
-def predict(folder: Path, rows: Path, output: Path | None) -> None:
-    """Predict the rows of a file with a study's winner, and print or write the predictions as CSV."""
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which trained model predicts."""
+
+    study: Path
+    """Folder of a study, or its name in `runs`."""
+    task: str | None
+    model: str | None
+    runs: Path
+
+    @property
+    def folder(self) -> Path:
+        named = self.runs / self.study
+        return named if not self.study.exists() and named.is_dir() else self.study
+
+
+WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
+"""Ending of a file of predictions → method of a data frame."""
+
+
+def predict(choice: ModelChoice, rows: Path, output: Path | None) -> None:
+    """Predict the rows of a file, and print or write the predictions.
+
+    Raises StudyError if the output cannot be written or its ending is unknown, which is found before the prediction.
+    """
     from harness.plugin.process_settings import output_to_stderr
     from harness.recommendation.predictor import load_winner
 
+    if output is not None and output.suffix.lower() not in WRITERS:
+        raise StudyError(f"--output {output}: give a file that ends in {' or '.join(WRITERS)}")
     with output_to_stderr():  # a model or a task that prints must not add lines to the table
-        predictions = load_winner(folder).predict(rows)
+        predictions = load_winner(choice.folder, choice.task, choice.model).predict(rows)
     if output is None:
         typer.echo(predictions.to_csv(index=False), nl=False)
         return
     try:
-        predictions.to_csv(output, index=False)
+        getattr(predictions, WRITERS[output.suffix.lower()])(output, index=False)
     except OSError as error:
         raise StudyError(f"--output {output}: cannot be written ({error.strerror or error})") from error

@@ -49,9 +49,13 @@ def report(
 
 
 def _format_of(output: Path | None) -> str:
-    """Return the format of a file's ending; Markdown if the ending is unknown."""
-    ending = output.suffix.removeprefix(".") if output is not None else ""
-    return next((name for name, known in ENDINGS.items() if known == ending), "markdown")
+    """Return the format of a file's ending, Markdown without a file.  Raises StudyError if the ending is unknown."""
+    if output is None:
+        return "markdown"
+    names = {f".{ending}": name for name, ending in ENDINGS.items()}
+    if output.suffix.lower() not in names:
+        raise StudyError(f"--output {output}: give --format, or an ending that names one: {', '.join(names)}")
+    return names[output.suffix.lower()]
 
 
 def _write(path: Path, written: str | bytes, option: str) -> None:

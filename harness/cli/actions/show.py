@@ -11,6 +11,8 @@ from rich.table import Table
 
 from harness.api.model import Model, Published
 from harness.api.task import Task
+from harness.cli.actions.facts import model_facts, task_facts
+from harness.cli.actions.output import print_json
 from harness.cli.actions.study_input import load_with_messages
 from harness.data.files import file_status
 from harness.errors import StudyError, UnknownNameError, did_you_mean
@@ -20,9 +22,13 @@ from harness.study.space import common_space, describe
 from harness.workflow.formatting import params_text, value_text, widths_text
 
 
-def show_registry() -> None:
+def show_registry(*, as_json: bool) -> None:
     """Print a table of models and a table of tasks, or what to install if there is nothing."""
     registry = load_with_messages().registry
+    if as_json:
+        entries: dict[str, Iterable[Entry[Any]]] = {"model": registry.models.values(), "task": registry.tasks.values()}
+        print_json([{"kind": kind, **_facts(entry)} for kind, known in entries.items() for entry in known])
+        return
     console = Console(width=None if Console().is_terminal else 160)
     if not registry.models and not registry.tasks:
         console.print(
@@ -35,16 +41,21 @@ def show_registry() -> None:
     console.print(_entries("task", registry.tasks.values()))
 
 
+def _facts(entry: Entry[Any]) -> dict[str, str]:  # of a model or a task
+    plugin = entry.plugin
+    return {"name": entry.name, "plugin": plugin.name, "version": plugin.version, "origin": entry.origin}
+
+
 def _entries(kind: str, entries: Iterable[Entry[Model]] | Iterable[Entry[type[Task]]]) -> Table:
     table = Table()
     for heading in (kind, "plugin", "version", "origin"):
         table.add_column(heading)
-    for row in sorted((entry.name, entry.plugin.name, entry.plugin.version, entry.origin) for entry in entries):
+    for row in sorted(tuple(_facts(entry).values()) for entry in entries):
         table.add_row(*map(escape, row))
     return table
 
 
-def show(name: str, options: Sequence[str]) -> None:
+def show(name: str, options: Sequence[str], *, as_json: bool) -> None:
     """Print the facts of a task with these options, or of a model.
 
     Raises UnknownNameError if neither is installed, StudyError if options are given for a model.
@@ -52,11 +63,13 @@ def show(name: str, options: Sequence[str]) -> None:
     registry = load_with_messages().registry
     if name in registry.tasks:
         given: dict[str, Any] = dict(map(parse_assignment, options))  # whatever was typed: the task validates it
-        _show_task(registry.make_task(name, given), registry)
+        task = registry.make_task(name, given)
+        print_json(task_facts(task, registry)) if as_json else _show_task(task, registry)
     elif name in registry.models:
         if options:
             raise StudyError(f"show {name}: a model has no options, got {options[0]!r}; leave it out")
-        _show_model(registry.models[name].value, registry)
+        model = registry.models[name].value
+        print_json(model_facts(model, registry)) if as_json else _show_model(model, registry)
     else:
         known = [*registry.tasks, *registry.models]
         raise UnknownNameError(

@@ -1,4 +1,4 @@
-"""Write the comparison of reports as CSV or Parquet: one row per cell, numbers at full precision."""
+"""Write the comparison of reports as CSV, JSON or Parquet: one row per cell, numbers at full precision."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def to_parquet(*reports: Report) -> bytes:
     file = io.BytesIO()
     comparison(*reports).to_parquet(file, index=False)
     return file.getvalue()
+
+
+def to_json(*reports: Report) -> str:
+    """Return reports as a JSON array with one object per cell; unknown values are null."""
+    text: str = comparison(*reports).to_json(orient="records", double_precision=15, indent=1)
+    return text + "\n"
