@@ -92,6 +92,14 @@ Storage = Annotated[
         "--storage", metavar="FOLDER", help="With --address: a folder that all nodes share, in place of --runs."
     ),
 ]
+LogModels = Annotated[
+    bool,
+    typer.Option(
+        "--log-models/--no-log-models",
+        envvar="HARNESS_LOG_MODELS",
+        help="Store the best repetition of each cell as an MLflow model, about a second per cell.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 RUNS = Path("runs")
 

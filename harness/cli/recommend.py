@@ -13,6 +13,7 @@ from harness.cli.options import (
     Data,
     Fresh,
     Json,
+    LogModels,
     Models,
     Runs,
     Serial,
@@ -86,6 +87,7 @@ def recommend(
     serial: Serial = False,
     address: Address = None,
     storage: Storage = None,
+    log_models: LogModels = True,
     as_json: Json = False,
 ) -> None:
     """Recommend an architecture: compare models in rounds and stop once the result is statistically clear.
@@ -120,7 +122,9 @@ def recommend(
         confidence=confidence,
         address=address,
     )
-    place = session.place_of(study_folder(runs, serial, address, storage), serial=serial, address=address)
+    place = session.place_of(
+        study_folder(runs, serial, address, storage), serial=serial, address=address, log_models=log_models
+    )
     raise typer.Exit(recommend.recommend(question, place, fresh=fresh, as_json=as_json))
 
 

@@ -9,6 +9,7 @@ from harness.cli.options import (
     Address,
     Data,
     Fresh,
+    LogModels,
     Models,
     OwnTask,
     Profile,
@@ -41,6 +42,7 @@ def run(
     serial: Serial = False,
     address: Address = None,
     storage: Storage = None,
+    log_models: LogModels = True,
 ) -> None:
     """Run a study. Run the same command again to resume it: only what is missing is trained.
 
@@ -61,7 +63,7 @@ def run(
     request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
     code = run.run(
         study_input.read(request),
-        place_of(runs, serial=serial, address=address),
+        place_of(runs, serial=serial, address=address, log_models=log_models),
         fresh=fresh,
         skip_missing=skip_missing,
     )

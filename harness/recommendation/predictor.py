@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.api.dataset import Arrays, Ragged
+from harness.api.signature import Tokens
 from harness.api.task import Task
 from harness.data.files import locate
 from harness.data.in_memory import data_file
@@ -87,6 +89,20 @@ class Winner:
         if not columns:
             raise StudyError(f"task {self.task.name!r} predicts numbers, which have no probabilities; use predict")
         return predictions[columns].rename(columns=lambda name: name.removeprefix(PROBABILITY))
+
+    def outputs_of(self, inputs: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+        """Return raw outputs for sequences of one length, before any softmax.
+
+        inputs: (batch, time, features) of numbers, or (batch, time) of tokens.  Returns (batch, n), the outputs at the
+        last step, if there is one answer per sequence; otherwise (batch, time, n).
+        """
+        signature = self.task.signature()
+        tokens = isinstance(signature.input, Tokens)
+        batch = torch.from_numpy(np.ascontiguousarray(inputs)).to(torch.int64 if tokens else torch.float32)
+        with torch.inference_mode():
+            network = self.network.last if signature.readout == "last" else self.network
+            result: np.ndarray[Any, np.dtype[Any]] = network(batch).numpy()
+        return result
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model to a folder of its own, from which `load_winner` loads it anywhere; nothing is pickled.

@@ -35,7 +35,7 @@ from harness.study.plan import Plan
 from harness.tracking.sync import Tracker
 from harness.workflow.question import REPETITIONS, Question
 from harness.workflow.results import Results, results_of
-from harness.workflow.run import IncompleteWarning, notes
+from harness.workflow.run import IncompleteWarning, log_models, notes
 from harness.workflow.training import Place, checked, reach_store, say, train
 
 if TYPE_CHECKING:
@@ -169,8 +169,11 @@ def _race(request: RecommendRequest, rounds: _Rounds, *, fresh: bool) -> Raced:
     plan = race_plan(race, request, registry)
     if RaceDriver(race, plan, place.runs, rounds, rounds.tell).run() is None:
         return Raced(None, rounds.error)
+    recommendation = Recommendation(folder.resolve())
     error = rounds.error or _store_recommendation(folder, place, rounds.console)
-    return Raced(Recommendation(folder.resolve()), error)
+    if place.log_models and error is None:
+        log_models(recommendation.results, place, rounds.console)
+    return Raced(recommendation, error)
 
 
 def recommend(
@@ -192,6 +195,7 @@ def recommend(
     tracking_uri: str | None = None,
     progress: bool = True,
     resume: bool = True,
+    log_models: bool = True,
 ) -> Recommendation:
     """Compare models on data of your own, or on a task, and return the answer with its trained network.
 
@@ -206,12 +210,12 @@ def recommend(
     minutes: time budget on this machine.  None: 15 minutes, unless trials, updates or an address are given.
     trials: search trials per model.  repetitions: most repetitions of each winner.
     confidence: 1 less the probability of a wrong answer, above 0.5.
-    executor, address, storage, tracking_uri, progress, resume: as in `harness.run`.
+    executor, address, storage, tracking_uri, progress, resume, log_models: as in `harness.run`.
 
     Raises HarnessError, with one line that says what to change, if the comparison cannot be made as asked, and
     KeyboardInterrupt after Ctrl-C.
     """
-    place = Place(Path(storage), executor, address, tracking_uri)
+    place = Place(Path(storage), executor, address, tracking_uri, log_models)
     loaded = load_plugins()
     asked = Question(
         task=task,

@@ -19,9 +19,10 @@ from harness.plugin.local import NO_CLASSES, LocalClasses, with_local
 from harness.recommendation.state import read_race
 from harness.report.formats import ENDINGS, FORMATS
 from harness.study.plan import Plan, make_plan
+from harness.workflow.models import send_models
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
-from harness.workflow.training import Place, Trained, checked, reach_store, train
+from harness.workflow.training import Place, Trained, checked, reach_store, say, train
 
 
 class IncompleteWarning(UserWarning):
@@ -38,6 +39,7 @@ def run(
     progress: bool = True,
     resume: bool = True,
     skip_missing: bool = False,
+    log_models: bool = True,
 ) -> Results:
     """Run a study and return its results.  The same call again resumes it: only what is missing is trained.
 
@@ -47,12 +49,13 @@ def run(
     progress: whether to show the progress on standard error.
     resume: False starts over and keeps an earlier study of this name in a folder beside it.
     skip_missing: whether to leave out cells that lack a data file, instead of raising.
+    log_models: whether the best repetition of each cell becomes an MLflow model, which takes about a second per cell.
 
     Ctrl-C stops after a checkpoint of each running trial and raises KeyboardInterrupt.  A cell that fails, trials that
     were postponed and results that MLflow lacks give an IncompleteWarning.  Raises HarnessError, with one line that
     says what to change, if the study cannot be run as it is.
     """
-    place = Place(Path(storage), executor, address, tracking_uri)
+    place = Place(Path(storage), executor, address, tracking_uri, log_models)
     loaded = with_local(load_plugins(), study.local)
     plan = make_plan(study.definition, loaded.registry)
     console = Console(stderr=True, quiet=not progress)
@@ -85,6 +88,8 @@ def run_plan(
     trained = train(runner, place, console, local)
     if trained.outcome is not None and trained.error is None:
         _keep_report(trained, trained.outcome)
+        if place.log_models:
+            log_models(results_of(read_study(trained.outcome.folder), local), place, console)
     return trained
 
 
@@ -94,6 +99,16 @@ def _keep_report(trained: Trained, outcome: StudyOutcome) -> None:
     written = {f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()}
     with contextlib.suppress(TrackingError):  # `harness report` makes it again
         trained.tracking.keep_report(written)
+
+
+def log_models(results: Results, place: Place, console: Console) -> None:
+    """Store the trained models in MLflow; what goes wrong is printed, since the same command does it again."""
+    try:
+        problems = send_models(results, place.store)
+    except TrackingError as error:
+        problems = [str(error)]
+    for problem in problems:
+        say(console, problem)
 
 
 def notes(plan: Plan) -> list[str]:

@@ -38,6 +38,8 @@ class Place:
     """Of a Ray cluster; None: workers on this machine."""
     tracking_uri: str | None = None
     """Of MLflow; None: MLFLOW_TRACKING_URI, or the database `mlflow.db` in the current folder."""
+    log_models: bool = True
+    """Whether the trained models become MLflow models."""
 
     def __post_init__(self) -> None:
         if self.executor not in ("ray", "serial"):

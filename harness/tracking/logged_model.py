@@ -1,0 +1,107 @@
+"""Trained models in MLflow: loaded with `mlflow.pyfunc.load_model`, served with `mlflow models serve`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.types import Schema, TensorSpec
+
+from harness.records import Cell
+from harness.tracking import run_data, served_model
+from harness.tracking.client import as_tracking_error, find_experiment, mlflow_client, study_runs
+
+MODEL = "harness.model_digest"
+"""Tag of a cell's run: digest of the weights that its model in MLflow has."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A trained model as it is stored in MLflow."""
+
+    cell: Cell
+    digest: str
+    """Of the weights."""
+    folder: Path
+    """Folder that `Winner.save` wrote."""
+    example: Any
+    """Some input: a DataFrame, arrays by name, or an array of sequences."""
+    output: Any
+    """The predictions for it."""
+    requirements: tuple[str, ...]
+    """Distributions with versions, as pip takes them."""
+
+
+def models_in(uri: str, study: str, study_id: str) -> dict[str, str]:
+    """Return cell → digest of the weights of its model in MLflow; cells without a model are missing."""
+    with as_tracking_error(uri):
+        client = mlflow_client(uri)
+        runs = study_runs(client, find_experiment(client, uri, study), study_id)
+        tags = {key: run.data.tags for key, run in runs.items()}
+        return {key.partition("/")[2]: found[MODEL] for key, found in tags.items() if MODEL in found}
+
+
+def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
+    """Store a model with its cell's run, with signature, input example and requirements.
+
+    Raises TrackingError if the store fails.
+    """
+    with as_tracking_error(uri), _tracking_uri(uri), _quiet():
+        client = mlflow_client(uri)
+        experiment = find_experiment(client, uri, study)
+        run = study_runs(client, experiment, study_id)[f"{study_id}/{model.cell}"]
+        # Created here, since `Model.log` would create it in the experiment `Default`.
+        logged = client.create_logged_model(experiment, f"{model.cell.task}-{model.cell.model}", run.info.run_id)
+        Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=run.info.run_id,
+            model_id=logged.model_id,
+            python_model=served_model.__file__,
+            artifacts={"winner": str(model.folder)},
+            signature=_signature(model),
+            input_example=model.example,
+            pip_requirements=list(model.requirements),
+        )
+        client.set_logged_model_tags(logged.model_id, {run_data.KIND: "model", run_data.STUDY_ID: study_id})
+        client.set_tag(run.info.run_id, MODEL, model.digest)
+
+
+def _signature(model: ServedModel) -> ModelSignature:
+    """Return the types of input and output; arrays may have any number of sequences and of steps."""
+    if not isinstance(model.example, np.ndarray):
+        return infer_signature(model.example, model.output)
+    shapes = [(-1, -1, *model.example.shape[2:]), (-1, *([-1] * (model.output.ndim - 2)), model.output.shape[-1])]
+    arrays = (model.example, model.output)
+    inputs, outputs = (Schema([TensorSpec(a.dtype, shape)]) for a, shape in zip(arrays, shapes, strict=True))
+    return ModelSignature(inputs, outputs)
+
+
+@contextlib.contextmanager
+def _tracking_uri(uri: str) -> Iterator[None]:
+    """Set the tracking URI of MLflow's module for a while: there is no other way to tell it where a model goes."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow from printing hints on how models are written."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
