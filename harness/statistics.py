@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, special, stats
 
 Scale = Literal["linear", "log"]
 FEWEST_FOR_A_MEDIAN = 5
@@ -66,6 +67,61 @@ def proportion(happened: int, n: int, level: float = 0.95) -> Proportion:
     low = float(stats.beta.ppf(tail, happened, n - happened + 1)) if happened > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, happened + 1, n - happened)) if happened < n else 1.0
     return Proportion(happened, n, Interval(low, high, level))
+
+
+def highest_rate(happened: int, n: int, error: float) -> float:
+    """Return the one-sided upper confidence limit of a probability (Clopper & Pearson 1934), exact at this error."""
+    return 1.0 if happened >= n else float(special.betaincinv(happened + 1, n - happened, 1 - error))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How exactly the held-out answers of one split measure the score of a model that learned nothing."""
+
+    answers: int
+    """Independent answers: sequences, not steps of one sequence."""
+    standard_error: float | None = None
+    """Of the metric over answers, on the metric's scale: the standard deviation of the terms of each answer by the square
+    root of their number."""
+    chance: float | None = None
+    """Where no standard error is known and each answer is right or wrong: the highest probability, in (0, 1), of a right
+    answer without learning, which is the floor of this split or the training share of the commonest class."""
+    unit: float = 1.0
+    """Score of all answers right; 100 for per cent."""
+
+    def reach(self, error: float) -> float:
+        """Return by how much a score may exceed the floor by chance, one-sided at this error.
+
+        By Student's t from the standard error, which is approximate.  Else the bound of Hoeffding (1963, theorem 1) for
+        the mean of independent answers in [0, 1], which holds exactly.  Infinite where neither is known.
+        """
+        if self.standard_error is not None and self.answers > 1:
+            return -float(special.stdtrit(self.answers - 1, error)) * self.standard_error
+        if self.chance is None:
+            return math.inf
+        return self.unit * _hoeffding_reach(self.answers, self.chance, error)
+
+
+def _hoeffding_reach(n: int, chance: float, error: float) -> float:
+    """Return the smallest t for which P(mean of n answers >= chance + t) is at most `error`; infinite where none is."""
+    if n * -math.log(chance) < -math.log(error):
+        return math.inf
+
+    def excess(t: float) -> float:
+        share = min(chance + t, 1.0)
+        return n * float(special.rel_entr(share, chance) + special.rel_entr(1 - share, 1 - chance)) + math.log(error)
+
+    return float(optimize.brentq(excess, 0.0, 1 - chance))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the adjusted p-values of Holm (1979), in the order given: the family-wise error is at most the level."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "linear") -> Interval | None:
