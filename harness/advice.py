@@ -123,10 +123,12 @@ def _row(one: Candidate, found: Recommendation) -> tuple[Datum, ...]:
 def _reading(found: Recommendation) -> tuple[str, ...]:
     error = f"{100 * (1 - found.confidence):g} %"
     return (
-        "P(best): that the mean over fresh seeds is the best; normal scores, reference prior. Of a model that was "
-        "dropped: that it is better than the leader.",
-        f"lost, equivalent: Student's t over paired repetitions at an error of {error} over all comparisons of a race "
-        f"of {found.looks} {'look' if found.looks == 1 else 'looks'} (Bonferroni); for lost the sign test agrees.",
+        "P(best): probability that the mean over new seeds is the best; hierarchical normal model, approximate. For a "
+        "model that left the race: probability that it is better than the leader.",
+        f"lost, equivalent: Student's t over paired repetitions, error {error} over all pairs of models and all looks, "
+        "those of later extensions included (approximate for small samples of non-normal scores). Scores worse than "
+        "the floor count as the floor. lost: failures that the repetitions could not show would not reverse the "
+        "difference. equivalent: failures in fewer than 10 % of trainings may remain unseen.",
         f"would tell: repetitions that settle it with probability {POWER:g}, were the seen difference the true one.",
         *found.notes,
     )
@@ -136,11 +138,6 @@ def _cost(found: Recommendation) -> list[Block]:
     opened = [one for one in found.candidates if one.place == "open"]
     if not opened or found.verdict != "undecided":
         return []
-    if all(one.dropped is not None for one in opened):
-        names = " and ".join(one.model for one in opened)
-        return [
-            Paragraph(f"On validation {names} has lost, on test it is ahead: more repetitions will not settle that.")
-        ]
     listed = ", ".join(f"{one.model} {count(one.needed) if one.needed else f'over {MOST_NEEDED:,}'}" for one in opened)
     hours = (
         f"about {duration(found.hours)} more at the speed measured, {found.slots} at a time. The same command with "
@@ -195,12 +192,17 @@ def _winner(found: Recommendation, folder: Path) -> str:
 
 def _claims(found: Recommendation) -> tuple[str, ...]:
     size = f"{found.parameters:,} parameters" if found.parameters is not None else "published sizes"
+    listed = " and ".join(map(str, found.test_reads))
     return (
         f"Of these configurations: the best of {found.trials} search trials of each model by validation, at {size} "
         f"and {found.updates:,} updates, on these data. Another search may find others.",
         "Repetitions differ in seeds of weights, order, dropout and, where they are drawn, training and validation "
         "data. The test data are one set: how far another would differ is not in these intervals.",
-        "Which models went on, and when to stop, was decided on validation; test was scored once a repetition and read "
-        "for this page alone.",
+        "Validation scores decided which models train on. Claims are about test scores, which were read "
+        + (f"{_times(len(found.test_reads))}, after {listed} repetitions." if found.test_reads else "once."),
         "Not claimed: anything of other sizes, longer training, other data, or architectures as such.",
     )
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"

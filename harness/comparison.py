@@ -11,7 +11,7 @@ from itertools import accumulate, combinations
 from typing import Literal
 
 from harness.audit import Spending, level, spending
-from harness.decision import Decision, decide
+from harness.decision import Decision, correct, decide
 from harness.ledger import Entry
 from harness.records import CellFacts, MetricFacts, ParamValue, TaskRef, Trial
 from harness.reproduction import Reproduction, reproduction
@@ -206,7 +206,8 @@ def _trade_offs(standings: Sequence[Standing], curves: Curves, threshold: float 
 def _pairs(rows: Sequence[Row], standings: Sequence[Standing]) -> tuple[Pair, ...]:
     """Every two searched cells of which nothing is missing or refused; lost repetitions lose their pairs.
 
-    None of a race: which repetitions there are depends on the scores, and its own answer shares out the error.
+    Verdicts share the error of the task (Holm).  None of a race: which repetitions there are depends on the scores, and
+    its own answer shares out the error.
     """
     able = [
         (row, one)
@@ -214,7 +215,9 @@ def _pairs(rows: Sequence[Row], standings: Sequence[Standing]) -> tuple[Pair, ..
         if row.setting == "searched" and row.state in ("complete", "partial") and row.lacking == 0
         and not row.refused and not row.race
     ]  # fmt: skip
-    return tuple(Pair(one[0].model, other[0].model, _decide(one[1], other[1])) for one, other in combinations(able, 2))
+    both = list(combinations(able, 2))
+    decisions = correct([_decide(one[1], other[1]) for one, other in both])
+    return tuple(Pair(one[0].model, other[0].model, found) for (one, other), found in zip(both, decisions, strict=True))
 
 
 def _decide(one: Standing, other: Standing) -> Decision:

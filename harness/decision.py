@@ -1,4 +1,4 @@
-"""Which of two models is better, from paired repetitions: decided, or how many pairs would decide."""
+"""Decide which of two models is better from paired repetitions, or how many pairs would decide."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
-from harness.statistics import Interval, Scale, mean_interval, proportion
+from harness.statistics import Interval, Scale, holm, mean_interval, proportion
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -19,6 +19,10 @@ MINIMUM_PAIRS = 10
 """Below, nothing is decided: of 5 pairs, even 5 wins leave a probability of 0.48 possible."""
 MEANINGFUL = 0.75
 """The probability of winning a pair that is worth finding (Bouthillier et al. 2021)."""
+LEVEL = 0.05
+"""Error of all verdicts of a task together."""
+ALTERNATIVES = ((0.6, 0.15), (MEANINGFUL, 0.7), (0.9, 0.15))
+"""Probabilities of winning and their weights in the mixture of `sign_p_value`."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,13 @@ class Decision:
     logarithm, a mean stands for nothing, or there is one pair."""
     needed: int | None
     """Pairs that would decide, where undecided: see `needed_pairs`."""
+    p_sign: float
+    """Of the hypothesis that either model wins a pair with probability 1/2: see `sign_p_value`."""
+    p_equivalent: float | None
+    """Of the hypothesis that the means differ by the margin or more: two one-sided t tests (Schuirmann 1987).  None
+    where the task has no margin or no mean difference is known."""
+    within: bool
+    """Whether the interval of the difference lies within the margin: then no model is called better."""
 
     @property
     def probability(self) -> float:
@@ -65,11 +76,13 @@ def decide(
     margin: float = 0.0,
     scale: Scale | None = "linear",
 ) -> Decision:
-    """Better: the probability of winning is above a half.  Equivalent: the mean difference is within the margin.
+    """Return the decision on one pair of models that stands alone; `correct` decides several together.
+
+    Better: the probability of winning is above a half.  Equivalent: the mean difference is within the margin, which
+    takes precedence.  Both claims are made at `LEVEL` and from `MINIMUM_PAIRS` pairs on.
 
     one, other: scores by repetition, NaN where a repetition has none.  margin: on `scale`.  scale: on which means
-    differ; None where a mean of these scores stands for nothing.  Both claims are made at 95 % and from
-    `MINIMUM_PAIRS` pairs on; a difference that is sure and within the margin is equivalent.
+    differ; None where a mean of these scores is not meaningful.
     """
     if len(one) != len(other) or not one:
         raise ValueError(f"{len(one)} and {len(other)} scores are no pairs")
@@ -77,9 +90,63 @@ def decide(
     wins, ties, n = int((gain > 0).sum()), int((gain == 0).sum()), len(one)
     interval = Interval(proportion(wins, n).interval.low, proportion(wins + ties, n).interval.high, 0.95)
     difference = _difference(one, other, scale)
-    verdict = _verdict(n, interval, difference, margin)
-    needed = needed_pairs(n, (wins + ties / 2) / n) if verdict == "undecided" else None
-    return Decision(verdict, wins, ties, n, interval, difference, needed)
+    within = difference is not None and -margin < difference.low and difference.high < margin
+    p_equivalent = _equivalence_p_value(difference, n, margin)
+    p_sign = sign_p_value(wins, n - wins - ties, ties)
+    alone = Decision("undecided", wins, ties, n, interval, difference, None, p_sign, p_equivalent, within)
+    return correct([alone])[0]
+
+
+def correct(decisions: Sequence[Decision]) -> list[Decision]:
+    """Return the decisions with verdicts that hold together: the probability of any false verdict is at most `LEVEL`.
+
+    Holm's correction (1979) over all claims that can be made: for each pair of models that one of them is better, and
+    where the task has a margin that they are equivalent.
+    """
+    signs = [one.p_sign for one in decisions]
+    able = [index for index, one in enumerate(decisions) if one.p_equivalent is not None]
+    adjusted = holm([*signs, *(decisions[index].p_equivalent or 0.0 for index in able)])
+    equivalent = dict(zip(able, adjusted[len(signs) :], strict=True))
+    return [
+        _decided(one, adjusted[index], equivalent.get(index, 1.0), len(decisions))
+        for index, one in enumerate(decisions)
+    ]
+
+
+def _decided(one: Decision, p_sign: float, p_equivalent: float, pairs: int) -> Decision:
+    verdict: Verdict = "undecided"
+    if one.n >= MINIMUM_PAIRS:
+        if p_equivalent <= LEVEL:
+            verdict = "equivalent"
+        elif p_sign <= LEVEL and not one.within:
+            verdict = "better" if one.wins > one.n - one.wins - one.ties else "worse"
+    needed = needed_pairs(one.n, one.probability, pairs) if verdict == "undecided" else None
+    return replace(one, verdict=verdict, needed=needed)
+
+
+def sign_p_value(wins: int, losses: int, ties: int = 0) -> float:
+    """Return a p-value of P(win) = 1/2 that stays valid however often pairs are added and the test is repeated.
+
+    One over the likelihood ratio of a mixture of alternatives, for either model with weight 1/2: a martingale, so that
+    it exceeds 1/a at any time with probability at most a (Ville 1939; Wald 1945).  A tie counts against the claim.
+    """
+    rates, weights = np.asarray(ALTERNATIVES).T
+    up, down = np.log(2 * rates), np.log(2 * (1 - rates))
+    for_one = special.logsumexp(wins * up + (losses + ties) * down, b=weights / 2)
+    for_other = special.logsumexp(losses * up + (wins + ties) * down, b=weights / 2)
+    return min(1.0, math.exp(-float(np.logaddexp(for_one, for_other))))
+
+
+def _equivalence_p_value(difference: Interval | None, n: int, margin: float) -> float | None:
+    """The larger p-value of two one-sided t tests, from Student's interval of the difference."""
+    if difference is None or margin <= 0:
+        return None
+    middle = (difference.low + difference.high) / 2
+    error = (difference.high - difference.low) / 2 / float(stats.t.ppf((1 + difference.level) / 2, n - 1))
+    nearest = margin - abs(middle)
+    if error == 0:
+        return 0.0 if nearest > 0 else 1.0
+    return float(stats.t.sf(nearest / error, n - 1))
 
 
 def _gains(one: Sequence[float], other: Sequence[float], better: str) -> NDArray[np.float64]:
@@ -99,16 +166,6 @@ def _difference(one: Sequence[float], other: Sequence[float], scale: Scale | Non
     return mean_interval((mine - others).tolist())
 
 
-def _verdict(n: int, interval: Interval, difference: Interval | None, margin: float) -> Verdict:
-    if n < MINIMUM_PAIRS:
-        return "undecided"
-    if difference is not None and -margin < difference.low and difference.high < margin:
-        return "equivalent"
-    if interval.low > 0.5:
-        return "better"
-    return "worse" if interval.high < 0.5 else "undecided"
-
-
 def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: float = 0.95) -> int:
     """Pairs with which a probability of winning, > 0.5, is found (Noether 1987, as Bouthillier et al. 2021 use it).
 
@@ -120,19 +177,23 @@ def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: f
     return math.ceil((distance / (6**0.5 * (probability - 0.5))) ** 2)
 
 
-def needed_pairs(n: int, probability: float) -> int | None:
-    """Pairs that would decide where n have not: those that find a meaningful probability, and where n are no fewer,
-    those that find the one that is seen; None where neither model leads."""
-    if n < noether_pairs():
-        return noether_pairs()
+def needed_pairs(n: int, probability: float, pairs: int = 1) -> int | None:
+    """Return the pairs that would decide where n have not: those that find a meaningful probability, and where n are no
+    fewer, those that find the one that is seen; None where neither model leads.
+
+    pairs: pairs of models that share the error (Bonferroni).  By Noether's formula, which asks for fewer than the test.
+    """
+    meaningful = noether_pairs(alpha=LEVEL / pairs)
+    if n < meaningful:
+        return meaningful
     leader = max(probability, 1 - probability)
-    needed = noether_pairs(leader) if leader > 0.5 else None
+    needed = noether_pairs(leader, alpha=LEVEL / pairs) if leader > 0.5 else None
     return needed if needed is not None and needed > n else None
 
 
 def power(n: int, probability: float = MEANINGFUL) -> float:
-    """How likely n pairs without ties decide for a model that wins each with this probability."""
+    """Return the probability that n pairs without ties decide for a model that wins each with this probability."""
     if n < MINIMUM_PAIRS:
         return 0.0
-    enough = next((wins for wins in range(n + 1) if proportion(wins, n).interval.low > 0.5), n + 1)
+    enough = next((wins for wins in range((n + 1) // 2, n + 1) if sign_p_value(wins, n - wins) <= LEVEL), n + 1)
     return float(stats.binom.sf(enough - 1, n, probability))

@@ -59,7 +59,7 @@ def _posterior_means(values: Array, random: np.random.Generator) -> tuple[Array,
 
 
 def mean_above_zero(mean: float, spread: float, n: int) -> float:
-    """Return one minus the p-value of Student's one-sided t test that a mean is above zero, n - 1 degrees of freedom."""
+    """Return one minus the p-value of Student's one-sided t test that a mean is above zero, with n - 1 degrees."""
     if spread == 0:
         return 0.5 if mean == 0 else float(mean > 0)
     return float(special.stdtr(n - 1, mean / spread * math.sqrt(n)))

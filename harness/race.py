@@ -291,8 +291,9 @@ def _verdict(
 
 
 def _learned(field: Gains, model: str, budget: ErrorBudget) -> Learned:
-    """Yes: the mean is better than the floor by more than the margin, at least half of the repetitions are, and that the
-    mean is better than the floor is sure for other seeds and other held-out answers.  Unsure: only the last is not."""
+    """Yes: the mean is better than the floor by more than the margin, at least half of the repetitions are, and that
+    the mean is better than the floor is sure for other seeds and other held-out answers.  Unsure: only the last is not.
+    """
     values, floor = field.values[model], field.floor
     if floor is None:
         return "yes"
@@ -357,9 +358,7 @@ class Step:
     """Looks, in repetitions, at which test scores were read."""
 
 
-def follow(
-    validation: Scores, test: Scores, budget: ErrorBudget, *, on_validation: Scoring, on_test: Scoring
-) -> Step:
+def follow(validation: Scores, test: Scores, budget: ErrorBudget, *, on_validation: Scoring, on_test: Scoring) -> Step:
     """Replay a race from its start and return what it asks for next: a function of the scores, however they came.
 
     A model that is clearly worse on validation trains no further.  Where validation leaves nothing open, and at the

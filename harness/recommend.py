@@ -16,12 +16,13 @@ import torch
 
 from harness import advice
 from harness.allowance import Pace, allow
+from harness.decision import MINIMUM_PAIRS
 from harness.errors import LedgerError, StudyError
 from harness.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
 from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plan import Plan, label_of_model, make_plan
-from harness.race import Errors, Scoring, Step, follow, ladder
+from harness.race import ErrorBudget, Scoring, Step, follow, ladder
 from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
 from harness.registry import Registry
@@ -51,6 +52,8 @@ class Race(Record):
     pilot_seconds: float = 0
     cut: int | None = None
     """Repetitions at which time ended it."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which test scores were read."""
 
     @property
     def granted(self) -> Study:
@@ -86,11 +89,16 @@ def begin(wish: Wish, registry: Registry, runs: Path, *, slots: int | None = Non
 
 
 def _extended(folder: Path, race: Race, wish: Wish, asked: str) -> Race:
-    """With the looks, or the time, that are granted now; all looks are taken anew at the error that they then have."""
+    """Return the race with the looks, or the time, that are granted now.
+
+    It keeps the looks at which something may have been claimed, so that no error is spent twice.
+    """
     if (asked, wish.seconds) == (race.asked, race.seconds):
         return race
-    planned = ladder(wish.study.budget.repetitions)
-    race = race.model_copy(update={"looks": planned, "seconds": wish.seconds, "cut": None, "asked": asked})
+    cut = () if race.cut is None else (race.cut,)
+    kept = {n for n in (*race.looks, *cut) if n >= MINIMUM_PAIRS}
+    looks = tuple(sorted(kept | {*ladder(wish.study.budget.repetitions)}))
+    race = race.model_copy(update={"looks": looks, "seconds": wish.seconds, "cut": None, "asked": asked})
     _write(folder, race)
     return race
 
@@ -234,17 +242,22 @@ class Racing:
     def step(self) -> Step:
         """What is wanted next: a function of the ledger and of what was granted."""
         standings = self._standings()
-        scores = self._validation_scores(standings)
-        looks = self.race.looks
-        if self.race.cut is not None:
-            looks = (*(n for n in looks if n < self.race.cut), self.race.cut)
-        if not scores:  # no search trial of any model completed
-            return Step(looks[0], (), (), {})
-        scoring = scoring_of(standings[0].facts) if standings else Scoring("lower")
-        return follow(scores, scoring, looks, self._errors())
+        validation, test = self._scores(standings, "validation"), self._scores(standings, "test")
+        if not validation:  # no search trial of any model completed
+            return Step(self.race.looks[0], (), (), {})
+        on_validation = on_test = Scoring("lower")
+        if standings:
+            facts = standings[0].facts
+            # The floor of the test split says nothing of validation scores; that of validation is not recorded.
+            on_validation, on_test = scoring_of(facts, None), scoring_of(facts, facts.floor)
+        return follow(validation, test, self._budget(), on_validation=on_validation, on_test=on_test)
 
-    def _errors(self) -> Errors:
-        return Errors.of(self.race.confidence, looks=len(self.race.looks), models=len(self._models))
+    def _budget(self) -> ErrorBudget:
+        return ErrorBudget.of(self.race.confidence, looks=self._looks(), models=len(self._models))
+
+    def _looks(self) -> tuple[int, ...]:
+        cut = self.race.cut
+        return self.race.looks if cut is None else (*(n for n in self.race.looks if n < cut), cut)
 
     def _round(self, step: Step) -> Outcome:
         self.say(
@@ -258,7 +271,7 @@ class Racing:
     def _within_time(self, step: Step) -> Step:
         """As many repetitions of the next round as the time that is left has room for; the first round has its own."""
         standings = self._standings()
-        scores = self._validation_scores(standings)
+        scores = self._scores(standings, "validation")
         held = min(len(scores[model]) for model in step.models)
         if self.race.seconds is None or held < min(self.race.looks[0], step.repetitions):
             return step
@@ -290,22 +303,27 @@ class Racing:
         known = {facts.cell: facts for facts in snapshot.manifest.cells}
         return tuple(standing(known[cell], snapshot.entries()) for cell in self._cells if cell in known)
 
-    def _validation_scores(self, standings: Sequence[Standing]) -> dict[str, list[float]]:
-        """Model → validation scores of the repetitions that have ended, without a gap; none of a failed search."""
+    def _scores(self, standings: Sequence[Standing], split: Literal["validation", "test"]) -> dict[str, list[float]]:
+        """Model → scores of the repetitions that have ended, without a gap; none of a failed search."""
         known = {one.facts.cell.model: one for one in standings}
         return {
-            model: _validation(known[model]) if model in known else []
+            model: _scores_of(known[model], split) if model in known else []
             for model in self._models
             if model not in known or known[model].state != "failed" or known[model].finals
         }
 
     def _answer(self, step: Step) -> Recommendation:
         standings = self._standings()
+        if not set(step.reads) <= set(self.race.test_reads):
+            reads = tuple(sorted({*self.race.test_reads, *step.reads}))
+            self.race = self.race.model_copy(update={"test_reads": reads})
+            _write(self.folder, self.race)
         setup = Setup(
             study=self.study.name,
             study_id=read_study(self.folder).manifest.study_id,
             confidence=self.race.confidence,
-            looks=len(self.race.looks),
+            looks=self._looks(),
+            test_reads=self.race.test_reads,
             slots=self.race.slots,
             out_of_time=self.race.cut is not None,
         )
@@ -316,10 +334,10 @@ class Racing:
         return found
 
 
-def _validation(one: Standing) -> list[float]:
+def _scores_of(one: Standing, split: Literal["validation", "test"]) -> list[float]:
     ended = {entry.trial.repetition or 0: entry.result for entry in one.finals if entry.result is not None}
     scores: list[float] = []
     while (result := ended.get(len(scores))) is not None:
-        complete = result.outcome == "complete" and result.score is not None
-        scores.append(result.score if complete and result.score is not None else math.nan)
+        score = result.score if split == "validation" else result.metrics.get("test", {}).get(one.facts.metric.name)
+        scores.append(score if result.outcome == "complete" and score is not None else math.nan)
     return scores

@@ -8,10 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from harness.ledger import Entry
-from harness.race import Duel, Errors, Gains, Learned, Look, Scoring, Step, gains, look, needed, probabilities
+from harness.race import (
+    ErrorBudget,
+    Gains,
+    InterimLook,
+    Learned,
+    Scoring,
+    Step,
+    gains,
+    interim_look,
+    needed,
+    probabilities,
+)
 from harness.records import CellFacts, MetricFacts, Record, TaskRef, Trial
 from harness.results import Standing
-from harness.statistics import Interval
+from harness.statistics import HeldOut, Interval
 
 ANSWER = "recommendation.json"
 PAGE = "recommendation.md"
@@ -85,7 +96,9 @@ class Recommendation(Record):
     updates: int
     confidence: float
     looks: int
-    """Planned ones, over which half of the permitted error was shared out."""
+    """Planned looks at the scores, over which the permitted error is shared."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which test scores were read, earlier runs of the race included."""
     verdict: Verdict
     model: str | None
     """The recommended one; None where nothing is recommended."""
@@ -110,35 +123,38 @@ class Setup(Record):
     study: str
     study_id: str
     confidence: float
-    looks: int
+    looks: tuple[int, ...]
+    """In repetitions; an extended race keeps the looks that it had."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which earlier runs of the race read test scores."""
     slots: int
     out_of_time: bool
 
 
-def scoring_of(facts: CellFacts) -> Scoring:
-    """How the scores of a cell are read."""
+def scoring_of(facts: CellFacts, floor: float | None, held_out: HeldOut | None = None) -> Scoring:
+    """Return how the scores of one split are read.  floor, held_out: of that split."""
     metric = facts.metric
-    return Scoring(metric.better, metric.margin, metric.scale, facts.floor)
+    return Scoring(metric.better, metric.margin, metric.scale, floor, held_out)
 
 
 def answer(standings: Sequence[Standing], step: Step, setup: Setup) -> Recommendation:
-    """From the cells of one task as they stand at the end of a race.  Test scores are looked at here, once."""
+    """Return the answer from the cells of one task as they stand at the end of a race.  It reads test scores."""
     facts = standings[0].facts
     scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
     racing = {model: values for model, values in scores.items() if values}
-    field = gains(racing, scoring_of(facts)) if racing else None
+    field = gains(racing, scoring_of(facts, facts.floor)) if racing else None
     if field is None:
-        return _whole(standings, setup, "failed", [_failed(one) for one in standings], None, None)
-    errors = Errors.of(setup.confidence, looks=setup.looks, models=len(standings))
-    now = look(field, errors, error=errors.answer)
+        return _whole(standings, setup, step, "failed", [_failed(one) for one in standings], None, None)
+    budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings))
+    now = interim_look(field, budget)
     chances = _probabilities(field, now, step)
     of_model = {one.facts.cell.model: one for one in standings}
     candidates = [
-        _candidate(of_model[model], now, chances[model], step, field, errors) if model in racing else _failed(one)
+        _candidate(of_model[model], now, chances[model], step, field, budget) if model in racing else _failed(one)
         for model, one in of_model.items()
     ]
-    ordered = sorted(candidates, key=lambda one: (one.place != "leader", -(one.probability or -1)))
-    return _whole(standings, setup, _verdict(now, ordered), ordered, field, of_model[now.leader])
+    ordered = sorted(candidates, key=lambda one: (one.place != "leader", -(one.probability or -1), one.model))
+    return _whole(standings, setup, step, _verdict(now, ordered), ordered, field, of_model[now.leader])
 
 
 def _tests(one: Standing, repetitions: int) -> list[float]:
@@ -146,25 +162,25 @@ def _tests(one: Standing, repetitions: int) -> list[float]:
     return [found[repetition] for repetition in range(repetitions) if repetition in found]
 
 
-def _probabilities(field: Gains, now: Look, step: Step) -> dict[str, float]:
-    """Dropped models keep what their duel with the leader leaves them; the others share the rest."""
-    racing = [model for model in field.values if model in step.alive]
-    left = {duel.rival: duel.probability for duel in now.duels if duel.rival not in step.alive}
-    rest = max(1 - sum(left.values()), 0.0)
+def _probabilities(field: Gains, now: InterimLook, step: Step) -> dict[str, float]:
+    """Return model → the probability that its mean is the best; they add up to 1.
+
+    A model that left the race keeps the probability that it is better than the leader; the others share the rest.
+    """
+    racing = [model for model in field.values if model in step.alive or model == now.leader]
+    left = {one.rival: one.probability for one in now.comparisons if one.rival not in racing}
+    scale = 1 / max(1.0, sum(left.values()))
+    left = {model: scale * probability for model, probability in left.items()}
+    rest = 1 - sum(left.values())
     return left | {model: rest * share for model, share in probabilities(field, racing).items()}
 
 
-def place_of(duel: Duel, step: Step) -> Place:
-    """A model that the race has for lost on validation is lost, unless it is ahead on test."""
-    if duel.verdict == "open" and duel.rival in step.lost and duel.mean > 0:
-        return "lost"
-    return duel.verdict
-
-
-def _candidate(one: Standing, now: Look, probability: float, step: Step, field: Gains, errors: Errors) -> Candidate:
+def _candidate(
+    one: Standing, now: InterimLook, probability: float, step: Step, field: Gains, budget: ErrorBudget
+) -> Candidate:
     model = one.facts.cell.model
-    duel = next((duel for duel in now.duels if duel.rival == model), None)
-    place: Place = "leader" if duel is None else place_of(duel, step)
+    pair = next((each for each in now.comparisons if each.rival == model), None)
+    place: Place = "leader" if pair is None else pair.verdict
     summary = one.summary("test")
     interval = summary.interval if summary is not None else None
     return Candidate(
@@ -176,10 +192,10 @@ def _candidate(one: Standing, now: Look, probability: float, step: Step, field: 
         mean=summary.mean if summary is not None else None,
         interval=_span(interval),
         learned=now.learned[model],
-        wins=duel.wins if duel is not None else None,
-        shared=duel.n if duel is not None else None,
+        wins=pair.wins if pair is not None else None,
+        shared=pair.n if pair is not None else None,
         dropped=step.lost.get(model),
-        needed=needed(duel, margin=field.margin, error=errors.answer) if duel is not None and place == "open" else None,
+        needed=needed(pair, margin=field.margin, budget=budget) if pair is not None and place == "open" else None,
         seconds=_seconds(one),
         parameters=one.setting.parameters if one.setting is not None else None,
         reason=one.reason,
@@ -209,7 +225,7 @@ def _failed(one: Standing) -> Candidate:
     )
 
 
-def _verdict(now: Look, candidates: Sequence[Candidate]) -> Verdict:
+def _verdict(now: InterimLook, candidates: Sequence[Candidate]) -> Verdict:
     if now.nothing_learned:
         return "nothing-learned"
     places = [one.place for one in candidates]
@@ -223,6 +239,7 @@ def _verdict(now: Look, candidates: Sequence[Candidate]) -> Verdict:
 def _whole(
     standings: Sequence[Standing],
     setup: Setup,
+    step: Step,
     verdict: Verdict,
     candidates: Sequence[Candidate],
     field: Gains | None,
@@ -244,7 +261,8 @@ def _whole(
         trials=facts.trials,
         updates=trained.training.updates if trained is not None else 0,
         confidence=setup.confidence,
-        looks=setup.looks,
+        looks=len(setup.looks),
+        test_reads=tuple(sorted({*setup.test_reads, *step.reads})),
         verdict=verdict,
         model=first.model if decided else None,
         probability=first.probability,

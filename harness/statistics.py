@@ -81,11 +81,11 @@ class HeldOut:
     answers: int
     """Independent answers: sequences, not steps of one sequence."""
     standard_error: float | None = None
-    """Of the metric over answers, on the metric's scale: the standard deviation of the terms of each answer by the square
-    root of their number."""
+    """Of the metric over answers, on the metric's scale: the standard deviation of the terms of each answer divided by
+    the square root of their number."""
     chance: float | None = None
-    """Where no standard error is known and each answer is right or wrong: the highest probability, in (0, 1), of a right
-    answer without learning, which is the floor of this split or the training share of the commonest class."""
+    """Where no standard error is known and each answer is right or wrong: the highest probability, in (0, 1), of a
+    right answer without learning: the floor of this split or the training share of the commonest class."""
     unit: float = 1.0
     """Score of all answers right; 100 for per cent."""
 
