@@ -9,7 +9,7 @@ import tomli_w
 from harness import markdown
 from harness.claims import margin_of
 from harness.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
-from harness.race import MOST_NEEDED, POWER
+from harness.pairwise import MOST_NEEDED, POWER
 from harness.recommendation import Candidate, Recommendation, train_command
 from harness.statistics import Interval
 from harness.table import count, mean_interval, number, of_count, of_number

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import BudgetError
-from harness.race import LADDER
+from harness.pairwise import LADDER
 from harness.records import Record
 
 TRIALS, MOST_TRIALS = 8, 20

@@ -18,11 +18,13 @@ from harness import advice
 from harness.allowance import Pace, allow
 from harness.decision import MINIMUM_PAIRS
 from harness.errors import LedgerError, StudyError
+from harness.gains import Scoring
 from harness.ledger import MANIFEST, RACE, read_manifest, read_study, write_atomically
+from harness.pairwise import ErrorBudget, ladder
 from harness.pilot import measure
 from harness.placement import Node, all_slots
 from harness.plan import Plan, label_of_model, make_plan
-from harness.race import ErrorBudget, Scoring, Step, follow, ladder
+from harness.race import Step, follow
 from harness.recommendation import ANSWER, PAGE, Recommendation, Setup, answer, scoring_of
 from harness.records import Record, Resources
 from harness.registry import Registry

@@ -7,19 +7,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from harness.gains import Gains, Scoring, gains
 from harness.ledger import Entry
-from harness.race import (
-    ErrorBudget,
-    Gains,
-    InterimLook,
-    Learned,
-    Scoring,
-    Step,
-    gains,
-    interim_look,
-    needed,
-    probabilities,
-)
+from harness.pairwise import ErrorBudget, Learned, needed
+from harness.race import InterimLook, Step, interim_look, probabilities
 from harness.records import CellFacts, MetricFacts, Record, TaskRef, Trial
 from harness.results import Standing
 from harness.statistics import HeldOut, Interval

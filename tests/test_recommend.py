@@ -16,8 +16,8 @@ from harness.advice import page
 from harness.cli import running
 from harness.errors import CheckpointError, LedgerError, PluginError, StudyError
 from harness.ledger import RACE, read_study
+from harness.pairwise import ladder
 from harness.plugins import Loaded
-from harness.race import ladder
 from harness.recommend import Racing, Wish, begin, read_race
 from harness.recommendation import ANSWER, PAGE, Recommendation, train_command
 from harness.records import Plugin

@@ -1,4 +1,4 @@
-"""Simulated worlds: where scores come from, what is true, and when a claim is false.  It imports no statistics of ours."""
+"""Simulated worlds: where scores come from, what is true, and when a claim is false."""
 
 from __future__ import annotations
 
@@ -128,8 +128,10 @@ def scores(*means: float, noise: Noise = _normal, transfer: float = 0.8, drift: 
 
 
 def failing(rate: float, gap: float, others: int = 0) -> Any:
-    """Return a function that draws squared errors: the first model, and `others` like it, fail at this rate and are better
-    than the last by a factor exp(gap) where they do not fail.  A failure scores the floor."""
+    """Return a function that draws squared errors of models of which all but the last fail at this rate.
+
+    Where they do not fail they are better than the last by a factor exp(gap).  A failure scores the floor.
+    """
 
     def draw(random: Random, most: int) -> Draw:
         models = 1 + others

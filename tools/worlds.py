@@ -3,9 +3,9 @@
     python -m tools.worlds [--races 1000] [--short] [--output docs/results/worlds.md]
                            [--json after.json] [--before before.json]
 
-Prints for each world the nominal error, the observed error with its Monte Carlo interval (Clopper & Pearson, 95 %), the
-share of right answers, the mean repetitions and the mean number of times that test scores were read.  `--before` adds the
-columns of an earlier run's `--json`, as of `tools/worlds_before.py`.
+Prints for each world the nominal error, the observed error with its Monte Carlo interval (Clopper & Pearson, 95 %),
+the share of right answers, the mean repetitions and the mean number of times that test scores were read.  `--before`
+adds the columns of an earlier run's `--json`, as of `tools/worlds_before.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +38,9 @@ Line = dict[str, Any]  # a line of JSON, hence Any
 
 def play(draw: Draw, world: World, most: Sequence[int]) -> Outcome:
     """Hold a race as `harness recommend` does, until it says `best` or the last extension ends."""
-    from harness.race import ErrorBudget, Scoring, follow, gains, interim_look, ladder
+    from harness.gains import Scoring, gains
+    from harness.pairwise import ErrorBudget, ladder
+    from harness.race import follow, interim_look
     from harness.statistics import HeldOut
 
     names = [f"m{index}" for index in range(len(draw.test))]
@@ -78,8 +81,6 @@ def best_of(scores: Array) -> Array:
 
 
 def judge(scores: Array, margin: float) -> bool:
-    from itertools import combinations
-
     from harness.decision import correct, decide
 
     found = [
@@ -130,7 +131,7 @@ def reports(count: int, how: Judge) -> list[Line]:
 
 
 def calibration(case: Case, count: int, how: Best) -> Line:
-    """Return for each bin of P(best) of the leader what was said on average, how often it was right, and of how many."""
+    """Return for each bin of P(best) of the leader the mean of what was said, how often it was right, and of how many."""
     random = np.random.default_rng(0)
     said: list[float] = []
     right: list[bool] = []
@@ -164,7 +165,7 @@ def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | Non
         "# Errors of recommendations and reports on simulated scores",
         "",
         "Printed by `python tools/worlds.py`. A race makes an error where any of its claims is false: *best*, *lost*,",
-        "*equivalent*, or *better than the floor*. Error: observed share of races, with its Monte Carlo interval (95 %).",
+        "*equivalent*, *better than the floor*. Error: observed share of races, with its Monte Carlo interval (95 %).",
         "Right: share of races that give the wanted answer. Reads: how often test scores were read.",
         "",
     ]
@@ -173,7 +174,13 @@ def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | Non
     lines += ["", "## Where the guarantee is approximate", "", *notes, "", "## Reports", ""]
     lines += ["A report makes an error where it calls any two of these equal models different.", ""]
     lines += _table(found["reports"], None if before is None else before["reports"], ())
-    lines += ["", "## Calibration of P(best)", "", "Said: mean P(best) of the leader; right: how often it is the best.", ""]
+    lines += [
+        "",
+        "## Calibration of P(best)",
+        "",
+        "Said: mean P(best) of the leader; right: how often it is the best.",
+        "",
+    ]
     lines += _calibration_table(found["calibration"], None if before is None else before["calibration"])
     return "\n".join([*lines, ""])
 
@@ -201,15 +208,20 @@ def _number(value: float, key: str) -> str:
 
 
 def _calibration_table(found: Sequence[Line], before: Sequence[Line] | None) -> list[str]:
-    labels = [f"{low:g} to {high:g}" for low, high in zip(BINS, BINS[1:], strict=False)]
+    labels = [f"{low:g} to {high:g}" for low, high in pairwise(BINS)]
     old = {one["name"]: one for one in before or ()}
     rows = []
     for one in found:
         for label, each in (("before", old.get(one["name"])), ("after" if old else "", one)):
             if each is not None:
-                cells = ["–" if cell is None else f"{cell[0]:.2f} → {cell[1] / cell[2]:.2f} of {cell[2]}" for cell in each["bins"]]
+                cells = [
+                    "–" if cell is None else f"{cell[0]:.2f} → {cell[1] / cell[2]:.2f} of {cell[2]}"
+                    for cell in each["bins"]
+                ]
                 rows.append([one["name"], label, *cells])
-    return _markdown(["models, repetitions, spread of true means", "", *(f"said {label} → right" for label in labels)], rows)
+    return _markdown(
+        ["models, repetitions, spread of true means", "", *(f"said {label} → right" for label in labels)], rows
+    )
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

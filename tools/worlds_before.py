@@ -1,7 +1,7 @@
 """Run `tools/worlds.py` with the statistics of commit 43604bc, for the columns `before`.
 
-    git worktree add /tmp/before 43604bc
-    cd /tmp/before && PYTHONPATH=/tmp/before:$OLDPWD python -m tools.worlds_before --json /tmp/before.json
+git worktree add /tmp/before 43604bc
+cd /tmp/before && PYTHONPATH=/tmp/before:$OLDPWD python -m tools.worlds_before --json /tmp/before.json
 """
 
 # mypy: ignore-errors
@@ -12,10 +12,10 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+
 from harness.decision import decide
 from harness.race import Errors, Scoring, follow, gains, ladder, look, probabilities
 from harness.recommendation import place_of
-
 from tools.simulated import Outcome
 from tools.worlds import main
 
