@@ -30,9 +30,11 @@ def pairs(section: Section) -> list[Block]:
         "loses. P: exact interval, ties half.",
         f"{'ratio: of geometric means' if log else 'difference: of means'}, Student's t over pairs; equivalent: wholly "
         f"within {margin_of(section.metric)}, the task's margin.",
-        "better: P is above one half at 95 %, from 10 pairs on; not corrected for the number of pairs of models. "
-        f"{noether_pairs()} pairs: Noether's number to find P = {MEANINGFUL} at 5 % either way; the exact interval "
-        f"that is asked for here is stricter, and finds it with probability {power(noether_pairs()):.2f} then.",
+        "better: P is above one half, from 10 pairs on. All decisions of a task share an error of 5 % (Holm); those of "
+        "better hold however often pairs are added, those of equivalent for one reading. The intervals are of single "
+        f"pairs of models. {noether_pairs()} pairs: Noether's number to find P = {MEANINGFUL} at 5 % either way, which "
+        f"pairs of models share; the test that is used here finds it with probability "
+        f"{power(noether_pairs()):.2f} at {noether_pairs()} pairs of two models.",
     )
     rows = tuple(_pair(pair, log=log) for pair in section.pairs)
     return [Heading("Which differences are sure", 3), Table(header, rows), Notes(notes)]

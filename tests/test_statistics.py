@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.statistics import Scale, mean_interval, median_interval, proportion, summarise
+from harness.statistics import (
+    HeldOut,
+    Scale,
+    highest_rate,
+    holm,
+    mean_interval,
+    median_interval,
+    proportion,
+    summarise,
+)
 
 
 def test_mean_interval_of_two_values_is_the_closed_form() -> None:
@@ -160,3 +169,45 @@ def test_interval_of_a_median_holds_that_of_the_sample_and_follows_any_rising_ma
     assert mapped is not None
     assert found.low <= np.median(values) <= found.high
     assert (mapped.low, mapped.high) == (math.log(found.low), math.log(found.high))
+
+
+# ---- rates, corrections and held-out answers
+
+
+@pytest.mark.parametrize(("happened", "n"), [(0, 10), (3, 29), (28, 29)])
+def test_the_highest_rate_leaves_the_error_below(happened: int, n: int) -> None:
+    assert stats.binom.cdf(happened, n, highest_rate(happened, n, 0.01)) == pytest.approx(0.01)
+    assert highest_rate(n, n, 0.01) == 1
+
+
+def test_holms_adjusted_p_values_are_those_of_the_paper() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.2))
+def test_holm_rejects_between_bonferroni_and_no_correction(values: list[float], level: float) -> None:
+    for value, adjusted in zip(values, holm(values), strict=True):
+        assert value <= adjusted <= min(1, len(values) * value) + 1e-12
+
+
+@pytest.mark.parametrize(("answers", "chance"), [(12, 0.5), (40, 0.7), (1000, 0.1)])
+def test_the_reach_of_held_out_answers_bounds_the_binomial_tail(answers: int, chance: float) -> None:
+    reach = HeldOut(answers, chance=chance).reach(0.01)
+    tail = float(stats.binom.sf(math.ceil(answers * (chance + reach) - 1e-9) - 1, answers, chance))
+    assert tail <= 0.01
+    share = chance + reach
+    divergence = share * math.log(share / chance) + (1 - share) * math.log((1 - share) / (1 - chance))
+    assert answers * divergence == pytest.approx(-math.log(0.01))
+    assert HeldOut(answers, chance=chance, unit=100.0).reach(0.01) == pytest.approx(100 * reach)
+
+
+def test_few_answers_of_a_high_floor_and_answers_of_which_nothing_is_known_are_never_sure() -> None:
+    assert HeldOut(3, chance=0.5).reach(0.01) == math.inf
+    assert HeldOut(1000).reach(0.01) == math.inf
+
+
+def test_a_standard_error_reaches_as_far_as_students_t() -> None:
+    reach = HeldOut(12, standard_error=2.0, chance=0.5).reach(0.01)
+    assert reach == pytest.approx(2.0 * float(stats.t.ppf(0.99, 11)))

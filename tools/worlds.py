@@ -131,7 +131,7 @@ def reports(count: int, how: Judge) -> list[Line]:
 
 
 def calibration(case: Case, count: int, how: Best) -> Line:
-    """Return for each bin of P(best) of the leader the mean of what was said, how often it was right, and of how many."""
+    """Return for each bin of P(best) of the leader its mean, how often the leader was the best, and of how many."""
     random = np.random.default_rng(0)
     said: list[float] = []
     right: list[bool] = []
