@@ -187,6 +187,14 @@ def test_models_that_left_are_compared_on_what_both_have() -> None:
     assert [(one.n, one.wins, one.verdict) for one in found.comparisons] == [(10, 10, "lost"), (10, 0, "open")]
 
 
+def test_a_leader_that_is_behind_on_what_both_have_is_not_equivalent() -> None:
+    scores = {"a": [-5.0, -5.1] * 5 + [20.0] * 10, "b": [0.0, 0.1] * 5}
+    found = pair(scores, Scoring("higher", margin=1.0))
+    assert found.difference is not None
+    assert found.difference.high < -1
+    assert (found.n, found.verdict) == (10, "open")
+
+
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_the_order_of_models_has_no_effect(order: list[str]) -> None:
     scores = {"a": normal(0, 12), "b": normal(0, 12), "c": normal(2, 12), "d": normal(0, 12, mean=-5)}
@@ -252,7 +260,8 @@ def test_equivalence_waits_for_29_pairs_where_failures_may_be_unseen() -> None:
         ([9.0, 9.0, 9.0, 9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], "no"),
         ([1.4, 1.3, 1.4, 1.3, 1.4] * 2, "no"),  # within the margin
         ([90.0, 9.0, 0.2, 9.0, 0.1, 9.0, 0.2, 9.0, 0.2, 9.0], "unsure"),
-        ([1.5] * 10, "no"),  # at the margin
+        ([2.0, 1.0] * 5, "no"),  # a mean at the margin
+        ([9.0] * 3 + [1.4] * 7, "no"),  # most are within the margin
     ],
 )
 def test_what_was_learned_is_decided_by_mean_half_and_floor(scores: list[float], expected: str) -> None:

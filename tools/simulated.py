@@ -28,6 +28,10 @@ class Draw:
     chance: float | None = None
 
 
+Drawing = Callable[[Random, int], Draw]
+"""Draws a race of at most so many repetitions."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one race said."""
@@ -69,7 +73,7 @@ class Outcome:
 @dataclass(frozen=True)
 class World:
     name: str
-    draw: Callable[[Random, int], Draw]
+    draw: Drawing
     right: str
     """The verdict that is wanted."""
     better: Literal["lower", "higher"] = "higher"
@@ -127,7 +131,7 @@ def scores(*means: float, noise: Noise = _normal, transfer: float = 0.8, drift: 
     return draw
 
 
-def failing(rate: float, gap: float, others: int = 0) -> Any:
+def failing(rate: float, gap: float, others: int = 0) -> Drawing:
     """Return a function that draws squared errors of models of which all but the last fail at this rate.
 
     Where they do not fail they are better than the last by a factor exp(gap).  A failure scores the floor.
@@ -144,7 +148,7 @@ def failing(rate: float, gap: float, others: int = 0) -> Any:
     return draw
 
 
-def factors(*values: float, spread: float) -> Any:
+def factors(*values: float, spread: float) -> Drawing:
     """Return a function that draws squared errors around these values, far from a floor of 1/6."""
 
     def draw(random: Random, most: int) -> Draw:
@@ -154,7 +158,7 @@ def factors(*values: float, spread: float) -> Any:
     return draw
 
 
-def close(models: int, spread: float) -> Any:
+def close(models: int, spread: float) -> Drawing:
     """Return a function that draws models whose true means are themselves drawn."""
 
     def draw(random: Random, most: int) -> Draw:
@@ -164,7 +168,7 @@ def close(models: int, spread: float) -> Any:
     return draw
 
 
-def permuted(models: int, answers: int) -> Any:
+def permuted(models: int, answers: int) -> Drawing:
     """Return a function that draws accuracies on permuted labels of two classes of 40 sequences each.
 
     What a model answers depends on the sequence and little on the seed; the floor is the commonest training class.  The
@@ -187,7 +191,7 @@ def permuted(models: int, answers: int) -> Any:
     return draw
 
 
-def harder(shift: float) -> Any:
+def harder(shift: float) -> Drawing:
     """Return a function that draws errors of two models whose validation split is harder by `shift`."""
 
     def draw(random: Random, most: int) -> Draw:

@@ -23,7 +23,7 @@ from harness.statistics import proportion
 from tools.simulated import CASES, REPORTS, WORLDS, Array, Case, Draw, Outcome, World
 
 NOMINAL = 0.05
-SHORT_RACES = 40
+SHORT_RACES = 25
 BINS = (0.0, 0.4, 0.6, 0.8, 0.9, 1.0)
 """Of P(best) of the leader."""
 
