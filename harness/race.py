@@ -65,7 +65,7 @@ def probabilities(field: Gains, models: Sequence[str], *, seed: int = 0) -> dict
 
     See `best_probabilities`.  The order of models has no effect.
     """
-    n, names = field.common(*models), sorted(models)
+    n, names = field.common(*models), list(models)
     found = best_probabilities(np.stack([field.counted(model, n) for model in names]), seed=seed)
     return dict(zip(names, found.tolist(), strict=True))
 

@@ -188,21 +188,47 @@ def test_models_that_left_are_compared_on_what_both_have() -> None:
 
 
 def test_a_leader_that_is_behind_on_what_both_have_is_not_equivalent() -> None:
-    scores = {"a": [-5.0, -5.1] * 5 + [20.0] * 10, "b": [0.0, 0.1] * 5}
+    scores = {"a": [-5.0, *[-5.0, -5.1] * 14, *[20.0] * 10], "b": [0.0, *[0.0, 0.1] * 14]}
     found = pair(scores, Scoring("higher", margin=1.0))
     assert found.difference is not None
     assert found.difference.high < -1
-    assert (found.n, found.verdict) == (10, "open")
+    assert (found.n, found.verdict) == (29, "open")
 
 
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_the_order_of_models_has_no_effect(order: list[str]) -> None:
-    scores = {"a": normal(0, 12), "b": normal(0, 12), "c": normal(2, 12), "d": normal(0, 12, mean=-5)}
+    scores = {"a": normal(0, 12), "b": normal(0, 12), "c": normal(2, 12, mean=-1), "d": normal(0, 12, mean=-5)}
     first, second = (looked({model: scores[model] for model in names}) for names in ("abcd", order))
-    assert first.leader == second.leader
+    assert first.leader == second.leader == "a"
     assert {one.rival: one for one in first.comparisons} == {one.rival: one for one in second.comparisons}
     shares = [probabilities(field_of({m: scores[m] for m in names}), list(names)) for names in ("abcd", order)]
     assert shares[0] == shares[1]
+
+
+def apart(mean: float, n: int = 10) -> np.ndarray:
+    """Differences of this mean; their spread is about 1."""
+    return mean + np.asarray([1.0, -1.0] * n)[:n] - (n % 2) / n
+
+
+@pytest.mark.parametrize(
+    ("t", "alone", "beside"), [(3.5, "open", "open"), (4.3, "open", "lost"), (5.5, "lost", "lost")]
+)
+def test_one_sure_difference_eases_the_others_as_far_as_pairs_can_still_be_equal(
+    t: float, alone: str, beside: str
+) -> None:
+    """Of three models, three pairs may be equal; once two models differ, only one pair (Shaffer 1986)."""
+    budget = ErrorBudget.of(0.95, looks=LOOKS, models=3)
+    gap = apart(t * float(apart(0).std(ddof=1)) / math.sqrt(10))
+    scores = {"a": [0.0] * 10, "b": list(-gap)}
+    other = {"c": list(-apart(30) / 10)}
+    verdicts = []
+    for each in (scores, scores | other):
+        found = interim_look(field_of(each), budget)
+        verdicts.append(next(one.verdict for one in found.comparisons if one.rival == "b"))
+    error = budget.pair * budget.share(10)
+    p_value = float(stats.t.sf(t, 9))
+    assert (alone == "lost", beside == "lost") == (p_value <= error, p_value <= 3 * error)
+    assert verdicts == [alone, beside]
 
 
 # ---- failures
@@ -364,6 +390,15 @@ def test_a_model_that_test_leaves_open_trains_on_whatever_validation_says() -> N
     step = raced(test + np.asarray([[30.0], [0.0]]), ladder(29), test=test)
     assert (step.repetitions, step.lost["1"]) == (29, 10)
     assert step.reads == (10, 15, 20, 29)
+
+
+def test_a_model_that_comes_back_is_judged_on_all_its_repetitions() -> None:
+    """On validation `2` is out after 10 and `1` after 15; test needs 15 pairs for either."""
+    world = np.stack([np.zeros(29), -apart(1.3, 29), -apart(1.3, 29)])
+    validation = world.copy()
+    validation[2] = -30 - 0.1 * apart(0, 29)
+    step = raced(validation, ladder(29), test=world)
+    assert (step.repetitions, step.lost, step.reads) == (15, {"1": 15, "2": 10}, (15,))
 
 
 def test_a_race_in_which_no_model_learns_ends_at_ten() -> None:

@@ -112,7 +112,7 @@ def _grid(random: Random, shape: tuple[int, ...]) -> Array:
     return random.integers(0, 2, size=shape).astype(float)
 
 
-def scores(*means: float, noise: Noise = _normal, transfer: float = 0.8, drift: Sequence[float] = ()) -> Any:
+def scores(*means: float, noise: Noise = _normal, transfer: float = 0.8, drift: Sequence[float] = ()) -> Drawing:
     """Return a function that draws scores of spread 1.  30 % of a normal variance are shared by models of one seed.
 
     transfer: correlation of validation and test.  drift: added to the means on validation.
