@@ -21,13 +21,14 @@ from typing import Any
 
 import torch
 
-from harness.batches import training_batches
-from harness.dataset import Dataset
-from harness.network import Network, build_network
+from harness.api.dataset import Dataset
 from harness.records import Optimisation, Training
 from harness.seeds import Seeds
-from harness.training import TrainingRun, evaluate
-from harness.trial import seed_everything
+from harness.training.batches import training_batches
+from harness.training.evaluation import evaluate
+from harness.training.network import Network, build_network
+from harness.training.random_state import seed_everything
+from harness.training.run import TrainingData, TrainingRun
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding
 from reference import ReferenceStep, squared_error, tcn_like
@@ -69,10 +70,8 @@ def fast(task: Adding, updates: int) -> Iterator[dict[str, float]]:
         task,
         training=Training(updates=updates, batch_size=BATCH_SIZE, evaluate_every=EVERY),
         optimisation=OPTIMISATION,
-        train=split(task, "train"),
-        validation=split(task, "validation"),
+        data=TrainingData(split(task, "train"), split(task, "validation")),
         seeds=SEEDS,
-        device=CPU,
     )
     test = split(task, "test")
     begun, told = time.process_time(), 0

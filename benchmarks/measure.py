@@ -20,6 +20,8 @@ LEAST_SECONDS = 0.1
 LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 
 Clock = Callable[[], float]
+CPU_TIME = "CPU time"
+WALL_CLOCK = "wall clock, device synchronised at both ends"
 Json = dict[str, Any]  # a stored row, as `Row` with its environment
 
 
@@ -58,13 +60,39 @@ class Rounds:
         return Spread.of([a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)])
 
 
+def wall_clock(device: str) -> Clock:
+    """Return a clock that reads the wall time once the device has done its queued work; device: "cpu" or "cuda"."""
+    if device == "cpu":
+        return time.perf_counter
+    import torch
+
+    def read() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return read
+
+
+def clock_of(device: str) -> tuple[str, Clock]:
+    """Return the clock that suits a device, with its name: CPU time on a shared CPU, else the wall clock."""
+    return (CPU_TIME, time.process_time) if device == "cpu" else (WALL_CLOCK, wall_clock(device))
+
+
 def take_turns(
-    sides: Mapping[str, Callable[[], object]], *, seconds: float, clock: Clock = time.process_time
+    sides: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float,
+    clock: Clock = time.process_time,
+    warm_ups: int = 0,
 ) -> Rounds:
     """Every side once a round, in an order that rotates from round to round, for about `seconds` of `clock`.
 
-    A first round is not counted; it says how often a short side is repeated within a round.
+    A first round is not counted; it says how often a short side is repeated within a round.  Before it every side is
+    called `warm_ups` times.
     """
+    for side in sides.values():
+        for _ in range(warm_ups):
+            side()
     first = {name: _timed(side, 1, clock) for name, side in sides.items()}
     repeats = {name: max(1, round(LEAST_SECONDS / max(spent, 1e-6))) for name, spent in first.items()}
     names = list(sides)
@@ -137,7 +165,11 @@ def _commit() -> str:
     """Of this checkout; `+` where tracked files differ from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(("git", "-C", str(ROOT), *arguments), capture_output=True, text=True, check=False).stdout
+        command = ("git", "-C", str(ROOT), *arguments)
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        except OSError:  # git is not installed
+            return ""
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/results").strip()
     return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")

@@ -27,14 +27,14 @@ import torch
 from torch import Tensor
 
 import works
-from harness.data import locate
-from harness.dataset import Arrays, Batch, Dataset, Ragged, Stream
-from harness.ledger import read_study
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged, Stream
+from harness.data.files import locate
+from harness.ledger.journal import read_study
 from harness.records import Training
-from harness.training import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness_tasks.adding import Adding
 from measure import ROOT, Row, Spread, Table, at_most, environment, take_turns
-from works import CPU, SEEDS, HarnessStep, Work
+from works import SEEDS, HarnessStep, Work
 
 SECONDS = 20.0
 PYTHON = sys.executable
@@ -65,7 +65,7 @@ STUDY_TRIALS = 40
 class Unevaluated(TrainingRun):
     """Stops where it would evaluate."""
 
-    def _evaluate(self) -> None:
+    def evaluate(self) -> None:
         self.outcome = "complete"
 
     def go_on(self) -> None:
@@ -84,10 +84,8 @@ def loop(make: Callable[[], Work], updates: int, *, seconds: float) -> Row:
         work.task,
         training=Training(updates=10**9, batch_size=batch_size, evaluate_every=updates),
         optimisation=work.optimisation,
-        train=data,
-        validation=data,
+        data=TrainingData(data, data),
         seeds=SEEDS,
-        device=CPU,
     )
     step = HarnessStep(work.network(), work.task, work.optimisation)
     batches = cycle(_sliced(data, batch_size))

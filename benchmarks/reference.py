@@ -2,7 +2,7 @@
 
 Convolutions padded on both sides and chomped, weight norm by PyTorch's older hook, `nn.Dropout` after each activation,
 data as (batch, channels, time), every position computed and decoded, optimisers as PyTorch makes them, the loss read
-back after each update.  Embedding dropout is left out: the harness has none.
+back after each update.  Embedding dropout is left out on both sides.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.dataset import Batch
-from harness.network import Network
+from harness.api.dataset import Batch
 from harness.records import Optimisation
+from harness.training.network import Network
 from harness_models.convolution import Convolution
 from harness_models.tcn import ResidualBlock, TcnBackbone
 

@@ -12,21 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 
-from harness.lockstep import Lockstep
-from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.execution.environment import environment_versions, machine
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
 from harness.records import Optimisation, ParamValue, Training
-from harness.registry import Registry
-from harness.run import machine
 from harness.seeds import Seeds
-from harness.training import TrainingRun
-from harness.trial import environment_versions
+from harness.training.network import build_network
+from harness.training.run import TrainingData, TrainingRun
+from harness.training.vectorized import VectorizedRuns
+from measure import Clock, wall_clock
 
 WORKS: dict[str, tuple[tuple[int, ...], dict[str, ParamValue]]] = {
     "tcn": ((24,) * 8, {"kernel_size": 8, "levels": 8}),
@@ -61,46 +60,38 @@ def make_run(registry: Registry, model: str, length: int, repetition: int, devic
     widths, params = WORKS[model]
     data = task.load("validation", seeds, {})
     return TrainingRun(
-        build_network(registry.model(model).value, task.signature(), widths, dict(params)),
+        build_network(registry.model(model).value, task.signature(), widths, dict(params)).to(device),
         task,
         training=Training(updates=NEVER, batch_size=32, evaluate_every=NEVER),
         optimisation=Optimisation(learning_rate=2e-3),
-        train=data,
-        validation=data,
+        data=TrainingData(data, data),
         seeds=seeds,
-        device=device,
     )
 
 
-def updates_per_second(run: TrainingRun, advance: Callable[[float], None], seconds: float) -> float:
+def updates_per_second(run: TrainingRun, advance: Callable[[float], None], seconds: float, clock: Clock) -> float:
     for _ in range(WARM_UPS):
         advance(0)
     before = run.update
-    begun = _now(run)
+    begun = clock()
     advance(seconds)
-    return (run.update - before) / (_now(run) - begun)
-
-
-def _now(run: TrainingRun) -> float:
-    """After all that the device was given."""
-    if next(run.network.parameters()).is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter()
+    return (run.update - before) / (clock() - begun)
 
 
 def rows(
     registry: Registry, model: str, members: Sequence[int], *, length: int, seconds: float, device: torch.device
 ) -> Iterator[Row]:
+    clock = wall_clock(device.type)
     first = make_run(registry, model, length, 0, device)
     _forget_peak(device)
-    alone = updates_per_second(first, first.advance, seconds)
+    alone = updates_per_second(first, first.advance, seconds, clock)
     yield Row(model, 1, "alone", alone, 1.0, _peak_gib(device))
     for count in members:
         for way in ("stacked", "graphs") if device.type == "cuda" else ("stacked",):
             runs = [make_run(registry, model, length, repetition, device) for repetition in range(count)]
             _forget_peak(device)
-            stack = Lockstep(runs, graphs=way == "graphs")
-            rate = updates_per_second(runs[0], stack.advance, seconds)
+            stack = VectorizedRuns(runs, graphs=way == "graphs")
+            rate = updates_per_second(runs[0], stack.advance, seconds, clock)
             yield Row(model, count, way, rate, count * rate / alone, _peak_gib(device))
 
 
@@ -118,18 +109,13 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     registry = load_plugins().registry
-    found = [
-        row
-        for model in options.models or WORKS
-        for row in rows(
-            registry,
-            model,
-            [int(count) for count in options.members.split(",")],
-            length=options.length,
-            seconds=options.seconds,
-            device=torch.device(options.device),
-        )
-    ]
+    members = [int(count) for count in options.members.split(",")]
+    device = torch.device(options.device)
+    found: list[Row] = []
+    for model in options.models or WORKS:
+        for row in rows(registry, model, members, length=options.length, seconds=options.seconds, device=device):
+            print(f"{row.model} {row.members} {row.way}: {row.updates_per_second:.3g}", file=sys.stderr, flush=True)
+            found.append(row)
     facts = {**machine(), **environment_versions(), "length": str(options.length), "device": options.device}
     if options.json:
         json.dump({"environment": facts, "rows": [asdict(row) for row in found]}, sys.stdout, indent=1)

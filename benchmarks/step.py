@@ -1,12 +1,15 @@
 """Training steps against the released code's structure (reference.py), and RNN steps against nn.* in a bare loop.
 
-    python benchmarks/step.py [WORK ...] [--seconds 20] [--json] [--save benchmarks/results]
+    python benchmarks/step.py [WORK ...] [--seconds 20] [--device cuda] [--json] [--save benchmarks/results]
 
 Both sides of a ratio do the same optimisation: the same initial weights, batches and updates, the published setting,
 element dropout.  One process, one thread, CPU time, sides in turns, a ratio a round; median and quartiles over rounds.
 "without, as a factor": our step with one of its ways replaced by the released one, over our step; `decoding` also
 computes all positions, and counts against the row's `positions`.  Batching ragged data is another optimisation
 problem, so the throughput that it gains stands in rows of its own, without a bound.
+
+--device cuda: the same rows on a GPU, in wall time.  The batches are on the device before the clock starts, and the
+clock waits for the device at both ends of a turn.  The bounds are those of a CPU, so ratios have none there.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from torch import Tensor, nn
 
 import works
 from harness.errors import DataError
-from harness.training import make_optimizer
+from harness.training.optimizers import make_optimizer
 from harness_models.recurrent import RecurrentBackbone
-from measure import Rounds, Row, Table, at_least, environment, take_turns
+from measure import Rounds, Row, Table, at_least, clock_of, environment, take_turns
 from reference import (
     Loss,
     ReferenceNetwork,
@@ -37,22 +40,37 @@ from reference import (
     squared_error,
     tcn_like,
 )
-from works import HarnessStep, Work, over, ways
+from works import CPU, HarnessStep, Work, over, ways
 
 SECONDS = 20.0
 NOTTINGHAM_EVERY = 11
 """One batch in so many of an epoch is timed."""
+WARM_UPS = 10
+"""Calls of each side before the first turn on a GPU, where libraries first load and choose their kernels."""
 
 
-def against_reference(make: Callable[[], Work], loss: Loss, must: float, aim: float, *, seconds: float) -> Row:
+def against_reference(
+    make: Callable[[], Work], loss: Loss, must: float, aim: float, *, seconds: float, device: torch.device = CPU
+) -> Row:
     """A TCN's step, or epoch, beside the reference's from the same weights on the same batches."""
-    work = make()
-    reference = ReferenceStep(tcn_like(work.network(), work.dropout, last=work.last), loss, work.optimisation)
+    work = make().on(device)
+    network = tcn_like(work.network(), work.dropout, last=work.last).to(device)
+    reference = ReferenceStep(network, loss, work.optimisation)
     steps: dict[str, Callable[..., object]] = {"reference": reference, **ways(work)}
-    rounds = take_turns({name: over(step, work.batches) for name, step in steps.items()}, seconds=seconds)
+    rounds = _turns({name: over(step, work.batches) for name, step in steps.items()}, seconds, device)
     ratio = rounds.ratio("reference", "ours")
-    bound, holds = at_least(ratio.median, must, aim)
+    bound, holds = bound_on(device, ratio.median, must, aim)
     return Row(work.name, ratio, bound, holds, _medians(rounds, "reference", "ours"), len(rounds), _parts(rounds))
+
+
+def _turns(sides: Mapping[str, Callable[[], object]], seconds: float, device: torch.device) -> Rounds:
+    _, clock = clock_of(device.type)
+    return take_turns(sides, seconds=seconds, clock=clock, warm_ups=0 if device.type == "cpu" else WARM_UPS)
+
+
+def bound_on(device: torch.device, value: float, must: float, aim: float) -> tuple[str, bool]:
+    """Return the bound and whether it holds; there is none beyond the CPU."""
+    return at_least(value, must, aim) if device.type == "cpu" else ("none", True)
 
 
 def _medians(rounds: Rounds, *sides: str) -> dict[str, float]:
@@ -65,20 +83,20 @@ def _parts(rounds: Rounds) -> dict[str, float]:
     return {part: rounds.ratio(part, other).median for part, other in against.items() if part in rounds.seconds}
 
 
-def against_torch(make: Callable[[], Work], kind: str, *, seconds: float) -> Row:
+def against_torch(make: Callable[[], Work], kind: str, *, seconds: float, device: torch.device = CPU) -> Row:
     """An RNN's step beside PyTorch's own module of these sizes, both with the same optimiser."""
-    work = make()
+    work = make().on(device)
     network = work.network(kind)
     backbone = cast(RecurrentBackbone, network.backbone)
-    bare = ReferenceNetwork(network, BareStack(backbone), last=work.last)
+    bare = ReferenceNetwork(network, BareStack(backbone), last=work.last).to(device)
     optimisation = work.optimisation
     steps: dict[str, Callable[..., object]] = {
         "nn": ReferenceStep(bare, LOSSES[work.name], optimisation, make_optimizer(cast(Any, bare), optimisation)),
         "ours": HarnessStep(network, work.task, optimisation),
     }
-    rounds = take_turns({name: over(step, work.batches) for name, step in steps.items()}, seconds=seconds)
+    rounds = _turns({name: over(step, work.batches) for name, step in steps.items()}, seconds, device)
     ratio = rounds.ratio("nn", "ours")
-    bound, holds = at_least(ratio.median, 0.97, 1)
+    bound, holds = bound_on(device, ratio.median, 0.97, 1)
     sizes = " x ".join(str(cast(nn.RNNBase, layer).hidden_size) for layer in backbone.layers)
     return Row(
         f"{kind}-{work.name}", ratio, bound, holds, _medians(rounds, "nn", "ours"), len(rounds), note=f"widths {sizes}"
@@ -107,15 +125,15 @@ class BareStack(nn.Module):
         return y.transpose(1, 2)
 
 
-def throughput(name: Any, every: int, *, seconds: float) -> Row:
+def throughput(name: Any, every: int, *, seconds: float, device: torch.device = CPU) -> Row:
     """An epoch of the reference one piece at a time beside ours at batch 16: another optimisation problem."""
-    batched = works.music(name, 16, every)
+    batched = works.music(name, 16, every).on(device)
     single = works.one_by_one(batched)
-    reference = ReferenceStep(tcn_like(single.network(), single.dropout, last=False), music_trace, single.optimisation)
+    network = tcn_like(single.network(), single.dropout, last=False).to(device)
+    reference = ReferenceStep(network, music_trace, single.optimisation)
     ours = HarnessStep(batched.network(), batched.task, batched.optimisation)
-    rounds = take_turns(
-        {"reference": over(reference, single.batches), "ours": over(ours, batched.batches)}, seconds=seconds
-    )
+    sides = {"reference": over(reference, single.batches), "ours": over(ours, batched.batches)}
+    rounds = _turns(sides, seconds, device)
     return Row(
         f"{name}-throughput",
         rounds.ratio("reference", "ours"),
@@ -175,7 +193,7 @@ RNN: Mapping[str, Callable[[], Work]] = {
 
 
 def benchmarks() -> dict[str, Callable[..., Row]]:
-    """Every row by its name; each takes `seconds`."""
+    """Every row by its name; each takes `seconds` and `device`."""
     found: dict[str, Callable[..., Row]] = {}
     for name, (make, must, aim) in TCN.items():
         found[name] = partial(against_reference, make, LOSSES[name], must, aim)
@@ -187,23 +205,37 @@ def benchmarks() -> dict[str, Callable[..., Row]]:
     return found
 
 
+def _facts(device: torch.device) -> dict[str, str]:
+    """Machine and versions, and by which clock."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return environment("torch", "numpy") | gpu | {"clock": clock_of(device.type)[0]}
+
+
 def main() -> int:
     known = benchmarks()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(known)}; all where none is named")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="CPU seconds a row, about")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="seconds per row, about: of CPU time, on a GPU of wall time"
+    )
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the rows are measured")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="leave step.json and step.md there too")
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="write step.json and step.md there too; on a GPU step-cuda.*"
+    )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.works) - set(known))
     if unknown:
         parser.error(f"no work {', '.join(unknown)}; there are {', '.join(known)}")
     torch.set_num_threads(1)
-    table = Table("step", environment("torch", "numpy"), arguments.save)
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no CUDA device; use --device cpu")
+    table = Table("step" if device == CPU else f"step-{device.type}", _facts(device), arguments.save)
     holds = True
     for name in arguments.works or known:
         try:
-            row = known[name](seconds=arguments.seconds)
+            row = known[name](seconds=arguments.seconds, device=device)
         except DataError as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -9,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.dataset import Batch
-from harness.network import Network, build_network
+from harness.api.dataset import Batch
+from harness.api.signature import Classes, Real, Signature, Tokens
+from harness.api.task import Task
 from harness.records import Optimisation
-from harness.signature import Classes, Real, Signature, Tokens
-from harness.task import Task
+from harness.training.network import Network, build_network
 from harness_models.tcn import Tcn
 from harness_tasks.adding import Adding
 from harness_tasks.copy_memory import CopyMemory
 from harness_tasks.music import JsbChorales
 from harness_tasks.penn_treebank import PtbChar
 from harness_tasks.pixel_mnist import SequentialMnist
-from measure import Spread, Table, at_least, at_most, take_turns
+from measure import CPU_TIME, WALL_CLOCK, Spread, Table, at_least, at_most, clock_of, take_turns, wall_clock
 from reference import (
     Loss,
     ReferenceStep,
@@ -31,7 +32,8 @@ from reference import (
     squared_error,
     tcn_like,
 )
-from works import CPU, HarnessStep
+from step import benchmarks, bound_on
+from works import CPU, HarnessStep, adding
 
 OPTIMISATION = Optimisation(optimizer="sgd", learning_rate=0.1, clip=0.5)
 
@@ -124,6 +126,44 @@ def test_turns_rotate_and_ratios_are_of_the_sides() -> None:
     rounds = take_turns(sides, seconds=0, clock=lambda: now[0])
     assert (rounds.ratio("slow", "fast"), len(rounds)) == (Spread(3, 3, 3), 5)
     assert log[2:] == [3, 1, 1, 3, 3, 1, 1, 3, 3, 1]  # after the round that is not counted
+
+
+def test_warm_ups_come_before_the_first_turn() -> None:
+    now, log = [0.0], list[float]()
+    sides = {"slow": _spending(3, now, log), "fast": _spending(1, now, log)}
+    take_turns(sides, seconds=0, clock=lambda: now[0], warm_ups=2)
+    assert log[:6] == [3, 3, 1, 1, 3, 1]
+
+
+def test_a_gpu_is_measured_by_the_wall_clock_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waits.append(1))
+    name, clock = clock_of("cuda")
+    begun = time.perf_counter()
+    assert begun <= clock() <= time.perf_counter()
+    assert (name, len(waits)) == (WALL_CLOCK, 1)
+
+
+def test_a_cpu_is_measured_in_cpu_time() -> None:
+    assert clock_of("cpu") == (CPU_TIME, time.process_time)
+    assert wall_clock("cpu") is time.perf_counter
+
+
+def test_bounds_hold_for_the_cpu_alone() -> None:
+    assert bound_on(CPU, 7, 8, 11) == (">= 8 (11)", False)
+    assert bound_on(torch.device("cuda"), 7, 8, 11) == ("none", True)
+
+
+def test_batches_and_networks_of_a_work_are_on_its_device() -> None:
+    work = adding().on(torch.device("meta"))
+    assert {batch.inputs.device.type for batch in work.batches} == {"meta"}
+    assert {parameter.device.type for parameter in work.network().parameters()} == {"meta"}
+
+
+def test_a_row_of_the_cpu_has_its_bound() -> None:
+    row = benchmarks()["adding"](seconds=0, device=CPU)
+    assert row.bound == ">= 8 (11)"
+    assert {"reference", "ours"} == row.seconds.keys()
 
 
 def test_spread_is_median_and_quartiles() -> None:

@@ -10,18 +10,19 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from harness.batches import TrainingBatches
-from harness.budget import solve
-from harness.data import locate
-from harness.dataset import Arrays, Batch
-from harness.model import Model, Published
-from harness.network import Network, build_network
+from harness.api.dataset import Arrays, Batch
+from harness.api.model import Model, Published
+from harness.api.signature import Signature
+from harness.api.task import Task
+from harness.data.files import locate
 from harness.records import Optimisation
 from harness.seeds import Seeds
-from harness.signature import Signature
-from harness.task import Task
-from harness.training import first_total, make_optimizer, outputs
-from harness.trial import seed_everything
+from harness.study.budget import solve
+from harness.training.batches import TrainingBatches
+from harness.training.evaluation import first_total, outputs
+from harness.training.network import Network, build_network
+from harness.training.optimizers import make_optimizer
+from harness.training.random_state import seed_everything
 from harness_models.dropout import Dropout
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
@@ -51,6 +52,12 @@ class Work:
     batches: Sequence[Batch]
     setting: Published
     """The TCN's: optimisation and size."""
+    device: torch.device = CPU
+    """Where the batches are, and the networks."""
+
+    def on(self, device: torch.device) -> Work:
+        """Return the same work with its batches on a device."""
+        return replace(self, batches=[_moved(batch, device) for batch in self.batches], device=device)
 
     @property
     def last(self) -> bool:
@@ -73,16 +80,21 @@ class Work:
         seed_everything(SEEDS.init)
         if model == "tcn":
             params = {**self.setting.params, "dropout_kind": "element"}
-            return build_network(MODELS[model], self.signature, self.setting.widths, params)
+            return build_network(MODELS[model], self.signature, self.setting.widths, params).to(self.device)
         layers = self._published_layers()
         params = {"layers": layers, "dropout": 0.0}
         budget = cast(int, cast(Any, self.task.published()).parameters)
         size = solve(MODELS[model], self.signature, params, budget=budget, tolerance=TOLERANCE)
-        return build_network(MODELS[model], self.signature, size.widths, params)
+        return build_network(MODELS[model], self.signature, size.widths, params).to(self.device)
 
     def _published_layers(self) -> int:
         lstm = MODELS["lstm"].published(self.task.row())
         return 1 if lstm is None else len(lstm.widths)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    lengths = None if batch.lengths is None else batch.lengths.to(device)
+    return replace(batch, inputs=batch.inputs.to(device), targets=batch.targets.to(device), lengths=lengths)
 
 
 class HarnessStep:

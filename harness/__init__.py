@@ -1,7 +1,7 @@
-"""Which sequence architecture, at the same parameter budget and the same tuning budget?
+"""A benchmark harness that compares sequence architectures at equal parameter and tuning budgets.
 
-The names below are what the author of a plugin needs; they are imported when they are first used, so that
-`import harness` and `harness --help` stay free of torch.
+The names in `__all__` are the public API for authors of plugins.  Each is imported at its first use, so
+`import harness` and `harness --help` do not import torch.
 """
 
 from __future__ import annotations
@@ -10,28 +10,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.dataset import Arrays, Batch, Dataset, Ragged, Split, Stream
-    from harness.errors import DataError, HarnessError, SpaceError
-    from harness.hookspecs import hookimpl
-    from harness.model import Model, Published, Scan, Stack, Suffix
-    from harness.records import Optimisation, Schedule
+    from harness.api.dataset import SPLITS, Arrays, Batch, Dataset, Ragged, Split, Stream
+    from harness.api.model import Model, Published, Scan, Stack, Suffix
+    from harness.api.params import check_widths, read_params, require_param
+    from harness.api.signature import Bits, Classes, Real, Signature, Tokens
+    from harness.api.task import (
+        DataFile,
+        Metric,
+        PublishedRow,
+        Sums,
+        Task,
+        Total,
+        bits_of,
+        mean_of,
+        percent_of,
+        perplexity_of,
+    )
+    from harness.data.cache import Array, parsed_arrays
+    from harness.data.files import cache_folder, file_status, own_file
+    from harness.errors import DataError, HarnessError, SpaceError, did_you_mean
+    from harness.plugin.hookspecs import hookimpl
+    from harness.recommendation.predictor import Winner, load_winner
+    from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
-    from harness.signature import Bits, Classes, Real, Signature, Tokens
-    from harness.task import DataFile, Metric, PublishedRow, Task, Total, bits_of, mean_of, percent_of, perplexity_of
-    from harness.winner import Winner, load_winner
 
-_HOMES = {
-    "dataset": ("Arrays", "Batch", "Dataset", "Ragged", "Split", "Stream"),
-    "errors": ("DataError", "HarnessError", "SpaceError"),
-    "hookspecs": ("hookimpl",),
-    "model": ("Model", "Published", "Scan", "Stack", "Suffix"),
-    "records": ("Optimisation", "Schedule"),
-    "seeds": ("Seeds", "derive"),
-    "signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
-    "task": (
+_NAMES_OF = {
+    "api.dataset": ("Arrays", "Batch", "Dataset", "Ragged", "SPLITS", "Split", "Stream"),
+    "api.model": ("Model", "Published", "Scan", "Stack", "Suffix"),
+    "api.params": ("check_widths", "read_params", "require_param"),
+    "api.signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
+    "api.task": (
         "DataFile",
         "Metric",
         "PublishedRow",
+        "Sums",
         "Task",
         "Total",
         "bits_of",
@@ -39,11 +51,19 @@ _HOMES = {
         "percent_of",
         "perplexity_of",
     ),
-    "winner": ("Winner", "load_winner"),
+    "data.cache": ("Array", "parsed_arrays"),
+    "data.files": ("cache_folder", "file_status", "own_file"),
+    "errors": ("DataError", "HarnessError", "SpaceError", "did_you_mean"),
+    "plugin.hookspecs": ("hookimpl",),
+    "recommendation.predictor": ("Winner", "load_winner"),
+    "records": ("Optimisation", "Record", "Schedule"),
+    "seeds": ("Seeds", "derive"),
 }
-_HOME_OF = {name: f"harness.{module}" for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: f"harness.{module}" for module, names in _NAMES_OF.items() for name in names}
 
 __all__ = [
+    "SPLITS",
+    "Array",
     "Arrays",
     "Batch",
     "Bits",
@@ -59,6 +79,7 @@ __all__ = [
     "PublishedRow",
     "Ragged",
     "Real",
+    "Record",
     "Scan",
     "Schedule",
     "Seeds",
@@ -68,24 +89,33 @@ __all__ = [
     "Stack",
     "Stream",
     "Suffix",
+    "Sums",
     "Task",
     "Tokens",
     "Total",
     "Winner",
     "bits_of",
+    "cache_folder",
+    "check_widths",
     "derive",
+    "did_you_mean",
+    "file_status",
     "hookimpl",
     "load_winner",
     "mean_of",
+    "own_file",
+    "parsed_arrays",
     "percent_of",
     "perplexity_of",
+    "read_params",
+    "require_param",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

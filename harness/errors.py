@@ -1,18 +1,18 @@
-"""Every error the harness raises on purpose.
+"""The errors that the harness raises on purpose, and helpers for their messages.
 
-HarnessError                a user's mistake or a state only the user can mend; printed as one line, exit code 2
-├── StudyError              a study file or a value given on the command line
-├── UnknownNameError        a model, task or study that is not there; says what is close
-├── PluginError             a plugin that cannot be loaded or breaks its contract
-├── SpaceError              a parameter outside its search space
-├── BudgetError             a parameter budget that no width can meet
-├── DataError               a data file that is missing, corrupt or not what a task expects
-├── LedgerError             a study's folder that cannot be written, read or continued
+HarnessError                a usage error or a state that only the user can fix; printed as one line, exit code 2
+├── StudyError              a study file or a command-line value is invalid
+├── UnknownNameError        a model, task or study does not exist; suggests a similar name
+├── PluginError             a plugin cannot be loaded or breaks its contract
+├── SpaceError              a parameter is unknown, missing or out of range
+├── BudgetError             no width meets the parameter budget
+├── DataError               a data file is missing, corrupt or not what a task expects
+├── LedgerError             the folder of a study cannot be written, read or resumed
 │   └── LeaseError          another process is running the study
-├── CheckpointError         a checkpoint that is corrupt or of another trial
-├── ScaffoldError           a package that cannot be written under this name or in this place
-├── ClusterError            Ray cannot be reached or cannot hold the study
-└── TrackingError           the MLflow store cannot be reached or lacks what was asked for
+├── CheckpointError         a checkpoint is corrupt or belongs to another trial
+├── ScaffoldError           a package cannot be written under this name or in this folder
+├── ClusterError            Ray is unreachable or lacks the resources for the study
+└── TrackingError           MLflow is unreachable or lacks the requested experiment or run
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pathlib import Path
 from types import FrameType
 
 LONGEST_SHOWN = 60
-"""Characters of a faulty value that a message repeats."""
+"""Characters of an invalid value that a message shows."""
 LIBRARIES = frozenset({"harness", "torch", "numpy", "optuna", *sys.stdlib_module_names})
-"""Packages whose lines tell the author of a plugin nothing."""
+"""Packages whose source lines do not help the author of a plugin."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -46,81 +46,82 @@ _EXPECTED = {
     "string_too_long": "a string of at most {max_length} characters",
     "string_too_short": "a string of at least {min_length} characters",
     "string_type": "a string",
-    "too_short": "a list with an entry or more",
+    "too_short": "a list with at least one entry",
     "tuple_type": "a list",
 }
-"""pydantic's kinds of fault → what belongs there, in the words of someone who writes TOML."""
+"""Mapping from pydantic's error types to the expected value, in terms of TOML."""
 
 
 class HarnessError(Exception):
-    """Where, what was given, and a way out, in one line."""
+    """A message in one line: where, what was given, and what to do."""
 
 
 class StudyError(HarnessError):
-    pass
+    """A study file or a command-line value is invalid."""
 
 
 class UnknownNameError(HarnessError):
-    pass
+    """A model, task or study does not exist."""
 
 
 class PluginError(HarnessError):
-    pass
+    """A plugin cannot be loaded or breaks its contract."""
 
 
 class SpaceError(HarnessError):
-    pass
+    """A parameter is unknown, missing or out of range."""
 
 
 class BudgetError(HarnessError):
-    pass
+    """No width meets the parameter budget."""
 
 
 class DataError(HarnessError):
-    pass
+    """A data file is missing, corrupt or not what a task expects."""
 
 
 class LedgerError(HarnessError):
-    pass
+    """The folder of a study cannot be written, read or resumed."""
 
 
 class LeaseError(LedgerError):
-    pass
+    """Another process is running the study."""
 
 
 class CheckpointError(HarnessError):
-    pass
+    """A checkpoint is corrupt or belongs to another trial."""
 
 
 class ScaffoldError(HarnessError):
-    pass
+    """A package cannot be written under this name or in this folder."""
 
 
 class ClusterError(HarnessError):
-    pass
+    """Ray is unreachable or lacks the resources for the study."""
 
 
 class TrackingError(HarnessError):
-    pass
+    """MLflow is unreachable or lacks the requested experiment or run."""
 
 
 def cause(error: BaseException) -> str:
-    """An error that is none of ours, and where it was raised, in one line."""
+    """Return type, first line and source line of a third-party exception, in one line."""
     where = raised_in(error)
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}"
 
 
 def raised_in(error: BaseException) -> str:
-    """File and line of an error: the author's, not the line of PyTorch or of the harness that their code led to.
+    """Return file and line of an exception, as `file.py:12`.
 
-    The last one of all where no line is an author's; empty for an error that was never raised.
+    This is the last line of the plugin author's code, even if the exception was raised deeper in PyTorch or in the
+    harness.  If no line is the author's, it is the last line of all; for an error that was never raised it is "".
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    theirs = [(frame, line) for frame, line in frames if _package(frame) not in LIBRARIES]
     if not frames:
         return ""
-    frame, line = (theirs or frames)[-1]
+    by_author = [(frame, line) for frame, line in frames if _package(frame) not in LIBRARIES]
+    frame, line = (by_author or frames)[-1]
     return f"{Path(frame.f_code.co_filename).name}:{line}"
 
 
@@ -129,15 +130,15 @@ def _package(frame: FrameType) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """' did you mean 'tcn'?' where something known is close, else ''."""
+    """Return ` did you mean 'tcn'?` if a known name is similar to the given one, else ""."""
     close = get_close_matches(given, sorted(known), n=1)
     return f" did you mean {close[0]!r}?" if close else ""
 
 
 def fault_text(where: str, given: object, *, kind: str, message: str, limits: Mapping[str, object]) -> str:
-    """A fault that pydantic found, for a reader who does not know the types behind a file.
+    """Return a message for a validation error of pydantic, for a reader who does not know the types behind a file.
 
-    kind, message, limits: its `type`, `msg` and `ctx`.
+    where: the key.  given: its value.  kind, message, limits: `type`, `msg` and `ctx` of pydantic's error.
     """
     if kind == "value_error":
         text = message.removeprefix("Value error, ")
@@ -150,7 +151,7 @@ def fault_text(where: str, given: object, *, kind: str, message: str, limits: Ma
 
 
 def shown(value: object) -> str:
-    """A value as a TOML file has it, cut where it is long."""
+    """Return a value as TOML writes it, cut after `LONGEST_SHOWN` characters; of a table or list only its kind."""
     if isinstance(value, dict | list | tuple):
         kind = "table" if isinstance(value, dict) else "list"
         return f"a {kind}" if value else f"an empty {kind}"

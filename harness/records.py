@@ -1,4 +1,4 @@
-"""What travels between the layers, the ledger and the workers: names and numbers, frozen, JSON both ways."""
+"""Records that travel between the layers, the ledger and the workers: names and numbers, frozen, JSON both ways."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
 Precision = Literal["float32", "bfloat16"]
 Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
+SCORED_OUTCOMES: tuple[Outcome, ...] = ("complete", "diverged")
+"""Those with which a trial may have a score: a diverged one has that of its best evaluation before."""
 Death = Literal["memory", "crash", "silent", "early", "node"]
-"""How a worker died.  memory: Ray ended it, as its node ran out.  crash: with a trace, of a fatal signal, an error or
-a hang.  silent: without one, as by kill -9.  early: before its trial had begun.  node: with its whole machine."""
+"""How a worker failed. memory: Ray ended it because its node ran out of memory. crash: a fatal signal, an error or a
+hang, with a trace. silent: no trace, as after kill -9. early: before its trial had started. node: its whole machine was
+lost."""
 
 LABEL = r"^[a-z0-9][a-z0-9.-]*$"
 LONGEST_LABEL = 100
@@ -38,7 +41,7 @@ def digest_of(value: object) -> str:
 
 
 class Cell(Record):
-    """One (task label, model label) pair of a study."""
+    """A pair of task label and model label in a study."""
 
     task: Label
     model: Label
@@ -48,20 +51,22 @@ class Cell(Record):
 
 
 class Resources(Record):
-    """What one trial occupies, and how its worker is watched.  Two trials of equal resources are of one class."""
+    """What one trial occupies, and how its worker is watched. Trials with equal resources form one resource class."""
 
     cpu: float = Field(default=1, gt=0, allow_inf_nan=False)
+    """CPU cores per trial."""
     gpu: float = Field(default=0, ge=0, allow_inf_nan=False)
     """A fraction packs several trials on one GPU."""
     memory_gib: float = Field(default=0, ge=0, allow_inf_nan=False)
-    """Memory set aside, in GiB; 0 sets none aside."""
+    """Reserved memory in GiB; 0 reserves none."""
     stack: int = Field(default=1, ge=1)
-    """How many final trials of a cell are trained together in the place of one, where their model offers `stack`.  It
-    fills a GPU that one small network leaves idle; on CPU it was measured to gain nothing."""
+    """Final trials of a cell that are trained together as one, if their model offers `stack`. This fills a GPU that one
+    small network leaves idle; on CPU no gain was measured."""
     graphs: bool = False
-    """Whether the updates of a stack are recorded as CUDA graphs, one for each shape of batch; no carried states."""
+    """Whether the updates of a stack are recorded as CUDA graphs, one per batch shape. Not available with carried
+    states."""
     hang_seconds: float = Field(default=1800, gt=0, le=LONGEST_WAIT_SECONDS, allow_inf_nan=False)
-    """A worker that makes no progress for so long is ended: an update, an evaluation or the loading of data."""
+    """Seconds without progress in an update, an evaluation or the loading of data after which a worker is ended."""
     checkpoint_seconds: float = Field(default=30, gt=0, allow_inf_nan=False)
     """Training time between two checkpoints: what a kill can cost."""
 
@@ -75,10 +80,15 @@ class Schedule(Record):
     """
 
     kind: Literal["constant", "step", "plateau", "cosine"] = "constant"
+    """Form of the schedule."""
     factor: float = Field(default=0.1, gt=0, lt=1)
+    """step and plateau: factor on the learning rate at each reduction."""
     every: int = Field(default=10, ge=1)
+    """step: evaluations between reductions."""
     window: int = Field(default=3, ge=1)
+    """plateau: evaluations that the last one is compared with."""
     start: int = Field(default=10, ge=0)
+    """plateau: evaluations before the first reduction."""
 
 
 class Optimisation(Record):
@@ -95,7 +105,7 @@ class Optimisation(Record):
 
 
 class Training(Record):
-    """How long and on how much at a time."""
+    """How long a trial trains, and its batch size."""
 
     updates: int = Field(ge=1)
     batch_size: int = Field(ge=1)
@@ -108,10 +118,12 @@ class Training(Record):
     seconds: float | None = Field(default=None, gt=0)
     """Training ends after this many seconds, whatever the updates; None: no bound."""
     precision: Precision = "float32"
-    """Of the products of training.  bfloat16: PyTorch's autocast, over weights, losses and evaluations in float32."""
+    """Precision of the products in training. bfloat16: PyTorch's autocast; weights, losses and evaluations stay in
+    float32."""
     evaluation_limit: int | None = Field(default=None, ge=1)
-    """Sequences, or windows of a stream, of validation and of test that are scored, the first ones; None: all.
-    A score over a part is for trying a set-up, and is marked so."""
+    """Sequences, or windows of a stream, of validation and of test that are scored; None: all.  They are a sample that
+    is drawn from the `fixed` seed, the same in every evaluation of a study.  A score over a sample is for trying a
+    set-up, and is marked so."""
 
 
 class TaskRef(Record):
@@ -122,7 +134,7 @@ class TaskRef(Record):
 
 
 class Plugin(Record):
-    """Where a model or a task comes from."""
+    """The distribution that provides a model or a task."""
 
     name: str
     """Distribution."""
@@ -139,16 +151,18 @@ class Trial(Record):
     task: TaskRef
     model: str
     params: dict[str, ParamValue]
-    """As drawn, by dimension of the space: what a table or a plot over trials shows."""
+    """The drawn value of each dimension of the space, as tables and plots show it."""
     build: dict[str, ParamValue]
-    """What `Model.build` takes, `dropout` included."""
+    """The parameters of `Model.build`, `dropout` included."""
     widths: tuple[int, ...]
     parameters: int
     """Trainable, unique, the whole network."""
     embedding: int | None = None
     """Embedding size where the input is tokens and a published setting states its own."""
+    embedding_dropout: float | None = None
+    """Share of the embedded numbers that training drops, where a published setting has one."""
     tied: bool | None = None
-    """Whether the decoder shares the embedding's weight, where a published setting has its own rule."""
+    """Whether the decoder shares the embedding's weight, if a published setting states it."""
     optimisation: Optimisation
     training: Training
     resources: Resources = Resources()
@@ -156,7 +170,7 @@ class Trial(Record):
     repetition: int | None = None
     """Final trials: which of the cell's repetitions."""
     winner: str | None = None
-    """Final trials: key of the search trial that won the cell; None where the setting is a published one."""
+    """For final trials: key of the search trial that won the cell; None for a published setting."""
     draw: int | None = None
     """Search trials: index of the draw that became this trial."""
     rejections: tuple[str, ...] = ()
@@ -164,7 +178,7 @@ class Trial(Record):
     data: dict[str, str] = {}
     """File name → sha256."""
     plugins: tuple[Plugin, ...] = ()
-    """The plugins that brought the task and the model."""
+    """The plugins that provide the task and the model."""
 
     @property
     def key(self) -> str:
@@ -172,9 +186,13 @@ class Trial(Record):
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the result; two trials of one digest train the same network the same way."""
+        """Return a digest of everything that decides the result: trials with equal digests train the same network in
+        the same way.
+        """
         place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
-        return digest_of(self.model_dump(mode="json", exclude=place))
+        # Trials that were stored before there was embedding dropout keep their digest.
+        added = {"embedding_dropout"} if self.embedding_dropout is None else set()
+        return digest_of(self.model_dump(mode="json", exclude=place | added))
 
 
 class Point(Record):
@@ -190,21 +208,22 @@ class Point(Record):
     train_loss: float
     """Mean of the primary loss over the batches since the last point."""
     gradient_norm: float
-    """Before clipping, at the last update before this point."""
+    """Norm before clipping, at the last update before this point."""
     metrics: dict[str, float]
     """Validation, by metric name."""
 
 
 class TrialResult(Record):
-    """What became of a trial."""
+    """How a trial ended, and what it measured."""
 
     outcome: Outcome
     reason: str = ""
     score: float | None = None
-    """The task's metric on validation, at the best evaluation."""
+    """The task's metric on validation, at the best evaluation.  A diverged trial has that of its best evaluation
+    before, or None; outcomes other than these two have None."""
     metrics: dict[str, dict[str, float]] = {}
     """Which weights and split → metric → value: `validation`; finals also `test` (best-validation weights) and
-    `test-last3` (mean over the weights of the last three evaluations, the paper's rule)."""
+    `test-last3` (mean over the weights of the last three evaluations, the paper's rule; none of a diverged trial)."""
     updates: int = 0
     epochs: float = 0
     best_update: int | None = None
@@ -216,11 +235,11 @@ class TrialResult(Record):
     peak_bytes: int | None = None
     """Largest resident memory of the worker, or memory allocated on the GPU, during the trial."""
     padding: float | None = None
-    """Padded over real frames in training, where sequences are ragged."""
+    """Padded frames per real frame in training, if sequences are ragged."""
     state_bytes: int | None = None
-    """What a recurrent pass carries for one sequence, where the backbone offers `scan`."""
+    """Bytes of state that a recurrent pass carries for one sequence, if the backbone offers `scan`."""
     receptive_field: int | None = None
-    """Steps; None where unlimited or not stated."""
+    """In steps; None if unlimited or not stated."""
     node: str = ""
     worker: str = ""
     """Process that trained it, unique among nodes."""
@@ -234,7 +253,7 @@ class TrialResult(Record):
 
 
 class MetricFacts(Record):
-    """What a report needs to know of a metric without the task's code."""
+    """What a report needs to know about a metric without the task's code."""
 
     name: str
     unit: str
@@ -244,36 +263,37 @@ class MetricFacts(Record):
 
 
 class CellFacts(Record):
-    """A cell as planned: what it was granted and what it is compared with."""
+    """A cell as planned: its allocated trials and what it is compared with."""
 
     cell: Cell
     task: TaskRef
     model: str
     metric: MetricFacts
     others: tuple[MetricFacts, ...] = ()
-    """What the task reports beside it."""
+    """Further metrics that the task reports."""
     parameters: int | None
-    """The parameter budget; None under protocol `paper`, where published widths stand as they are."""
+    """The parameter budget; None under protocol `paper`, which trains published widths."""
     task_parameters: int | None = None
-    """The size that is published for the task; None where none is."""
+    """The published size of the task; None if none is published."""
     setting: Literal["searched", "published"] = "searched"
-    """`published`: a published setting beside the search of a fair study.  It was chosen with the test set in view, so
-    it is shown and not ranked; under protocol `paper` cells are ranked among themselves."""
+    """`published`: a published setting beside the search of a fair study. It was chosen with the test set in view, so
+    it is shown but not ranked. Under protocol `paper`, cells are ranked among themselves."""
     floor: float | None = None
     published: float | None = None
     published_source: str = ""
     trials: int
-    """Search trials granted; 0 under protocol `paper`."""
+    """Search trials allocated; 0 under protocol `paper`."""
     repetitions: int
-    """Final trials granted."""
+    """Final trials allocated."""
     assumed: tuple[str, ...] = ()
     """Values of a published setting that its source does not state."""
     fingerprint: dict[str, str]
     """Name of what alters the cell's trials → digest."""
 
     def metric_of(self, name: str) -> MetricFacts | None:
-        """Of what a trial reports under this name; a further reading of the test split has its metric's facts, as
-        `perplexity-80-40` those of `perplexity`."""
+        """Return the facts of a reported metric. A further reading of the test split has the facts of its metric:
+        `perplexity-80-40` those of `perplexity`.
+        """
         known = [one for one in (self.metric, *self.others) if name == one.name or name.startswith(f"{one.name}-")]
         return max(known, key=lambda one: len(one.name), default=None)
 
@@ -286,7 +306,7 @@ class LeftOut(Record):
 
 
 class Manifest(Record):
-    """What a study's folder says of itself, and its record in MLflow."""
+    """What a study's folder records about the study, mirrored to MLflow."""
 
     schema_version: Literal[1] = 1
     study: str
@@ -300,7 +320,7 @@ class Manifest(Record):
     left_out: tuple[LeftOut, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     versions: dict[str, str] = {}
-    """Package → version, of those that can alter a result."""
+    """Package → version, of the packages that can alter a result."""
     machine: dict[str, str] = {}
     git: str = ""
     data: dict[str, str] = {}
@@ -309,3 +329,7 @@ class Manifest(Record):
     """Models are dropped in rounds, so that their repetitions are unequal by design: see `recommend`."""
     fixed: dict[str, dict[str, tuple[int, ...]]] = {}
     """Task label → name → what the task drew from the `fixed` seed: see `Task.fixed`."""
+
+
+OF_A_TASK = ("task options", "training", "parameters", "data")
+"""Parts of a fingerprint that are equal in every cell of a task under `fair`."""

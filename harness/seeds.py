@@ -1,7 +1,8 @@
-"""Randomness by axis: which part of an experiment a seed may change.
+"""Seeds by axis: each axis determines one part of an experiment.
 
-Search trials use stream 0 of every axis, so all configurations of a study see the same data, order and
-initialisation noise; repetition r of a final phase uses stream r + 1, the same across models, which pairs them.
+Search trials use stream 0 of every axis, so all configurations of a study have the same data, order and
+initialisation noise.  Repetition r of the final phase uses stream r + 1, which is the same for all models, so their
+runs are paired.
 """
 
 from __future__ import annotations
@@ -15,23 +16,24 @@ Axis = Literal["fixed", "data", "order", "init", "noise"]
 
 
 def derive(root: int, *path: str | int) -> int:
-    """A seed in [0, 2**63) that depends on `root` and on every element of `path`.
+    """Return a seed in [0, 2**63) that depends on `root` and on every element of `path`.
 
-    SHA-256 rather than arithmetic: neighbouring roots and paths share no bits, in any process or version.
+    It is the start of a SHA-256 digest, so neighbouring roots and paths give unrelated seeds, and every process and
+    version gives the same ones.
     """
     text = "/".join([str(root), *(f"{type(part).__name__}:{part}" for part in path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 class Seeds(BaseModel):
-    """One seed an axis, each in [0, 2**63)."""
+    """One seed per axis, each in [0, 2**63)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fixed: int
-    """Permutations and synthetic test sets: one a study."""
+    """Permutations and synthetic test sets; the same for a whole study."""
     data: int
-    """Synthetic training and validation sets, validation cuts."""
+    """Synthetic training and validation sets, validation splits."""
     order: int
     """The order of training batches."""
     init: int
@@ -41,7 +43,7 @@ class Seeds(BaseModel):
 
     @classmethod
     def of(cls, study_seed: int, stream: int) -> Seeds:
-        """The seeds of `stream`: 0 for search, repetition + 1 for a final trial."""
+        """Return the seeds of a stream: 0 for search, repetition + 1 for a final trial."""
         return cls(
             fixed=derive(study_seed, "fixed"),
             data=derive(study_seed, "data", stream),

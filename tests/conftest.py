@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from harness.plugins import Loaded, load_plugins
+from harness.plugin.loader import Loaded, load_plugins
+from harness.plugin.registry import Registry
 from harness.records import Cell, Optimisation, Plugin, TaskRef, Training, Trial
-from harness.registry import Registry
 from harness.seeds import Seeds
-from harness.study import Study, parse_study
+from harness.study.file import parse_study
+from harness.study.schema import Study
 
 MakeStudy = Callable[..., Study]
 """Top-level keys of a study file → the study of the toys with those keys replaced."""
@@ -25,7 +26,7 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def toy_loaded() -> Loaded:
     """The toys as a loaded plugin.  Listeners registered on its hooks must be unregistered again."""
-    return load_plugins([EntryPoint(name="toys", value="tests.toys", group="harness")])
+    return load_plugins([EntryPoint(name="toys", value="tests.support.toys", group="harness")])
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+"""The tree of errors, and the texts of messages."""
+
 from __future__ import annotations
 
 import inspect
@@ -18,7 +20,7 @@ def _kinds() -> list[type[HarnessError]]:
 
 
 def _drawn_tree() -> dict[str, str]:
-    """Name → parent, as the module's docstring draws them."""
+    """Return the parent of each error by name, as drawn in the docstring of the module."""
     assert errors.__doc__ is not None
     parents: dict[str, str] = {}
     above: list[tuple[int, str]] = []
@@ -34,23 +36,23 @@ def _drawn_tree() -> dict[str, str]:
     return parents
 
 
-def test_docstring_draws_the_tree_of_errors() -> None:
+def test_docstring_shows_the_tree_of_errors() -> None:
     actual = {kind.__name__: kind.__bases__[0].__name__ for kind in _kinds() if kind is not HarnessError}
     assert _drawn_tree() == actual
     assert len(actual) >= 10
 
 
-def test_did_you_mean_names_what_is_close() -> None:
+def test_did_you_mean_suggests_a_similar_name() -> None:
     assert did_you_mean("trails", ["trials", "tolerance"]) == " did you mean 'trials'?"
 
 
-def test_did_you_mean_is_silent_where_nothing_is_close() -> None:
+def test_did_you_mean_is_empty_without_a_similar_name() -> None:
     assert did_you_mean("x", ["trials", "tolerance"]) == ""
     assert did_you_mean("x", []) == ""
 
 
 @given(st.sets(st.text(min_size=1), min_size=1))
-def test_did_you_mean_knows_each_name_itself(known: set[str]) -> None:
+def test_did_you_mean_suggests_each_known_name_for_itself(known: set[str]) -> None:
     for name in known:
         assert repr(name) in did_you_mean(name, known)
 
@@ -68,11 +70,11 @@ def test_did_you_mean_knows_each_name_itself(known: set[str]) -> None:
         ("a" * 100, "'" + "a" * 59 + "…"),
     ],
 )
-def test_shown_writes_a_value_as_a_file_has_it(value: object, text: str) -> None:
+def test_shown_writes_a_value_as_in_toml(value: object, text: str) -> None:
     assert shown(value) == text
 
 
-def test_fault_text_of_an_unforeseen_kind_keeps_its_message() -> None:
+def test_fault_text_of_an_unlisted_kind_keeps_its_message() -> None:
     text = fault_text("a.b", 3, kind="set_type", message="Input should be a valid set", limits={})
     assert text == "'a.b': Input should be a valid set, got 3"
 
@@ -87,16 +89,16 @@ def _raised(call: Callable[[], object]) -> Exception:
         call()
     except Exception as error:  # noqa: BLE001
         return error
-    raise AssertionError("it did not raise")
+    raise AssertionError("no exception was raised")
 
 
-def test_line_of_an_error_is_the_authors_not_that_of_pytorch() -> None:
+def test_line_of_an_error_is_in_the_authors_code_and_not_in_pytorch() -> None:
     layer = torch.nn.Linear(2, 3)
     error = _raised(lambda: layer(torch.zeros(1, 5)))
     assert re.fullmatch(r"RuntimeError: mat1 and mat2 shapes cannot be .* \(test_errors\.py:\d+\)", cause(error))
 
 
-def test_line_of_an_error_that_no_author_wrote_is_the_last_one() -> None:
+def test_line_of_an_error_without_the_authors_code_is_the_last_one() -> None:
     error = _raised_in_torch()
     assert re.fullmatch(r"linear\.py:\d+", raised_in(error))
     assert raised_in(ValueError("never raised")) == ""
@@ -104,7 +106,7 @@ def test_line_of_an_error_that_no_author_wrote_is_the_last_one() -> None:
 
 
 def _raised_in_torch() -> Exception:
-    """With the frames of this file cut off."""
+    """Return an error from PyTorch whose traceback has no frame of this file."""
     error = _raised(lambda: torch.nn.Linear(2, 3)(torch.zeros(1, 5)))
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals["__name__"] == __name__:

@@ -1,3 +1,5 @@
+"""Records: JSON both ways, digests, labels, resources, facts about metrics."""
+
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.records import (
     Cell,
+    CellFacts,
     Label,
+    MetricFacts,
     Optimisation,
     Outcome,
     ParamValue,
@@ -39,7 +43,7 @@ PARAMS = st.dictionaries(
 )
 
 
-def test_records_are_frozen_and_refuse_unknown_keys() -> None:
+def test_records_are_frozen_and_reject_unknown_keys() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         make_trial().number = 4  # type: ignore[misc]
     with pytest.raises(ValidationError, match="extra_forbidden"):
@@ -47,7 +51,7 @@ def test_records_are_frozen_and_refuse_unknown_keys() -> None:
 
 
 @given(PARAMS, PARAMS)
-def test_trial_survives_json(params: dict[str, ParamValue], options: dict[str, ParamValue]) -> None:
+def test_trial_is_equal_after_json(params: dict[str, ParamValue], options: dict[str, ParamValue]) -> None:
     trial = make_trial(params=params, build=params, task=TaskRef(name="toy-sum", options=options))
     back = Trial.model_validate(json.loads(json.dumps(trial.model_dump(mode="json"))))
     assert back == trial
@@ -57,7 +61,7 @@ def test_trial_survives_json(params: dict[str, ParamValue], options: dict[str, P
 
 
 @pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
-def test_point_keeps_a_loss_that_is_no_number(loss: float) -> None:
+def test_point_keeps_an_infinite_or_nan_loss(loss: float) -> None:
     point = Point(
         update=1,
         epoch=0.5,
@@ -72,7 +76,7 @@ def test_point_keeps_a_loss_that_is_no_number(loss: float) -> None:
     assert repr(back) == repr(point)
 
 
-def test_trial_key_is_its_place() -> None:
+def test_trial_key_is_study_cell_phase_and_number() -> None:
     assert make_trial().key == "0123456789ab/toy-sum/toy-ema/search/3"
 
 
@@ -85,6 +89,7 @@ def test_trial_key_is_its_place() -> None:
         {"build": {"bias": False}},
         {"widths": (6, 7)},
         {"embedding": 8},
+        {"embedding_dropout": 0.25},
         {"tied": False},
         {"optimisation": Optimisation(learning_rate=2e-3, reduction="sum")},
         {"optimisation": Optimisation(learning_rate=2e-3, schedule=Schedule(kind="cosine"))},
@@ -95,8 +100,17 @@ def test_trial_key_is_its_place() -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_digest_changes_with_what_decides_the_result(change: dict[str, object]) -> None:
+def test_digest_changes_with_everything_that_determines_the_result(change: dict[str, object]) -> None:
     assert make_trial(**change).digest != make_trial().digest
+
+
+def test_a_trial_that_was_stored_before_embedding_dropout_keeps_its_digest() -> None:
+    stored = make_trial().model_dump(mode="json")
+    del stored["embedding_dropout"]
+    again = Trial.model_validate(stored)
+    place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
+    assert again.digest == digest_of({name: value for name, value in stored.items() if name not in place})
+    assert again.digest == make_trial().digest
 
 
 @pytest.mark.parametrize(
@@ -114,11 +128,11 @@ def test_digest_changes_with_what_decides_the_result(change: dict[str, object]) 
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_digest_ignores_where_a_trial_stands(change: dict[str, object]) -> None:
+def test_digest_ignores_the_place_of_a_trial_in_its_study(change: dict[str, object]) -> None:
     assert make_trial(**change).digest == make_trial().digest
 
 
-def test_digest_tests_name_every_field_of_a_trial() -> None:
+def test_the_two_digest_tests_cover_every_field_of_a_trial() -> None:
     changed = {
         *(
             "task",
@@ -127,6 +141,7 @@ def test_digest_tests_name_every_field_of_a_trial() -> None:
             "build",
             "widths",
             "embedding",
+            "embedding_dropout",
             "tied",
             "optimisation",
             "training",
@@ -159,28 +174,56 @@ def test_label_accepts(label: str) -> None:
 @pytest.mark.parametrize(
     "label", ["", ".", "..", "-a", "A", "a/b", "../../x", "a_b", "a b", "é", "a\n", "a\x00", "a" * 101, "~", "a\\b"]
 )
-def test_label_refuses_what_could_leave_a_folder(label: str) -> None:
+def test_label_rejects_what_could_point_outside_a_folder(label: str) -> None:
     with pytest.raises(ValidationError, match="string_"):
         TypeAdapter(Label).validate_python(label)
 
 
-def test_resources_of_equal_amounts_are_one_class() -> None:
+def test_equal_resources_are_equal_records() -> None:
     assert {Resources(cpu=1), Resources(cpu=1.0, gpu=0)} == {Resources()}
 
 
 @pytest.mark.parametrize("amount", [{"cpu": 0}, {"cpu": math.inf}, {"gpu": -1}, {"gpu": math.nan}, {"memory_gib": -1}])
-def test_resources_refuse_impossible_amounts(amount: dict[str, float]) -> None:
+def test_resources_reject_impossible_amounts(amount: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(amount))):
         Resources.model_validate(amount)
 
 
 @pytest.mark.parametrize("outcome", get_args(Outcome))
-def test_result_survives_json(outcome: Outcome) -> None:
+def test_result_is_equal_after_json(outcome: Outcome) -> None:
     result = TrialResult(outcome=outcome, score=0.5, metrics={"test": {"mse": 0.1}}, updates=3, weights="a/b.pt")
     assert TrialResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_every_record_is_closed_and_frozen() -> None:
+def test_every_record_is_frozen_and_rejects_unknown_keys() -> None:
     kinds = Record.__subclasses__()
     assert len(kinds) > 10
     assert all(kind.model_config.get("frozen") and kind.model_config.get("extra") == "forbid" for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("reported", "metric"),
+    [
+        ("perplexity", "perplexity"),
+        ("perplexity-80-40", "perplexity"),
+        ("perplexity-word", "perplexity-word"),
+        ("perplexity-word-80-40", "perplexity-word"),
+        ("perplexity2", None),
+        ("bits", None),
+    ],
+)
+def test_a_further_reading_has_the_facts_of_its_metric(reported: str, metric: str | None) -> None:
+    first, second = (MetricFacts(name=name, unit="", better="lower") for name in ("perplexity", "perplexity-word"))
+    facts = CellFacts(
+        cell=Cell(task="text", model="toy"),
+        task=TaskRef(name="text"),
+        model="toy",
+        metric=first,
+        others=(second,),
+        parameters=100,
+        trials=1,
+        repetitions=1,
+        fingerprint={},
+    )
+    match = facts.metric_of(reported)
+    assert (match.name if match else None) == metric

@@ -1,3 +1,5 @@
+"""Seeds: derivation by SHA-256, axes and streams."""
+
 from __future__ import annotations
 
 import hashlib
@@ -25,7 +27,7 @@ def test_derive_stays_within_63_bits(root: int, path: list[str | int]) -> None:
     assert 0 <= derive(root, *path) < 2**63
 
 
-def test_derive_tells_numbers_from_their_names() -> None:
+def test_derive_distinguishes_numbers_from_strings() -> None:
     assert derive(0, 1) != derive(0, "1")
     assert derive(0, 1, 2) != derive(0, 12)
 
@@ -43,8 +45,8 @@ def test_derive_gives_neighbouring_roots_unrelated_bits() -> None:
 
 
 @given(st.integers(0), STREAMS, STREAMS)
-def test_fixed_axis_is_one_a_study(root: int, one: int, other: int) -> None:
-    assert Seeds.of(root, one).fixed == Seeds.of(root, other).fixed
+def test_fixed_axis_is_the_same_for_all_streams(root: int, first: int, second: int) -> None:
+    assert Seeds.of(root, first).fixed == Seeds.of(root, second).fixed
 
 
 @given(st.integers(0), st.lists(STREAMS, min_size=2, max_size=5, unique=True))
@@ -62,6 +64,6 @@ def test_studies_of_different_seeds_share_no_axis() -> None:
     assert not set(Seeds.of(0, 0).model_dump().values()) & set(Seeds.of(1, 0).model_dump().values())
 
 
-def test_seeds_refuse_an_unknown_axis() -> None:
+def test_seeds_reject_an_unknown_axis() -> None:
     with pytest.raises(ValidationError, match="extra_forbidden"):
         Seeds.model_validate({**Seeds.of(0, 0).model_dump(), "batch": 1})

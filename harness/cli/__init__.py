@@ -1,1 +1,1 @@
-"""The command line: parse, print, exit codes."""
+"""The command line: one module per command."""

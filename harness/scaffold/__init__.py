@@ -1,4 +1,4 @@
-"""Packages for an author to begin from, written from the templates beside this file."""
+"""Starter packages for authors of models and tasks, written from the templates in this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.errors import ScaffoldError
 Kind = Literal["model", "task"]
 
 SUFFIX = ".template"
-"""Keeps what is no Python yet from tools that read Python."""
+"""Suffix of template files, so that tools for Python do not read them."""
 NAME = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 LONGEST_NAME = 40
 RESERVED = {"seqharness", "test", "tests", *sys.stdlib_module_names}
@@ -27,14 +27,14 @@ RESERVED = {"seqharness", "test", "tests", *sys.stdlib_module_names}
 
 
 def write_package(kind: Kind, name: str, parent: Path) -> Path:
-    """A package `parent/name` that registers a model or a task of this name.
+    """Write a package `parent/name` that registers a model or a task with this name, and return its folder.
 
-    ScaffoldError where the name cannot be one, or something is there already.
+    Raises ScaffoldError if the name is not valid, the folder exists, or it cannot be written.
     """
     module = _module_of(name)
     folder = parent / name
     if folder.exists():
-        raise ScaffoldError(f"{folder} is there already; remove it, choose another name, or give --folder")
+        raise ScaffoldError(f"{folder} already exists; remove it, choose another name, or give --folder")
     values = {
         "name": name,
         "module": module,
@@ -48,22 +48,22 @@ def write_package(kind: Kind, name: str, parent: Path) -> Path:
 
 
 def _module_of(name: str) -> str:
-    """The import name of a package; ScaffoldError where the name cannot be one."""
+    """Return the import name of a package; raise ScaffoldError if its name is not valid."""
     if re.fullmatch(NAME, name) is None or len(name) > LONGEST_NAME:
-        rule = f"begins with a letter and has only a-z, 0-9 and single '-', {LONGEST_NAME} characters at most"
-        near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        hint = f"; did you mean {near!r}?" if near != name and re.fullmatch(NAME, near[:LONGEST_NAME]) else ""
-        raise ScaffoldError(f"{name!r} cannot be a name: one {rule}{hint}")
+        rule = f"starts with a letter and has only a-z, 0-9 and single '-', at most {LONGEST_NAME} characters"
+        valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        hint = f"; did you mean {valid!r}?" if valid != name and re.fullmatch(NAME, valid[:LONGEST_NAME]) else ""
+        raise ScaffoldError(f"{name!r} is not a valid name: a name {rule}{hint}")
     module = name.replace("-", "_")
     if keyword.iskeyword(module) or keyword.issoftkeyword(module) or module in RESERVED:
-        raise ScaffoldError(f"{name!r} cannot be a name: Python has a {module!r} of its own; try 'my-{name}'")
+        raise ScaffoldError(f"{name!r} is not a valid name: {module!r} is reserved; try 'my-{name}'")
     if find_spec(module) is not None:
-        raise ScaffoldError(f"{name!r} cannot be a name: a module {module!r} is installed; try 'my-{name}'")
+        raise ScaffoldError(f"{name!r} is not a valid name: a module {module!r} is installed; try 'my-{name}'")
     return module
 
 
 def _templates(kind: Kind) -> Iterator[tuple[PurePosixPath, str]]:
-    """Path below the package's folder, itself a template, and text of every file of a kind."""
+    """Yield path and text of every file of a kind; the path is relative to the package, and a template itself."""
     return _below(files(__name__) / "templates" / kind, PurePosixPath())
 
 

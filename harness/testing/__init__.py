@@ -1,6 +1,6 @@
-"""The conformance kit: what the harness relies on in a model or a task, as checks that an author runs.
+"""The conformance kit: checks of what the harness requires from a model or a task, for their authors.
 
-With pytest, a test for each check:
+With pytest, one test per check:
 
     from harness.testing import parametrize_checks
 
@@ -8,8 +8,8 @@ With pytest, a test for each check:
     def test_contract(check):
         check()
 
-Without it, `check_model(MyModel())` and `check_task(MyTask())` return what each check found, a single check such as
-`check_causality(MyModel())` raises `CheckError`, and `harness check NAME` prints a table.
+Without pytest, `check_model(MyModel())` and `check_task(MyTask())` return the result of each check.  A single check
+such as `check_causality(MyModel())` raises `CheckError` if it fails.  `harness check NAME` prints a table.
 """
 
 from harness.testing.backbones import (
@@ -39,9 +39,9 @@ from harness.testing.builds import (
     check_unknown_parameter,
 )
 from harness.testing.cases import SIGNATURES, Case, ModelSubject, each_case
-from harness.testing.checks import CheckError, CheckResult, NotApplicableError
 from harness.testing.floors import check_floor
-from harness.testing.marks import BoundCheck, parametrize_checks
+from harness.testing.outcomes import CheckError, CheckResult, NotApplicableError
+from harness.testing.parametrize import BoundCheck, parametrize_checks
 from harness.testing.splits import (
     check_data_in_another_process,
     check_global_random_state,

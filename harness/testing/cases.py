@@ -1,4 +1,4 @@
-"""The configurations of a model that its checks look at: a few signatures, a few draws from the space at each."""
+"""The configurations of a model that its checks use: a few signatures, and a few draws for each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.model import Model
-from harness.network import Network
+from harness.api.model import Model
+from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.records import ParamValue
 from harness.seeds import derive
-from harness.signature import Bits, Classes, Real, Signature, Tokens
-from harness.space import at_unit
-from harness.testing.checks import CheckError, NotApplicableError, random_state_kept
+from harness.study.space import at_unit
+from harness.testing.outcomes import CheckError, NotApplicableError, random_state_kept
+from harness.training.network import Network
 
 SIGNATURES = (
     Signature(Real(1), Real(1), length=24, readout="last"),
@@ -27,17 +27,17 @@ SIGNATURES = (
     Signature(Tokens(13, 6), Classes(13), length=16, readout="each", tied=True),
     Signature(Real(3), Real(2), length=1, readout="last"),
 )
-"""One number a step, a known dependency, a piano roll, tokens, tokens with a tied decoder, a single step."""
+"""One number per step, a known dependency, a piano roll, tokens, tokens with a tied decoder, a single step."""
 
 DRAWS = 2
-"""Configurations at each signature."""
+"""Configurations per signature."""
 REDRAWS = 50
-"""Configurations that a model may refuse, one after another, before a signature counts as unsupported."""
+"""Successive configurations that a model may reject before a signature counts as unsupported."""
 NARROWEST, WIDEST = 9, 13
-"""Widths of the configurations: a narrower backbone of rectifiers is dead too often to show anything."""
+"""Range of the widths; in narrower backbones of rectifiers, too often all are off and a check has no effect."""
 DROPOUTS = (0.0, 0.3)
 JITTER = 0.05
-"""Standard deviation of what is added to each parameter, so that one which begins at zero hides nothing behind it."""
+"""Standard deviation of the noise added to each parameter; a parameter that is initially zero could hide a defect."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class Case:
         return f"{shape}, widths {self.widths}, {params}"
 
     def build(self, seed: int | None = None) -> nn.Module:
-        """The backbone as a trial with this seed initialises it."""
+        """Return the backbone as a trial with this seed initialises it."""
         torch.manual_seed(self.seed if seed is None else seed)
         return self.model.build(self.signature, self.widths, **self.params)
 
-    def backbone(self, further: int = 0) -> nn.Module:
-        """As after some training: in float64, in `eval()`, every parameter a little off its initial value.
+    def backbone(self, index: int = 0) -> nn.Module:
+        """Return the backbone as after some training: float64, in `eval()`, with noise added to every parameter.
 
-        further: other weights for each number.
+        index: each index gives other weights.
         """
-        backbone = self.build(self.seed + further).double().eval()
-        generator = torch.Generator().manual_seed(self.seed + further)
+        backbone = self.build(self.seed + index).double().eval()
+        generator = torch.Generator().manual_seed(self.seed + index)
         with torch.no_grad():
             for parameter in backbone.parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -74,62 +74,67 @@ class Case:
         return backbone
 
     def network(self) -> Network:
-        """Such a backbone between the encoder and the decoder of its task."""
+        """Return such a backbone between the encoder and the decoder of its task."""
         return Network(self.signature, self.backbone()).double().eval()
 
     def random(self, *path: str | int) -> np.random.Generator:
+        """Return a generator that depends on the case and the path."""
         return np.random.default_rng(derive(self.seed, *path))
 
     def inputs(self, time: int, *, batch: int = 2, stream: int = 0) -> Tensor:
-        """What a task hands over: (batch, time) int64 tokens, or (batch, time, channels) float64."""
+        """Return inputs as a task gives them: (batch, time) int64 tokens, or (batch, time, channels) float64."""
         random = self.random("inputs", stream)
         if isinstance(self.signature.input, Tokens):
             return torch.from_numpy(random.integers(self.signature.input.vocabulary, size=(batch, time)))
         return torch.from_numpy(random.standard_normal((batch, time, self.signature.in_features)))
 
     def hidden(self, time: int, *, batch: int = 2, stream: int = 0) -> Tensor:
-        """What the backbone sees: (batch, time, in_features) float64."""
+        """Return inputs of the backbone: (batch, time, in_features) float64."""
         random = self.random("hidden", stream)
         return torch.from_numpy(random.standard_normal((batch, time, self.signature.in_features)))
 
     def times(self) -> tuple[int, ...]:
-        """Lengths to look at: one step, the task's, one beyond it, and a random one."""
+        """Return the lengths to check: one step, the length of the task, a longer one, and a random one."""
         longest = self.signature.length
         return tuple(dict.fromkeys((1, longest, longest + 3, int(self.random("time").integers(2, longest + 9)))))
 
 
 @dataclass(frozen=True)
 class ModelSubject:
-    """A model and where to look at it; a check takes this in place of the model itself."""
+    """A model with the signatures and fixed parameters to check it with; a check accepts it instead of the model."""
 
     model: Model
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
-    """Keywords of `build` that are held at a value, in its space or not, as a study may."""
+    """Arguments of `build` with a fixed value, whether in its search space or not, as in a study file."""
     signatures: tuple[Signature, ...] = SIGNATURES
 
     @property
     def name(self) -> str:
+        """Name of the model and its fixed parameters."""
         return "-".join([self.model.name, *(f"{key}-{value}" for key, value in self.fixed.items())])
 
     def cases(self, draws: int = DRAWS) -> Iterator[Case]:
-        """The same ones in every process.  A configuration is drawn anew where the model says that it cannot serve."""
+        """Yield the configurations, the same ones in every process.
+
+        draws: configurations per signature.  If `Model.unsupported` rejects one, another one is drawn.
+        """
         for index, signature in enumerate(self.signatures):
-            seen: set[str] = set()
+            yielded: set[str] = set()
             for number in range(draws):
                 case = self._case(signature, index, number)
-                if case is not None and str(case) not in seen:
-                    seen.add(str(case))
+                if case is not None and str(case) not in yielded:
+                    yielded.add(str(case))
                     yield case
 
     def _case(self, signature: Signature, index: int, number: int) -> Case | None:
         seed = derive(0, self.model.name, index, number)
         random = np.random.default_rng(seed)
-        space = {name: d for name, d in self.model.space(signature).items() if name not in self.fixed}
+        space = {name: dist for name, dist in self.model.space(signature).items() if name not in self.fixed}
         for redraw in range(REDRAWS):
-            # The first draw of all is the middle of the space: the configuration that a reader would try.
+            # The very first draw is the middle of the space, the configuration that a reader would try first.
             units = [0.5 if number == redraw == 0 else float(unit) for unit in random.random(len(space))]
-            drawn = {name: at_unit(d, unit) for (name, d), unit in zip(space.items(), units, strict=True)}
-            params: dict[str, Any] = {**drawn, **self.fixed, "dropout": DROPOUTS[number % len(DROPOUTS)]}
+            sampled = {name: at_unit(dist, unit) for (name, dist), unit in zip(space.items(), units, strict=True)}
+            params: dict[str, Any] = {**sampled, **self.fixed, "dropout": DROPOUTS[number % len(DROPOUTS)]}
             if self.model.unsupported(signature, **params) is None:
                 widths = random.integers(NARROWEST, WIDEST + 1, size=self.model.levels(**params))
                 return Case(self.model, signature, tuple(int(width) for width in widths), params, seed)
@@ -141,20 +146,24 @@ ModelCheck = Callable[[Model | ModelSubject], None]
 
 
 def subject_of(model: Model | ModelSubject) -> ModelSubject:
+    """Return a model as a subject with the default signatures; a subject is returned unchanged."""
     return model if isinstance(model, ModelSubject) else ModelSubject(model)
 
 
 def each_case(draws: int = DRAWS) -> Callable[[Law], ModelCheck]:
-    """A law about one configuration, as a check of a model: on each of its cases, the first failure with its case.
+    """Convert a check of one configuration to a check of a model, which checks each of its configurations.
 
-    NotApplicableError where no case has anything to look at.
+    draws: configurations per signature.
+
+    The check raises CheckError with the configuration at the first failure, and NotApplicableError if it applies to no
+    configuration.
     """
 
     def decorate(law: Law) -> ModelCheck:
         @wraps(law)
         def check(model: Model | ModelSubject) -> None:
             subject = subject_of(model)
-            reasons = [_verdict(law, case) for case in subject.cases(draws)]
+            reasons = [_inapplicable_reason(law, case) for case in subject.cases(draws)]
             if not reasons:
                 raise NotApplicableError(f"{subject.name} supports none of the {len(subject.signatures)} signatures")
             if all(reason is not None for reason in reasons):
@@ -165,13 +174,16 @@ def each_case(draws: int = DRAWS) -> Callable[[Law], ModelCheck]:
     return decorate
 
 
-def _verdict(law: Law, case: Case) -> str | None:
-    """None where the law holds, or why it has nothing to look at."""
+def _inapplicable_reason(law: Law, case: Case) -> str | None:
+    """Check one configuration; return None if the law holds, or why it does not apply.
+
+    Exceptions are raised with the configuration.
+    """
     try:
         with random_state_kept():
             law(case)
-    except NotApplicableError as missing:
-        return str(missing)
+    except NotApplicableError as inapplicable:
+        return str(inapplicable)
     except CheckError as failure:
         raise CheckError(f"{failure} [{case}]") from None
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The floor of a task against predictors without memory, fitted here."""
+"""The check of a task's floor against fitted predictors without memory."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from harness.dataset import Arrays, Batch, Dataset, Ragged
-from harness.network import Network
-from harness.signature import Signature
-from harness.task import Metric, Task
-from harness.testing.checks import NotApplicableError, require
-from harness.testing.probe import head, probe_network
+from harness.api.dataset import Arrays, Batch, Dataset, Ragged
+from harness.api.signature import Signature
+from harness.api.task import Metric, Task
+from harness.testing.memoryless import head, probe_network
+from harness.testing.outcomes import NotApplicableError, require
 from harness.testing.tasks import CPU, TaskSubject, batches_of, task_check
-from harness.training import evaluate, first_total, outputs
+from harness.training.evaluation import evaluate, first_total, outputs
+from harness.training.network import Network
 
 FRAMES = 20_000
-"""Steps of training data that a predictor is fitted to."""
+"""Steps of training data to which a predictor is fitted."""
 TEST_TOKENS = 100_000
-"""Of a stream, that it is scored on."""
+"""Tokens of a stream on which it is scored."""
 MOST_OUTPUTS = 300
-"""Outputs a step, above which fitting takes minutes."""
+"""Largest number of outputs per step; fitting more takes minutes."""
 MOST_POSITIONS = 2048
 ITERATIONS = 40
 ERRORS = 3.0
-"""Standard errors, of a loss whose standard deviation is its mean."""
+"""Allowed deviation in standard errors, for a loss whose standard deviation equals its mean."""
 SLACK = 0.05
-"""Of the floor: what a predictor fitted to some of the training data may differ from it by."""
+"""Allowed relative deviation from the floor, for a predictor fitted to a part of the training data."""
 RIDGE = 1e-5
-"""On the weights: without it an event that training data lack costs infinitely much."""
+"""L2 penalty on the weights; without it, an event that is absent from the training data has infinite loss."""
 
 
 class Positions(nn.Module):
-    """Which step it is, and nothing of the input: (batch, time, steps), one-hot."""
+    """The index of the step and nothing of the input, as a one-hot vector: (batch, time, steps)."""
 
     receptive_field = 1
 
@@ -48,10 +48,11 @@ class Positions(nn.Module):
 
 @task_check
 def check_floor(subject: TaskSubject) -> None:
-    """A constant answer does not beat the floor, and a predictor without memory attains it.
+    """Check that no constant prediction beats the floor, and that a predictor without memory reaches it.
 
-    The constant, a marginal for every step by itself, and a small network on the present input alone are fitted to
-    training data and scored on the test split.  Within the metric's margin, 5 %, or what so few elements allow.
+    Three predictors are fitted to training data and scored on the test split: a constant, a marginal for each step, and
+    a small network that reads only the present input.  The tolerance is the largest of the metric's margin, 5 %, and 3
+    standard errors for the number of scored elements.
     """
     task, floor = subject.task, subject.task.floor()
     if floor is None:
@@ -69,41 +70,44 @@ def check_floor(subject: TaskSubject) -> None:
     metric = f"{task.metric.name} {floor:.4g}"
     allowed = slack(task.metric, floor, _scored(signature, test))
     beaten = better_by(task.metric, constant, floor) > allowed
-    require(not beaten, f"the floor is {metric}, but a constant answer has {constant:.4g}")
+    require(not beaten, f"the floor is {metric}, but a constant prediction scores {constant:.4g}")
     reached = better_by(task.metric, floor, best) <= allowed
-    require(reached, f"the floor is {metric}, but without memory no more than {best:.4g} is reached")
+    require(reached, f"the floor is {metric}, but the best predictor without memory scores {best:.4g}")
 
 
-def better_by(metric: Metric, one: float, other: float) -> float:
-    """How much better one score is than another, on the metric's scale."""
-    difference = math.log(other / one) if metric.scale == "log" else other - one
+def better_by(metric: Metric, score: float, other: float) -> float:
+    """Return how much better a score is than another one, on the scale of the metric."""
+    difference = math.log(other / score) if metric.scale == "log" else other - score
     return difference if metric.better == "lower" else -difference
 
 
 def slack(metric: Metric, floor: float, scored: int) -> float:
-    """What a score may differ from the floor by, on the metric's scale: an answer on few elements varies more."""
+    """Return the allowed difference between a score and the floor, on the scale of the metric.
+
+    scored: number of scored elements; with fewer elements, a score varies more.
+    """
     relative = max(SLACK, ERRORS / math.sqrt(scored))
     return max(metric.margin, relative if metric.scale == "log" else relative * abs(floor))
 
 
 def _scored(signature: Signature, test: Dataset) -> int:
-    """Elements that a test split scores."""
+    """Return the number of elements that are scored in a test split."""
     if isinstance(test, Arrays):
         return len(test) * (signature.length if signature.readout == "each" else 1)
     return len(test.inputs) if isinstance(test, Ragged) and not test.last else len(test)
 
 
 def _predictors(signature: Signature, train: Dataset) -> list[tuple[Network, list[nn.Parameter]]]:
-    """Networks and what of each is fitted; the first one's answer is constant."""
+    """Return networks and the parameters to fit; the first network predicts a constant."""
     constant = probe_network(signature)
     nn.init.zeros_(constant.decoder.weight)
     memoryless = probe_network(signature)
-    found = [(constant, [constant.decoder.bias]), (memoryless, list(memoryless.parameters()))]
-    steps_count = signature.readout == "each" and isinstance(train, Arrays) and not signature.tied
-    if steps_count and signature.length <= MOST_POSITIONS:
+    predictors = [(constant, [constant.decoder.bias]), (memoryless, list(memoryless.parameters()))]
+    has_positions = signature.readout == "each" and isinstance(train, Arrays) and not signature.tied
+    if has_positions and signature.length <= MOST_POSITIONS:
         positions = Network(signature, Positions(signature.length)).eval()
-        found.append((positions, list(positions.decoder.parameters())))
-    return found
+        predictors.append((positions, list(positions.decoder.parameters())))
+    return predictors
 
 
 def _fitted_score(
@@ -115,7 +119,7 @@ def _fitted_score(
 
 
 def fit(network: Network, parameters: Sequence[nn.Parameter], task: Task, batches: Sequence[Batch]) -> None:
-    """Minimise the mean of the first total over these batches."""
+    """Fit the parameters: minimise the mean of the first total over these batches, with L-BFGS."""
     optimizer = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> float:

@@ -1,14 +1,14 @@
-"""All checks of a model and of a task, in the order of a table, and the two that run them."""
+"""All checks of a model and of a task, in the order of the printed table, and the functions that run them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.model import Model
-from harness.task import Task
+from harness.api.model import Model
+from harness.api.task import Task
 from harness.testing import backbones, builds, floors, splits, stacks, tasks
 from harness.testing.cases import ModelCheck, ModelSubject, subject_of
-from harness.testing.checks import CheckResult, run_checks
+from harness.testing.outcomes import CheckResult, run_checks
 from harness.testing.tasks import TaskCheck, TaskSubject, task_subject_of
 
 MODEL_CHECKS: tuple[ModelCheck, ...] = (
@@ -56,9 +56,11 @@ TASK_CHECKS: tuple[TaskCheck, ...] = (
 def check_model(
     model: Model | ModelSubject, *, expected_failed_checks: Mapping[str, str] | None = None
 ) -> list[CheckResult]:
-    """Every check of a model; nothing is raised, what failed says so.
+    """Run every check of a model and return the results; a failed check does not raise.
 
-    expected_failed_checks: name of a check → why it may fail.
+    expected_failed_checks: mapping from the name of a check to the reason why it may fail.
+
+    Raises UnknownNameError if expected_failed_checks names an unknown check.
     """
     subject = subject_of(model)
     return run_checks(subject, subject.name, MODEL_CHECKS, expected_failed_checks)
@@ -67,9 +69,11 @@ def check_model(
 def check_task(
     task: Task | TaskSubject, *, expected_failed_checks: Mapping[str, str] | None = None
 ) -> list[CheckResult]:
-    """Every check of a task at its options; nothing is raised, what failed says so.
+    """Run every check of a task with its options and return the results; a failed check does not raise.
 
-    expected_failed_checks: name of a check → why it may fail.
+    expected_failed_checks: mapping from the name of a check to the reason why it may fail.
+
+    Raises UnknownNameError if expected_failed_checks names an unknown check.
     """
     subject = task_subject_of(task)
     return run_checks(subject, subject.name, TASK_CHECKS, expected_failed_checks)

@@ -1,4 +1,4 @@
-"""Faults injected for real, and at the end of a run the table: fault, times injected, passed."""
+"""Count the faults that the tests inject, and print a table at the end: fault, times injected, tests, passed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.tracking import prepare_store
+from harness.tracking.client import prepare_store
 from tests.faults.place import Place, install_toys
 
 
 @dataclass
 class Row:
-    """One kind of fault."""
+    """The row of one kind of fault."""
 
     injected: int = 0
     outcomes: list[str] = field(default_factory=list)
@@ -34,9 +34,9 @@ def _row(item: pytest.Item) -> Row | None:
 
 @pytest.fixture
 def landed(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """To be called once for each time that the test's fault was injected."""
+    """A function to call once for each time that the test's fault was injected."""
     row = _row(request.node)
-    assert row is not None, "a test that injects a fault names its row: @pytest.mark.fault(...)"
+    assert row is not None, "a test that injects a fault must name its row: @pytest.mark.fault(...)"
 
     def count() -> None:
         row.injected += 1
@@ -46,7 +46,7 @@ def landed(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The toys as an installed distribution, for this process too."""
+    """The toys as an installed distribution, also for this process."""
     folder = install_toys(tmp_path_factory.mktemp("site"))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
@@ -63,12 +63,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path, site: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """A folder where the command runs in processes of its own, with the toys installed and nothing else."""
+    """A folder in which the command runs in separate processes, with the toys as the only plugin."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    here = Place(tmp_path, site)
-    yield here
-    here.end_all()
+    place = Place(tmp_path, site)
+    yield place
+    place.end_all()
 
 
 @pytest.hookimpl(wrapper=True)

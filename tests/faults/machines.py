@@ -1,6 +1,6 @@
-"""Machines of one cluster on this one: each with its own name, address, processes and temporary files (namespaces).
+"""Machines of a cluster, simulated by namespaces: each has its own name, address, processes and temporary files.
 
-Killing a machine's first process ends all that runs on it at once, as pulling its plug would.
+Killing the first process of a machine ends everything that runs on it at once, as a power failure would.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MEMORY = "--object-store-memory=100000000"
 
 
 def _do(*command: str) -> None:
+    """Run a command.  Skips the test if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"needs the right to make namespaces: {' '.join(command)}: {done.stderr.strip()}")
@@ -31,7 +32,7 @@ def _do(*command: str) -> None:
 
 @dataclass
 class Machine:
-    """One machine; `start` runs a command on it."""
+    """One machine.  A command runs on it behind `enter`."""
 
     number: int
     environment: dict[str, str]
@@ -50,7 +51,7 @@ class Machine:
         return f"seqharness{self.number}"
 
     def boot(self) -> None:
-        """A machine that does nothing yet."""
+        """Create the namespaces of the machine and start its first process."""
         inside, outside = f"shi{self.number}", f"sho{self.number}"
         _do("ip", "netns", "add", self._space)
         _do("ip", "link", "add", outside, "type", "veth", "peer", "name", inside)
@@ -73,16 +74,17 @@ class Machine:
         assert self._init.stdout.readline() == b"up\n"
 
     def enter(self, folder: Path = Path("/")) -> list[str]:
-        """What, before a command, runs it on this machine, in a folder."""
+        """Return the command line that, before a command, runs it on this machine in a folder."""
         return ["nsenter", f"--target={self._first()}", "--uts", "--pid", "--mount", "--net", f"--wdns={folder}"]
 
     def _first(self) -> int:
-        """Its process of number 1, as seen from here: the child of `unshare`."""
+        """Return the id, outside its namespace, of the machine's first process: the child of `unshare`."""
         assert self._init is not None
         below = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
         return int(below[0])
 
     def start_ray(self, head: Machine, log: Path) -> None:
+        """Start Ray on this machine, as head node or as a node of `head`.  log: file for its output."""
         where = (
             ["--head", f"--port={PORT}", "--include-dashboard=false"]
             if head is self
@@ -95,7 +97,7 @@ class Machine:
             )
 
     def pull_the_plug(self) -> None:
-        """Everything on it is gone, and so is its network."""
+        """End every process of the machine and remove its network."""
         if self._init is not None:
             os.kill(self._first(), 9)
             self._init.wait()
@@ -106,7 +108,7 @@ class Machine:
 
 @dataclass
 class Room:
-    """Machines on one network."""
+    """Machines on a network of their own."""
 
     environment: dict[str, str]
     machines: list[Machine] = field(default_factory=list)
@@ -120,14 +122,14 @@ class Room:
 
 @contextmanager
 def room(environment: dict[str, str]) -> Iterator[Room]:
-    """Skips where namespaces are not permitted."""
-    here = Room(environment)
+    """Create a network for machines.  Skips if namespaces are not permitted."""
+    created = Room(environment)
     _do("ip", "link", "add", BRIDGE, "type", "bridge")
     try:
         _do("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
         _do("ip", "link", "set", BRIDGE, "up")
-        yield here
+        yield created
     finally:
-        for machine in here.machines:
+        for machine in created.machines:
             machine.pull_the_plug()
         subprocess.run(["ip", "link", "del", BRIDGE], check=False)

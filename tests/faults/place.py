@@ -1,4 +1,4 @@
-"""Where faults are injected: the real command in processes of its own, and what it leaves."""
+"""The place where faults are injected: the real command in separate processes, and its results."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from harness import content
-from harness.ledger import MANIFEST, Entry, read_study
-from harness.plugins import load_plugins
-from harness.run import Runner
-from harness.serial import run_serial
-from harness.study import read_study_file
-from harness.trial import Worker
+from harness.execution.runner import Runner
+from harness.execution.serial import run_serial
+from harness.execution.trial import Worker
+from harness.ledger.folder import MANIFEST
+from harness.ledger.journal import TrialEntry, read_study
+from harness.plugin.loader import load_plugins
+from harness.study.file import read_study_file
+from harness.study.plan import make_plan
+from harness.tracking import run_data
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 COMMAND = [sys.executable, "-c", "from harness.cli.main import main; main()"]
-PATIENCE_SECONDS = 360.0
-UNHURRIED = {"TOY_PAUSE_SECONDS": "0.01"}
-"""For a fault that must meet a trial in the middle: on a fast machine too, 600 updates take at least 6 s."""
+TIMEOUT_SECONDS = 360.0
+SLOW_TOYS = {"TOY_PAUSE_SECONDS": "0.01"}
+"""Environment for faults in the middle of a trial: even on a fast machine, 600 updates take at least 6 s."""
 
 STUDY = """
 name = "toys"
@@ -65,7 +67,7 @@ LEFT = [int(os.environ.get("KILL_AT", "-1"))]
 
 
 def event():
-    """The hooks run in the driver: at the event of this number, from 0, it is killed."""
+    """Kill the driver, in which hooks run, at the event with this number, from 0."""
     if LEFT[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     LEFT[0] -= 1
@@ -93,7 +95,7 @@ def harness_study_finished():
 
 
 def install(site: Path, name: str, code: str, version: str = "0.3") -> Path:
-    """A folder that, on the path, makes this code an installed distribution with one entry point."""
+    """Write code as an installed distribution with one entry point, below a folder of the Python path.  Return it."""
     module = name.replace("-", "_")
     info = site / f"{module}-{version}.dist-info"
     info.mkdir(parents=True)
@@ -104,12 +106,14 @@ def install(site: Path, name: str, code: str, version: str = "0.3") -> Path:
 
 
 def install_toys(site: Path) -> Path:
-    install(site, "seqharness-toys", (TESTS / "toys.py").read_text())
+    """Install the toys and the plugin that kills the driver."""
+    install(site, "seqharness-toys", (TESTS / "support" / "toys.py").read_text())
     return install(site, "seqharness-killer", KILLER)
 
 
 def study_text(**changes: object) -> str:
-    usual = {
+    """Return a small study file with some of its values changed."""
+    defaults = {
         "models": '["toy-ema", "toy-stack"]',
         "trials": 2,
         "repetitions": 2,
@@ -118,12 +122,12 @@ def study_text(**changes: object) -> str:
         "checkpoint_seconds": 0.2,
         "hang_seconds": 1800,
     }
-    return STUDY.format(**{**usual, **changes})
+    return STUDY.format(**{**defaults, **changes})
 
 
 @dataclass
 class Place:
-    """A folder with a study and a site of plugins."""
+    """A folder with a study, and the folder of its plugins."""
 
     folder: Path
     site: Path
@@ -149,7 +153,7 @@ class Place:
         return path
 
     def start(self, *arguments: str, before: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
-        """The command in a process of its own, its output in pipes."""
+        """Start the command in a separate process, with its output in pipes.  before: command line to put before it."""
         process = subprocess.Popen(
             [*before, *COMMAND, *arguments],
             cwd=self.folder,
@@ -163,36 +167,38 @@ class Place:
         return process
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
-        """Exit code, output and errors of the command, after its end."""
+        """Run the command to its end.  Return exit code, standard output and standard error."""
         return ended(self.start(*arguments, **environment))
 
-    def entries(self, name: str = "toys", runs: str = "runs") -> tuple[Entry, ...]:
+    def entries(self, name: str = "toys", runs: str = "runs") -> tuple[TrialEntry, ...]:
         folder = self.folder / runs / name
         return read_study(folder).entries() if (folder / MANIFEST).exists() else ()
 
     def by_key(self, name: str = "toys", runs: str = "runs") -> dict[str, object]:
-        """Trials by key, with all that must not depend on what happened to them."""
+        """Return by key what must not depend on faults."""
         return {entry.trial.key.partition("/")[2]: lasting(entry) for entry in self.entries(name, runs)}
 
     def undisturbed(self, study: str = "toys.toml") -> dict[str, object]:
-        """By key, what a run in this process gives to which nothing happens."""
+        """Run the study in this process without faults.  Return by key what must not depend on faults."""
         loaded = load_plugins(PathDistribution(next(self.site.glob("*toys*-info"))).entry_points)
-        runner = Runner(read_study_file(self.folder / study), loaded, self.folder / "undisturbed")
-        runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+        runner = Runner(
+            make_plan(read_study_file(self.folder / study), loaded.registry), loaded, self.folder / "undisturbed"
+        )
+        runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
         return self.by_key(runs="undisturbed")
 
     def stored(self, uri: str | None = None, name: str = "toys") -> dict[str, Any]:  # runs of MLflow, untyped
-        """MLflow's runs of trials by key, each once."""
+        """Return MLflow's runs of trials by key.  Fails if two runs have the same key."""
         client = MlflowClient(uri or self.uri)
         experiment = client.get_experiment_by_name(name)
         assert experiment is not None
-        runs = client.search_runs([experiment.experiment_id], f"tags.`{content.KIND}` = 'trial'", max_results=1000)
-        keys = Counter(run.data.tags[content.KEY] for run in runs)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`{run_data.KIND}` = 'trial'", max_results=1000)
+        keys = Counter(run.data.tags[run_data.KEY] for run in runs)
         assert all(count == 1 for count in keys.values()), f"runs stored twice: {keys}"
-        return {run.data.tags[content.KEY].partition("/")[2]: run for run in runs}
+        return {run.data.tags[run_data.KEY].partition("/")[2]: run for run in runs}
 
     def workers(self, driver: subprocess.Popen[str]) -> list[psutil.Process]:
-        """The processes that train for a driver on this machine."""
+        """Return the worker processes of a driver on this machine."""
         return [
             process
             for process in children(driver.pid)
@@ -200,7 +206,7 @@ class Place:
         ]
 
     def end_all(self) -> None:
-        """Nothing that was started here outlives its test."""
+        """End every process that was started here."""
         for process in self.processes:
             for child in children(process.pid):
                 kill(child)
@@ -209,8 +215,8 @@ class Place:
             process.communicate()
 
 
-def lasting(entry: Entry) -> object:
-    """What must not depend on interruptions: all but times, places, attempts and the study's random id."""
+def lasting(entry: TrialEntry) -> object:
+    """Return what must not depend on faults: all but times, nodes, attempts and the study's random id."""
     assert entry.result is not None, f"{entry.trial.key} has not ended"
     trial = entry.trial.model_dump(mode="json", exclude={"study", "winner", "resources"})
     winner = entry.trial.winner.partition("/")[2] if entry.trial.winner else None
@@ -220,28 +226,30 @@ def lasting(entry: Entry) -> object:
     return trial, winner, curve, scores
 
 
-def trains(entry: Entry, points: int = 0) -> bool:
-    """In the middle: it has brought more points than these, and has not ended."""
+def trains(entry: TrialEntry, points: int = 0) -> bool:
+    """Return whether a trial has reported more points than `points` and has not ended."""
     return len(entry.points) > points and entry.result is None
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    """Wait for a process.  Return exit code, standard output and standard error.  Fails if it prints a traceback."""
+    out, err = process.communicate(timeout=TIMEOUT_SECONDS)
     assert "Traceback" not in err, err
     return process.returncode, out, err
 
 
-def wait_until(reached: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    """Until something is so; fails where the process ends before, or patience does."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert time.monotonic() < deadline, "it never came"
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until a condition holds.  Fails if the process ends before, or at the time limit."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not reached within {TIMEOUT_SECONDS:g} s"
         if process is not None and process.poll() is not None:
             raise AssertionError(f"ended with {process.returncode}: {process.communicate()[1]}")
         time.sleep(0.05)
 
 
 def children(pid: int) -> list[psutil.Process]:
+    """Return all processes below a process."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -249,7 +257,7 @@ def children(pid: int) -> list[psutil.Process]:
 
 
 def kill(process: psutil.Process, number: int = signal.SIGKILL) -> bool:
-    """Whether it was there to be killed."""
+    """Send a signal to a process.  Return whether the process existed."""
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
@@ -258,7 +266,7 @@ def kill(process: psutil.Process, number: int = signal.SIGKILL) -> bool:
 
 
 def kill_driver(process: subprocess.Popen[str]) -> None:
-    """As a machine that is out of memory would: the driver alone, without a word; what it started sees to itself."""
+    """Kill the driver alone, as a machine that is out of memory does; its child processes end by themselves."""
     process.kill()
     process.wait()
 
@@ -271,7 +279,7 @@ def _name(process: psutil.Process) -> str:
 
 
 def mount_of(size: str, folder: Path) -> Callable[[], None]:
-    """A disk of this size at a folder; returns what takes it away.  Skips where mounting is not permitted."""
+    """Mount a disk of this size at a folder.  Return a function that unmounts it.  Skips if that is not permitted."""
     folder.mkdir(parents=True)
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
@@ -282,10 +290,10 @@ def mount_of(size: str, folder: Path) -> Callable[[], None]:
     if done.returncode:
         pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
 
-    def take_away() -> None:
+    def unmount() -> None:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
-    return take_away
+    return unmount
 
 
 def resize(folder: Path, size: str) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.place import UNHURRIED, Place, ended, kill_driver, trains, wait_until
+from tests.faults.place import SLOW_TOYS, Place, ended, kill_driver, trains, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEARCH = 4 * (1 + 4 + 1)
-"""Events of the search of two cells with two trials of four points: dealt, four points, ended."""
+"""Events in the search of two cells with two trials each: started, four points, ended."""
 FINALS = SEARCH
 MOMENTS = {
     "in the search": (1, SEARCH - 1),
@@ -20,15 +20,15 @@ MOMENTS = {
     "in the finals": (SEARCH + 1, SEARCH + FINALS - 1),
     "while reporting": (SEARCH + FINALS, SEARCH + FINALS),
 }
-"""Numbers of the first and last event at which the driver may be killed."""
+"""Numbers of the first and the last event at which the driver may be killed."""
 
 
 @pytest.mark.fault("kill -9 of the driver")
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_random_and_continued_it_is_the_undisturbed_study(
+def test_study_killed_at_random_and_resumed_equals_the_undisturbed_study(
     place: Place, landed: Callable[[], None], moment: str
 ) -> None:
-    """By key: parameters, seeds, curves, scores; each run of MLflow once."""
+    """Compares parameters, seeds, curves and scores by key; each trial has one run in MLflow."""
     place.write()
     expected = place.undisturbed()
     event = random.randint(*MOMENTS[moment])
@@ -45,17 +45,17 @@ def test_killed_at_random_and_continued_it_is_the_undisturbed_study(
 
 
 @pytest.mark.fault("kill -9 of the driver")
-def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place, landed: Callable[[], None]) -> None:
+def test_study_killed_repeatedly_on_ray_equals_the_undisturbed_study(place: Place, landed: Callable[[], None]) -> None:
     place.write(updates=400, evaluations=30)
     expected = place.undisturbed()
     for trials in (0, 3):
-        process = place.start("run", "toys.toml", **UNHURRIED)
+        process = place.start("run", "toys.toml", **SLOW_TOYS)
 
-        def going(trials: int = trials) -> bool:
+        def in_training(trials: int = trials) -> bool:
             entries = place.entries()
             return sum(entry.result is not None for entry in entries) >= trials and any(map(trains, entries))
 
-        wait_until(going, process)
+        wait_until(in_training, process)
         kill_driver(process)
         landed()
     code, _, err = place.run("run", "toys.toml")
@@ -66,9 +66,9 @@ def test_killed_on_ray_again_and_again_it_is_the_undisturbed_study(place: Place,
 
 
 @pytest.mark.fault("the same study started twice at once")
-def test_the_second_refuses_and_names_the_first(place: Place, landed: Callable[[], None]) -> None:
+def test_second_driver_is_rejected_with_the_name_of_the_first(place: Place, landed: Callable[[], None]) -> None:
     place.write(updates=600, evaluations=30)
-    first = place.start("run", "toys.toml", "--serial", **UNHURRIED)
+    first = place.start("run", "toys.toml", "--serial", **SLOW_TOYS)
     wait_until(lambda: any(entry.points for entry in place.entries()), first)
     code, _, err = place.run("run", "toys.toml", "--serial")
     landed()
@@ -82,7 +82,7 @@ def test_the_second_refuses_and_names_the_first(place: Place, landed: Callable[[
 
 
 @pytest.mark.fault("two studies at once on one store")
-def test_both_finish_and_each_run_is_there_once(place: Place, landed: Callable[[], None]) -> None:
+def test_two_studies_on_one_store_both_finish_with_one_run_per_trial(place: Place, landed: Callable[[], None]) -> None:
     place.write()
     other = place.write("other.toml")
     other.write_text(other.read_text().replace('name = "toys"', 'name = "other"', 1))
@@ -98,10 +98,12 @@ def test_both_finish_and_each_run_is_there_once(place: Place, landed: Callable[[
 
 
 @pytest.mark.fault("Ctrl-C once")
-def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Place, landed: Callable[[], None]) -> None:
+def test_interrupt_writes_checkpoints_and_ends_the_command_within_seconds(
+    place: Place, landed: Callable[[], None]
+) -> None:
     place.write(updates=1200, evaluations=40, checkpoint_seconds=600)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", **UNHURRIED)
+    process = place.start("run", "toys.toml", **SLOW_TOYS)
     wait_until(lambda: sum(trains(entry) for entry in place.entries()) == 2, process)
     at = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -109,7 +111,7 @@ def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Pla
     code, _, err = ended(process)
     seconds = time.monotonic() - at
     assert code == 130
-    assert "interrupted; the same command continues" in err
+    assert "interrupted; run the same command again to resume" in err
     assert list((place.folder / "runs/toys").rglob("attempt-*.pt")), "no worker wrote a checkpoint"
     assert seconds < 60, f"{seconds:.0f} s"
     code, _, err = place.run("run", "toys.toml")
@@ -118,10 +120,12 @@ def test_trials_write_checkpoints_and_the_command_ends_within_seconds(place: Pla
 
 
 @pytest.mark.fault("Ctrl-C twice")
-def test_it_ends_at_once_and_can_be_continued(place: Place, landed: Callable[[], None]) -> None:
+def test_second_interrupt_ends_the_command_at_once_and_the_study_can_be_resumed(
+    place: Place, landed: Callable[[], None]
+) -> None:
     place.write(updates=1200, evaluations=40)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", **UNHURRIED)
+    process = place.start("run", "toys.toml", **SLOW_TOYS)
     wait_until(lambda: any(trains(entry) for entry in place.entries()), process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)

@@ -16,10 +16,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @pytest.fixture
 def machines(place: Place) -> Iterator[Room]:
-    """Machines that share the place's folder, and Ray's token authentication."""
+    """Machines that share the place's folder, with Ray's token authentication."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with room(place.environment(**token)) as here:
-        yield here
+    with room(place.environment(**token)) as machines:
+        yield machines
 
 
 def start(place: Place, on: Machine, address: str) -> subprocess.Popen[str]:
@@ -38,10 +38,10 @@ def running(place: Place) -> int:
 
 
 @pytest.mark.fault("a machine of a cluster lost, another added; the driver lost, continued from another machine")
-def test_the_study_completes_on_what_is_left_and_from_the_machine_that_is_new(
+def test_study_completes_on_the_remaining_machines_and_resumes_on_a_new_one(
     place: Place, machines: Room, landed: Callable[[], None]
 ) -> None:
-    # Trials of seconds, so that many are left when a machine that is added has started.
+    # Each trial takes seconds, so that many are left when the added machine has started.
     place.write(models='["toy-ema"]', trials=20, repetitions=2, updates=6000, evaluations=30)
     expected = place.undisturbed()
     head, second = machines.boot(), machines.boot()
@@ -58,14 +58,14 @@ def test_the_study_completes_on_what_is_left_and_from_the_machine_that_is_new(
     wait_until(lambda: len(nodes_that_ended(place)) == 3 and running(place), driver)
     kill_driver(driver)
     landed()
-    begun = time.monotonic()
+    start_time = time.monotonic()
     while True:
         code, _, err = ended(start(place, third, address))
         if code == 0:
             break
-        # The first driver was on another machine: only its silence tells that it is dead.
+        # The first driver ran on another machine: only its silence shows that it has ended.
         assert f"on {head.name} is running this study" in err, err
-        assert time.monotonic() - begun < 300
+        assert time.monotonic() - start_time < 300
         time.sleep(5)
     assert place.by_key(runs="shared") == expected
     runs = place.stored()
@@ -74,7 +74,7 @@ def test_the_study_completes_on_what_is_left_and_from_the_machine_that_is_new(
 
 
 @pytest.mark.fault("worker and driver have different plugins or versions")
-def test_it_is_refused_before_a_trial_starts_with_the_difference(
+def test_other_plugins_on_a_worker_are_rejected_before_the_first_trial(
     place: Place, machines: Room, landed: Callable[[], None]
 ) -> None:
     place.write()
@@ -89,11 +89,11 @@ def test_it_is_refused_before_a_trial_starts_with_the_difference(
     assert "the worker on machine-2 has other plugins than the driver" in err
     assert "seqharness-killer: driver 0.3, worker absent; seqharness-toys: driver 0.3, worker 0.2" in err
     assert err.count("\n") == 1, err
-    assert not place.entries(runs="shared"), "a trial was dealt"
+    assert not place.entries(runs="shared"), "a trial was started"
 
 
 def wait_for_nodes(place: Place, head: Machine, count: int) -> None:
-    """As `ray status` counts them."""
+    """Wait until Ray counts this many living nodes."""
     status = [*head.enter(), "python", "-c", NODES, f"{head.address}:{PORT}"]
 
     def joined() -> bool:
@@ -110,17 +110,17 @@ print(sum(node["Alive"] for node in ray.nodes()))
 """
 
 
-def test_machines_are_apart(place: Place, machines: Room, tmp_path: Path) -> None:
-    """What this file stands on: names, addresses and processes of their own, and one folder for all."""
-    one, other = machines.boot(), machines.boot()
+def test_machines_are_separate_but_share_a_folder(place: Place, machines: Room, tmp_path: Path) -> None:
+    """The other tests of this file rely on separate names, addresses and processes, and on a shared folder."""
+    first, second = machines.boot(), machines.boot()
     (tmp_path / "shared.txt").write_text("seen by all")
     script = f"hostname; cat {tmp_path}/shared.txt; echo; ls /proc | grep -c '^[0-9]'; ip -o -4 addr show"
-    said = [
+    outputs = [
         subprocess.run([*m.enter(), "sh", "-c", script], capture_output=True, text=True, check=True).stdout.split("\n")
-        for m in (one, other)
+        for m in (first, second)
     ]
-    assert [lines[0] for lines in said] == ["machine-2", "machine-3"]
-    assert [lines[1] for lines in said] == ["seen by all"] * 2
-    assert [int(lines[2]) < 10 for lines in said] == [True, True]
-    assert one.address in "".join(said[0])
-    assert other.address not in "".join(said[0])
+    assert [lines[0] for lines in outputs] == ["machine-2", "machine-3"]
+    assert [lines[1] for lines in outputs] == ["seen by all"] * 2
+    assert [int(lines[2]) < 10 for lines in outputs] == [True, True]
+    assert first.address in "".join(outputs[0])
+    assert second.address not in "".join(outputs[0])

@@ -8,13 +8,15 @@ from tests.faults.place import TESTS, Place, install
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-TOYS = (TESTS / "toys.py").read_text().replace('"toy-ema"', '"{name}"').replace("register(ToyStack())", "pass")
+TOYS = (
+    (TESTS / "support" / "toys.py").read_text().replace('"toy-ema"', '"{name}"').replace("register(ToyStack())", "pass")
+)
 NO_TASKS = TOYS.replace("register(ToySum)", "pass").replace("register(ToyRagged)", "pass")
 TRAINS = '"toy-ema"'
 
 
 def broken(name: str, before: str = "", space: str = "", build: str = "", forward: str = "") -> str:
-    """A plugin whose one model does something at one place."""
+    """Return the code of a plugin whose only model runs extra code in one of its methods."""
     code = NO_TASKS.replace("{name}", name)
     if space:
         code = code.replace('        return {"bias": Categ', f'        {space}\n        return {{"bias": Categ')
@@ -26,7 +28,7 @@ def broken(name: str, before: str = "", space: str = "", build: str = "", forwar
     return code + before
 
 
-RAISES = 'raise LookupError("a plugin that was told to raise")'
+RAISES = 'raise LookupError("a plugin that raises on purpose")'
 
 
 def add(place: Place, name: str, code: str) -> None:
@@ -40,7 +42,7 @@ def run(place: Place, *models: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.fault("a plugin that raises at import or at registration")
-def test_it_costs_its_own_models_and_is_named(place: Place, landed: Callable[[], None]) -> None:
+def test_broken_plugin_is_named_and_only_its_models_are_missing(place: Place, landed: Callable[[], None]) -> None:
     add(place, "at-import", RAISES)
     add(place, "at-registration", broken("never").replace("    register(ToyEma())", f"    {RAISES}"))
     code, out, err = run(place)
@@ -48,13 +50,13 @@ def test_it_costs_its_own_models_and_is_named(place: Place, landed: Callable[[],
     landed()
     assert code == 0, err
     for name in ("at-import", "at-registration"):
-        assert f"plugin {name} 1.7 could not be loaded (LookupError: a plugin that was told to raise)" in err
+        assert f"plugin {name} 1.7 could not be loaded (LookupError: a plugin that raises on purpose)" in err
     assert "toy-ema" in out
 
 
 @pytest.mark.fault("a plugin that raises in space or in build")
 @pytest.mark.parametrize("where", ["space", "build"])
-def test_it_is_refused_before_anything_is_written_and_is_named(
+def test_plugin_that_raises_in_planning_is_named_before_anything_is_written(
     place: Place, landed: Callable[[], None], where: str
 ) -> None:
     code = broken("bad", space=RAISES) if where == "space" else broken("bad", build=RAISES)
@@ -64,12 +66,12 @@ def test_it_is_refused_before_anything_is_written_and_is_named(
     assert exit_ == 2, err
     assert err.count("\n") == 1, err
     assert "toy-sum/bad" in err
-    assert "bad-plugin 1.7 raised LookupError: a plugin that was told to raise (bad_plugin.py:" in err
+    assert "bad-plugin 1.7 raised LookupError: a plugin that raises on purpose (bad_plugin.py:" in err
     assert not (place.folder / "runs").exists()
 
 
 @pytest.mark.fault("a plugin that raises in forward, is not causal, or moves the global random state")
-def test_the_others_results_are_those_they_would_be_without_it_and_it_is_named(
+def test_plugin_that_misbehaves_in_forward_is_named_and_other_results_are_unchanged(
     place: Place, landed: Callable[[], None]
 ) -> None:
     place.write(models=f"[{TRAINS}]")
@@ -83,12 +85,12 @@ def test_the_others_results_are_those_they_would_be_without_it_and_it_is_named(
         landed()
     assert code == 1
     assert (
-        "FAILED toy-sum/raises: no search trial completed: LookupError: a plugin that was told to raise (raising.py:"
+        "FAILED toy-sum/raises: no search trial completed: LookupError: a plugin that raises on purpose (raising.py:"
         in err
     )
     assert "(from seqharness-toys 0.3, raising 1.7)" in err
     assert "model 'peeks' of peeking 1.7 is not causal: its outputs change with inputs that come after them" in err
     assert "model 'meddles' of meddling 1.7 moves the global random state of torch, numpy, random in forward" in err
     assert out.count("FAILED") >= 2
-    found = place.by_key()
-    assert {key: value for key, value in found.items() if "/toy-ema/" in key} == expected
+    results = place.by_key()
+    assert {key: value for key, value in results.items() if "/toy-ema/" in key} == expected

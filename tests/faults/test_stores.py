@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.place import UNHURRIED, Place, children, ended, kill, wait_until
+from tests.faults.place import SLOW_TOYS, Place, children, ended, kill, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass
 class Server:
-    """An MLflow server on loopback, on the place's database."""
+    """An MLflow server on loopback, with the database of the place."""
 
     place: Place
     port: int
@@ -66,10 +66,12 @@ def server(place: Place) -> Iterator[Server]:
 
 
 @pytest.mark.fault("the MLflow server stops for a while")
-def test_training_goes_on_and_all_is_there_in_the_end(place: Place, server: Server, landed: Callable[[], None]) -> None:
+def test_training_continues_and_mlflow_has_everything_in_the_end(
+    place: Place, server: Server, landed: Callable[[], None]
+) -> None:
     place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri, **UNHURRIED)
+    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri, **SLOW_TOYS)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     server.kill()
     landed()
@@ -84,13 +86,13 @@ def test_training_goes_on_and_all_is_there_in_the_end(place: Place, server: Serv
 
 
 @pytest.mark.fault("the MLflow server stops for good")
-@pytest.mark.parametrize("way_out", ["sync", "the same command"])
-def test_the_study_ends_the_exit_code_says_so_and_what_lacks_is_sent_later(
+@pytest.mark.parametrize("way_out", ["sync", "the command again"])
+def test_study_ends_with_exit_code_1_and_the_rest_is_sent_later(
     place: Place, server: Server, landed: Callable[[], None], way_out: str
 ) -> None:
     place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri, **UNHURRIED)
+    process = place.start("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=server.uri, **SLOW_TOYS)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     server.kill()
     landed()
@@ -108,11 +110,11 @@ def test_the_study_ends_the_exit_code_says_so_and_what_lacks_is_sent_later(
 
 
 @pytest.mark.fault("the SQLite store is locked by another process")
-def test_a_lock_longer_than_patience_delays_and_loses_nothing(place: Place, landed: Callable[[], None]) -> None:
-    """MLflow gives up after its busy timeout of 20 s; another program holds the lock for longer."""
+def test_lock_longer_than_the_timeout_loses_nothing(place: Place, landed: Callable[[], None]) -> None:
+    """MLflow fails after its busy timeout of 20 s; another program holds the lock for 30 s."""
     place.write(updates=300, evaluations=10)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", "--serial", **UNHURRIED)
+    process = place.start("run", "toys.toml", "--serial", **SLOW_TOYS)
     wait_until(lambda: any(entry.result for entry in place.entries()), process)
     other = sqlite3.connect(place.folder / "mlflow.db", check_same_thread=False, isolation_level=None, timeout=60)
     other.execute("BEGIN EXCLUSIVE")
@@ -124,11 +126,11 @@ def test_a_lock_longer_than_patience_delays_and_loses_nothing(place: Place, land
     assert place.stored().keys() == expected.keys()
 
 
-@pytest.mark.fault("the MLflow server is away when a study is continued")
-def test_a_study_that_was_begun_goes_on_without_it_and_a_new_one_is_refused(
+@pytest.mark.fault("MLflow is unreachable when a study is resumed")
+def test_started_study_resumes_without_mlflow_and_a_new_one_is_rejected(
     place: Place, landed: Callable[[], None]
 ) -> None:
-    """An address with a slip in it must show before days of training do."""
+    """A mistake in the address must show before days of training."""
     place.write()
     nowhere = "http://127.0.0.1:9"
     code, _, err = place.run("run", "toys.toml", "--serial", MLFLOW_TRACKING_URI=nowhere)

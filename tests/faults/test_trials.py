@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.ledger import JOURNAL
-from tests.faults.place import UNHURRIED, Place, ended, kill, kill_driver, mount_of, resize, trains, wait_until
+from harness.ledger.folder import JOURNAL
+from tests.faults.place import SLOW_TOYS, Place, ended, kill, kill_driver, mount_of, resize, trains, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -14,22 +14,24 @@ FAULTS = {
     "nan": ("diverged", r"loss nan at update \d+"),
     "memory": ("out-of-memory", r"MemoryError: a toy that was told to run out of memory \(\w+\.py:\d+\)"),
     "raise": ("failed", r"ValueError: a toy that was told to raise \(\w+\.py:\d+\)"),
-    "hang": ("failed", r"its worker died 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
-    "hang-in-c": ("failed", r"its worker died 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
-    "segfault": ("failed", r"its worker died 2 times: Segmentation fault \(__init__\.py:\d+ in string_at\)"),
+    "hang": ("failed", r"worker failed 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
+    "hang-in-c": ("failed", r"worker failed 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\)"),
+    "segfault": ("failed", r"worker failed 2 times: Segmentation fault \(__init__\.py:\d+ in string_at\)"),
 }
 TRAINS = '{ name = "toy-ema", as = "trains" }'
 
 
 @pytest.mark.fault("a trial that diverges, fills memory, raises, hangs (in C too), crashes")
-def test_each_has_its_outcome_spends_its_budget_and_the_others_go_on(place: Place, landed: Callable[[], None]) -> None:
+def test_each_fault_has_its_outcome_and_spends_budget_and_the_others_go_on(
+    place: Place, landed: Callable[[], None]
+) -> None:
     models = [f'{{ name = "toy-ema", as = "{fault}", space = {{ fault = "{fault}" }} }}' for fault in FAULTS]
     place.write(models=f"[{', '.join([*models, TRAINS])}]", trials=1, repetitions=1, hang_seconds=30)
     code, out, err = place.run("run", "toys.toml")
     assert code == 1
-    found = {entry.trial.cell.model: entry.result for entry in place.entries() if entry.trial.phase == "search"}
+    results = {entry.trial.cell.model: entry.result for entry in place.entries() if entry.trial.phase == "search"}
     for fault, (outcome, reason) in FAULTS.items():
-        result = found[fault]
+        result = results[fault]
         assert result is not None
         landed()
         assert (result.outcome, result.score) == (outcome, None), result.reason
@@ -54,31 +56,31 @@ def test_each_has_its_outcome_spends_its_budget_and_the_others_go_on(place: Plac
 
 
 @pytest.mark.fault("kill -9 of a worker, once and repeatedly")
-def test_its_trial_goes_on_from_its_checkpoint_and_the_result_is_the_undisturbed_one(
+def test_trial_of_a_killed_worker_resumes_from_its_checkpoint_with_the_undisturbed_result(
     place: Place, landed: Callable[[], None]
 ) -> None:
     place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
-    process = place.start("run", "toys.toml", **UNHURRIED)
-    for death in range(3):
-        wait_until(lambda before=8 * death: any(trains(entry, before) for entry in place.entries()), process)  # type: ignore[misc]
-        struck = [kill(worker) for worker in place.workers(process)]
-        assert struck
+    process = place.start("run", "toys.toml", **SLOW_TOYS)
+    for kills in range(3):
+        wait_until(lambda before=8 * kills: any(trains(entry, before) for entry in place.entries()), process)  # type: ignore[misc]
+        killed = [kill(worker) for worker in place.workers(process)]
+        assert killed
         landed()
     code, _, err = ended(process)
     assert code == 0, err
     assert place.by_key() == expected
     assert max(entry.attempt for entry in place.entries()) > 1
-    assert "its worker died" in err
-    assert "dealt again" in err
+    assert "worker failed" in err
+    assert "retrying the trial" in err
 
 
 @pytest.mark.fault("corrupt checkpoint")
-def test_the_last_good_one_is_used_and_the_damaged_one_is_said(place: Place, landed: Callable[[], None]) -> None:
+def test_last_good_checkpoint_is_used_and_the_damaged_one_is_reported(place: Place, landed: Callable[[], None]) -> None:
     place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
     for attempt in (1, 2):
-        process = place.start("run", "toys.toml", "--serial", **UNHURRIED)
+        process = place.start("run", "toys.toml", "--serial", **SLOW_TOYS)
         file = f"attempt-{attempt:04d}.pt"
         wait_until(lambda file=file: list((place.folder / "runs").rglob(file)), process)  # type: ignore[misc]
         kill_driver(process)
@@ -93,7 +95,7 @@ def test_the_last_good_one_is_used_and_the_damaged_one_is_said(place: Place, lan
 
 @pytest.mark.fault("corrupt journal tail (torn write)")
 @pytest.mark.parametrize("cut", [1, 7, 300])
-def test_the_journal_is_mended_and_what_was_dropped_is_said(place: Place, landed: Callable[[], None], cut: int) -> None:
+def test_torn_journal_is_repaired_and_the_loss_is_reported(place: Place, landed: Callable[[], None], cut: int) -> None:
     place.write()
     expected = place.undisturbed()
     place.run("run", "toys.toml", "--serial", KILL_AT="20")
@@ -103,28 +105,26 @@ def test_the_journal_is_mended_and_what_was_dropped_is_said(place: Place, landed
     landed()
     code, _, err = place.run("run", "toys.toml", "--serial")
     assert code == 0, err
-    assert re.search(r"dropped a torn last record of \d+ bytes; the trial it belongs to is dealt again", err)
+    assert re.search(r"dropped an incomplete last record of \d+ bytes; retrying its trial", err)
     assert place.by_key() == expected
 
 
 @pytest.mark.fault("disk full at a checkpoint")
-def test_a_full_disk_at_a_checkpoint_is_no_outcome_and_with_space_the_command_continues(
+def test_full_disk_at_a_checkpoint_is_no_outcome_and_the_study_resumes(
     place: Place, landed: Callable[[], None]
 ) -> None:
     place.write(models='["toy-ema"]', trials=1, repetitions=1, updates=1200, evaluations=60)
     expected = place.undisturbed()
     small = place.folder / "small"
-    take_away = mount_of("60k", small)
+    unmount = mount_of("60k", small)
     try:
         (small / "filling").write_bytes(b"x" * 30_000)
         code, _, err = place.run("run", "toys.toml", "--runs", "small")
         landed()
         assert code == 2, err
-        assert re.search(
-            r"cannot be written \(No space left on device\); make space and run again|the ledger cannot be "
-            r"written \(No space left on device\); mend that and run the same command again",
-            err,
-        ), err
+        reason = r"cannot be written \(No space left on device\); "
+        advice = "(make space and run again|(free disk space|fix that), then run the same command again to resume)"
+        assert re.search(reason + advice, err), err
         assert all(entry.result is None for entry in place.entries(runs="small"))
         (small / "filling").unlink()
         resize(small, "10m")
@@ -132,22 +132,23 @@ def test_a_full_disk_at_a_checkpoint_is_no_outcome_and_with_space_the_command_co
         assert code == 0, err
         assert place.by_key(runs="small") == expected
     finally:
-        take_away()
+        unmount()
 
 
 @pytest.mark.fault("disk full at the journal")
-def test_a_full_disk_at_the_journal_ends_the_run_with_one_line_and_with_space_it_continues(
+def test_full_disk_at_the_journal_ends_the_run_with_one_line_and_the_study_resumes(
     place: Place, landed: Callable[[], None]
 ) -> None:
     place.write(trials=9, checkpoint_seconds=600)  # the journal outgrows the disk before there are weights
     expected = place.undisturbed()
     small = place.folder / "small"
-    take_away = mount_of("32k", small)
+    unmount = mount_of("32k", small)
     try:
         code, _, err = place.run("run", "toys.toml", "--runs", "small", "--serial")
         landed()
         assert code == 2, err
-        assert "the ledger cannot be written (No space left on device); mend that and run the same command again" in err
+        advice = "fix that, then run the same command again to resume"
+        assert f"the ledger cannot be written (No space left on device); {advice}" in err
         assert [text for text in err.splitlines() if "note:" not in text and "[" not in text][-1].startswith(
             "harness: "
         )
@@ -159,4 +160,4 @@ def test_a_full_disk_at_the_journal_ends_the_run_with_one_line_and_with_space_it
         after = {entry.trial.key: entry.result for entry in place.entries(runs="small")}
         assert {key: after[key] for key in before} == before
     finally:
-        take_away()
+        unmount()

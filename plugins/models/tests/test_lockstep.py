@@ -36,15 +36,16 @@ from harness import (
     Task,
     Tokens,
     Total,
-    checkpoint,
     derive,
     mean_of,
     perplexity_of,
 )
-from harness.lockstep import Lockstep
-from harness.network import build_network
 from harness.records import Training
-from harness.training import TrainingRun, evaluate
+from harness.training import checkpoint
+from harness.training.evaluation import evaluate
+from harness.training.network import build_network
+from harness.training.run import TrainingData, TrainingRun
+from harness.training.vectorized import VectorizedRuns
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn
 
@@ -170,16 +171,16 @@ def make_run(
     seeds = Seeds.of(0, repetition + 1)
     torch.manual_seed(seeds.init)
     made, widths, params = MODELS[model]
-    network = build_network(made, task.signature(), widths, {**params, "dropout": dropout}).to(dtype)
+    network = build_network(made, task.signature(), widths, {**params, "dropout": dropout}).to(device, dtype)
     return TrainingRun(
         network,
         task,
         training=Training.model_validate({"updates": 20, "batch_size": 5, "evaluate_every": 4, **training}),
         optimisation=optimisation,
-        train=in_precision(task.load("train", seeds, {}), dtype),
-        validation=in_precision(task.load("validation", seeds, {}), dtype),
+        data=TrainingData(
+            in_precision(task.load("train", seeds, {}), dtype), in_precision(task.load("validation", seeds, {}), dtype)
+        ),
         seeds=seeds,
-        device=device,
     )
 
 
@@ -191,7 +192,7 @@ def in_precision(dataset: Dataset, dtype: torch.dtype) -> Dataset:
 
 def together_and_apart(make: Callable[[int], TrainingRun]) -> tuple[list[TrainingRun], list[TrainingRun]]:
     together = [make(repetition) for repetition in range(RUNS)]
-    Lockstep(together).advance(FOREVER)
+    VectorizedRuns(together).advance(FOREVER)
     apart = [make(repetition) for repetition in range(RUNS)]
     for run in apart:
         run.advance(FOREVER)
@@ -223,7 +224,7 @@ def path_of(weights: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-@pytest.mark.parametrize(("model", "optimisation"), zip(MODELS, OPTIMISATIONS.values(), strict=True), ids=MODELS)
+@pytest.mark.parametrize(("model", "optimisation"), list(zip(MODELS, OPTIMISATIONS.values(), strict=True)), ids=MODELS)
 def test_runs_in_lockstep_end_as_alone(model: str, task: Task, optimisation: Optimisation) -> None:
     """Every kind of reading; twenty updates in epochs whose last batch is smaller."""
     together, apart = together_and_apart(lambda r: make_run(r, model, task, optimisation))
@@ -277,9 +278,9 @@ def test_slices_and_checkpoints_change_nothing(
         return make_run(repetition, "lstm", task, Optimisation(optimizer=optimizer, learning_rate=0.01), dropout=0.3)
 
     whole = [make(repetition) for repetition in range(RUNS)]
-    Lockstep(whole).advance(FOREVER)
+    VectorizedRuns(whole).advance(FOREVER)
     first = [make(repetition) for repetition in range(RUNS)]
-    stack = Lockstep(first)
+    stack = VectorizedRuns(first)
     while first[0].update < 11:
         stack.advance(0)
     for index, run in enumerate(first):
@@ -287,9 +288,44 @@ def test_slices_and_checkpoints_change_nothing(
     second = [make(repetition) for repetition in range(RUNS)]
     for index, run in enumerate(second):
         run.restore(checkpoint.load(tmp_path / f"{index}.pt"))
-    Lockstep(second).advance(FOREVER)
+    VectorizedRuns(second).advance(FOREVER)
     for found, expected in zip(second, whole, strict=True):
         assert_same(found, expected, tolerance=1e-12)
+
+
+class Dropped(Words):
+    """`Words`, of whose embedding training drops a part."""
+
+    name: ClassVar[str] = "dropped"
+
+    def signature(self) -> Signature:
+        return super().signature().with_embedding(None, dropout=0.3)
+
+
+@pytest.mark.parametrize("reading", ["carry", "window"])
+@pytest.mark.parametrize("stack", [False, True], ids=["alone", "stack"])
+def test_slices_and_checkpoints_change_nothing_of_embedding_dropout(
+    reading: Literal["carry", "window"], stack: bool, tmp_path: Path
+) -> None:
+    def make(task: Task) -> list[TrainingRun]:
+        return [make_run(repetition, "lstm", task) for repetition in range(RUNS if stack else 1)]
+
+    def advance(runs: list[TrainingRun], seconds: float) -> None:
+        (VectorizedRuns(runs) if stack else runs[0]).advance(seconds)
+
+    whole, first, second = (make(Dropped(reading=reading)) for _ in range(3))
+    advance(whole, FOREVER)
+    while first[0].update < 7:
+        advance(first, 0)
+    for index, (run, restored) in enumerate(zip(first, second, strict=True)):
+        checkpoint.save(tmp_path / f"{index}.pt", run.state(), trial="")
+        restored.restore(checkpoint.load(tmp_path / f"{index}.pt"))
+    advance(second, FOREVER)
+    plain = make(Words(reading=reading))
+    advance(plain, FOREVER)
+    for found, expected, without in zip(second, whole, plain, strict=True):
+        assert_same(found, expected, tolerance=1e-12)
+        assert found.points[-1].train_loss != pytest.approx(without.points[-1].train_loss, rel=1e-6)
 
 
 def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
@@ -299,7 +335,7 @@ def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
 
     alone = make_run(0, "lstm")
     together = [make_run(repetition, "lstm") for repetition in range(8)]
-    stack = Lockstep(together)
+    stack = VectorizedRuns(together)
     for _ in range(5):
         alone.advance(0)
         stack.advance(0)
@@ -309,7 +345,7 @@ def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_a_run_goes_on_alone_from_where_its_stack_stopped(task: Task) -> None:
     together = [make_run(repetition, task=task) for repetition in range(RUNS)]
-    stack = Lockstep(together)
+    stack = VectorizedRuns(together)
     for _ in range(7):
         stack.advance(0)
     alone = make_run(1, task=task)
@@ -328,7 +364,7 @@ def test_a_run_that_was_saved_earlier_catches_up_first() -> None:
     for index, run in enumerate(together):
         for _ in range(3 * index):
             run.advance(0)
-    Lockstep(together).advance(FOREVER)
+    VectorizedRuns(together).advance(FOREVER)
     for found, expected in zip(together, apart, strict=True):
         expected.advance(FOREVER)
         assert_same(found, expected)
@@ -338,8 +374,8 @@ def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> 
     def trained() -> list[TrainingRun]:
         runs = [make_run(repetition, "tcn", dropout=0.5) for repetition in range(2)]
         runs[1].network.load_state_dict(runs[0].network.state_dict())
-        runs[1]._batches = runs[0]._batches
-        Lockstep(runs).advance(0)
+        runs[1].step._batches = runs[0].step._batches
+        VectorizedRuns(runs).advance(0)
         return runs
 
     first, second = trained(), trained()
@@ -350,9 +386,54 @@ def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> 
 def test_runs_that_part_draw_apart() -> None:
     """Saved in one stack, each goes on with dropout of its own."""
     runs = [make_run(repetition, dropout=0.5) for repetition in range(2)]
-    Lockstep(runs).advance(0)
+    VectorizedRuns(runs).advance(0)
     states = [run.state()["random"]["cpu"] for run in runs]
     assert not torch.equal(*states)
+
+
+class Alone(Last):
+    """One sequence, so that nothing but dropout differs between updates of weights that stay."""
+
+    name: ClassVar[str] = "alone"
+
+    def training_sequences(self) -> int:
+        return 1
+
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
+        x = torch.rand(1, 12, 2, generator=drawn(split, seeds), dtype=torch.float64)
+        return Arrays(x, x.sum(dim=(1, 2))[:, None] / 10)
+
+
+FROZEN = Optimisation(optimizer="sgd", learning_rate=1e-30)
+
+
+@pytest.mark.parametrize("seconds", [0.0, FOREVER], ids=["slices", "one-go"])
+def test_dropout_in_lockstep_differs_between_updates(seconds: float) -> None:
+    runs = [make_run(r, task=Alone(), optimisation=FROZEN, dropout=0.5, evaluate_every=1) for r in range(2)]
+    stack = VectorizedRuns(runs)
+    while runs[0].outcome is None:
+        stack.advance(seconds)
+    for run in runs:
+        losses = [point.train_loss for point in run.points]
+        assert len(losses) == 20
+        assert len(set(losses)) > 15  # two masks may agree on all that counts
+
+
+def test_dropout_of_a_run_that_leaves_its_stack_is_that_of_its_update() -> None:
+    """Wherever it leaves, it draws anew; and alike each time it leaves there."""
+
+    def losses_after(updates: int) -> tuple[float, ...]:
+        runs = [make_run(r, task=Alone(), optimisation=FROZEN, dropout=0.5, evaluate_every=1) for r in range(2)]
+        stack = VectorizedRuns(runs)
+        for _ in range(updates):
+            stack.advance(0)
+        for _ in range(5):
+            runs[0].advance(0)
+        return tuple(point.train_loss for point in runs[0].points[updates:])
+
+    after = [losses_after(updates) for updates in (1, 2, 3, 3)]
+    assert len(set(after[:3])) == 3
+    assert after[2] == after[3]
 
 
 def test_the_process_s_random_state_is_put_back() -> None:
@@ -360,14 +441,14 @@ def test_the_process_s_random_state_is_put_back() -> None:
     before = torch.get_rng_state()
     runs = [make_run(repetition, dropout=0.5) for repetition in range(2)]
     torch.set_rng_state(before)
-    Lockstep(runs).advance(0)
+    VectorizedRuns(runs).advance(0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_training_seconds_add_up_to_those_that_passed() -> None:
     runs = [make_run(repetition, updates=200) for repetition in range(RUNS)]
     begun = time.monotonic()
-    Lockstep(runs).advance(FOREVER)
+    VectorizedRuns(runs).advance(FOREVER)
     passed = time.monotonic() - begun
     assert sum(run.seconds for run in runs) <= passed
     assert sum(run.seconds for run in runs) > 0.5 * passed
@@ -392,10 +473,10 @@ class Reads(Last):
         return {"mse": Total(super().loss(output, batch)["mse"].sum * output.sum().item(), len(output))}
 
 
-def started(stack: bool, *args: Any, **kwargs: Any) -> TrainingRun | Lockstep:
+def started(stack: bool, *args: Any, **kwargs: Any) -> TrainingRun | VectorizedRuns:
     """One run or three, after an update."""
     runs = [make_run(repetition, *args, **kwargs) for repetition in range(RUNS)]
-    started = Lockstep(runs) if stack else runs[0]
+    started = VectorizedRuns(runs) if stack else runs[0]
     started.advance(0)
     return started
 
@@ -469,13 +550,13 @@ def test_an_update_does_not_wait_for_the_gpu(model: str, task: Task, stack: bool
 @pytest.mark.parametrize("model", MODELS)
 def test_runs_in_lockstep_on_a_gpu_end_as_alone_on_the_cpu(model: str, task: Task, graphs: bool) -> None:
     together = [make_run(repetition, model, task, device=CUDA) for repetition in range(RUNS)]
-    Lockstep(together, graphs=graphs).advance(FOREVER)
+    VectorizedRuns(together, graphs=graphs).advance(FOREVER)
     for repetition, run in enumerate(together):
         expected = make_run(repetition, model, task)
         expected.advance(FOREVER)
         run.network.cpu()
-        run.best = {name: value.cpu() for name, value in run.best.items()}
-        run.last = [{name: value.cpu() for name, value in weights.items()} for weights in run.last]
+        run.kept.best = {name: value.cpu() for name, value in run.best.items()}
+        run.kept.last = [{name: value.cpu() for name, value in weights.items()} for weights in run.last]
         assert_same(run, expected, tolerance=1e-7)
 
 
@@ -483,7 +564,7 @@ def test_runs_in_lockstep_on_a_gpu_end_as_alone_on_the_cpu(model: str, task: Tas
 def test_recorded_dropout_is_of_the_seeds_and_differs_between_updates() -> None:
     def trained() -> Tensor:
         runs = [make_run(repetition, dropout=0.5, device=CUDA) for repetition in range(2)]
-        stack = Lockstep(runs, graphs=True)
+        stack = VectorizedRuns(runs, graphs=True)
         for _ in range(4):
             stack.advance(0)
         return path_of(runs[0].network.state_dict())

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from harness import Bits, Classes, Model, Published, Real, Schedule, Signature, Tokens
-from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
+from harness.training.network import build_network
 from harness_models.published import LSTM, TCN
 from harness_models.recurrent import Gru, Lstm, Rnn
 from harness_models.tcn import Tcn, receptive_field
@@ -253,9 +254,41 @@ def test_music_follows_the_released_loop(model: Model, row: str) -> None:
 
 @pytest.mark.parametrize("published", [*TCN.values(), *LSTM.values()], ids=lambda published: published.source[-30:])
 def test_assumed_names_are_values_of_the_setting(published: Published) -> None:
-    values = {*vars(published), *published.params, *type(published.optimisation).model_fields}
+    values = {*vars(published), *published.params, *type(published.optimisation).model_fields, "decoder_init"}
     assert published.assumed <= values
     assert "batch_size" in published.assumed
+
+
+EMBEDDING_DROPOUT = {"ptb-word": 0.25, "wikitext-103": 0.25, "lambada": 0.1, "ptb-char": 0.1, "text8": 0.1}
+"""Defaults of `--emb_dropout` in locuslab/TCN: word_cnn_test.py, lambada_test.py, char_cnn_test.py."""
+
+
+@pytest.mark.parametrize("row", TCN)
+def test_embedding_dropout_is_the_released_code_s_and_marked_assumed(row: str) -> None:
+    published = TCN[row]
+    assert published.embedding_dropout == EMBEDDING_DROPOUT.get(row)
+    assert ("embedding_dropout" in published.assumed) == (row in EMBEDDING_DROPOUT)
+    assert (published.embedding is not None) == (row in EMBEDDING_DROPOUT)
+
+
+def test_tables_of_the_lstm_have_no_embedding_dropout() -> None:
+    assert {published.embedding_dropout for published in LSTM.values()} == {None}
+
+
+@pytest.mark.parametrize("row", TCN)
+def test_decoder_s_initial_weights_are_marked_where_the_released_code_draws_them_otherwise(row: str) -> None:
+    """N(0, 0.01) in model.py of adding_problem, copy_memory, word_cnn and lambada_language."""
+    normal = row.startswith(("adding", "copy")) or row in {"ptb-word", "wikitext-103", "lambada"}
+    assert ("decoder_init" in TCN[row].assumed) == normal
+
+
+def test_decoder_of_the_character_models_begins_as_that_of_the_released_code() -> None:
+    """Uniform in ±0.1 (char_cnn/model.py): PyTorch's own at 100 features."""
+    for row in ("ptb-char", "text8"):
+        embedding = TCN[row].embedding
+        assert embedding is not None
+        weight = nn.Linear(embedding, 50).weight
+        assert 0.098 < float(weight.detach().abs().max()) <= 0.1
 
 
 @pytest.mark.parametrize("row", [row for row, *_ in TABLE_2 if row.split("-")[0] in {"adding", "copy"}])

@@ -86,18 +86,48 @@ def test_forget_bias_none_is_the_initialisation_of_pytorch() -> None:
 
 
 @every_kind
-def test_dropout_acts_between_layers_only(model: Model, kind: type[nn.RNNBase]) -> None:
+def test_dropout_acts_after_each_layer_and_not_on_the_input(model: Model, kind: type[nn.RNNBase]) -> None:
     x = torch.randn(2, 8, 3)
-    single = model.build(SIGNATURE, (6,), layers=1, dropout=0.9).train()
-    assert torch.equal(single(x), single(x))
-    double = model.build(SIGNATURE, (40, 6), layers=2, dropout=0.5).train()
+    double = model.build(SIGNATURE, (40, 60), layers=2, dropout=0.5).train()
     given: list[torch.Tensor] = []
     for layer in _layers(double):
         layer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     y = double(x)
     assert torch.equal(given[0], x)
-    assert 0.3 < float((given[1] == 0).double().mean()) < 0.7
-    assert (y != 0).all()
+    for dropped in (given[1], y):
+        assert 0.4 < float((dropped == 0).double().mean()) < 0.6
+
+
+@every_kind
+@pytest.mark.parametrize("stacked", [False, True], ids=["alone", "stacked"])
+def test_dropout_of_one_layer_acts_on_its_output_in_training_alone(
+    model: Model, kind: type[nn.RNNBase], stacked: bool
+) -> None:
+    backbone: nn.Module = model.build(SIGNATURE, (50,), layers=1, dropout=0.25)
+    x = torch.randn(4, 20, 3)
+    if stacked:
+        weights = backbone.state_dict()
+        backbone = cast(Any, backbone).stack(2)
+        backbone.load_state_dict({name: torch.stack([value, value]) for name, value in weights.items()})
+        x = x.expand(2, *x.shape)
+    with torch.no_grad():
+        whole, dropped = backbone.eval()(x), backbone.train()(x)
+        assert torch.equal(backbone.eval()(x), whole)
+    kept = dropped != 0
+    assert 0.7 < float(kept.double().mean()) < 0.8
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.75, rtol=1e-4, atol=1e-6)
+
+
+@every_kind
+def test_dropout_leaves_the_carried_state_whole(model: Model, kind: type[nn.RNNBase]) -> None:
+    backbone = model.build(SIGNATURE, (50,), layers=1, dropout=0.5)
+    x = torch.randn(2, 8, 3)
+    with torch.no_grad():
+        (trained,), (evaluated,) = (cast(Scan, backbone.train(mode)).scan(x)[1] for mode in (True, False))
+    for one, other in zip(
+        *(state if isinstance(state, tuple) else (state,) for state in (trained, evaluated)), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 @every_kind

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from harness import Bits, Classes, Real, Signature, Tokens
-from harness.budget import solve
+from harness.study.budget import solve
 from harness_modern.gated_tcn import GatedConvolution, GatedTcn, GatedTcnBackbone
 
 SIGNATURE = Signature(Real(3), Real(1), length=30, readout="each")

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from harness import Bits, Classes, Model, Real, Scan, Signature, Suffix, Tokens
 from harness.errors import SpaceError
-from harness.network import build_network
+from harness.training.network import build_network
 from harness_modern.gated_tcn import GatedTcn
 from harness_modern.mamba import Mamba
 from harness_modern.mingru import MinGru

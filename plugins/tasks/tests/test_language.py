@@ -17,19 +17,21 @@ import torch
 from optuna.distributions import FloatDistribution
 from torch import Tensor, nn
 
-from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task, checkpoint
-from harness.batches import StreamBatches, evaluation_batches
-from harness.budget import count_at
-from harness.data import CACHE, DATA, locate
-from harness.dataset import SPLITS
+from harness import Arrays, Batch, DataError, Ragged, Seeds, Split, Stream, Task
+from harness.api.dataset import SPLITS
+from harness.data.files import CACHE, DATA, locate
 from harness.errors import StudyError
-from harness.network import Network, build_network
-from harness.plan import make_plan
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.records import Optimisation, Training
-from harness.space import contains
-from harness.study import parse_study, read_study_file
-from harness.training import TrainingRun, evaluate
+from harness.study.budget import count_at
+from harness.study.file import parse_study, read_study_file
+from harness.study.plan import make_plan
+from harness.study.space import contains
+from harness.training import checkpoint
+from harness.training.batches import StreamBatches, evaluation_batches
+from harness.training.evaluation import evaluate
+from harness.training.network import Network, build_network
+from harness.training.run import TrainingData, TrainingRun
 from harness_tasks import Lambada, PtbChar, PtbWord, Text8, WikiText2, WikiText103
 from harness_tasks.lambada import NOVELS, PASSAGES, UNKNOWN, VOCABULARY
 from harness_tasks.language import Language, Vocabulary
@@ -333,10 +335,8 @@ def trained(net: Network, task: Task, files: Files) -> TrainingRun:
         task,
         training=Training(updates=4, batch_size=2, evaluate_every=4),
         optimisation=Optimisation(learning_rate=0.01),
-        train=task.load("train", SEEDS, files),
-        validation=task.load("validation", SEEDS, files),
+        data=TrainingData(task.load("train", SEEDS, files), task.load("validation", SEEDS, files)),
         seeds=SEEDS,
-        device=CPU,
     )
     run.advance(1e9)
     assert run.outcome == "complete"
@@ -408,10 +408,8 @@ def test_training_restored_between_two_windows_equals_an_undisturbed_one(tmp_pat
             task,
             training=Training(updates=30, batch_size=3, evaluate_every=15),
             optimisation=Optimisation(learning_rate=0.01),
-            train=task.stream(tokens),
-            validation=task.stream(tokens[:90]),
+            data=TrainingData(task.stream(tokens), task.stream(tokens[:90])),
             seeds=SEEDS,
-            device=CPU,
         )
 
     whole, first, second = run(), run(), run()
@@ -627,7 +625,7 @@ def test_scan_windows_and_one_pass_agree_on_real_words(monkeypatch: pytest.Monke
         net = small_network(task, model).double()
         with torch.no_grad():
             nats = torch.nn.functional.cross_entropy(net.eval()(inputs[None])[0], data.tokens.long())
-        monkeypatch.setattr("harness.training.EVALUATION_TOKENS", 64)
+        monkeypatch.setattr("harness.training.evaluation.EVALUATION_TOKENS", 64)
         assert evaluate(net, task, data, CPU)["perplexity"] == pytest.approx(math.exp(float(nats)), rel=1e-9)
         if model == "tcn":
             net.backbone = Unscanned(net.backbone)

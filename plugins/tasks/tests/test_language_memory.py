@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import CACHE, DATA, locate
+from harness.data.files import CACHE, DATA, locate
 from harness.seeds import Seeds
 from harness_tasks import WikiText2
 
@@ -27,13 +27,13 @@ import re, sys
 from pathlib import Path
 import torch
 from harness import Optimisation, Seeds, Stream
-from harness.batches import StreamBatches, training_batches
-from harness.data import locate
-from harness.dataset import first
-from harness.network import build_network
-from harness.plugins import load_plugins
+from harness.training.batches import StreamBatches, training_batches
+from harness.data.files import locate
+from harness.api.dataset import sample
+from harness.training.network import build_network
+from harness.plugin.loader import load_plugins
 from harness.records import Training
-from harness.training import TrainingRun
+from harness.training.run import TrainingData, TrainingRun
 from harness_tasks import WikiText2
 
 task, seeds, cpu = WikiText2(embedding=8), Seeds.of(0, 0), torch.device("cpu")
@@ -47,8 +47,7 @@ def train(train, validation):
     network = build_network(model, task.signature(), (8,), {"layers": 1})
     run = TrainingRun(
         network, task, training=Training(updates=3, batch_size=16, evaluate_every=3),
-        optimisation=Optimisation(learning_rate=1e-3), train=train, validation=first(validation, 20), seeds=seeds,
-        device=cpu,
+        optimisation=Optimisation(learning_rate=1e-3), data=TrainingData(train, sample(validation, 20, 0)), seeds=seeds,
     )
     run.advance(1e9)
     assert run.outcome == "complete"
@@ -76,6 +75,7 @@ input()
 """
 
 
+@pytest.mark.slow
 @needs_data
 @needs_proc
 def test_two_workers_hold_the_texts_once_and_little_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

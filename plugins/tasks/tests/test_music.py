@@ -14,8 +14,8 @@ from scipy.io import loadmat, savemat
 from torch import Tensor
 
 from harness import Batch, Bits, Ragged, Real, Seeds, Signature, Split, Task
-from harness.data import DATA, locate
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
+from harness.data.files import DATA, locate
 from harness.errors import DataError
 from harness_tasks import JsbChorales, Nottingham
 

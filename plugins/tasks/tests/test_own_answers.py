@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness import Arrays, DataError, Dataset, Ragged
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import CLASSES, arrays, of_sequences, of_series, pieces, sequences, series, written
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from harness import Arrays, Batch, DataError, Ragged, Split
-from harness.data import locate
-from harness.dataset import SPLITS
-from harness.plugins import load_plugins
+from harness.api.dataset import SPLITS
+from harness.data.files import locate
+from harness.plugin.loader import load_plugins
 from harness.testing import CheckResult, check_task
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import (
@@ -385,10 +385,12 @@ def test_file_that_changed_is_not_the_one_that_was_planned(tmp_path: Path) -> No
     (file,) = task.files()
     assert (file.own, Path(file.name).is_absolute(), locate(file)) == (True, True, Path(task.data))
     of_series(tmp_path, series(400, seed=1))
-    with pytest.raises(DataError, match=r"series\.csv has .* bytes, sha256 .* but .* has .*; put that content back"):
+    with pytest.raises(
+        DataError, match=r"series\.csv has .* bytes, sha256 .* but .* has .*; restore the original content"
+    ):
         locate(file)
     Path(task.data).unlink()
-    with pytest.raises(DataError, match="is missing; put it back, on every machine that trains"):
+    with pytest.raises(DataError, match="is missing; restore it on every machine that trains"):
         locate(file)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness import DataError, HarnessError
 from harness.errors import StudyError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness_tasks import OwnArrays
 from plugins.tasks.tests.own_files import SEEDS, arrays, sequences, series, written
 
@@ -252,7 +252,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "no npz": (text("a,y\n", name="my.npz"), "holds Python objects|is no npz file that can be read"),
     "not there": (
         lambda folder: {"data": str(folder / "none.csv")},
-        "none.csv: cannot be read .*No such file.*; paths are",
+        "none.csv: cannot be read .*No such file.*; relative paths start",
     ),
     "a folder": (lambda folder: {"data": str(folder)}, "is a folder; name a file in it"),
     "lists in a column": (nested, "column 'x' holds list.*; lay it out as one row a time step"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
 from harness_tasks import OwnArrays
 from harness_tasks.own.cuts import LEFT_OUT, Shares, at_random
 from plugins.tasks.tests.own_files import CLASSES, load, of_sequences, of_series, pieces, sequences, series, written

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from harness import DataError, Seeds
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
 from harness.errors import StudyError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness.testing import check_task
 from harness_tasks import TextFile
 

@@ -18,12 +18,12 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from harness import Arrays, Batch, Classes, Real, Seeds, Signature, Split, Task
-from harness.batches import evaluation_batches
-from harness.budget import count_at
-from harness.data import CACHE, DATA, locate
-from harness.dataset import SPLITS
+from harness.api.dataset import SPLITS
+from harness.data.files import CACHE, DATA, locate
 from harness.errors import DataError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
+from harness.study.budget import count_at
+from harness.training.batches import evaluation_batches
 from harness_tasks import PermutedMnist, SequentialMnist
 from harness_tasks.pixel_mnist import FILES, _drawn_order, _without_run, permutation, read_idx
 
@@ -210,7 +210,7 @@ import hashlib, sys
 from pathlib import Path
 import torch
 from harness import Seeds
-from harness.batches import evaluation_batches
+from harness.training.batches import evaluation_batches
 from harness_tasks import PermutedMnist
 from harness_tasks.pixel_mnist import FILES
 files = dict(zip((file.name for file in FILES), map(Path, sys.argv[1:]), strict=True))
@@ -367,7 +367,7 @@ from functools import partial
 from pathlib import Path
 import torch
 from harness import Arrays, Seeds
-from harness.batches import evaluation_batches, training_batches
+from harness.training.batches import evaluation_batches, training_batches
 from harness_tasks import PermutedMnist
 from harness_tasks.pixel_mnist import FILES, _prepare
 

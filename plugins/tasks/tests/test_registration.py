@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 
 from harness import Seeds, Task
 from harness.errors import StudyError
-from harness.plugins import load_plugins
+from harness.plugin.loader import load_plugins
 from harness_tasks import (
     Adding,
     CopyMemory,

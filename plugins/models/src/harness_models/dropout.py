@@ -18,7 +18,7 @@ class Dropout(nn.Module):
     """In training, zeroes with `probability` in [0, 1) and scales what is left to keep the mean.
 
     channel: a whole channel over time, drawn anew for each sequence (Bai, Kolter & Koltun 2018, section 3.3).
-    element: each number by itself (the released code, and between the layers of `nn.LSTM`).
+    element: each number by itself (the released code, and after each layer of the recurrent models).
     """
 
     def __init__(self, probability: float, kind: Kind) -> None:

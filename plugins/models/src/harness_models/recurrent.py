@@ -10,10 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.keywords import check_widths, read, require
-from harness.model import Model, Published
-from harness.records import Record
-from harness.signature import Signature
+from harness import Model, Published, Record, Signature, check_widths, read_params, require_param
 from harness_models import published
 from harness_models.dropout import Dropout
 from harness_models.stacked_recurrent import StackedRecurrent
@@ -32,7 +29,10 @@ class Keywords(Record):
 
     layers: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Between layers, as in `nn.LSTM`: a single layer has none."""
+    """After each layer, the last one included, as in Zaremba, Sutskever & Vinyals 2014 (arXiv:1409.2329).
+
+    `nn.LSTM` leaves the last layer out, so one layer alone would ignore a value that its trial drew from the same range
+    as a TCN's, which acts after each of its convolutions."""
 
 
 class LstmKeywords(Keywords):
@@ -43,7 +43,7 @@ class LstmKeywords(Keywords):
 
 
 class RecurrentBackbone(nn.Module):
-    """One-layer recurrent modules on top of each other, element dropout between them."""
+    """One-layer recurrent modules on top of each other, element dropout after each."""
 
     receptive_field: None = None
 
@@ -68,8 +68,9 @@ class RecurrentBackbone(nn.Module):
         """Outputs over x and, for each layer, h or (h, c) after its last step: (batch, hidden)."""
         before = (None,) * len(self.layers) if state is None else state
         after: list[LayerState] = []
-        for index, (layer, entry) in enumerate(zip(self.layers, before, strict=True)):
-            x, end = layer(self.dropout(x) if index else x, _unpacked(entry))
+        for layer, entry in zip(self.layers, before, strict=True):
+            x, end = layer(x, _unpacked(entry))
+            x = self.dropout(x)  # of the outputs alone: the state that is carried keeps all of them
             after.append(_packed(end))
         return x, tuple(after)
 
@@ -102,10 +103,10 @@ class _Recurrent(Model):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> RecurrentBackbone:
         """Takes `layers` and `dropout`."""
-        return self._stack(signature, widths, read(Keywords, self.name, params))
+        return self._stack(signature, widths, read_params(Keywords, self.name, params))
 
     def levels(self, **params: Any) -> int:
-        return require("layers", self.name, params)
+        return require_param("layers", self.name, params)
 
     def _stack(self, signature: Signature, widths: tuple[int, ...], keywords: Keywords) -> RecurrentBackbone:
         check_widths(widths, keywords.layers, self.name)
@@ -127,7 +128,7 @@ class Lstm(_Recurrent):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> RecurrentBackbone:
         """Takes `layers`, `dropout` and `forget_bias`."""
-        keywords = read(LstmKeywords, self.name, params)
+        keywords = read_params(LstmKeywords, self.name, params)
         backbone = self._stack(signature, widths, keywords)
         if keywords.forget_bias is not None:
             for layer in backbone.layers:

@@ -116,8 +116,9 @@ class StackedRecurrent(nn.Module):
         """
         before = (None,) * len(self.layers) if state is None else state
         after: list[Any] = []
-        for index, (layer, entry) in enumerate(zip(self.layers, before, strict=True)):
+        for layer, entry in zip(self.layers, before, strict=True):
             given = (entry,) if isinstance(entry, Tensor) else entry
-            x, end = cast(StackedLayer, layer)(self.dropout(x) if index else x, given)
+            x, end = cast(StackedLayer, layer)(x, given)
+            x = self.dropout(x)
             after.append(end if len(end) > 1 else end[0])
         return x, tuple(after)

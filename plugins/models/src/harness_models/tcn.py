@@ -11,10 +11,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.keywords import check_widths, read, require
-from harness.model import Model, Published
-from harness.records import Record
-from harness.signature import Signature
+from harness import Model, Published, Record, Signature, check_widths, read_params, require_param
 from harness_models import published
 from harness_models.convolution import NORMAL_STD, Convolution, Init
 from harness_models.dropout import Dropout, Kind
@@ -168,19 +165,19 @@ class Tcn(Model):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> TcnBackbone:
         """Takes `kernel_size`, `levels`, `dropout`, `dropout_kind` (channel | element), `init` (default | normal)."""
-        keywords = read(Keywords, self.name, params)
+        keywords = read_params(Keywords, self.name, params)
         check_widths(widths, keywords.levels, self.name)
         return TcnBackbone(signature.in_features, widths, keywords)
 
     def levels(self, **params: Any) -> int:
-        return require("levels", self.name, params)
+        return require_param("levels", self.name, params)
 
     def published(self, row: str) -> Published | None:
         return published.TCN.get(row)
 
     def unsupported(self, signature: Signature, **params: Any) -> str | None:
-        kernel_size = require("kernel_size", self.name, params)
-        levels = require("levels", self.name, params)
+        kernel_size = require_param("kernel_size", self.name, params)
+        levels = require_param("levels", self.name, params)
         field = receptive_field(kernel_size, levels)
         if signature.dependency is None or field >= signature.dependency:
             return None

@@ -12,10 +12,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.keywords import check_widths, read, require
-from harness.model import Model
-from harness.records import Record
-from harness.signature import Signature
+from harness import Model, Record, Signature, check_widths, read_params, require_param
 from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import tail
 
@@ -164,7 +161,7 @@ class GatedTcn(Model):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> GatedTcnBackbone:
         """Takes `kernel_size`, `levels` and `dropout`."""
-        keywords = read(Keywords, self.name, params)
+        keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         later = keywords.levels - 1
 
@@ -180,8 +177,8 @@ class GatedTcn(Model):
         return GatedTcnBackbone(signature.in_features, model, middles, keywords)
 
     def unsupported(self, signature: Signature, **params: Any) -> str | None:
-        kernel_size = require("kernel_size", self.name, params)
-        levels = require("levels", self.name, params)
+        kernel_size = require_param("kernel_size", self.name, params)
+        levels = require_param("levels", self.name, params)
         field = receptive_field(kernel_size, levels)
         if signature.dependency is None or field >= signature.dependency:
             return None

@@ -13,10 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harness.keywords import check_widths, read
-from harness.model import Model
-from harness.records import Record
-from harness.signature import Signature
+from harness import Model, Record, Signature, check_widths, read_params
 from harness_modern.recurrence import linear_recurrence
 from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
@@ -152,7 +149,7 @@ class Mamba(Model):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
         """Takes `layers`, `state_size`, `expansion`, `kernel_size` and `dropout`."""
-        keywords = read(Keywords, self.name, params)
+        keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, expansion = keywords.layers, keywords.expansion
         size, kernel = keywords.state_size, keywords.kernel_size

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from harness.signature import Signature
+from harness import Signature
 
 Count = Callable[[int, int], int]
 """(model width, inner units beside those that the model width brings) → parameters, up to a constant.

@@ -10,10 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.keywords import check_widths, read
-from harness.model import Model
-from harness.records import Record
-from harness.signature import Signature
+from harness import Model, Record, Signature, check_widths, read_params
 from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
 
@@ -137,7 +134,7 @@ class Transformer(Model):
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
         """Takes `layers`, `heads`, `expansion` and `dropout`."""
-        keywords = read(Keywords, self.name, params)
+        keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, heads = keywords.layers, keywords.heads
         span = max(signature.length, SHORTEST_SPAN)

@@ -13,8 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from pydantic import Field
 from torch import Tensor
 
-from harness import Arrays, Batch, Metric, Real, Seeds, Signature, Split, Total
-from harness.task import mean_of
+from harness import Arrays, Batch, Metric, Real, Seeds, Signature, Split, Total, mean_of
 from harness_tasks.synthetic import Synthetic
 
 

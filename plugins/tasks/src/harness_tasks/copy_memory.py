@@ -14,8 +14,20 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness import Arrays, Batch, Classes, Metric, PublishedRow, Real, Seeds, Signature, Split, Total
-from harness.task import mean_of, percent_of
+from harness import (
+    Arrays,
+    Batch,
+    Classes,
+    Metric,
+    PublishedRow,
+    Real,
+    Seeds,
+    Signature,
+    Split,
+    Total,
+    mean_of,
+    percent_of,
+)
 from harness_tasks.synthetic import Synthetic
 
 DIGITS = 10

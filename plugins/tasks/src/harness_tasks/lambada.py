@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from harness import DataError, DataFile, PublishedRow, Ragged, Seeds, Split, Stream
-from harness.parsed import Array, parsed_arrays
+from harness import Array, DataError, DataFile, PublishedRow, Ragged, Seeds, Split, Stream, parsed_arrays
 from harness_tasks.language import WordIds, WordLanguage
 from harness_tasks.paper import published_row
 

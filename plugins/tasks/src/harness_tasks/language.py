@@ -48,8 +48,8 @@ class Language(Task):
     """
 
     rows: ClassVar[int] = 10
-    """Contiguous rows in evaluation, as many as in the released code.  For a recurrent model ten times as fast as one
-    row; the first tokens of nine rows lack their history."""
+    """Contiguous rows in evaluation, as many as in the released code; for a recurrent model up to ten times as fast as
+    one row.  Each row reads the tokens before it first."""
     before: ClassVar[int] = 0
     """The token that stands before a split's first one."""
 

@@ -15,9 +15,22 @@ from scipy.io.matlab import MatReadError
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness import Batch, Bits, DataFile, Metric, PublishedRow, Ragged, Real, Seeds, Signature, Split, Task, Total
-from harness.errors import DataError
-from harness.task import mean_of
+from harness import (
+    Batch,
+    Bits,
+    DataError,
+    DataFile,
+    Metric,
+    PublishedRow,
+    Ragged,
+    Real,
+    Seeds,
+    Signature,
+    Split,
+    Task,
+    Total,
+    mean_of,
+)
 from harness_tasks.paper import published_row
 
 KEYS = 88

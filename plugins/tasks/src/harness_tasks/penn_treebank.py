@@ -10,8 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness import DataError, DataFile, PublishedRow, Seeds, Split, Stream
-from harness.parsed import Array, parsed_arrays
+from harness import Array, DataError, DataFile, PublishedRow, Seeds, Split, Stream, parsed_arrays
 from harness_tasks.language import CharacterLanguage, Vocabulary, WordLanguage, encoded, stored_words
 from harness_tasks.paper import published_row
 

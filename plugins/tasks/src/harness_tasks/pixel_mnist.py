@@ -34,9 +34,9 @@ from harness import (
     Total,
     derive,
     mean_of,
+    parsed_arrays,
     percent_of,
 )
-from harness.parsed import parsed_arrays
 from harness_tasks.paper import published_row
 
 SIDE = 28

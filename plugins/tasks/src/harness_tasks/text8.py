@@ -12,9 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness import DataError, DataFile, PublishedRow, Seeds, Split, Stream
-from harness.data import status
-from harness.parsed import Array, parsed_arrays
+from harness import Array, DataError, DataFile, PublishedRow, Seeds, Split, Stream, file_status, parsed_arrays
 from harness_tasks.language import CharacterLanguage, encoded
 from harness_tasks.paper import published_row
 
@@ -67,7 +65,7 @@ class Text8(CharacterLanguage):
 
     def files(self) -> tuple[DataFile, ...]:
         """The whole corpus, or where that is not at hand and a fraction small enough, the first part of it."""
-        if self.characters() <= PART_SIZE and status(WHOLE).state == "missing":
+        if self.characters() <= PART_SIZE and file_status(WHOLE).state == "missing":
             return (PART,)
         return (WHOLE,)
 

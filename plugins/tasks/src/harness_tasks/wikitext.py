@@ -14,8 +14,7 @@ from typing import IO, ClassVar
 
 from pydantic import Field
 
-from harness import DataError, DataFile, Dataset, PublishedRow, Seeds, Split, Stream
-from harness.parsed import Array, parsed_arrays
+from harness import Array, DataError, DataFile, Dataset, PublishedRow, Seeds, Split, Stream, parsed_arrays
 from harness_tasks.language import Vocabulary, WordLanguage, stored_words
 from harness_tasks.paper import published_row
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness import (
+    Array,
     Arrays,
     Batch,
     Classes,
@@ -26,14 +27,14 @@ from harness import (
     Seeds,
     Signature,
     Split,
+    Sums,
     Task,
     Total,
     mean_of,
+    own_file,
+    parsed_arrays,
     percent_of,
 )
-from harness.data import own_file
-from harness.parsed import Array, parsed_arrays
-from harness.task import Sums
 from harness_tasks.own.facts import Facts, read_facts
 from harness_tasks.own.options import ENDINGS, MOST_COUNTED, Options
 

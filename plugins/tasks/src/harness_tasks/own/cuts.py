@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness import Split, derive
-from harness.dataset import SPLITS
+from harness import SPLITS, Split, derive
 from harness_tasks.own.columns import Codes, Numbers, coded
 from harness_tasks.own.options import Label
 from harness_tasks.own.rows import Rows

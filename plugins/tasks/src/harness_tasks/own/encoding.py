@@ -16,10 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import Split
-from harness.data import cache_folder
-from harness.dataset import SPLITS
-from harness.parsed import Array
+from harness import SPLITS, Array, Split, cache_folder
 from harness_tasks.own import notes
 from harness_tasks.own.columns import Codes, Numbers, numbers
 from harness_tasks.own.facts import Facts
@@ -202,9 +199,8 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         notes=(),
     )
     moved = sum(source.rows.moved for source in sources.files)
-    found = notes.of_data(
-        facts,
-        counts,
+    findings = notes.Findings(
+        counts=counts,
         indices=tuple(name for name in sources.table.indices() if name not in inputs.names),
         constant=inputs.constant,
         moved=moved,
@@ -213,6 +209,7 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         left_out=_left_out(sources),
         answers=len(test),
     )
+    found = notes.of_data(facts, findings)
     return facts.model_copy(update={"notes": (*found, *notes.of_copies(inputs.splits, sources.lengths))})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,34 +19,46 @@ MOST_COMPARED = 200_000
 """Sequences that are compared for copies."""
 
 
-def of_data(
-    facts: Facts,
-    counts: Codes,
-    *,
-    indices: tuple[str, ...],
-    constant: tuple[str, ...],
-    moved: int,
-    clocks: tuple[str, ...],
-    ahead: bool,
-    left_out: int,
-    answers: int,
-) -> Iterator[str]:
-    """counts: training answers of each class.  moved, left_out: sequences.  clocks: inputs that only grow.
-    ahead: whether the target is asked for ahead.  answers: of the test."""
+@dataclass(frozen=True)
+class Findings:
+    """What was noticed while the data were read."""
+
+    counts: Codes
+    """Training answers of each class."""
+    indices: tuple[str, ...]
+    """Columns that number the rows."""
+    constant: tuple[str, ...]
+    """Columns that are constant in training."""
+    moved: int
+    """Sequences whose rows were not in the order of time."""
+    clocks: tuple[str, ...]
+    """Inputs that only grow."""
+    ahead: bool
+    """Whether the target lies ahead of its inputs."""
+    left_out: int
+    """Sequences that continue into a later split."""
+    answers: int
+    """Answers of the test split."""
+
+
+def of_data(facts: Facts, findings: Findings) -> Iterator[str]:
+    """Yield the notes about the data, one line each."""
+    counts, answers = findings.counts, findings.answers
     yield _read_as(facts)
-    if indices:
-        yield f"numbers of rows and left out: {', '.join(map(repr, indices))}"
-    if constant:
-        yield f"constant in the training rows and left out: {', '.join(constant)}"
-    if clocks:
-        yield f"an input grows from row to row, as a time does: {', '.join(clocks)}; if so, say time = {clocks[0]!r}"
-    if facts.sequence is None and not facts.classes and not ahead:
+    if findings.indices:
+        yield f"numbers of rows and left out: {', '.join(map(repr, findings.indices))}"
+    if findings.constant:
+        yield f"constant in the training rows and left out: {', '.join(findings.constant)}"
+    if findings.clocks:
+        clocks = ", ".join(findings.clocks)
+        yield f"an input grows from row to row, as a time does: {clocks}; if so, say time = {findings.clocks[0]!r}"
+    if facts.sequence is None and not facts.classes and not findings.ahead:
         yield f"no forecast: {facts.target} is asked for at the step of its inputs; horizon = 1 asks for the next one"
-    if moved:
-        where = f"{moved:,} of the sequences are" if facts.sequence is not None else "the file is"
+    if findings.moved:
+        where = f"{findings.moved:,} of the sequences are" if facts.sequence is not None else "the file is"
         yield f"rows of {where} not in the order of {facts.time}: sorted"
-    if left_out:
-        yield f"{left_out:,} sequences go on after a later split has begun: left out of the earlier one"
+    if findings.left_out:
+        yield f"{findings.left_out:,} sequences go on after a later split has begun: left out of the earlier one"
     if len(counts) and counts.max() > IMBALANCE * counts.min():
         most, least = facts.classes[int(np.argmax(counts))], facts.classes[int(np.argmin(counts))]
         ranks = f"{facts.score} ranks" + ("" if facts.score != "accuracy" else "; balanced-accuracy would be fairer")

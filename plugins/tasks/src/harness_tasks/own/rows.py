@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import DataError, did_you_mean
+from harness import DataError, did_you_mean
 from harness_tasks.own.columns import Coded, Codes, Numbers, coded, looks_like_dates, times
 from harness_tasks.own.layout import Table
 from harness_tasks.own.options import Label

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import Split
-from harness.dataset import SPLITS
+from harness import SPLITS, Split
 from harness_tasks.own import cuts
 from harness_tasks.own.columns import Codes
 from harness_tasks.own.cuts import Pieces, Shares

@@ -20,8 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as papq
 
-from harness import DataError
-from harness.data import cache_folder
+from harness import DataError, cache_folder
 from harness_tasks.own.columns import floats
 from harness_tasks.own.dense import dense
 from harness_tasks.own.layout import Column, Layout, Table

@@ -15,10 +15,20 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, FloatDistribution
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness import DataError, DataFile, Metric, Seeds, Split, Stream, bits_of, perplexity_of
-from harness.data import own_file
-from harness.dataset import SPLITS
-from harness.parsed import Array, parsed_arrays
+from harness import (
+    SPLITS,
+    Array,
+    DataError,
+    DataFile,
+    Metric,
+    Seeds,
+    Split,
+    Stream,
+    bits_of,
+    own_file,
+    parsed_arrays,
+    perplexity_of,
+)
 from harness_tasks.language import EOS, Language, stored_words
 from harness_tasks.own.options import OwnPath
 

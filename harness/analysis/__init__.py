@@ -1,0 +1,1 @@
+"""Statistics of finished trials: cell results, comparisons and audits."""

@@ -1,0 +1,1 @@
+"""The classes and functions for authors of models and tasks."""

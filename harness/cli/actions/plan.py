@@ -1,0 +1,163 @@
+"""`harness plan`: the cells of a study, their sizes and their cost, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import nn
+
+from harness.cli.actions.formatting import duration_text, params_text, widths_text
+from harness.cli.actions.study_input import load_with_messages, say_notes
+from harness.plugin.registry import plugin_border
+from harness.records import ParamValue
+from harness.search.proposals import Proposer
+from harness.study.budget import Size
+from harness.study.cell_plan import CellPlan
+from harness.study.plan import Plan, make_plan
+from harness.study.schema import Study
+from harness.study.shapes import unmet_shapes
+from harness.training.network import build_network, on_meta_device
+
+FLOPS_PER_PARAMETER = 6
+"""Operations per parameter and step of a sequence: a multiply and an add, forward and backward."""
+FLOPS_PER_SECOND = 3e10
+"""Assumed speed of one core on networks this small.  Fast paths and large networks are faster."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One configuration as it would be trained."""
+
+    params: dict[str, ParamValue]
+    size: Size
+    receptive_field: str
+    """Receptive field / steps needed."""
+    seconds: float
+    """Estimated training time."""
+
+
+def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
+    """Print every cell with its widths, and the cells that are left out.
+
+    draws: configurations per cell.  shapes: also list the shapes that cannot meet the budget.
+    """
+    loaded = load_with_messages()
+    plan = make_plan(study, loaded.registry)
+    console = Console(width=None if Console().is_terminal else 200)
+    table, seconds = _table(plan, draws)
+    console.print(table)
+    say_notes(console, plan.cells)
+    if shapes:
+        _show_unmet_shapes(console, plan.cells)
+    for left in plan.left_out:
+        console.print(f"left out: {left.cell}: {left.reason}", markup=False)
+    for reason in dict.fromkeys(plan.missing().values()):
+        console.print(f"cannot be trained yet: {reason}", markup=False, soft_wrap=True)
+    console.print(
+        f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from parameter counts: {duration_text(seconds)} on "
+        f"one core at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s",
+        markup=False,
+    )
+
+
+def _table(plan: Plan, draws: int) -> tuple[Table, float]:
+    """Return the table of the plan and the estimated time of all trials, in seconds."""
+    study = plan.study
+    table = Table(title=escape(f"{study.name}: protocol {study.protocol}, {study.search.sampler} search"))
+    numbers = (
+        "budget",
+        "parameters",
+        "deviation",
+        "without embedding",
+        "receptive field / needed",
+        "updates (epochs)",
+        "trials",
+        "estimate",
+    )
+    for heading in ("task", "model", "widths", *numbers, "first configuration" if draws == 1 else "configuration"):
+        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+    seconds = 0.0
+    for cell in plan.cells:
+        for index, planned in enumerate(planned_trials(cell, study, draws)):
+            table.add_row(*_row(cell, planned, first=index == 0))
+            seconds += cell_seconds(cell, planned) if index == 0 else 0
+    return table, seconds
+
+
+def _show_unmet_shapes(console: Console, cells: Iterable[CellPlan]) -> None:
+    """Print how many shapes of each searched cell meet the budget, and the reasons of those that do not."""
+    for cell in cells:
+        if cell.facts.parameters is None or cell.setting is not None:
+            continue
+        with plugin_border(str(cell.cell), *cell.plugins):
+            outcome = unmet_shapes(
+                cell.model,
+                cell.signature,
+                cell.space.architecture,
+                budget=cell.facts.parameters,
+                tolerance=cell.tolerance,
+            )
+        console.print(
+            f"{cell.cell}: {outcome.total - len(outcome.unmet)} of {outcome.total} shapes meet "
+            f"{cell.facts.parameters:,} parameters"
+            + ("" if outcome.complete else " (only the first shapes of a larger space were tried)"),
+            markup=False,
+        )
+        for shape in outcome.unmet:
+            console.print(f"  {params_text(dict(shape.params))}: {shape.reason}", markup=False, soft_wrap=True)
+
+
+def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
+    """Yield the published setting, or the first configurations that the search would train."""
+    if cell.setting is not None:
+        yield _planned(cell, dict(cell.setting.params), cell.published_size())
+        return
+    for proposal in Proposer(cell, seed=study.search.seed, sampler=study.search.sampler).first(draws):
+        yield _planned(cell, dict(proposal.params), proposal.size)
+
+
+def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> PlannedTrial:
+    build = cell.space.build_params(params) if cell.setting is None else params
+    with on_meta_device():
+        backbone = build_network(cell.model, cell.signature, size.widths, build).backbone
+    bare = size.count.parameters - size.count.embedding
+    steps = cell.training.updates * cell.training.batch_size * cell.signature.length
+    seconds = FLOPS_PER_PARAMETER * bare * steps / FLOPS_PER_SECOND
+    return PlannedTrial(params, size, _receptive_field(backbone, cell), seconds)
+
+
+def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
+    """Return the estimated time of all trials of a cell, in seconds."""
+    return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
+
+
+def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
+    size, facts = planned.size, cell.facts
+    epochs = cell.training.updates / cell.task.updates_per_epoch(cell.training.batch_size)
+    return [
+        escape(facts.cell.task) if first else "",
+        escape(facts.cell.model) if first else "",
+        widths_text(size.widths),
+        f"{facts.parameters:,}" if facts.parameters is not None else "as published",
+        f"{size.count.parameters:,}",
+        f"{size.deviation:+.2%}",
+        f"{size.bare_deviation:+.2%}",
+        planned.receptive_field,
+        f"{cell.training.updates:,} ({epochs:.3g})",
+        f"{facts.trials} + {facts.repetitions}",
+        duration_text(cell_seconds(cell, planned)),
+        escape(params_text(planned.params)),
+    ]
+
+
+def _receptive_field(backbone: nn.Module, cell: CellPlan) -> str:
+    """Return the receptive field of a backbone / the steps that the task needs."""
+    needed = f"{cell.signature.dependency:,}" if cell.signature.dependency is not None else "unknown"
+    if not hasattr(backbone, "receptive_field"):
+        return f"not stated / {needed}"
+    steps = backbone.receptive_field
+    return f"{'all' if steps is None else f'{steps:,}'} / {needed}"

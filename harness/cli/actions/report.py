@@ -1,0 +1,103 @@
+"""`harness report`, `harness sync` and `harness ui`: results from MLflow, and the MLflow store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
+from harness.ledger.journal import read_study
+from harness.report.formats import ENDINGS, FORMATS, pictures
+from harness.report.report import build_report
+from harness.study.file import read_study_file
+from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.reader import read_store
+from harness.tracking.sync import Tracker
+
+
+def report(
+    studies: Sequence[str], format_: str | None, output: Path | None, study_id: str | None, figures: Path | None
+) -> None:
+    """Print or write the report of these studies.
+
+    Raises StudyError if the options do not fit together, TrackingError if MLflow lacks a study.
+    """
+    format_ = format_ or _format_of(output)
+    if format_ not in FORMATS:
+        raise StudyError(f"--format {format_!r}:{did_you_mean(format_, FORMATS)} Known: {', '.join(FORMATS)}")
+    if study_id is not None and len(studies) > 1:
+        raise StudyError(f"--id {study_id} selects among studies of the same name; give one study with it")
+    if output is None and format_ == "parquet":
+        raise StudyError("--format parquet is not a text format; give --output FILE")
+    uri = _existing_store()
+    reports = [
+        build_report(read_store(uri, name, study_id, curves=True)) for name in dict.fromkeys(map(_name, studies))
+    ]
+    if figures is not None:
+        for name, svg in pictures(reports).items():
+            _write(figures / f"{name}.svg", svg, "--figures")
+    written = FORMATS[format_](*reports)
+    if output is None:
+        typer.echo(written)
+    else:
+        _write(output, written, "--output")
+
+
+def _format_of(output: Path | None) -> str:
+    """Return the format of a file's ending; Markdown if the ending is unknown."""
+    ending = output.suffix.removeprefix(".") if output is not None else ""
+    return next((name for name, known in ENDINGS.items() if known == ending), "markdown")
+
+
+def _write(path: Path, written: str | bytes, option: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(written if isinstance(written, bytes) else written.encode())
+    except OSError as error:
+        raise StudyError(f"{option} {path}: cannot be written ({error.strerror})") from error
+
+
+def sync(study: str, runs: Path) -> None:
+    """Send the trials that MLflow lacks.  Raises LedgerError if there is no such study in `runs`."""
+    folder = runs / _name(study)
+    if not folder.is_dir():
+        known = [path.name for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
+        raise LedgerError(
+            f"{folder}: no such study;{did_you_mean(_name(study), known)} Give the folder of the studies with --runs"
+        )
+    uri = store_uri(Path.cwd())
+    prepare_store(uri)
+    snapshot = read_study(folder)
+    Tracker(snapshot, uri).sync()
+    typer.echo(f"{folder.name}: {len(snapshot.entries())} trials are in MLflow")
+
+
+def ui(port: int) -> NoReturn:
+    """Replace this process by the MLflow server, so that a signal to this command ends the server."""
+    uri, address = store_uri(Path.cwd()), f"http://127.0.0.1:{port}"
+    command = ui_command(uri, port)
+    pages = study_pages(uri, address)
+    typer.echo(f"MLflow on {address} (press Ctrl-C to stop it)")
+    for name, page in pages.items():
+        typer.echo(f"  {name}: {page}")
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+def _existing_store() -> str:
+    """Return the URI of the MLflow store.  Raises TrackingError if its file does not exist, and does not create it."""
+    uri = store_uri(Path.cwd())
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():
+        raise TrackingError(f"{path}: no such MLflow store; run a study here, or set MLFLOW_TRACKING_URI")
+    return uri
+
+
+def _name(study: str) -> str:
+    """Return the name of a study that is given by its name or by its TOML file."""
+    return read_study_file(Path(study)).name if study.endswith(".toml") else study

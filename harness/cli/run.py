@@ -1,0 +1,69 @@
+"""`harness run`."""
+
+from __future__ import annotations
+
+import typer
+
+from harness.cli.options import (
+    RUNS,
+    Address,
+    Data,
+    Fresh,
+    Models,
+    OwnTask,
+    Profile,
+    Runs,
+    Serial,
+    Set,
+    Size,
+    SkipMissing,
+    Storage,
+    StudyPlace,
+    Target,
+    Tasks,
+    study_folder,
+)
+
+
+def run(
+    study: StudyPlace = None,
+    data: Data = None,
+    target: Target = None,
+    budget: Size = None,
+    task: OwnTask = None,
+    set_: Set = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    profile: Profile = None,
+    skip_missing: SkipMissing = False,
+    runs: Runs = RUNS,
+    fresh: Fresh = False,
+    serial: Serial = False,
+    address: Address = None,
+    storage: Storage = None,
+) -> None:
+    """Run a study. Run the same command again to resume it: only what is missing is trained.
+
+    No study file is needed with --data: harness run --data my.parquet --target y --budget 50k trains every installed
+    model, with 10 configurations and 10 repetitions of the best one, for 50 epochs (500 to 5000 updates). The study is
+    stored as runs/my/study.toml. See docs/your-data.md.
+
+    Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
+
+    Exit codes: 0, everything is done; 1, a cell failed, trials were postponed, or MLflow lacks results; 2, a usage
+    error; 130, interrupted.
+    """
+    from harness.cli.actions import run, study_input
+
+    runs = study_folder(runs, serial, address, storage)
+    dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
+    request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
+    code = run.run(
+        study_input.read(request),
+        runs=runs,
+        fresh=fresh,
+        skip_missing=skip_missing,
+        serial=serial,
+        address=address,
+    )
+    raise typer.Exit(code)

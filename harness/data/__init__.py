@@ -1,0 +1,1 @@
+"""Data files: verified local paths, downloads and cached arrays."""

@@ -1,0 +1,21 @@
+"""Trials on Ray Tune, on this machine or a cluster.  No other package imports Ray.
+
+Ray reads its environment variables when it is imported.  So they are set here, before a module below imports it.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.update(
+    # No usage reports, no tables on the terminal, and no CSV and TensorBoard files per trial, which double the cost of
+    # a trial.  The harness handles Ctrl-C.
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_AIR_NEW_OUTPUT="0",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+)
+
+if "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists():
+    # `ray start` requires the token in this file; a client with an address sends it only in this mode.
+    os.environ["RAY_AUTH_MODE"] = "token"

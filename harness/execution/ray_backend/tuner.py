@@ -1,0 +1,262 @@
+"""Trials on Ray Tune, on this machine or a cluster.
+
+Tune executes, the trial source decides.  Trials come from the source through a searcher; their points and results
+return through a callback.  Workers are reused from trial to trial, and a `step` is a slice of a few seconds.
+Checkpoints are the harness's own: Tune's folder is temporary and never restored from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from harness.errors import ClusterError
+from harness.execution.crash_trace import classify_failure, trace_path
+from harness.execution.placement import all_slots, fits_beside
+from harness.execution.ray_backend.cluster import Nodes, connect, dead_node_ids, probe_nodes
+from harness.execution.ray_backend.worker import RayWorker
+from harness.execution.retry_policy import FailureKind
+from harness.execution.signals import interruptible
+from harness.execution.trial_source import TrialSource
+from harness.records import Plugin, Point, Resources, Trial, TrialResult
+from harness.training.checkpoint import folder_of
+
+SLICE_SECONDS = 5.0
+
+
+@dataclass
+class RayExecutor:
+    """Trains trials on Ray."""
+
+    address: str | None = None
+    """Of a Ray cluster; None: workers on this machine."""
+    slice_seconds: float = SLICE_SECONDS
+    messages: list[str] = field(default_factory=list)
+    """List to which notes for the user are added."""
+
+    def run(self, source: TrialSource, folder: Path, plugins: Sequence[Plugin]) -> None:
+        """Train the trials of a source until it is finished or interrupted.
+
+        folder: of the study; workers reach it under the same path.  plugins: of the driver; workers must have the same.
+        Raises KeyboardInterrupt after an interrupt, ClusterError if Ray cannot be reached or cannot hold the study,
+        PluginError if plugins differ, and whatever the source raises.
+        """
+        with connect(self.address), tempfile.TemporaryDirectory(prefix="seqharness-tune-") as scratch:
+            nodes = Nodes()
+            slots = all_slots(source.resource_classes(), nodes())
+            if self.address is not None:
+                probe_nodes(folder, plugins)
+            bridge = _Bridge(source, nodes, folder)
+            config = {
+                "folder": str(folder),
+                "plugins": json.dumps([plugin.model_dump() for plugin in plugins]),
+                "slice_seconds": self.slice_seconds,
+            }
+            with interruptible(lambda: self._interrupted(bridge)):
+                _tuner(bridge, config, slots, scratch).fit()
+        if bridge.error is not None:
+            raise bridge.error
+        if bridge.interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupted(self, bridge: _Bridge) -> None:
+        bridge.interrupted = True
+        self.messages.append("interrupted: trials in training wrote a checkpoint; run the same command again to resume")
+
+
+def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
+    """Return the tuner of a study.  config: of every worker.  scratch: Tune's temporary folder."""
+    return tune.Tuner(
+        tune.with_resources(
+            RayWorker, lambda suggested: _request(Resources.model_validate_json(suggested["resources"]))
+        ),
+        param_space=config,
+        tune_config=tune.TuneConfig(
+            search_alg=_SourceSearcher(bridge),
+            num_samples=-1,
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="study",
+            storage_path=scratch,
+            verbose=0,
+            stop=_StudyStopper(bridge),
+            callbacks=[_SourceCallback(bridge)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+
+
+@dataclass
+class _Assignment:
+    """The trials that one worker trains as one of Tune's trials: a single trial, or those of a stack."""
+
+    left: list[tuple[Trial, int]]
+    """Trials that have not ended, with their attempts."""
+    node: str = ""
+    """Ray's id of the node that trains them; '' before the first report."""
+
+    @property
+    def first(self) -> tuple[Trial, int]:
+        return self.left[0]
+
+
+class _Bridge:
+    """The state that Tune's callbacks share, and their way to the trial source.
+
+    No exception may leave a Tune callback: Tune swallows it and calls again as if the trial had failed.  The first
+    exception is stored, ends the run, and is raised after it.
+    """
+
+    def __init__(self, source: TrialSource, nodes: Nodes, folder: Path) -> None:
+        self.source = source
+        self.nodes = nodes
+        self.folder = folder
+        self.running: dict[str, _Assignment] = {}
+        """Tune's trial id → its assignment."""
+        self.error: BaseException | None = None
+        self.interrupted = False
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        """Pickle nothing: Tune pickles its arguments into a snapshot, which is never restored from."""
+        return object, ()
+
+    @property
+    def stopping(self) -> bool:
+        return self.error is not None or self.interrupted
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Store an exception of the block."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # stored here, raised after `fit`
+            self.error = self.error or error
+
+    def failure(self, assignment: _Assignment, ray_error: str) -> tuple[FailureKind, str]:
+        """Return how the worker of an assignment failed, and the reason in one line.  ray_error: Ray's error text."""
+        trial, attempt = assignment.first
+        return classify_failure(
+            ray_error,
+            trace_path(folder_of(self.folder, trial.key), attempt),
+            hang_seconds=trial.resources.hang_seconds,
+            node_lost=assignment.node in dead_node_ids(),
+        )
+
+    def fits(self, wanted: Resources) -> bool:
+        """Return whether these resources are free on a node."""
+        running = [assignment.first[0].resources for assignment in self.running.values()]
+        return fits_beside(running, wanted, self.nodes())
+
+
+_FINISHED = cast(dict[str, Any], Searcher.FINISHED)
+
+
+class _SourceSearcher(Searcher):
+    """Gives Tune the next trial of the source."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__(metric="training_iteration", mode="max")
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the configuration of the next trial.
+
+        None: no trial is ready now.  FINISHED, a string that Tune types as a dict: no trial is left.
+        """
+        bridge = self._bridge
+        with bridge.guard():
+            if bridge.stopping:
+                return _FINISHED
+            asked = bridge.source.ask(bridge.fits)
+            if asked is None:
+                return _FINISHED if bridge.source.finished() else None
+            first, _ = asked
+            group = [asked, *bridge.source.companions(first)]
+            bridge.running[trial_id] = _Assignment(list(group))
+            return {
+                "trials": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
+                "resources": first.resources.model_dump_json(),
+            }
+        return _FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Do nothing: the callback receives the same event with the reason."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: Tune's snapshots are never restored from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: Tune's snapshots are never restored from."""
+
+
+class _SourceCallback(tune.Callback):
+    """Passes the progress and the failures of Tune's trials to the source."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        bridge = self._bridge
+        with bridge.guard():
+            if "fatal" in result:
+                raise ClusterError(result["fatal"])
+            bridge.running[trial.trial_id].node = result["node"]
+            for progress in json.loads(result["progress"]):
+                self._pass_on(trial.trial_id, progress)
+
+    def _pass_on(self, trial_id: str, progress: dict[str, Any]) -> None:
+        """Pass the progress of one trial, as the worker's JSON, to the source.  trial_id: Tune's."""
+        source, left = self._bridge.source, self._bridge.running[trial_id].left
+        trial, attempt = next(member for member in left if member[0].key == progress["trial"])
+        for note in progress["notes"]:
+            source.note(trial, note)
+        source.report(trial, tuple(Point.model_validate(point) for point in progress["points"]))
+        if progress["result"] is not None:
+            left.remove((trial, attempt))
+            if not left:
+                del self._bridge.running[trial_id]
+            source.tell(trial, TrialResult.model_validate(progress["result"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        bridge = self._bridge
+        with bridge.guard():
+            assignment = bridge.running.pop(trial.trial_id, None)
+            if assignment is not None:
+                kind, reason = bridge.failure(assignment, str(trial.get_error() or "its process is gone"))
+                for member, _attempt in assignment.left:
+                    bridge.source.worker_failed(member, reason, kind=kind)
+
+
+class _StudyStopper(tune.Stopper):
+    """Stops all of Tune's trials after an error or an interrupt."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._bridge.stopping
+
+
+def _request(resources: Resources) -> tune.PlacementGroupFactory:
+    """Return the resources of a trial as Tune requests them from Ray."""
+    bundle = {"CPU": resources.cpu}
+    if resources.gpu:
+        bundle["GPU"] = resources.gpu
+    if resources.memory_gib:
+        bundle["memory"] = resources.memory_gib * 2**30
+    return tune.PlacementGroupFactory([bundle])

@@ -1,0 +1,277 @@
+"""One run of one study, from start to end: plan, ledger, scheduler, executor and listeners."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.data.files import verify_all
+from harness.errors import LedgerError
+from harness.execution.controller import StudyController
+from harness.execution.environment import environment_versions, git_commit, machine
+from harness.execution.trial_source import TrialSource
+from harness.ledger.folder import JOURNAL, MANIFEST, RACE, STUDY_FILE, read_manifest, write_atomically
+from harness.ledger.lease import leased
+from harness.ledger.ledger import Ledger, repair
+from harness.plugin.loader import Loaded, register_listener
+from harness.plugin.registry import plugin_border
+from harness.records import OF_A_TASK, CellFacts, Manifest
+from harness.search.cell import CellState
+from harness.search.proposals import Proposer
+from harness.search.scheduler import TrialScheduler
+from harness.seeds import Seeds
+from harness.study.file import study_toml
+from harness.study.plan import Plan
+from harness.study.schema import Study
+
+Execute = Callable[[TrialSource], None]
+"""Trains the trials of a source until it is finished or interrupted."""
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """How a run of a study ended."""
+
+    study_id: str
+    folder: Path
+    complete: bool
+    """Whether every cell has all trials of its budget."""
+    failed: tuple[str, ...]
+    """Cells without a complete final trial for each repetition, and why."""
+    messages: tuple[str, ...]
+    """Notes for the user: repaired journals, skipped checkpoints, hooks that raised."""
+
+
+@dataclass
+class Runner:
+    """One run of one study.  `check` finds user errors before anything is written."""
+
+    plan: Plan
+    loaded: Loaded
+    runs: Path
+    fresh: bool = False
+    held: bool = False
+    """Whether the caller holds the lease of the folder; otherwise `run` takes it."""
+    messages: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        search = self.study.search
+        self._proposers = {
+            cell.cell: Proposer(cell, seed=search.seed, sampler=search.sampler) for cell in self.plan.cells
+        }
+        self.folder = (self.runs / self.study.name).resolve()
+        self._checked = False
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
+
+    def check(self) -> None:
+        """Check budgets and data files before a folder is created.
+
+        Raises BudgetError for a budget that no widths meet, DataError for missing or corrupt data files, and
+        PluginError for a plugin that raises.
+        """
+        if self._checked:
+            return
+        for plan in self.plan.cells:
+            with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
+                _ = self._proposers[plan.cell].propose(()) if plan.setting is None else plan.published_size()
+        verify_all([file for plan in self.plan.cells for file in plan.task.files()])
+        self._checked = True
+
+    def run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]] = lambda _: ()) -> StudyOutcome:
+        """Start or resume the study, until it is finished or interrupted.
+
+        listeners: creates the listeners that receive the lifecycle hooks of this run.
+        """
+        self.check()
+        with contextlib.nullcontext() if self.held else leased(self.folder):
+            return self._run(execute, listeners)
+
+    def _run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]]) -> StudyOutcome:
+        self._open_folder()
+        ledger = self._open_ledger()
+        unregister: list[Callable[[], None]] = []
+        try:
+            source = StudyController(ledger, self._scheduler(ledger), self.loaded, self.messages)
+            self._write_study()
+            unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
+            source.call_hook("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
+            try:
+                execute(source)
+            finally:
+                source.call_hook(
+                    "harness_study_finished",
+                    study=self.study,
+                    study_id=self.study_id,
+                    complete=source.scheduler.finished(),
+                )
+            return self._outcome(source)
+        finally:
+            for undo in unregister:
+                undo()
+
+    @property
+    def study_id(self) -> str:
+        return self.manifest.study_id
+
+    def _open_folder(self) -> None:
+        if self.fresh:
+            keep_earlier_study(self.folder)
+        before = read_manifest(self.folder)
+        if before is None and _holds_trials(self.folder):
+            raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; restore it, or use --fresh")
+        self.manifest = self._manifest(before)
+
+    def _open_ledger(self) -> Ledger:
+        repaired = repair(self.folder)
+        if repaired:
+            self.messages.append(repaired)
+        return Ledger(self.folder, self.manifest)
+
+    def _write_study(self) -> None:
+        """Write study file and manifest.
+
+        This comes after every check that may refuse to resume, so that a refusal leaves the folder as it was.
+        """
+        write_atomically(self.folder / STUDY_FILE, study_toml(self.study))
+        write_atomically(self.folder / MANIFEST, self.manifest.model_dump_json(indent=1))
+
+    def _manifest(self, before: Manifest | None) -> Manifest:
+        """Return the manifest of this study.  It keeps the cells of earlier runs that are not in this plan."""
+        cells = tuple(plan.facts for plan in self.plan.cells)
+        left_out = self.plan.left_out
+        data = {name: digest for plan in self.plan.cells for name, digest in plan.data.items()}
+        if before is not None:
+            self._check_resumable(before, cells)
+            planned = {facts.cell for facts in cells} | {left.cell for left in left_out}
+            cells = (*(facts for facts in before.cells if facts.cell not in planned), *cells)
+            left_out = (*(left for left in before.left_out if left.cell not in planned), *left_out)
+            data = {**before.data, **data}
+        return Manifest(
+            study=self.study.name,
+            study_id=before.study_id if before else uuid.uuid4().hex[:12],
+            created=before.created if before else time.time(),
+            protocol=self.study.protocol,
+            sampler=self.study.search.sampler,
+            seed=self.study.search.seed,
+            cells=cells,
+            left_out=left_out,
+            plugins=self.loaded.registry.plugins,
+            versions=environment_versions(),
+            machine=machine(),
+            git=git_commit(),
+            data=data,
+            race=(self.folder / RACE).is_file(),
+            fixed={**(before.fixed if before else {}), **self._fixed()},
+        )
+
+    def _fixed(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Return task label → the values that the task draws once per study."""
+        seeds = Seeds.of(self.study.search.seed, 0)
+        drawn = {plan.cell.task: plan.task.fixed(seeds) for plan in self.plan.cells}
+        return {label: values for label, values in drawn.items() if values}
+
+    def _check_resumable(self, before: Manifest, cells: Sequence[CellFacts]) -> None:
+        """Raise LedgerError if the new trials would not be comparable with those of earlier runs."""
+        study = self.study
+        now = {"protocol": study.protocol, "sampler": study.search.sampler, "seed": study.search.seed}
+        earlier = {name: getattr(before, name) for name in now}
+        if now != earlier:
+            raise LedgerError(_changed(self.folder, "the study", earlier, now))
+        for facts in cells:
+            for old in before.cells:
+                if old.cell == facts.cell and old.fingerprint != facts.fingerprint:
+                    raise LedgerError(_changed(self.folder, str(facts.cell), old.fingerprint, facts.fingerprint))
+                if study.protocol == "fair" and old.cell.task == facts.cell.task:
+                    task_before, task_now = _task_fingerprint(old), _task_fingerprint(facts)
+                    if task_before != task_now:
+                        raise LedgerError(_changed(self.folder, str(old.cell), task_before, task_now))
+
+    def _scheduler(self, ledger: Ledger) -> TrialScheduler:
+        """Return the scheduler in the state of an undisturbed run.  Trials without a result are scheduled again."""
+        states = {cell: CellState(proposer, self.study_id) for cell, proposer in self._proposers.items()}
+        for entry in ledger.entries():
+            if entry.trial.cell in states:
+                states[entry.trial.cell].entries[entry.trial.key] = entry
+        for state in states.values():
+            facts = state.plan.facts
+            self._check_not_smaller(state, "search", len(state.searched), "trials", facts.trials)
+            self._check_not_smaller(state, "final", len(state.finals()), "repetitions", facts.repetitions)
+            searched = [entry for entry in state.searched if entry.result is None]
+            finals = [entry for entry in state.finals() if entry.result is None]
+            state.again = [entry.trial.key for entry in (*searched, *finals)]
+        return TrialScheduler(list(states.values()))
+
+    def _check_not_smaller(self, state: CellState, phase: str, present: int, key: str, budget: int) -> None:
+        """Raise LedgerError if a cell has more trials than its budget.  key: of the budget in the study file."""
+        if present > budget:
+            raise LedgerError(
+                f"{self.folder}: {state.plan.cell} holds {present} {phase} trials, more than budget.{key} = {budget}; "
+                "raise it, or use --fresh"
+            )
+
+    def _outcome(self, source: StudyController) -> StudyOutcome:
+        complete = source.scheduler.finished()
+        reasons = [_failure(state) for state in source.scheduler.cells.values()] if complete else []
+        failed = tuple(reason for reason in reasons if reason is not None)
+        return StudyOutcome(self.study_id, self.folder, complete, failed, tuple(self.messages))
+
+
+def _task_fingerprint(facts: CellFacts) -> dict[str, object]:
+    """Return the part of a cell's fingerprint that all models of a task share."""
+    return {name: facts.fingerprint.get(name) for name in OF_A_TASK}
+
+
+def _holds_trials(folder: Path) -> bool:
+    journal = folder / JOURNAL
+    return journal.exists() and journal.stat().st_size > 0
+
+
+def keep_earlier_study(folder: Path) -> None:
+    """Rename the folder of an earlier study to `NAME.ID` and keep it, for --fresh.  The caller holds its lease.
+
+    Raises LedgerError if it cannot be renamed.
+    """
+    paths = [path for path in folder.iterdir() if not path.name.startswith("lease")]
+    if not paths:
+        return
+    try:
+        before = read_manifest(folder)
+    except LedgerError:  # its message offers --fresh as the way out
+        before = None
+    name = before.study_id if before is not None else f"unreadable-{uuid.uuid4().hex[:12]}"
+    kept = folder.with_name(f"{folder.name}.{name}")
+    try:
+        kept.mkdir(exist_ok=True)
+        for path in paths:
+            path.rename(kept / path.name)
+    except OSError as error:
+        raise LedgerError(f"{kept}: the earlier study cannot be renamed ({error.strerror})") from error
+
+
+def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return (
+        f"{folder}: {cell} was started with other {', '.join(names)}; its trials cannot be resumed. "
+        "Restore these settings, give the study another name, or use --fresh"
+    )
+
+
+def _failure(state: CellState) -> str | None:
+    """Return in one line why a cell lacks complete final trials, and which plugins provide it; None if it has all."""
+    finals = state.finals()
+    reasons = [entry.result.reason for entry in (*state.searched, *finals) if entry.result and entry.result.reason]
+    plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in state.plan.plugins)
+    reason = f": {reasons[-1]} (from {plugins})" if reasons else f" (from {plugins})"
+    if state.plan.setting is None and state.winner() is None:
+        return f"{state.plan.cell}: no search trial completed{reason}"
+    scored = sum(entry.result is not None and entry.result.score is not None for entry in finals)
+    if scored < state.plan.facts.repetitions:
+        return f"{state.plan.cell}: {scored} of {state.plan.facts.repetitions} final trials have a score{reason}"
+    return None

@@ -1,0 +1,46 @@
+"""Trials one after another in this process: for tests, for debugging and for `harness train`."""
+
+from __future__ import annotations
+
+from harness.execution.signals import interruptible
+from harness.execution.trial import Worker
+from harness.execution.trial_group import ActiveGroup
+from harness.execution.trial_source import TrialSource
+from harness.records import Resources
+
+SLICE_SECONDS = 5.0
+
+
+def run_serial(source: TrialSource, worker: Worker) -> None:
+    """Run every trial of the source, in order.
+
+    An interrupt takes effect at the end of the slice, because half an update is no checkpoint; a checkpoint of the
+    running trial is then written.  A trial that hangs is not ended, because there is no other process.
+    Raises KeyboardInterrupt after an interrupt, and whatever the source raises.
+    """
+    with interruptible() as interrupted:
+        while (assigned := source.ask(_always_fits)) is not None:
+            trial, _ = assigned
+            group = ActiveGroup([worker.start(*member) for member in (assigned, *source.companions(trial))])
+            try:
+                while not group.ended:
+                    _train_slice(source, group)
+                    if interrupted():
+                        raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                group.save()
+                raise
+
+
+def _train_slice(source: TrialSource, group: ActiveGroup) -> None:
+    """Train for one slice, and pass the progress of each trial to the source."""
+    for trial, progress in group.advance(SLICE_SECONDS):
+        for note in progress.notes:
+            source.note(trial, note)
+        source.report(trial, progress.points)
+        if progress.result is not None:
+            source.tell(trial, progress.result)
+
+
+def _always_fits(_: Resources) -> bool:
+    return True

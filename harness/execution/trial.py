@@ -1,0 +1,269 @@
+"""What a worker runs: a trial's names, numbers and seeds in, curve points and a result out."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+
+from harness.api.dataset import Dataset, Split, sample
+from harness.api.task import Task
+from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
+from harness.execution.environment import environment_versions
+from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
+from harness.execution.trial_data import TrialData
+from harness.execution.trial_source import Progress
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
+from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
+from harness.seeds import derive
+from harness.training import checkpoint
+from harness.training.evaluation import evaluate, evaluate_weights
+from harness.training.inspection import inspect_backbone
+from harness.training.network import Network, build_network, receptive_field
+from harness.training.random_state import seed_everything
+from harness.training.run import TrainingData, TrainingRun
+
+WEIGHTS = "weights.pt"
+
+
+class Worker:
+    """Runs trials one after another in its process, with plugins loaded once and data kept between trials."""
+
+    def __init__(self, folder: Path, registry: Registry | None = None) -> None:
+        """`folder` is the study's; it must be reachable under this path wherever workers run."""
+        self.folder = folder
+        self.registry = registry or load_plugins().registry
+        self._data = TrialData()
+
+    def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
+        """PluginError naming the differences where this process would not train what the driver planned."""
+        mine = {plugin.name: plugin.version for plugin in self.registry.plugins}
+        theirs = {plugin.name: plugin.version for plugin in expected}
+        differences = [
+            f"{name}: driver {theirs.get(name, 'absent')}, worker {mine.get(name, 'absent')}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if mine.get(name) != theirs.get(name)
+        ]
+        if differences:
+            raise PluginError(
+                f"the worker on {socket.gethostname()} has other plugins than the driver ({'; '.join(differences)}); "
+                "install the same versions everywhere"
+            )
+
+    def start(self, trial: Trial, attempt: int) -> ActiveTrial:
+        return ActiveTrial(self, trial, attempt)
+
+    def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
+        """Return a split, from memory where an earlier trial had the same."""
+        return self._data.split(task, split, trial)
+
+
+class ActiveTrial:
+    """One trial in training.  Whatever a plugin raises becomes the trial's result, never an exception."""
+
+    def __init__(self, worker: Worker, trial: Trial, attempt: int) -> None:
+        self.trial = trial
+        self._notes: list[str] = []
+        self._worker = worker
+        self._attempt = attempt
+        self._started = time.time()
+        self._run: TrainingRun | None = None
+        self._task: Task | None = None
+        self._told = 0
+        self._saved_at = 0.0
+        self._field: int | None = None
+        self._state_bytes: int | None = None
+        self._peak = PeakMemory()
+
+    @property
+    def run(self) -> TrainingRun | None:
+        """None before it has begun."""
+        return self._run
+
+    def advance(self, seconds: float) -> Progress:
+        """Train for about `seconds`, or to the next checkpoint; the result is there once the trial has ended."""
+        return self.follow(lambda run: run.advance(min(seconds, self.trial.resources.checkpoint_seconds)))
+
+    def follow(self, train: Callable[[TrainingRun], None]) -> Progress:
+        """What became of the trial by `train`, begun before where it was not."""
+        try:
+            run = self._run or self._begin()
+            train(run)
+            if run.outcome is not None:
+                return self._progress(self._result(run))
+            if run.seconds - self._saved_at >= self.trial.resources.checkpoint_seconds:
+                self.save()
+            return self._progress(None)
+        except (CheckpointError, ClusterError, DataError):
+            raise  # the machine's fault, not the trial's: it spends no budget
+        # The trial border: a stranger's model or task may raise anything, and the study goes on.
+        except Exception as error:  # noqa: BLE001
+            return self._progress(self._failure(error))
+
+    def _progress(self, result: TrialResult | None) -> Progress:
+        """What has not been told yet; points before a failure count too."""
+        points = tuple(self._run.points[self._told :]) if self._run is not None else ()
+        self._told += len(points)
+        notes, self._notes = tuple(self._notes), []
+        return Progress(points, result, notes)
+
+    def save(self) -> None:
+        """Write a checkpoint from which another worker goes on; none of an update that was broken off."""
+        if self._run is not None and self._run.outcome is None and self._run.whole and self._run.update > 0:
+            path = checkpoint.attempt_path(self._folder, self._attempt)
+            checkpoint.save(path, self._run.state(), trial=self.trial.digest)
+            self._saved_at = self._run.seconds
+
+    @property
+    def _folder(self) -> Path:
+        return checkpoint.folder_of(self._worker.folder, self.trial.key)
+
+    def _begin(self) -> TrainingRun:
+        trial = self.trial
+        device = _device(trial.resources)
+        self._peak.begin(device)
+        self._task = self._worker.registry.make_task(trial.task.name, trial.task.options)
+        train = self._worker.dataset(self._task, "train", trial)
+        validation = self._held_out(self._task, "validation")
+        run = TrainingRun(
+            self._network(self._task).to(device),
+            self._task,
+            training=trial.training,
+            optimisation=trial.optimisation,
+            data=TrainingData(train, validation),
+            seeds=trial.seeds,
+        )
+        state, passed = checkpoint.newest(self._folder, trial=trial.digest)
+        self._notes += passed
+        if state is not None:
+            run.restore(state)
+            self._saved_at = run.seconds
+        self._run = run
+        return run
+
+    def _held_out(self, task: Task, split: Split) -> Dataset:
+        """Return validation or test, or the sample of it that every trial of the study scores."""
+        whole, limit = self._worker.dataset(task, split, self.trial), self.trial.training.evaluation_limit
+        seed = derive(self.trial.seeds.fixed, "evaluation", split)  # `fixed`: the same in every cell and repetition
+        return whole if limit is None else sample(whole, limit, seed)
+
+    def _network(self, task: Task) -> Network:
+        """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
+        seed_everything(self.trial.seeds.init)
+        signature = task.signature().with_embedding(
+            self.trial.embedding, tied=self.trial.tied, dropout=self.trial.embedding_dropout
+        )
+        model = self._worker.registry.model(self.trial.model).value
+        network = build_network(model, signature, self.trial.widths, dict(self.trial.build))
+        self._field = receptive_field(network.backbone)
+        self._state_bytes = state_bytes(network, task.signature())
+        self._inspect(network, task)
+        return network
+
+    def _inspect(self, network: Network, task: Task) -> None:
+        """PluginError for a backbone that sees what it must predict."""
+        signature = task.signature().with_embedding(self.trial.embedding)
+        device = _device(self.trial.resources)
+        found = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
+        plugin = self._worker.registry.model(self.trial.model).plugin
+        model = f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+        if found.reads_future:
+            raise PluginError(f"{model} is not causal: its outputs change with inputs that come after them")
+        if found.touches:
+            self._notes.append(f"{model} moves the global random state of {', '.join(found.touches)} in forward")
+
+    def _result(self, run: TrainingRun) -> TrialResult:
+        """Return the scores of the best evaluation, and for a final trial those of the test split.
+
+        The test split is opened here and nowhere else.  A run that diverged has the scores of the best evaluation
+        before; its outcome remains `diverged`.
+        """
+        facts: dict[str, object] = {"outcome": run.outcome, "reason": run.reason, "score": run.best_score}
+        if run.best_score is None:
+            return self._facts(run, **facts)
+        best_point = next(point for point in run.points if point.update == run.best_update)
+        metrics = {"validation": best_point.metrics}
+        if self.trial.phase == "final":
+            metrics |= self._test(run)
+            path = self._folder / WEIGHTS
+            facts["weights_sha256"] = checkpoint.save(path, run.best, trial=self.trial.digest)
+            facts["weights"] = str(path.relative_to(self._worker.folder))
+            facts["test_opened"] = 1
+        return self._facts(run, metrics=metrics, **facts)
+
+    def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
+        """Score the best-validation weights (ours) and those of the last three evaluations (the paper's mean).
+
+        A run that diverged has no mean: its last evaluation had no score.
+        """
+        assert self._task is not None  # set before the run was
+        test = self._held_out(self._task, "test")
+        device = _device(self.trial.resources)
+        best = _test_scores(run, run.best, self._task, test, device)
+        if run.outcome == "diverged":
+            return {"test": best}
+        last = [_test_scores(run, weights, self._task, test, device) for weights in run.last]
+        mean = {name: sum(values[name] for values in last) / len(last) for name in best}
+        return {"test": best, "test-last3": mean}
+
+    def _failure(self, error: Exception) -> TrialResult:
+        outcome: Outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return self._facts(
+            self._run, outcome=outcome, reason=str(error) if isinstance(error, HarnessError) else cause(error)
+        )
+
+    def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
+        """A result with what is known of how the trial ran."""
+        known: dict[str, object] = {}
+        if run is not None:
+            known = {
+                "updates": run.update,
+                "epochs": run.epochs,
+                "best_update": run.best_update,
+                "train_seconds": run.seconds,
+                "padding": run.padding,
+            }
+        return TrialResult.model_validate(
+            {
+                **known,
+                "started": self._started,
+                "ended": time.time(),
+                "peak_bytes": self._peak.bytes(),
+                "receptive_field": self._field,
+                "state_bytes": self._state_bytes,
+                "node": socket.gethostname(),
+                "worker": f"{socket.gethostname()}:{psutil.Process().pid}",
+                "device": self._peak.device_name,
+                "versions": environment_versions(),
+                **given,
+            }
+        )
+
+
+def _test_scores(
+    run: TrainingRun, weights: dict[str, torch.Tensor], task: Task, test: Dataset, device: torch.device
+) -> dict[str, float]:
+    """Every metric of these weights on the test split, and on each further reading of it under its own name."""
+    scores = evaluate_weights(run.network, weights, task, test, device)
+    for name, reading in task.readings(test).items():
+        again = evaluate(run.network, task, reading, device)
+        scores |= {f"{metric}-{name}": value for metric, value in again.items()}
+    return scores
+
+
+def _device(resources: Resources) -> torch.device:
+    if resources.gpu == 0:
+        torch.set_num_threads(1)  # trials share the cores; barriers between their threads cost more than they gain
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ClusterError(
+            f"the study asks for a GPU, and torch finds no CUDA device on {socket.gethostname()}; set resources.gpu = 0"
+        )
+    return torch.device("cuda")

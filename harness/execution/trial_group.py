@@ -1,0 +1,73 @@
+"""Trials that one worker trains beside each other: stacked where there are several, each with a result of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from harness.execution.trial import ActiveTrial
+from harness.execution.trial_source import Progress
+from harness.records import Trial
+from harness.training.run import TrainingRun
+from harness.training.vectorized import VectorizedRuns
+
+
+class ActiveGroup:
+    """Trials of one shape in training.  One alone is advanced as it is.
+
+    What their common update raises is no one's own: they go on apart, where each meets its own failure.
+    """
+
+    def __init__(self, members: Sequence[ActiveTrial]) -> None:
+        self._active = list(members)
+        self._together = len(members) > 1
+        self._lockstep: VectorizedRuns | None = None
+
+    def advance(self, seconds: float) -> list[tuple[Trial, Progress]]:
+        """What a slice of about `seconds` brought to each; nothing is left to advance once every result is there."""
+        told: list[tuple[Trial, Progress]] = []
+        if self._together and self._lockstep is None:
+            told = self._told([(member, member.follow(_stay)) for member in self._active])
+        if not self._together:
+            return told + self._told([(member, member.advance(seconds)) for member in self._active])
+        note = self._advance_together(seconds)
+        told += self._told([(member, member.follow(self._raise_own)) for member in self._active])
+        return told + ([(self._active[0].trial, Progress((), None, (note,)))] if note and self._active else [])
+
+    @property
+    def ended(self) -> bool:
+        return not self._active
+
+    def save(self) -> None:
+        for member in self._active:
+            member.save()
+
+    def _told(self, progress: list[tuple[ActiveTrial, Progress]]) -> list[tuple[Trial, Progress]]:
+        self._active = [member for member, one in progress if one.result is None]
+        return [(member.trial, one) for member, one in progress]
+
+    def _advance_together(self, seconds: float) -> str | None:
+        """Why they go on apart, where they do."""
+        runs = [member.run for member in self._active if member.run is not None]
+        if self._lockstep is None:
+            self._lockstep = VectorizedRuns(runs, graphs=any(member.trial.resources.graphs for member in self._active))
+        try:
+            self._lockstep.advance(seconds)
+        # A stranger's model or task may raise anything, and a stack may need more memory than there is.
+        except Exception as error:  # noqa: BLE001
+            self._together, self._lockstep = False, None
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            return None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # not before the error, which holds what the update held, is gone
+        return f"its stack of {len(runs)} could not be trained as one ({reason}); its trials go on apart"
+
+    def _raise_own(self, run: TrainingRun) -> None:
+        if self._lockstep is not None and run in self._lockstep.errors:
+            raise self._lockstep.errors[run]
+
+
+def _stay(run: TrainingRun) -> None:
+    """A trial begins, and stays where it is."""

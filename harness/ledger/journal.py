@@ -1,0 +1,100 @@
+"""Reading the journal of a study: its trials, and a snapshot of the whole study."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+from harness.errors import LedgerError
+from harness.ledger.folder import JOURNAL, as_ledger_error, read_manifest
+from harness.records import Manifest, Point, Trial, TrialResult
+
+
+@dataclass(frozen=True)
+class TrialEntry:
+    """One trial in the ledger."""
+
+    trial: Trial
+    attempt: int
+    """Number of the latest attempt, from 1."""
+    points: tuple[Point, ...] = ()
+    result: TrialResult | None = None
+    """None until the trial has ended."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The content of a study's folder at the time of reading."""
+
+    folder: Path
+    manifest: Manifest
+    trials: tuple[TrialEntry, ...]
+
+    def entries(self) -> tuple[TrialEntry, ...]:
+        return self.trials
+
+
+def read_study(folder: Path) -> Snapshot:
+    """Return the content of a study's folder, without writing to it; the study may be running.
+
+    Raises LedgerError if the folder holds no study or cannot be read.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise LedgerError(f"{folder}: holds no study; create one with `harness run`")
+    journal = folder / JOURNAL
+    if not journal.exists():
+        return Snapshot(folder, manifest, ())
+    with as_ledger_error(folder), as_unreadable(folder):
+        entries, _, _ = read_storage(JournalStorage(_ReadOnlyBackend(str(journal))))
+    return Snapshot(folder, manifest, tuple(entries.values()))
+
+
+class _ReadOnlyBackend(JournalFileBackend):
+    """A journal that may only be read."""
+
+    def append_logs(self, logs: list[dict[str, object]]) -> None:
+        raise LedgerError("this journal was opened for reading")
+
+
+def read_storage(storage: JournalStorage) -> tuple[dict[str, TrialEntry], dict[str, int], dict[str, int]]:
+    """Return the entries by trial key in the order of their ids, trial ids by key, and Optuna study ids by name."""
+    studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    trials = [trial for study in studies.values() for trial in storage.get_all_trials(study, deepcopy=False)]
+    entries: dict[str, TrialEntry] = {}
+    ids: dict[str, int] = {}
+    for frozen in sorted(trials, key=lambda frozen: frozen._trial_id):
+        entry = _entry(frozen)
+        entries[entry.trial.key] = entry
+        ids[entry.trial.key] = frozen._trial_id
+    return entries, ids, studies
+
+
+def _entry(frozen: FrozenTrial) -> TrialEntry:
+    attributes = frozen.user_attrs
+    point_names = sorted(name for name in attributes if name.startswith("point/"))
+    result = attributes.get("result") if frozen.state.is_finished() else None
+    return TrialEntry(
+        trial=Trial.model_validate(attributes["trial"]),
+        attempt=attributes.get("attempt", 0),
+        points=tuple(Point.model_validate(attributes[name]) for name in point_names),
+        result=TrialResult.model_validate(result) if result else None,
+    )
+
+
+@contextlib.contextmanager
+def as_unreadable(folder: Path) -> Iterator[None]:
+    """Convert to LedgerError what Optuna and the records raise if the journal has other content."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise LedgerError(
+            f"{folder / JOURNAL}: is not a readable journal ({reason}); use --fresh to start over"
+        ) from error

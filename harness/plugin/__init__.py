@@ -1,0 +1,1 @@
+"""Hooks, entry points and the registry of models and tasks."""

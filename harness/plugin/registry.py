@@ -1,0 +1,128 @@
+"""The registry: names of models and tasks, what is registered under them, and by which plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from harness.api.model import Model
+from harness.api.task import Task
+from harness.errors import HarnessError, PluginError, StudyError, UnknownNameError, cause, did_you_mean, fault_text
+from harness.records import ParamValue, Plugin
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered model or task and its origin."""
+
+    name: str
+    value: T
+    plugin: Plugin
+    origin: str
+    """Module and class, as `module:class`."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The models and tasks of the installed plugins.
+
+    `messages` holds one line for each plugin that could not be loaded.
+    """
+
+    models: Mapping[str, Entry[Model]]
+    tasks: Mapping[str, Entry[type[Task]]]
+    plugins: tuple[Plugin, ...] = ()
+    messages: tuple[str, ...] = field(default=())
+
+    def model(self, name: str) -> Entry[Model]:
+        return _look_up("model", name, self.models)
+
+    def task(self, name: str) -> Entry[type[Task]]:
+        return _look_up("task", name, self.tasks)
+
+    def default_tasks(self) -> dict[str, Task]:
+        """Return every task with its default options, except tasks that require one, such as a user-supplied file."""
+        return {
+            name: entry.value()
+            for name, entry in self.tasks.items()
+            if not any(option.is_required() for option in entry.value.model_fields.values())
+        }
+
+    def make_task(self, name: str, options: Mapping[str, ParamValue], other_keys: Iterable[str] = ()) -> Task:
+        """Return the task with these options.
+
+        other_keys: keys that may be written in the same place as the options, for the hint about a misspelt key.
+
+        Raises UnknownNameError if no such task is installed, and StudyError if an option is wrong.
+        """
+        kind = self.task(name).value
+        unknown = next((key for key in options if key not in kind.model_fields), None)
+        if unknown is not None:
+            known = ", ".join(kind.model_fields) or "none"
+            hint = did_you_mean(unknown, (*kind.model_fields, *other_keys))
+            raise StudyError(f"task {name!r} has no option {unknown!r};{hint} Options: {known}")
+        try:
+            return kind.model_validate(dict(options), strict=True)
+        except ValidationError as error:
+            raise StudyError(f"task {name!r}{_option_fault(error)}") from error
+
+
+def _option_fault(error: ValidationError) -> str:
+    """Return what is wrong with the first faulty option, as the rest of a sentence that names the task."""
+    fault = error.errors()[0]
+    option = ".".join(str(part) for part in fault["loc"][:1])
+    if fault["type"] == "missing":
+        return f" needs the option {option!r}: {option} = …"
+    text = fault_text(option, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
+    return f": {text}"
+
+
+@contextlib.contextmanager
+def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
+    """Convert exceptions from third-party code to PluginError, in one line that names the possible plugins.
+
+    A HarnessError passes unchanged.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:  # third-party code may raise anything
+        names = " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
+        raise PluginError(
+            f"{where}: {names} raised {cause(error)}; fix it, change its options, or leave it out of the study"
+        ) from error
+
+
+@lru_cache
+def source_digest(kind: type) -> str:
+    """Return the SHA-256 of the Python files of the package that a class comes from, in hex.
+
+    It changes with the source even if the version of the package stays, as in an editable installation.
+    """
+    module = sys.modules[kind.__module__.partition(".")[0]]
+    if module.__file__ is None:
+        return ""
+    file = Path(module.__file__)
+    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(file.parent).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:
+    if name in known:
+        return known[name]
+    installed = ", ".join(sorted(known)) or f"none; install a distribution that provides {kind}s"
+    raise UnknownNameError(f"{kind} {name!r} is not installed;{did_you_mean(name, known)} Installed: {installed}")

@@ -1,0 +1,209 @@
+"""From a stored race to a recommendation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.analysis.cell_result import CellResult
+from harness.analysis.statistics import HeldOut, Interval
+from harness.ledger.journal import TrialEntry
+from harness.recommendation.gains import Gains, Scoring, gains
+from harness.recommendation.pairwise import ErrorBudget, needed
+from harness.recommendation.race import InterimLook, Step, interim_look, probabilities
+from harness.recommendation.result import Candidate, Conclusion, Place, Recommendation, SelectedTrial, Setup, Span
+from harness.records import CellFacts
+
+
+def scoring_of(facts: CellFacts, floor: float | None, held_out: HeldOut | None = None) -> Scoring:
+    """Return how the scores of one split are read.  floor, held_out: those of that split."""
+    metric = facts.metric
+    return Scoring(metric.better, metric.margin, metric.scale, floor, held_out)
+
+
+def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recommendation:
+    """Return the recommendation from the cells of one task at the end of a race.  It reads test scores."""
+    facts = standings[0].facts
+    scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
+    racing = {model: values for model, values in scores.items() if values}
+    field = gains(racing, scoring_of(facts, facts.floor)) if racing else None
+    if field is None:
+        return _whole(standings, setup, step, "failed", [_failed(one) for one in standings], None, None)
+    budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings))
+    now = interim_look(field, budget)
+    chances = _probabilities(field, now, step)
+    of_model = {one.facts.cell.model: one for one in standings}
+    candidates = [
+        _candidate(of_model[model], now, chances[model], step, field, budget) if model in racing else _failed(one)
+        for model, one in of_model.items()
+    ]
+    ordered = sorted(candidates, key=lambda one: (one.place != "leader", -(one.probability or -1), one.model))
+    return _whole(standings, setup, step, _verdict(now, ordered), ordered, field, of_model[now.leader])
+
+
+def _tests(one: CellResult, repetitions: int) -> list[float]:
+    found = one.repeated("test")
+    return [found[repetition] for repetition in range(repetitions) if repetition in found]
+
+
+def _probabilities(field: Gains, now: InterimLook, step: Step) -> dict[str, float]:
+    """Return model → the probability that its mean is the best; they add up to 1.
+
+    A model that left the race keeps the probability that it is better than the leader; the others share the rest.
+    """
+    racing = [model for model in field.values if model in step.alive or model == now.leader]
+    left = {one.rival: one.probability for one in now.comparisons if one.rival not in racing}
+    scale = 1 / max(1.0, sum(left.values()))
+    left = {model: scale * probability for model, probability in left.items()}
+    rest = 1 - sum(left.values())
+    return left | {model: rest * share for model, share in probabilities(field, racing).items()}
+
+
+def _candidate(
+    one: CellResult, now: InterimLook, probability: float, step: Step, field: Gains, budget: ErrorBudget
+) -> Candidate:
+    model = one.facts.cell.model
+    pair = next((each for each in now.comparisons if each.rival == model), None)
+    place: Place = "leader" if pair is None else pair.verdict
+    summary = one.summary("test")
+    interval = summary.interval if summary is not None else None
+    return Candidate(
+        model=model,
+        place=place,
+        probability=probability,
+        repetitions=len(field.values[model]),
+        scored=int((~field.lost[model]).sum()),
+        mean=summary.mean if summary is not None else None,
+        interval=_span(interval),
+        learned=now.learned[model],
+        wins=pair.wins if pair is not None else None,
+        shared=pair.n if pair is not None else None,
+        dropped=step.lost.get(model),
+        needed=needed(pair, margin=field.margin, budget=budget) if pair is not None and place == "open" else None,
+        seconds=_seconds(one),
+        parameters=one.setting.parameters if one.setting is not None else None,
+        reason=one.reason,
+    )
+
+
+def _span(interval: Interval | None) -> Span | None:
+    return Span(low=interval.low, high=interval.high) if interval is not None else None
+
+
+def _seconds(one: CellResult) -> float | None:
+    times = [entry.result.train_seconds for entry in one.finals if entry.result is not None]
+    return sum(times) / len(times) if times else None
+
+
+def _failed(one: CellResult) -> Candidate:
+    return Candidate(
+        model=one.facts.cell.model,
+        place="failed",
+        probability=None,
+        repetitions=one.finals_ended,
+        scored=0,
+        mean=None,
+        interval=None,
+        learned="no",
+        reason=one.reason,
+    )
+
+
+def _verdict(now: InterimLook, candidates: Sequence[Candidate]) -> Conclusion:
+    if now.nothing_learned:
+        return "nothing-learned"
+    places = [one.place for one in candidates]
+    if "open" in places or now.learned[now.leader] != "yes":
+        return "undecided"
+    if "equivalent" in places:
+        return "equivalent"
+    return "best" if len(places) > 1 else "alone"
+
+
+def _whole(
+    standings: Sequence[CellResult],
+    setup: Setup,
+    step: Step,
+    verdict: Conclusion,
+    candidates: Sequence[Candidate],
+    field: Gains | None,
+    leader: CellResult | None,
+) -> Recommendation:
+    facts = standings[0].facts
+    decided = verdict in ("best", "equivalent", "alone")
+    first = candidates[0]
+    winner = _winner(leader) if leader is not None and verdict != "nothing-learned" else None
+    trained = next((one.setting for one in standings if one.setting is not None), None)
+    return Recommendation(
+        study=setup.study,
+        study_id=setup.study_id,
+        task=facts.task,
+        cell=facts.cell.task,
+        metric=facts.metric,
+        floor=facts.floor,
+        parameters=facts.parameters,
+        trials=facts.trials,
+        updates=trained.training.updates if trained is not None else 0,
+        confidence=setup.confidence,
+        looks=len(setup.looks),
+        test_reads=tuple(sorted({*setup.test_reads, *step.reads})),
+        verdict=verdict,
+        model=first.model if decided else None,
+        probability=first.probability,
+        equivalent=tuple(one.model for one in candidates if one.place == "equivalent"),
+        candidates=tuple(candidates),
+        hours=_hours(candidates, setup.slots),
+        slots=setup.slots,
+        out_of_time=setup.out_of_time,
+        winner=winner,
+        notes=_notes(field, candidates),
+    )
+
+
+def _hours(candidates: Sequence[Candidate], slots: int) -> float | None:
+    """The leader and every open rival trained until what is said to be needed is there."""
+    opened = [one for one in candidates if one.place == "open"]
+    if not opened or any(one.needed is None for one in opened):
+        return None
+    leader = candidates[0]
+    most = max(one.needed or 0 for one in opened)
+    seconds = (most - leader.repetitions) * (leader.seconds or 0)
+    seconds += sum(((one.needed or 0) - one.repetitions) * (one.seconds or 0) for one in opened)
+    return max(seconds, 0.0) / slots / 3600
+
+
+def _notes(field: Gains | None, candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    notes: list[str] = []
+    if field is not None and field.linear:
+        notes.append("a score, or the floor, is not positive: means are arithmetic, and nothing is called equivalent")
+    lost = [one for one in candidates if one.scored < one.repetitions]
+    if lost:
+        listed = ", ".join(f"{one.model} {one.repetitions - one.scored} of {one.repetitions}" for one in lost)
+        notes.append(f"repetitions without a score count as the worst score of all and lose their pairs: {listed}")
+    return tuple(notes)
+
+
+def best_final(one: CellResult) -> TrialEntry | None:
+    """The complete repetition of the best validation score, of which weights are kept; ties go to the earlier."""
+    sign = 1 if one.facts.metric.better == "lower" else -1
+    kept = [
+        (sign * entry.result.score, entry.trial.repetition or 0, entry)
+        for entry in one.finals
+        if entry.result is not None and entry.result.score is not None and math.isfinite(entry.result.score)
+        and entry.result.weights is not None
+    ]  # fmt: skip
+    return min(kept, key=lambda each: each[:2])[2] if kept else None
+
+
+def _winner(one: CellResult) -> SelectedTrial | None:
+    entry = best_final(one)
+    if entry is None or entry.result is None or entry.result.score is None or entry.result.weights is None:
+        return None
+    return SelectedTrial(
+        model=one.facts.cell.model,
+        key=entry.trial.key,
+        repetition=entry.trial.repetition or 0,
+        validation=entry.result.score,
+        weights=entry.result.weights,
+        trial=entry.trial,
+    )

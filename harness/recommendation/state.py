@@ -1,0 +1,228 @@
+"""The state of a race between two commands: start it, resume it, and the file that stores it."""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import torch
+
+from harness.analysis.paired_tests import MINIMUM_PAIRS
+from harness.errors import LedgerError, StudyError
+from harness.execution.placement import Node, all_slots
+from harness.ledger.folder import RACE, read_manifest, write_atomically
+from harness.plugin.registry import Registry
+from harness.recommendation.pairwise import ladder
+from harness.recommendation.pilot import measure
+from harness.recommendation.time_budget import Throughput, allocate
+from harness.records import Record, Resources
+from harness.study.file import parse_study, study_toml
+from harness.study.plan import Plan, make_plan
+from harness.study.schema import Study
+
+
+class Race(Record):
+    """What was requested and what was chosen.  It is stored so that a resumed race keeps the choice."""
+
+    schema_version: Literal[1] = 1
+    asked: str
+    """The study as requested, as TOML."""
+    study: str
+    """The same study with the updates, trials and repetitions that were chosen."""
+    confidence: float
+    looks: tuple[int, ...]
+    """Repetitions at which the race looks at the scores."""
+    seconds: float | None
+    """Time budget of the whole race, in seconds; None: no limit."""
+    slots: int
+    """Trials that train at the same time."""
+    paces: dict[str, Throughput] = {}
+    """Model → throughput, as the pilot measured it; empty without a time budget."""
+    pilot_seconds: float = 0
+    cut: int | None = None
+    """Repetitions after which the time budget was used up."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which test scores were read."""
+
+    @property
+    def chosen_study(self) -> Study:
+        """The study in `study`."""
+        return parse_study(tomllib.loads(self.study), source=RACE)
+
+
+@dataclass(frozen=True)
+class RecommendRequest:
+    """What `harness recommend` requests."""
+
+    plan: Plan
+    """The plan of the requested study.  Its budget.repetitions are the maximum that a race may use."""
+    confidence: float = 0.95
+    seconds: float | None = None
+    """Time budget of the whole race, in seconds; None: no limit."""
+    trials: int | None = None
+    """Trials that the user gives; None: chosen from the time budget, if there is one."""
+    updates: int | None = None
+    """Updates that the user gives; None: chosen from the time budget, if there is one."""
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
+
+
+def race_plan(race: Race, request: RecommendRequest, registry: Registry) -> Plan:
+    """Return the plan of the race: that of the request, unless the time budget chose other updates or trials."""
+    study = race.chosen_study
+    return request.plan if study == request.study else make_plan(study, registry)
+
+
+def begin(
+    request: RecommendRequest, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]
+) -> Race:
+    """Return the race of this study: the one in its folder, extended if the request allocates more, or a new one.
+
+    slots: trials that train at the same time; None: as many as fit on this machine.  say: receives progress messages.
+    Raises LedgerError if the folder holds another study or a race that cannot be resumed with this request.
+    """
+    folder = runs / request.study.name
+    asked = study_toml(request.study)
+    race = read_race(folder)
+    if race is not None:
+        _check_resumes(folder, race, request, asked)
+        return _extended(folder, race, request, asked)
+    if read_manifest(folder) is not None:
+        raise LedgerError(f"{folder}: holds a study that `recommend` did not start; give another --name, or --fresh")
+    _check_one_task(request.plan)
+    slots = slots if slots is not None else local_slots(request.plan.cells[0].resources)
+    race = _new(request, asked, registry, slots, say)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_race(folder, race)
+    return race
+
+
+def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -> Race:
+    """Return the race with the repetitions and the time of this request.
+
+    It keeps the looks at which something may have been claimed, so that no error is spent twice.
+    """
+    if (asked, request.seconds) == (race.asked, race.seconds):
+        return race
+    cut = () if race.cut is None else (race.cut,)
+    kept = {n for n in (*race.looks, *cut) if n >= MINIMUM_PAIRS}
+    looks = tuple(sorted(kept | {*ladder(request.study.budget.repetitions)}))
+    race = race.model_copy(update={"looks": looks, "seconds": request.seconds, "cut": None, "asked": asked})
+    write_race(folder, race)
+    return race
+
+
+def _new(request: RecommendRequest, asked: str, registry: Registry, slots: int, say: Callable[[str], None]) -> Race:
+    """Return a new race.  With a time budget, the pilot measures the models first."""
+    study, started = request.study, time.monotonic()
+    throughputs: dict[str, Throughput] = {}
+    if request.seconds is not None:
+        say(f"pilot: measuring the throughput of {len(request.plan.cells)} models on this machine")
+        throughputs = measure(request.plan.cells, study.search, registry)
+        study = _affordable(request, throughputs, slots)
+        say(_choice_text(study, throughputs))
+    return Race(
+        asked=asked,
+        study=study_toml(study),
+        confidence=request.confidence,
+        looks=ladder(study.budget.repetitions),
+        seconds=request.seconds,
+        slots=slots,
+        paces=throughputs,
+        pilot_seconds=time.monotonic() - started if throughputs else 0,
+    )
+
+
+def _affordable(request: RecommendRequest, throughputs: Mapping[str, Throughput], slots: int) -> Study:
+    """Return the requested study with the updates, trials and repetitions that fit into the time budget."""
+    study, seconds = request.study, request.seconds or 0
+    allocated = allocate(
+        throughputs,
+        seconds * slots,
+        evaluations=study.training.evaluations,
+        repetitions=study.budget.repetitions,
+        updates=request.updates,
+        trials=request.trials,
+    )
+    budget = study.budget.model_copy(update={"trials": allocated.trials, "repetitions": allocated.repetitions})
+    given = study.training.model_dump(exclude_unset=True, exclude={"epochs"})
+    training = type(study.training).model_validate({**given, "updates": allocated.updates})
+    return study.model_copy(update={"budget": budget, "training": training})
+
+
+def _choice_text(study: Study, throughputs: Mapping[str, Throughput]) -> str:
+    listed = ", ".join(f"{model} {1000 * value.update_seconds:.3g}" for model, value in throughputs.items())
+    budget = study.budget
+    return (
+        f"milliseconds per update: {listed}. Every model gets {budget.trials} search trials of "
+        f"{study.training.updates} updates, and up to {budget.repetitions} repetitions"
+    )
+
+
+def _check_one_task(plan: Plan) -> None:
+    if len(plan.study.tasks) != 1 or plan.study.protocol != "fair":
+        raise StudyError(
+            f"study {plan.study.name!r}: a recommendation needs one task and protocol fair; use `harness run` instead"
+        )
+
+
+def local_slots(resources: Resources) -> int:
+    """Return how many trials of these resources fit on this machine at the same time."""
+    memory = float(psutil.virtual_memory().total)
+    return all_slots([resources], [Node("here", float(psutil.cpu_count() or 1), torch.cuda.device_count(), memory)])
+
+
+def read_race(folder: Path) -> Race | None:
+    """Return the race in a study's folder, None if there is none.  Raises LedgerError if it cannot be read."""
+    try:
+        return Race.model_validate_json((folder / RACE).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise LedgerError(f"{folder / RACE}: cannot be read ({str(error).splitlines()[0]}); use --fresh") from error
+
+
+def write_race(folder: Path, race: Race) -> None:
+    """Write a race to its study's folder."""
+    write_atomically(folder / RACE, race.model_dump_json(indent=1))
+
+
+def _check_resumes(folder: Path, race: Race, request: RecommendRequest, asked: str) -> None:
+    """Raise LedgerError if the request differs from the race in more than repetitions and time.
+
+    The number of repetitions may only grow.
+    """
+    before, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
+    before["confidence"], now["confidence"] = f"{race.confidence:g}", f"{request.confidence:g}"
+    if parse_study(tomllib.loads(race.asked), source=RACE).budget.repetitions <= request.study.budget.repetitions:
+        before["budget.repetitions"] = now["budget.repetitions"]
+    differing = [
+        f"{key} {before.get(key, 'unset')} (now {now.get(key, 'unset')})"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if differing:
+        raise LedgerError(
+            f"{folder}: was started with {', '.join(differing)}; restore that, give another --name, or use --fresh"
+        )
+
+
+def _flat(tables: Any, prefix: str = "") -> dict[str, str]:  # tables of TOML, hence Any
+    """Return path → value, with paths as overrides have them: `tasks.0.parameters`."""
+    if isinstance(tables, list) and any(isinstance(entry, dict) for entry in tables):
+        tables = {str(number): entry for number, entry in enumerate(tables)}
+    if not isinstance(tables, dict):
+        return {prefix: json.dumps(tables, default=str)}
+    return {
+        name: value
+        for key, part in tables.items()
+        for name, value in _flat(part, f"{prefix}.{key}" if prefix else key).items()
+    }

@@ -1,0 +1,71 @@
+"""Arrange reports as a document: which blocks are shown, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.records import LeftOut
+from harness.report.document import Block, Heading, Notes, Paragraph, Picture, quote
+from harness.report.formatting import count
+from harness.report.report import Report, by_protocol
+from harness.report.sections import costs, evidence
+from harness.report.sections.across_tasks import across_tasks_blocks
+from harness.report.sections.comparison import comparison_blocks
+
+RACE = (
+    "This study is a race: it dropped models in rounds, once they were clearly worse on validation. Repetitions are "
+    "unequal by design, so all are shown, and nothing is ranked or decided here. The recommendation is in "
+    "recommendation.md, in the study's folder and with its run in MLflow."
+)
+Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
+"""(study id, task, part of the section) → pictures; ("", protocol, "overall") → pictures across tasks."""
+
+
+def summary(report: Report) -> list[Block]:
+    """Return the blocks for the terminal: completeness, one table per task, and what was left out."""
+    tables = [block for section in report.sections for block in comparison_blocks(section)]
+    return [*_title(report), *tables, *_left_out(report.left_out)]
+
+
+def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[Block]:
+    """Return all blocks of one or more studies."""
+    drawn = pictures or {}
+    blocks: list[Block] = []
+    for report in reports:
+        blocks += _title(report)
+        for section in report.sections:
+            place = (report.study_id, section.task)
+            blocks += [*comparison_blocks(section), *drawn.get((*place, "comparison"), ()), *evidence.pairs(section)]
+            blocks += [*evidence.tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
+            blocks += evidence.reproductions(section, report.protocol)
+            blocks += [*costs.trade_offs(section), *costs.audit(section)]
+        blocks += [*_left_out(report.left_out), *costs.provenance(report)]
+    for protocol, of_protocol in by_protocol(reports).items():
+        blocks += across_tasks_blocks(of_protocol, protocol, drawn.get(("", protocol, "overall"), ()))
+    return blocks
+
+
+def _title(report: Report) -> list[Block]:
+    facts = f"protocol {report.protocol}, sampler {quote(report.sampler)}, seed {report.seed}"
+    text = f"Study {quote(report.study_id)}: {facts}. {_completeness(report)}"
+    if report.others:
+        others = ", ".join(quote(other) for other in report.others)
+        text += f" Several studies have this name; this is the requested or newest one. Others: {others}."
+    return [Heading(quote(report.study), 1), Paragraph(text), *([Notes((RACE,))] if report.race else [])]
+
+
+def _completeness(report: Report) -> str:
+    complete = sum(row.complete for row in report.rows)
+    cells = f"{complete} of {len(report.rows)} cells are complete"
+    if report.marked is None:
+        return f"{cells}; the store holds {count(report.ended)} finished trials and was never synced with the ledger."
+    return (
+        f"{cells}; the store holds {count(report.ended)} finished trials, and the ledger held {count(report.marked)} "
+        "at the last sync."
+    )
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> list[Block]:
+    if not left_out:
+        return []
+    return [Heading("Left out", 2), Notes(tuple(f"{left.cell}: {quote(left.reason)}" for left in left_out))]

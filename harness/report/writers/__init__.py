@@ -1,0 +1,1 @@
+"""Writers of Markdown, LaTeX, HTML, CSV and Parquet."""

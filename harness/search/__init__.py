@@ -1,0 +1,1 @@
+"""Choose the next trial: ask and tell, without files or workers."""

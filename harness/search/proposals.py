@@ -1,0 +1,98 @@
+"""Propose configurations of a cell: draw from its space, solve the widths, or reject with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import BudgetError
+from harness.ledger.journal import TrialEntry
+from harness.records import ParamValue
+from harness.search.samplers import SamplerName, suggest
+from harness.seeds import derive
+from harness.study.budget import Size
+from harness.study.cell_plan import CellPlan
+
+DRAWS = 1000
+"""After this many rejected draws in a row, the cell's budget counts as impossible."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration that meets the budget."""
+
+    params: Mapping[str, ParamValue]
+    """One value of each dimension of the cell's space."""
+    build: Mapping[str, ParamValue]
+    """The part of `params` that `Model.build` takes."""
+    size: Size
+    draw: int
+    """Number of the draw among all draws of the cell, rejected draws included."""
+    rejections: tuple[str, ...] = ()
+    """Why each draw since the previous proposal was rejected."""
+
+
+class Proposer:
+    """Draws configurations of one cell and solves their widths.
+
+    A proposal is a function of (seed, cell, draw, history), so a resumed study continues with the same proposals.
+    """
+
+    def __init__(self, plan: CellPlan, *, seed: int, sampler: SamplerName) -> None:
+        self.plan = plan
+        self.seed = seed
+        """The seed of the study."""
+        self._sampler: SamplerName = sampler
+        self._sizes: dict[str, Size | str] = {}
+        """Architecture → its size, or why it has none.  Dropout changes no count, so an architecture is solved once."""
+
+    def propose(self, history: Sequence[TrialEntry]) -> Proposal:
+        """Return the first configuration after those of `history` that meets the budget.
+
+        history: the cell's search trials so far.  Raises BudgetError if `DRAWS` configurations in a row are rejected.
+        """
+        return self._from(1 + max((entry.trial.draw or 0 for entry in history), default=-1), history)
+
+    def first(self, count: int) -> Iterator[Proposal]:
+        """Yield the first `count` proposals of a search in which no trial has ended."""
+        draw = 0
+        for _ in range(count):
+            proposal = self._from(draw, ())
+            draw = proposal.draw + 1
+            yield proposal
+
+    def _from(self, first: int, history: Sequence[TrialEntry]) -> Proposal:
+        rejections: list[str] = []
+        for draw, params in self._draws(first, history):
+            build = self.plan.space.build_params(params)
+            size = self._size(params, build)
+            if isinstance(size, Size):
+                return Proposal(params, build, size, draw, tuple(rejections))
+            rejections.append(size)
+        raise BudgetError(
+            f"{self.plan.cell}: {DRAWS} configurations in a row were rejected; last reason: {rejections[-1]}; "
+            "change the task's parameters, the model's space or budget.tolerance"
+        )
+
+    def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
+        seed = derive(self.seed, "search", str(self.plan.cell))
+        observed = [_minimized(entry, self.plan.facts.metric.better) for entry in history]
+        for draw in range(first, first + DRAWS):
+            yield draw, suggest(self._sampler, self.plan.space.dimensions, seed=seed, draw=draw, history=observed)
+
+    def _size(self, params: Mapping[str, ParamValue], build: Mapping[str, ParamValue]) -> Size | str:
+        architecture = repr([params[name] for name in self.plan.space.architecture])
+        if architecture not in self._sizes:
+            try:
+                self._sizes[architecture] = self.plan.size(build)
+            except BudgetError as error:
+                self._sizes[architecture] = str(error)
+        return self._sizes[architecture]
+
+
+def _minimized(entry: TrialEntry, better: Literal["lower", "higher"]) -> TrialEntry:
+    """Return the entry with its score negated if a higher score is better: samplers minimise."""
+    if better == "lower" or entry.result is None or entry.result.score is None:
+        return entry
+    return TrialEntry(entry.trial, entry.attempt, (), entry.result.model_copy(update={"score": -entry.result.score}))

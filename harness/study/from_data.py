@@ -1,0 +1,152 @@
+"""Make a study from a user-supplied dataset, without a study file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.api.model import Model
+from harness.api.task import Task
+from harness.errors import StudyError, did_you_mean
+from harness.plugin.registry import Entry, Registry, plugin_border
+from harness.study.file import study_of
+from harness.study.overrides import parse_assignment
+from harness.study.schema import Study, label_text
+from harness.study.space import at_unit, cell_space
+
+TRIALS = 10
+"""Search trials per model."""
+REPETITIONS = 10
+"""The number of pairs that a report needs for a decision."""
+EPOCHS = 50
+LEAST_UPDATES, MOST_UPDATES = 500, 5000
+BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
+SMALL = 20 * BATCH_SIZE
+"""With fewer training sequences than this, the batch size is `SMALL_BATCH_SIZE`."""
+UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """A user-supplied dataset and the study that is requested on it."""
+
+    data: Path
+    parameters: int
+    """Parameter budget of each network."""
+    target: str | None = None
+    """Value of the task's option `target`."""
+    task: str | None = None
+    """The task that reads the file; None: the only task that can."""
+    models: Sequence[str] | None = None
+    """Model names; None: all installed models that can be used."""
+    overrides: Sequence[str] = ()
+    """Options of the task, such as `sequence=id`, and values of the study, such as `budget.trials=3`."""
+    name: str | None = None
+    """Name of the study; None: the name of the file."""
+    profile: str | None = None
+
+
+def study_of_file(registry: Registry, request: DataRequest) -> Study:
+    """Return a study of models on a user-supplied dataset.
+
+    Batch size and updates follow from the number of training sequences: 50 epochs, at least 500 and at most 5000
+    updates.  Raises StudyError or UnknownNameError if the request does not fit the task, DataError if the file cannot
+    be used.
+    """
+    data = request.data
+    entry = _reader(registry, data, request.task)
+    task_overrides, study_overrides = _split_overrides(request.overrides, entry)
+    options = {"data": str(data), **_target(request.target, entry), **dict(map(parse_assignment, task_overrides))}
+    task = registry.make_task(entry.name, options)
+    with plugin_border(f"--data {data}", entry.plugin):
+        batch_size = BATCH_SIZE if task.training_sequences() >= SMALL else SMALL_BATCH_SIZE
+        updates = min(max(EPOCHS * task.updates_per_epoch(batch_size), LEAST_UPDATES), MOST_UPDATES)
+    label = request.name or label_text(data.stem) or "own-data"
+    tables: dict[str, Any] = {  # the tables of a study file
+        "name": label,
+        "models": list(request.models or usable_models(registry, task)),
+        "tasks": [{"name": entry.name, "as": label, "parameters": request.parameters, **_given_options(task, options)}],
+        "budget": {"trials": TRIALS, "repetitions": REPETITIONS},
+        "training": {"updates": updates, "batch_size": batch_size},
+    }
+    return study_of(tables, study_overrides, profile=request.profile, source=f"--data {data}")
+
+
+def parse_count(text: str) -> int:
+    """Return a number of parameters, given as `50k`, `1.2M` or `50000`.  Raises StudyError if it is none."""
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([km]?)", text.strip().lower())
+    count = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if count < 1 or not count.is_integer():
+        raise StudyError(f"--budget {text!r}: not a number of parameters; give one, such as 50k, 1.2M or 50000")
+    return int(count)
+
+
+def _reader(registry: Registry, data: Path, task: str | None) -> Entry[type[Task]]:
+    """Return the task of this name, or the only installed task that reads the file.
+
+    Raises StudyError if the named task takes no file, or if none or several tasks read this one.
+    """
+    if task is not None:
+        entry = registry.task(task)
+        if "data" not in entry.value.model_fields:
+            raise StudyError(f"--task {task}: has no option 'data' and reads no file; choose another task")
+        return entry
+    able = [entry for entry in registry.tasks.values() if entry.value.reads(data)]
+    if len(able) == 1:
+        return able[0]
+    if able:
+        names = ", ".join(sorted(entry.name for entry in able))
+        raise StudyError(f"--data {data}: several tasks read such files ({names}); choose one with --task")
+    takers = ", ".join(sorted(entry.name for entry in registry.tasks.values() if "data" in entry.value.model_fields))
+    ends = f"that end in {data.suffix!r}" if data.suffix else "without an ending"
+    raise StudyError(
+        f"--data {data}: no installed task reads files {ends}; if one of the tasks that take a file "
+        f"({takers or 'none'}) can read it, name that task: --task NAME, or harness recommend NAME"
+    )
+
+
+def _split_overrides(overrides: Sequence[str], entry: Entry[type[Task]]) -> tuple[list[str], list[str]]:
+    """Return the options of the task and the values of the study.  Raises StudyError if a key is neither."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    options, sections = entry.value.model_fields, Study.model_fields
+    for text in overrides:
+        key, _ = parse_assignment(text)
+        if key not in options and key.partition(".")[0] not in sections:
+            hint = did_you_mean(key, (*options, *sections))
+            raise StudyError(
+                f"-s {text}: {key!r} is neither an option of {entry.name} nor a key of a study file;{hint} Options: "
+                f"{', '.join(options)}"
+            )
+        parts[key not in options].append(text)
+    return parts
+
+
+def _target(target: str | None, entry: Entry[type[Task]]) -> dict[str, Any]:
+    if target is None:
+        return {}
+    if "target" not in entry.value.model_fields:
+        raise StudyError(f"--target {target}: task {entry.name} has no option 'target'; leave out --target")
+    return {"target": target}
+
+
+def _given_options(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given, as the task validated them: paths are absolute."""
+    return {key: value for key, value in task.model_dump(mode="json").items() if key in options and value is not None}
+
+
+def usable_models(registry: Registry, task: Task) -> Iterator[str]:
+    """Yield the names of the installed models that support the task at the middle of their search space."""
+    for name, entry in sorted(registry.models.items()):
+        with plugin_border(f"model {name!r}", entry.plugin):
+            if _unsupported(task, entry.value) is None:
+                yield name
+
+
+def _unsupported(task: Task, model: Model) -> str | None:
+    signature = task.signature()
+    space = cell_space(task, model, signature, shared={}, own={}, where=f"model {model.name!r}")
+    example = {name: at_unit(dimension, 0.5) for name, dimension in space.dimensions.items()}
+    return model.unsupported(signature, **space.build_params(example))

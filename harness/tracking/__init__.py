@@ -1,0 +1,1 @@
+"""The ledger mirrored into MLflow as runs, metrics, tags and artifacts, and read back."""

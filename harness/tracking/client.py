@@ -1,0 +1,184 @@
+"""Connect to an MLflow store, find its experiments and runs, and explain its errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from alembic.util import CommandError
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.errors import TrackingError, UnknownNameError, did_you_mean
+from harness.records import Record
+from harness.tracking import run_data
+
+T = TypeVar("T")
+
+R = TypeVar("R", bound=Record)
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tags from which MLflow's UI knows that an experiment holds trainings, not traces of language models."""
+
+CONCURRENT_REQUESTS = 8
+"""Requests for curves that are open at the same time; others use the server's connections too."""
+
+LINKED_STUDIES = 10
+"""Studies for which `harness ui` prints a link."""
+
+
+def store_uri(default_folder: Path) -> str:
+    """Return MLFLOW_TRACKING_URI if it is set, else a database in `default_folder`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{default_folder.resolve()}/mlflow.db"
+
+
+def prepare_store(uri: str) -> None:
+    """Create the store if it is a database, and check that it answers.
+
+    Call it before other processes open the store: if several open a new database at the same time, only one succeeds.
+    Raises TrackingError if the store fails.
+    """
+    with as_tracking_error(uri):
+        mlflow_client(uri).search_experiments(max_results=1)
+
+
+def ui_command(uri: str, port: int) -> list[str]:
+    """Return the command line of MLflow's UI, reachable from this machine alone.
+
+    Raises TrackingError if the store is a server, which has a UI of its own.
+    """
+    if uri.startswith(("http://", "https://")):
+        raise TrackingError(f"{without_credentials(uri)} is a server with its own UI; open this address in a browser")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+
+
+def study_pages(uri: str, address: str) -> dict[str, str]:
+    """Return study name → link to its runs in MLflow's UI at `address`; the study that changed last comes first.
+
+    The link opens the view for model training, whatever mode the browser last used.
+    """
+    with as_tracking_error(uri):
+        experiments = mlflow_client(uri).search_experiments(
+            max_results=LINKED_STUDIES, order_by=["last_update_time DESC"]
+        )
+    return {
+        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        for experiment in experiments
+        if experiment.name != "Default"
+    }
+
+
+def mlflow_client(uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=uri)
+
+
+def create_experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """Return the id of a study's experiment, which is created if missing.
+
+    Raises TrackingError if the experiment was deleted.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=EXPERIMENT_TAGS)
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"{without_credentials(uri)}: experiment {name!r} was deleted; restore it with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}`, or give the study another name"
+        )
+    return str(experiment.experiment_id)
+
+
+def find_experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """Return the id of a study's experiment.  Raises UnknownNameError if there is none."""
+    ids = {experiment.name: str(experiment.experiment_id) for experiment in _all_pages(client.search_experiments)}
+    if name not in ids:
+        studies = ", ".join(sorted(ids.keys() - {"Default"})) or "none"
+        raise UnknownNameError(
+            f"{without_credentials(uri)}: the store has no study {name!r};{did_you_mean(name, ids)} Studies: {studies}"
+        )
+    return ids[name]
+
+
+def _artifact_location(uri: str, name: str) -> str | None:
+    """Return the folder of a study's artifacts, beside a SQLite database; None: the server decides."""
+    if not uri.startswith("sqlite"):
+        return None
+    database = Path(make_url(uri).database or "mlflow.db").resolve()
+    return (database.parent / "mlartifacts" / name).as_uri()
+
+
+def study_runs(client: MlflowClient, experiment: str, study_id: str) -> dict[str, Run]:
+    """Return the runs of a study by key.
+
+    A lost response to create_run can leave two runs with one key; then always the same one of them is returned.
+    """
+    runs = search_runs(client, experiment, f"tags.`{run_data.STUDY_ID}` = '{study_id}'")
+    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id), reverse=True)
+    return {run.data.tags[run_data.KEY]: run for run in runs}
+
+
+def search_runs(client: MlflowClient, experiment: str, condition: str) -> list[Run]:
+    """Return all runs of an experiment that meet a condition, as MLflow's filter strings express it."""
+    return _all_pages(lambda page_token: client.search_runs([experiment], condition, page_token=page_token))
+
+
+def _all_pages(search: Callable[..., PagedList[T]]) -> list[T]:
+    """Return the results on all pages of an MLflow search, which is called with page tokens alone."""
+    results: list[T] = []
+    token: str | None = None
+    while True:
+        page = search(page_token=token)
+        results += page
+        token = page.token
+        if not token:
+            return results
+
+
+@contextlib.contextmanager
+def as_tracking_error(uri: str) -> Iterator[None]:
+    """Raise a TrackingError for an exception of a store that cannot be reached, written or read."""
+    try:
+        yield
+    except ImportError as error:
+        raise TrackingError(
+            f"{without_credentials(uri)}: this store needs a Python package that is missing ({error}); install it "
+            "with pip"
+        ) from error
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+        raise TrackingError(
+            f"{without_credentials(uri)}: the MLflow store failed ({_one_line(error)}); repair it, or set "
+            "MLFLOW_TRACKING_URI to another store, then run `harness sync`"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    """Return the reason for an error in one line; MLflow's client wraps a connection error several times."""
+    text = str(error)
+    for name, reason in _CONNECTION_ERRORS.items():
+        if name in text:
+            return reason.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    return run_data.cut(without_credentials((text.splitlines() or [type(error).__name__])[0]), 300)
+
+
+_CONNECTION_ERRORS = {
+    "Read timed out": "no answer within {seconds} s; to wait longer, set MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "NameResolutionError": "MLflow is unreachable: no such host",
+    "NewConnectionError": "MLflow is unreachable: nothing listens at this address, or there is no route to it",
+    "ConnectTimeoutError": "MLflow is unreachable: the host does not answer",
+}
+"""Part of an error text of MLflow's client → the reason in plain words."""
+
+
+def without_credentials(text: str) -> str:
+    """Return an address, or a text with addresses, without user names and passwords."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -1,0 +1,1 @@
+"""Train one network, or several vectorized: batches, optimizers, evaluation, checkpoints."""

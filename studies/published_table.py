@@ -1,0 +1,133 @@
+"""Print the page of published results of every task, next to ours.
+
+    python studies/published_table.py [STUDY …] > docs/results/README.md
+
+Rows come from the installed tasks; a row that no study has run has no value of ours.  Each study is read from MLflow
+(`MLFLOW_TRACKING_URI`, or mlflow.db in the current folder); its protocol determines the column it fills.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.analysis.comparison import Section
+from harness.analysis.comparison_row import Row
+from harness.analysis.reproduction import Reproduction, off_size
+from harness.api.task import Task
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
+from harness.records import CellFacts
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
+from harness.report.formatting import count, mean_interval, number
+from harness.report.report import Report, build_report
+from harness.report.writers import markdown
+from harness.tracking.client import store_uri
+from harness.tracking.reader import read_store
+
+PROTOCOLS = ("paper", "fair")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One task of one study."""
+
+    report: Report
+    section: Section
+    row: str
+    """Row of the published tables, such as `adding-600`."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="*")
+    studies = parser.parse_args().studies
+    registry = load_plugins().registry
+    uri = store_uri(Path.cwd())
+    reports = [build_report(read_store(uri, study)) for study in studies]
+    print(markdown.render(page(registry, reports)), end="")
+
+
+def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
+    """Return the page as blocks, with one row per task and published model."""
+    runs = [run for report in reports for run in _runs(registry, report)]
+    tasks = [task for task in registry.default_tasks().values() if task.published() is not None]
+    lines = [line for task in tasks for line in _lines(task, runs)]
+    header = (
+        "task", "model", "published", "protocol paper (mean, 95 % CI)", "verdict", "protocol fair (mean, 95 % CI)",
+        "verdict",
+    )  # fmt: skip
+    studies = [f"{report.study} ({report.study_id}, code {report.git or 'unknown'})" for report in reports]
+    return [
+        Heading("Published results and ours", 1),
+        Paragraph(
+            "Made by studies/published_table.py from the studies below. A row without a value of ours has not been run "
+            "at the published size, or its cell is not complete."
+        ),
+        Table(header, tuple(lines)),
+        Notes(
+            (
+                "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
+                "evaluations, as published. Protocol fair: the weights of the best validation score.",
+                "verdict: comparison with the published value, with the task's margin as tolerance.",
+                f"studies: {', '.join(studies) or 'none'}.",
+            )
+        ),
+    ]
+
+
+def _runs(registry: Registry, report: Report) -> list[Run]:
+    return [
+        Run(report, section, registry.make_task(section.ref.name, section.ref.options).row())
+        for section in report.sections
+    ]
+
+
+def _lines(task: Task, runs: Sequence[Run]) -> list[tuple[Datum, ...]]:
+    published = task.published()
+    assert published is not None  # `page` selects tasks with published results
+    metric, row = task.metric, task.row()
+    size = f", {count(published.parameters)} parameters" if published.parameters is not None else ""
+    name = f"{row} ({metric.name}{f' in {metric.unit}' if metric.unit else ''}{size})"
+    return [
+        (
+            Datum(name),
+            Datum(model),
+            Datum(number(value)),
+            *(cell for protocol in PROTOCOLS for cell in _ours(row, model, protocol, runs)),
+        )
+        for model, value in published.results.items()
+    ]
+
+
+def _ours(row: str, model: str, protocol: str, runs: Sequence[Run]) -> tuple[Datum, Datum]:
+    """Return score and verdict from the last given study in which the cell is complete."""
+    for run in reversed(runs):
+        if run.row != row or run.report.protocol != protocol:
+            continue
+        for cell, result in zip(run.section.rows, run.section.results, strict=True):
+            if result.facts.model == model and _counts(cell, result.facts):
+                return _score(cell, protocol), _verdict(cell, run.section.reproductions)
+    return Datum(NOTHING), Datum(NOTHING)
+
+
+def _counts(cell: Row, facts: CellFacts) -> bool:
+    return cell.complete and cell.setting == "searched" and not off_size(facts)
+
+
+def _score(cell: Row, protocol: str) -> Datum:
+    ours = cell.last3 if protocol == "paper" else cell.test
+    if ours is None:
+        return Datum(NOTHING)
+    return Datum(f"{mean_interval(ours.mean, ours.interval)}, n = {ours.n}", ours.mean)
+
+
+def _verdict(cell: Row, reproductions: Sequence[Reproduction]) -> Datum:
+    verdicts = (reproduction.verdict for reproduction in reproductions if reproduction.model == cell.model)
+    return Datum(next(verdicts, NOTHING))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Recompute final trials of a music study from what MLflow holds, sequence by sequence, without the training loop.
+
+    HARNESS_DATA=... python studies/recompute.py fair-jsb-chorales [--trials 2]
+
+For each: the parameter count of the stored weights, and the test NLL over the stored network, one unpadded chorale at
+a time, binary cross-entropy summed over keys and averaged over all scored frames in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import scipy.io
+import torch
+from mlflow.tracking import MlflowClient
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from harness.plugin.loader import load_plugins
+from harness.training import checkpoint
+from harness.training.network import build_network
+
+TOLERANCE = 1e-6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("--trials", type=int, default=2)
+    arguments = parser.parse_args()
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db"))
+    experiment = client.get_experiment_by_name(arguments.study)
+    if experiment is None:
+        sys.exit(f"no experiment {arguments.study!r} in this store")
+    finals = client.search_runs(
+        [experiment.experiment_id], "tags.`harness.kind` = 'trial' and tags.`harness.phase` = 'final'"
+    )
+    worst = 0.0
+    for run in finals[: arguments.trials]:
+        folder = Path(client.download_artifacts(run.info.run_id, ""))
+        difference = compare(json.loads((folder / "trial.json").read_text()), run.data.metrics, folder / "weights.pt")
+        worst = max(worst, difference)
+    print(f"largest difference {worst:.2g}, allowed {TOLERANCE:g}")
+    return int(worst > TOLERANCE)
+
+
+def compare(trial: dict[str, object], metrics: dict[str, float], weights: Path) -> float:
+    """Prints both sides of one trial; the difference in nats a frame."""
+    registry = load_plugins().registry
+    reference, cell = trial["task"], trial["cell"]
+    assert isinstance(reference, dict)
+    assert isinstance(cell, dict)
+    task = registry.make_task(reference["name"], reference["options"])
+    model = registry.model(str(trial["model"])).value
+    widths, build = trial["widths"], trial["build"]
+    assert isinstance(widths, list)
+    assert isinstance(build, dict)
+    network = build_network(model, task.signature(), tuple(widths), build)
+    state = checkpoint.load(weights)
+    network.load_state_dict(state)
+    count = sum(tensor.numel() for tensor in state.values())
+    nll = test_nll(network.eval(), Path(os.environ["HARNESS_DATA"]) / task.files()[0].name)
+    stored = metrics["test/nll"]
+    print(
+        f"{cell['task']}/{cell['model']} {trial['phase']} {trial['number']}: widths {widths}, "
+        f"parameters {count:,} (MLflow {metrics['parameters']:,.0f}), "
+        f"test NLL {nll:.9f} (MLflow {stored:.9f}), difference {abs(nll - stored):.2g}"
+    )
+    assert count == metrics["parameters"]
+    return abs(nll - stored)
+
+
+@torch.no_grad()
+def test_nll(network: torch.nn.Module, rolls: Path) -> float:
+    total, frames = 0.0, 0
+    for roll in scipy.io.loadmat(rolls)["testdata"][0]:
+        notes = torch.from_numpy(roll.astype("float32"))
+        logits = network(notes[None, :-1])[0].double()
+        total += float(binary_cross_entropy_with_logits(logits, notes[1:].double(), reduction="sum"))
+        frames += len(notes) - 1
+    return total / frames
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.analysis.paired_tests import (
+    ALTERNATIVES,
+    Decision,
+    correct,
+    decide,
+    needed_pairs,
+    noether_pairs,
+    power,
+    sign_p_value,
+)
+from harness.analysis.statistics import proportion
+
+NAN = math.nan
+
+
+def against(*gains: float) -> Decision:
+    """A model against another that scores 0, higher is better."""
+    return decide(gains, [0.0] * len(gains), better="higher")
+
+
+def test_pairs_to_find_a_meaningful_probability_are_the_published_ones() -> None:
+    # Bouthillier et al. 2021: 29 at 5 % and 5 %; 17 at a power of 80 %.
+    assert noether_pairs(0.75, alpha=0.05, power=0.95) == 29
+    assert noether_pairs(0.75, alpha=0.05, power=0.8) == 17
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.2, 1.1])
+def test_no_number_of_pairs_finds_a_coin(probability: float) -> None:
+    with pytest.raises(ValueError, match="not above a half"):
+        noether_pairs(probability)
+
+
+@pytest.mark.parametrize(("better", "verdict"), [("higher", "better"), ("lower", "worse")])
+def test_ten_wins_of_ten_decide_in_the_direction_of_the_metric(
+    better: Literal["lower", "higher"], verdict: str
+) -> None:
+    found = decide([2.0] * 10, [1.0] * 10, better=better)
+    assert (found.verdict, found.needed) == (verdict, None)
+
+
+def test_ten_of_ten_decide_and_nine_do_not() -> None:
+    assert against(*[1.0] * 10).verdict == "better"
+    nine = against(*[1.0] * 9, -1.0)
+    assert (nine.verdict, nine.needed) == ("undecided", 29)
+    assert nine.interval == proportion(9, 10).interval
+
+
+def test_the_p_value_is_one_over_the_mixture_of_likelihood_ratios() -> None:
+    ratios = [
+        weight / 2 * sum((2 * rate) ** a * (2 - 2 * rate) ** b for a, b in ((8, 2), (2, 8)))
+        for rate, weight in ALTERNATIVES
+    ]
+    assert sign_p_value(8, 2) == pytest.approx(min(1, 1 / sum(ratios)))
+    assert sum(weight for _, weight in ALTERNATIVES) == pytest.approx(1)
+
+
+def test_the_evidence_is_a_martingale_so_pairs_may_be_added_until_decided() -> None:
+    """The expected evidence after n pairs of equal models is 1, over all outcomes."""
+    for n in (1, 7, 30):
+        evidence = [
+            sum(
+                weight / 2 * ((2 * r) ** w * (2 - 2 * r) ** (n - w) + (2 * r) ** (n - w) * (2 - 2 * r) ** w)
+                for r, weight in ALTERNATIVES
+            )
+            for w in range(n + 1)
+        ]
+        expected = sum(stats.binom.pmf(w, n, 0.5) * each for w, each in enumerate(evidence))
+        assert expected == pytest.approx(1)
+        assert [sign_p_value(w, n - w) for w in range(n + 1)] == pytest.approx([min(1, 1 / e) for e in evidence])
+
+
+def test_a_tie_counts_against_the_claim() -> None:
+    assert sign_p_value(9, 0, 2) > sign_p_value(9, 0)
+    assert sign_p_value(0, 0, 20) == 1
+
+
+def test_verdicts_of_a_task_share_the_error() -> None:
+    alone = [against(*[1.0] * 10)] * 3
+    assert [one.verdict for one in alone] == ["better"] * 3
+    assert alone[0].p_sign * 3 > 0.05
+    assert [one.verdict for one in correct(alone)] == ["undecided"] * 3
+    assert correct(alone)[0].needed == noether_pairs(alpha=0.05 / 3)
+    assert [one.verdict for one in correct([against(*[1.0] * 29)] * 36)] == ["better"] * 36
+
+
+def test_an_equivalence_is_one_more_claim_that_shares_the_error() -> None:
+    other = list(np.linspace(80.0, 90.0, 12))
+    one = [score + 0.1 + 0.09 * (-1) ** n for n, score in enumerate(other)]
+    near = decide(one, other, better="higher", margin=0.161)
+    assert (near.verdict, near.within) == ("equivalent", True)
+    assert near.p_equivalent is not None
+    assert 0.05 / 3 < near.p_equivalent < 0.05 / 2
+    assert 6 * near.p_sign < 0.05
+    assert {each.verdict for each in correct([near] * 3)} == {"undecided"}  # never better: it is within the margin
+    difference = np.asarray(one) - other
+    upper = stats.ttest_1samp(difference, 0.161, alternative="less")
+    assert near.p_equivalent == pytest.approx(float(upper.pvalue))
+
+
+def test_nine_wins_of_nine_are_too_few_pairs() -> None:
+    found = against(*[1.0] * 9)
+    assert found.interval.low > 0.5
+    assert (found.verdict, found.needed) == ("undecided", 29)
+
+
+def test_more_pairs_than_find_a_meaningful_probability_name_what_finds_the_seen_one() -> None:
+    found = against(*[1.0] * 18, *[-1.0] * 12)
+    assert (found.verdict, found.probability, found.needed) == ("undecided", 0.6, noether_pairs(0.6))
+    assert needed_pairs(30, 0.5) is None
+
+
+def test_ties_count_half_and_widen_the_interval() -> None:
+    found = against(*[1.0] * 6, 0.0, 0.0, -1.0, -1.0)
+    assert (found.wins, found.ties, found.probability) == (6, 2, 0.7)
+    assert (found.interval.low, found.interval.high) == (
+        proportion(6, 10).interval.low,
+        proportion(8, 10).interval.high,
+    )
+
+
+def test_equal_scores_are_equivalent_only_where_the_task_states_a_margin() -> None:
+    scores = [90.0, 91.0] * 5
+    assert decide(scores, scores, better="higher", margin=0.5).verdict == "equivalent"
+    assert decide(scores, scores, better="higher").verdict == "undecided"
+
+
+def test_sure_difference_within_the_margin_is_equivalent() -> None:
+    other = list(np.linspace(80.0, 90.0, 12))
+    one = [score + 0.1 for score in other]
+    assert decide(one, other, better="higher", margin=0.05).verdict == "better"
+    assert decide(one, other, better="higher", margin=0.2).verdict == "equivalent"
+
+
+def test_margin_of_a_log_metric_is_a_factor() -> None:
+    other = [10.0**exponent for exponent in range(-10, 0)]
+    one = [1.5 * score for score in other]
+    assert decide(one, other, better="lower", margin=math.log(2), scale="log").verdict == "equivalent"
+    assert decide(one, other, better="lower", margin=math.log(1.4), scale="log").verdict == "worse"
+
+
+def test_equivalence_needs_ten_pairs() -> None:
+    assert decide([1.0] * 9, [1.0] * 9, better="higher", margin=0.5).verdict == "undecided"
+
+
+def test_repetition_without_a_score_loses_its_pair() -> None:
+    found = decide([5.0] * 10, [NAN] * 10, better="lower")
+    assert (found.verdict, found.difference) == ("better", None)
+    both = decide([NAN] * 10, [NAN] * 10, better="lower", margin=1.0)
+    assert (both.verdict, both.ties) == ("undecided", 10)
+
+
+def test_score_without_a_logarithm_leaves_equivalence_open() -> None:
+    found = decide([0.0] * 10, [1e-9] * 10, better="lower", margin=1.0, scale="log")
+    assert (found.verdict, found.difference) == ("better", None)
+
+
+def test_lists_that_are_no_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 and 1 scores are no pairs"):
+        decide([1.0, 2.0], [1.0], better="lower")
+    with pytest.raises(ValueError, match="no pairs"):
+        decide([], [], better="lower")
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)), min_size=1, max_size=30), st.floats(0, 2))
+def test_the_other_side_gets_the_opposite_verdict(pairs: list[tuple[float, float]], margin: float) -> None:
+    one, other = [list(side) for side in zip(*pairs, strict=True)]
+    forth, back = (decide(a, b, better="lower", margin=margin) for a, b in ((one, other), (other, one)))
+    opposite = {"better": "worse", "worse": "better"}
+    assert back.verdict == opposite.get(forth.verdict, forth.verdict)
+    assert back.probability == pytest.approx(1 - forth.probability)
+    assert back.needed == forth.needed
+    reverse = forth.reversed
+    assert (reverse.verdict, reverse.wins, reverse.ties, reverse.needed) == (
+        back.verdict,
+        back.wins,
+        back.ties,
+        back.needed,
+    )
+    assert (reverse.interval.low, reverse.interval.high) == pytest.approx((back.interval.low, back.interval.high))
+
+
+def test_false_claims_between_equal_models_are_rarer_than_five_percent() -> None:
+    for n in (10, 29, 30):
+        decided = [wins for wins in range(n + 1) if against(*[1.0] * wins, *[-1.0] * (n - wins)).verdict != "undecided"]
+        assert 0 < sum(stats.binom.pmf(wins, n, 0.5) for wins in decided) <= 0.05
+
+
+def test_power_is_the_share_of_samples_that_decide() -> None:
+    random = np.random.default_rng(3)
+    samples = (random.random((800, 20)) < 0.8).astype(float)
+    decided = np.mean([against(*(sample - 0.5)).verdict == "better" for sample in samples])
+    assert power(20, 0.8) == pytest.approx(decided, abs=0.04)
+    assert power(9, 1.0) == 0.0

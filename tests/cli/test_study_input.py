@@ -1,0 +1,68 @@
+"""The study that a command line names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.cli.actions.study_input import StudyRequest, dataset_request, names, read
+from harness.errors import StudyError
+from harness.ledger.folder import STUDY_FILE
+from harness.study.from_data import DataRequest
+
+STUDY = 'name = "s"\nmodels = ["tcn", "gru"]\n[[tasks]]\nname = "copy-memory"\n[[tasks]]\nname = "adding"\n'
+
+
+@pytest.fixture
+def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyRequest:
+    """A study file in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text(STUDY)
+    return StudyRequest(Path("s.toml"), None, (), None, None, None, Path("runs"))
+
+
+def test_study_file_is_read_with_the_options_of_the_command(request_: StudyRequest) -> None:
+    study = read(replace(request_, overrides=("budget.trials=3",), models="gru , rnn", tasks="adding"))
+    assert study.budget.trials == 3
+    assert [entry.name for entry in study.models] == ["gru", "rnn"]
+    assert [entry.name for entry in study.tasks] == ["adding"]
+    assert read(replace(request_, profile="smoke")).name == "s-smoke"
+
+
+def test_name_is_a_study_in_the_folder_of_the_runs(request_: StudyRequest) -> None:
+    kept = Path("runs/mine") / STUDY_FILE
+    kept.parent.mkdir(parents=True)
+    kept.write_text(STUDY.replace('"s"', '"mine"'))
+    assert read(replace(request_, study=Path("mine"))).name == "mine"
+    Path("mine").write_text(STUDY)
+    assert read(replace(request_, study=Path("mine"))).name == "s", "a file of this name takes precedence"
+    with pytest.raises(StudyError, match="other: no such file"):
+        read(replace(request_, study=Path("other")))
+
+
+def test_missing_or_ambiguous_study_is_refused(request_: StudyRequest) -> None:
+    dataset = DataRequest(Path("d.csv"), 1000)
+    with pytest.raises(StudyError, match="no study is given; name its file"):
+        read(replace(request_, study=None))
+    with pytest.raises(StudyError, match=r"--data d\.csv makes a study of its own; leave out s\.toml"):
+        read(replace(request_, dataset=dataset))
+    with pytest.raises(StudyError, match=r"--data d\.csv makes a study of its own; leave out --tasks"):
+        read(replace(request_, study=None, dataset=dataset, tasks="adding"))
+
+
+def test_dataset_needs_a_file_and_a_size() -> None:
+    assert dataset_request(None, target=None, budget=None, task=None) is None
+    assert dataset_request(Path("d.csv"), target="y", budget="2k", task=None) == DataRequest(
+        Path("d.csv"), 2000, target="y"
+    )
+    with pytest.raises(StudyError, match=r"--data d\.csv: the size of the networks is missing"):
+        dataset_request(Path("d.csv"), target="y", budget=None, task=None)
+    with pytest.raises(StudyError, match="--budget describes a dataset of your own; give --data FILE with it"):
+        dataset_request(None, target=None, budget="2k", task=None)
+
+
+@pytest.mark.parametrize(("text", "listed"), [(None, None), ("", []), ("a", ["a"]), (" a ,,b, ", ["a", "b"])])
+def test_names_are_split_at_commas(text: str | None, listed: list[str] | None) -> None:
+    assert names(text) == listed

@@ -1,0 +1,52 @@
+"""Whether a Ray cluster can be reached, and how often it is asked for its nodes.  No test here starts Ray."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import pytest
+import ray
+
+from harness.errors import ClusterError
+from harness.execution.placement import Node
+from harness.execution.ray_backend.cluster import Nodes, check_reachable, dead_node_ids
+
+
+def test_address_at_which_something_listens_is_reachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_reachable(f"127.0.0.1:{port}")
+        check_reachable(f"ray://127.0.0.1:{port}")
+    with pytest.raises(ClusterError, match=rf"--address 127\.0\.0\.1:{port}: Ray does not answer .*with `ray start`"):
+        check_reachable(f"127.0.0.1:{port}")
+
+
+def test_port_that_cannot_exist_is_an_error_of_one_line() -> None:
+    with pytest.raises(ClusterError, match="Ray does not answer") as caught:
+        check_reachable("127.0.0.1:99999999999999999999")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["auto", "local"])
+def test_names_that_ray_resolves_are_not_checked(address: str) -> None:
+    check_reachable(address)
+
+
+def test_nodes_are_queried_once_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries: list[float] = []
+    now = [0.0]
+
+    def ray_nodes() -> list[dict[str, Any]]:  # Any: as Ray types its facts
+        queries.append(now[0])
+        alive = {"NodeName": "a", "NodeID": "1", "Alive": True, "Resources": {"CPU": 2.0, "memory": 8.0}}
+        return [alive, {**alive, "NodeName": "b", "NodeID": "2", "Alive": False}]
+
+    monkeypatch.setattr(ray, "nodes", ray_nodes)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    nodes = Nodes()
+    for now[0] in (0.0, 0.5, 0.99, 1.0, 1.5):
+        assert nodes() == (Node("a", cpu=2.0, gpu=0.0, memory_bytes=8.0),)
+    assert queries == [0.0, 1.0]
+    assert dead_node_ids() == {"2"}

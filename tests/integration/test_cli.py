@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from harness.cli.actions.show import headline
+from harness.execution.controller import StudyController
+from harness.records import Trial, TrialResult
+from harness.report.formats import to_markdown
+from harness.report.report import build_report
+from harness.tracking.reader import read_store
+from harness.tracking.sync import Tracker
+from tests.support.command import run_command
+from tests.support.toys import ToyEma
+
+TOYS = Path(__file__).parents[1] / "support" / "toys.py"
+STUDY = """
+name = "toys"
+models = ["toy-ema", "toy-stack"]
+
+[[tasks]]
+name = "toy-sum"
+parameters = 161
+
+[budget]
+trials = 2
+repetitions = 2
+tolerance = 0.1
+
+[training]
+updates = 8
+batch_size = 8
+evaluations = 2
+"""
+
+Harness = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def installed_toys(tmp_path: Path) -> Path:
+    """A folder that, on the path, makes the toys an installed distribution."""
+    folder = tmp_path / "site"
+    info = folder / "seqharness_toys-0.3.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: seqharness-toys\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[harness]\ntoys = installed_toys\n")
+    shutil.copy(TOYS, folder / "installed_toys.py")
+    return folder
+
+
+@pytest.fixture
+def harness(
+    installed_toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Harness:
+    """Run a command line in an empty folder, in this process, with the toys installed and nothing else."""
+    monkeypatch.syspath_prepend(installed_toys)
+    monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / "toys.toml").write_text(STUDY)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = run_command(monkeypatch, *arguments)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def test_list_shows_names_plugin_version_and_origin(harness: Harness) -> None:
+    code, out, _ = harness("list")
+    assert code == 0
+    for text in ("toy-ema", "toy-stack", "toy-sum", "seqharness-toys", "0.3", "installed_toys:ToySum"):
+        assert text in out
+
+
+def test_list_says_what_to_install_if_nothing_is_installed(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-modern,seqharness-tasks,seqharness-toys"
+    )
+    code, out, _ = harness("list")
+    assert code == 0
+    assert "seqharness-models" in out
+    assert "seqharness-tasks" in out
+
+
+def test_run_prints_a_table_and_running_it_again_trains_nothing(harness: Harness) -> None:
+    code, out, err = harness("run", "toys.toml", "--serial")
+    assert code == 0, err
+    assert "4 of 4 cells" not in out  # one task, two models
+    assert "2 of 2 cells are complete" in out
+    assert err.count(": complete") == 8
+    code, again, err = harness("run", "toys.toml", "--serial")
+    assert code == 0
+    assert again == out
+    assert ": complete" not in err
+
+
+def test_run_with_models_adds_a_row_and_trains_only_that(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    code, out, err = harness("run", "toys.toml", "--serial", "--models", "toy-stack")
+    assert code == 0
+    assert "2 of 2 cells are complete" in out
+    assert "toy-ema" not in err
+
+
+def test_run_exits_1_and_prints_failed_if_every_trial_of_a_cell_raises(harness: Harness) -> None:
+    models = 'models=["toy-ema", {name="toy-ema", as="broken", space={fault="raise"}}]'
+    code, out, err = harness("run", "toys.toml", "--serial", "-s", models)
+    assert code == 1
+    assert "FAILED toy-sum/broken: no search trial completed" in err
+    assert "FAILED" in out
+
+
+def test_report_writes_csv_from_mlflow_alone(harness: Harness, tmp_path: Path) -> None:
+    harness("run", "toys.toml", "--serial")
+    shutil.rmtree("runs")
+    assert harness("report", "toys", "--format", "csv", "--output", "out.csv")[0] == 0
+    lines = Path("out.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert ",toy-sum,mse," in lines[1]
+
+
+def test_sync_fills_another_store(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, table, _ = harness("run", "toys.toml", "--serial")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    code, out, _ = harness("sync", "toys")
+    assert code == 0
+    assert "8 trials are in MLflow" in out
+    assert harness("report", "toys")[1].startswith(table.strip())
+
+
+def test_report_without_the_study_folder_equals_the_stored_one(harness: Harness, tmp_path: Path) -> None:
+    harness("run", "toys.toml", "--serial")
+    kept = {path.name: path for path in Path("mlartifacts").rglob("report.*")}
+    assert sorted(kept) == ["report.csv", "report.html", "report.md", "report.parquet", "report.tex"]
+    shutil.rmtree("runs")
+    for name, path in kept.items():
+        code, _, err = harness("report", "toys", "--output", f"new/{name}")
+        assert code == 0, err
+        assert (Path("new") / name).read_bytes() == path.read_bytes()
+
+
+def test_report_writes_every_figure(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial")
+    assert harness("report", "toys", "--format", "csv", "--figures", "figures")[0] == 0
+    drawn = sorted(path.name for path in Path("figures").iterdir())
+    assert drawn == ["best-of-k-toy-sum.svg", "learning-toy-sum.svg", "scores-toy-sum.svg"]
+
+
+def test_report_of_several_studies_holds_each(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    harness("run", "toys.toml", "--serial", "-s", 'name="other"', "-s", "tasks.0.length=9")
+    code, out, _ = harness("report", "toys", "other", "toys")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.startswith("# ")] == [
+        "# toys",
+        "# other",
+        "# Across tasks, protocol fair",
+    ]
+    code, _, err = harness("report", "toys", "other", "--id", "0123")
+    assert code == 2
+    assert "--id 0123 selects among studies of the same name" in err
+
+
+def test_report_after_fresh_is_of_the_new_study_and_names_the_old(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    old = re.findall(r"Study ([0-9a-f]{12})", harness("report", "toys")[1])
+    harness("run", "toys.toml", "--serial", "--fresh", "-s", "search.seed=5", "--models", "toy-ema")
+    _, out, _ = harness("report", "toys")
+    assert "seed 5" in out
+    assert f"this is the requested or newest one. Others: {old[0]}." in out
+    _, again, _ = harness("report", "toys", "--id", old[0])
+    assert f"Study {old[0]}: protocol fair, sampler random, seed 0." in again
+
+
+def test_report_of_unequal_budgets_failures_and_a_missing_cell_says_what_it_refuses(harness: Harness) -> None:
+    broken = 'models=["toy-ema", "toy-stack", {name="toy-ema", as="nan", space={fault="nan"}}]'
+    tasks = ("-s", 'tasks=[{name="toy-sum", parameters=161}, {name="toy-ragged", parameters=161, longest=19}]')
+    assert harness("run", "toys.toml", "--serial", "-s", broken, *tasks)[0] == 1
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema", *tasks, "-s", "budget.repetitions=3")
+    code, out, _ = harness("report", "toys")
+    assert code == 0
+    assert "- toy-ema: capped to the common budget, the first 2 of 3 repetitions." in out
+    assert "FAILED: 2 diverged" in out
+    assert "No model is ranked across tasks" in out  # nan is ranked on neither task
+    audit = out[out.index("### Budget allocated and used") :]
+    assert "| toy-ema | 2/2 (2 complete) | 3/3 (3 complete) |" in audit
+    assert "| nan | 2/2 (2 diverged) | 0/2 |" in audit
+
+
+def test_report_of_a_running_study_shows_how_complete_it_is(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    whole = StudyController.tell
+
+    def tell(self: StudyController, trial: Trial, result: TrialResult) -> None:
+        whole(self, trial, result)
+        if trial.phase == "final" and not seen:
+            uri = f"sqlite:///{Path.cwd()}/meanwhile.db"  # the run's own store has one writer
+            Tracker(self.ledger, uri).sync()
+            seen.append(to_markdown(build_report(read_store(uri, "toys"))))
+
+    monkeypatch.setattr(StudyController, "tell", tell)
+    harness("run", "toys.toml", "--serial", "--models", "toy-ema")
+    assert "0 of 1 cells are complete" in seen[0]
+    assert "| toy-ema | incomplete 3/4 |" in seen[0]
+
+
+def test_train_prints_the_curve(harness: Harness) -> None:
+    code, out, err = harness("train", "toy-sum", "toy-ema", "parameters=161", "updates=8", "batch_size=8", "clip=none")
+    assert code == 0, err
+    assert "161 parameters" in out
+    assert "clip=none" in out
+    assert "best validation" in out
+
+
+def test_plan_shows_widths_deviation_and_receptive_field(harness: Harness) -> None:
+    code, out, _ = harness("plan", "toys.toml", "--draws", "2")
+    assert code == 0
+    assert "+0.00%" in out
+    assert re.search(r"receptive.*needed", out, re.DOTALL)
+    assert "nan" not in out.lower()
+    assert not Path("runs").exists()
+    assert not Path("mlflow.db").exists()
+
+
+def test_show_prints_floor_published_values_and_space(harness: Harness) -> None:
+    code, out, _ = harness("show", "toy-sum")
+    assert code == 0
+    assert "floor" in out
+    assert "published" in out
+    assert "searches" in harness("show", "toy-ema")[1]
+
+
+class Undescribed(ToyEma):
+    name: ClassVar[str] = "undescribed"
+
+
+def test_headline_of_a_class_without_a_docstring_is_its_name() -> None:
+    assert headline(ToyEma()).startswith("toy-ema: One level.")
+    assert headline(Undescribed()) == "undescribed"
+
+
+def test_show_prints_all_of_a_published_setting_at_the_given_options(harness: Harness) -> None:
+    line = next(line for line in harness("show", "toy-sum")[1].splitlines() if "toy-ema: " in line)
+    for text in ("widths 40", "bias=True", "adam", "clip 1", "cosine schedule", "batch 8, 4 epochs", "assumed: clip"):
+        assert text in line
+    longer = harness("show", "toy-sum", "length=9")[1]
+    assert "length=9" in longer
+    assert "toy-ema: none published" in longer
+
+
+BAD = {
+    "unknown key": (["run", "toys.toml", "-s", "budget.trails=3"], "did you mean 'trials'?"),
+    "unknown model": (["run", "toys.toml", "-s", 'models=["toy-emu"]'], "did you mean 'toy-ema'?"),
+    "unknown task": (["run", "toys.toml", "-s", "tasks.0.name=toy-sun"], "did you mean 'toy-sum'?"),
+    "unknown option": (["run", "toys.toml", "-s", "tasks.0.lenght=3"], "did you mean 'length'?"),
+    "string for number": (["run", "toys.toml", "-s", 'budget.trials="3"'], "budget.trials"),
+    "label": (["run", "toys.toml", "-s", 'tasks.0.as="../../x"'], "a label has only"),
+    "budget": (["run", "toys.toml", "-s", "tasks.0.parameters=2"], "no width meets 2 parameters"),
+    "no such file": (["run", "nothing.toml"], "no such file"),
+    "not TOML": (["run", "broken.toml"], "not a TOML file"),
+    "unwritable": (["run", "toys.toml", "--runs", "file"], "cannot be created"),
+    "report of nothing": (["report", "nothing"], "no such MLflow store"),
+    "sync of nothing": (["sync", "nothing"], "no such study"),
+    "parquet to a terminal": (["report", "toys", "--format", "parquet"], "give --output FILE"),
+    "format": (["report", "toys", "--format", "markdwon"], "did you mean 'markdown'?"),
+    "show": (["show", "toy-sim"], "did you mean 'toy-sum'?"),
+    "show option": (["show", "toy-sum", "lenth=9"], "did you mean 'length'?"),
+    "show model": (["show", "toy-ema", "length=9"], "a model has no options, got 'length=9'"),
+    "tasks": (["run", "toys.toml", "--tasks", "toy-sun"], "has no task 'toy-sun'; did you mean 'toy-sum'?"),
+    "profile": (["run", "toys.toml", "--profile", "smok"], "did you mean 'smoke'?"),
+    "train key": (["train", "toy-sum", "toy-ema", "update=3"], "did you mean 'updates'?"),
+    "train space": (["train", "toy-sum", "toy-ema", "clip=77"], "outside its space"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(harness: Harness, case: str) -> None:
+    Path("broken.toml").write_text("name = [")
+    Path("file").write_text("")
+    arguments, message = BAD[case]
+    code, _, err = harness(*arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1, err
+    assert not Path("runs").exists()
+
+
+def test_help_and_version_import_no_torch() -> None:
+    """In a new interpreter, as a shell user starts it."""
+    script = (
+        "import sys; from harness.cli.main import main\n"
+        "sys.argv = ['harness', sys.argv[1]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for argument in ("--help", "--version"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, argument], capture_output=True, text=True, check=False, env={**os.environ}
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_command_has_a_help_text(harness: Harness) -> None:
+    _, out, _ = harness("--help")
+    for command in ("run", "plan", "list", "show", "train", "report", "sync", "ui", "data"):
+        assert command in out
+        text = harness(command, "--help")[1]
+        assert len(text.splitlines()) > 5

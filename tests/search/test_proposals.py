@@ -1,0 +1,77 @@
+"""Configurations of a cell: sized to the budget, or rejected with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from harness.errors import BudgetError
+from harness.search.cell import CellState
+from harness.search.samplers import suggest
+from harness.search.scheduler import TrialScheduler
+from harness.seeds import derive
+from tests.support.trials import (
+    MakeStates,
+    any_resources,
+    run_trials,
+)
+
+
+def test_every_configuration_meets_the_budget(states_of: MakeStates) -> None:
+    (state,) = states_of(models=["toy-stack"], tasks=[{"name": "toy-ragged", "parameters": 300}], budget={"trials": 20})
+    for trial in run_trials(TrialScheduler([state]), stop_after=20):
+        size = state.plan.size(trial.build)
+        assert (trial.widths, trial.parameters) == (size.widths, size.count.parameters)
+        assert size.met
+        assert trial.optimisation == state.plan.space.optimisation(trial.params, state.plan.schedule)
+        assert trial.build == state.plan.space.build_params(trial.params)
+        assert trial.training == state.plan.training
+
+
+def test_rejected_draws_are_counted_with_their_reasons(states_of: MakeStates) -> None:
+    """The receptive field of one layer is too short, and no widths of two meet the budget.  Neither is a trial."""
+    (state,) = states_of(models=["toy-stack"], tasks=[{"name": "toy-ragged", "parameters": 75}], budget={"trials": 12})
+    trials = run_trials(TrialScheduler([state]), stop_after=12)
+    place = -1
+    for trial in trials:
+        assert trial.draw == place + len(trial.rejections) + 1
+        place = trial.draw or 0
+    reasons = Counter(reason.partition(":")[0] for trial in trials for reason in trial.rejections)
+    assert reasons.keys() == {"1 layers reach 2 steps, but 3 are needed", "toy-stack"}
+    assert {trial.build["layers"] for trial in trials} == {3}
+    drawn = [
+        suggest("random", state.plan.space.dimensions, seed=_cell_seed(state), draw=d, history=())
+        for d in range(place + 1)
+    ]
+    assert [drawn[trial.draw or 0] for trial in trials] == [trial.params for trial in trials]
+
+
+def _cell_seed(state: CellState) -> int:
+    return derive(state.proposer.seed, "search", str(state.plan.cell))
+
+
+def test_cell_whose_draws_are_all_rejected_is_an_error(states_of: MakeStates, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.search.proposals.DRAWS", 20)
+    (state,) = states_of(
+        models=[{"name": "toy-stack", "space": {"layers": 1}}], tasks=[{"name": "toy-ragged", "parameters": 200}]
+    )
+    message = (
+        r"^toy-ragged/toy-stack-layers-1: 20 configurations in a row were rejected; last reason: "
+        r"1 layers reach 2 steps, but 3 are needed; change the task's parameters, the model's space or budget\.tol"
+    )
+    with pytest.raises(BudgetError, match=message):
+        TrialScheduler([state]).ask(any_resources)
+
+
+def test_other_study_seed_gives_other_parameters(states_of: MakeStates) -> None:
+    trials = [run_trials(TrialScheduler(states_of(search={"seed": seed})), stop_after=1)[0] for seed in range(5)]
+    assert len({json.dumps(trial.params) for trial in trials}) == 5
+    assert len({trial.seeds for trial in trials}) == 5
+
+
+def test_cells_of_a_study_draw_independently(states_of: MakeStates) -> None:
+    models = [{"name": "toy-ema", "as": label} for label in "abcde"]
+    trials = run_trials(TrialScheduler(states_of(models=models)), at_once=5, stop_after=5)
+    assert len({json.dumps(trial.params) for trial in trials}) == 5

@@ -1,0 +1,81 @@
+"""Run the trials of a scheduler without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import get_args
+
+from harness.ledger.journal import TrialEntry
+from harness.records import ParamValue, Resources, Trial, TrialResult
+from harness.search.cell import CellState
+from harness.search.samplers import SamplerName
+from harness.search.scheduler import TrialScheduler
+from tests.conftest import make_trial
+
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+Score = Callable[[Trial], float | None]
+MakeStates = Callable[..., list[CellState]]
+"""Top-level keys of a study file that replace those of the toys → the states of its cells."""
+
+
+def any_resources(_: Resources) -> bool:
+    return True
+
+
+def complete(score: float) -> TrialResult:
+    return TrialResult(outcome="complete", score=score)
+
+
+def result_of(score: float | None) -> TrialResult:
+    return TrialResult(outcome="diverged", reason="nan") if score is None else complete(score)
+
+
+def rate_of(trial: Trial) -> float:
+    """Return a score that depends on the parameters."""
+    return float(trial.params["learning_rate_factor"] or 0)
+
+
+def always(score: float) -> Score:
+    return lambda _: score
+
+
+def run_trials(
+    scheduler: TrialScheduler, score: Score = rate_of, *, at_once: int = 1, stop_after: int | None = None
+) -> list[Trial]:
+    """Start and end trials, the oldest first, until none is left, and return them in the order of their start.
+
+    score: of a trial; None: it diverges.  stop_after: number of trials after which to stop, with some running.
+    """
+    trials: list[Trial] = []
+    running: list[Trial] = []
+    while stop_after is None or len(trials) < stop_after:
+        while len(running) < at_once and (trial := scheduler.ask(any_resources)) is not None:
+            running.append(trial)
+            trials.append(trial)
+        if not running:
+            break
+        if stop_after is None or len(trials) < stop_after:
+            ended = running.pop(0)
+            scheduler.tell(ended, result_of(score(ended)))
+    return trials
+
+
+def rebuilt(states: Iterable[CellState]) -> TrialScheduler:
+    """Return a scheduler with what the ledger holds: every trial, and the results of those that ended."""
+    copies = []
+    for state in states:
+        again = [key for key, entry in state.entries.items() if entry.result is None]
+        copies.append(
+            CellState(
+                state.proposer,
+                study_id=state.study_id,
+                entries=dict(state.entries),
+                again=again,
+            )
+        )
+    return TrialScheduler(copies)
+
+
+def entry_of(number: int, score: float | None, **params: ParamValue) -> TrialEntry:
+    trial = make_trial(number=number, params=params, draw=number)
+    return TrialEntry(trial, 1, (), result_of(score))

@@ -1,0 +1,98 @@
+"""Connections to MLflow, its errors and its UI."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from harness.errors import TrackingError
+from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.reader import read_store
+from harness.tracking.sync import Tracker
+from tests.support.tracked import (
+    STUDY,
+    FakeLedger,
+)
+
+
+def test_store_uri_is_that_of_the_environment_or_a_database_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert store_uri(tmp_path) == "http://127.0.0.1:5000"
+
+
+def test_prepare_store_creates_a_database_and_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    prepare_store(f"sqlite:///{tmp_path}/new/mlflow.db")
+    assert (tmp_path / "new" / "mlflow.db").stat().st_size > 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_prepare_store_rejects_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_text("not a database " * 100)
+    with pytest.raises(TrackingError, match=r"mlflow\.db: the MLflow store failed \(.*not a database\)") as caught:
+        prepare_store(f"sqlite:///{path}")
+    assert "\n" not in str(caught.value)
+
+
+def test_error_about_a_store_does_not_show_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"http://\*\*\*@127\.0\.0\.1:9: the MLflow store failed") as caught:
+        prepare_store("http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(caught.value)
+
+
+def test_ui_command_listens_on_loopback_only(uri: str) -> None:
+    command = ui_command(uri, 5001)
+    assert command[1:4] == ["-m", "mlflow", "ui"]
+    options = dict(zip(command[4::2], command[5::2], strict=True))
+    assert options == {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": "5001", "--workers": "1"}
+
+
+def test_ui_command_refers_to_a_server_that_has_a_ui() -> None:
+    with pytest.raises(TrackingError, match=r"http://mlflow\.example is a server .*open this address"):
+        ui_command("http://mlflow.example", 5001)
+
+
+def test_link_to_a_study_opens_the_view_for_model_training(ledger: FakeLedger, uri: str) -> None:
+    Tracker(ledger, uri).sync()
+    experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
+    assert experiment is not None
+    page = f"http://here/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    assert study_pages(uri, "http://here") == {STUDY: page}
+
+
+def test_experiment_has_the_kind_whose_runs_the_ui_shows(ledger: FakeLedger, uri: str) -> None:
+    Tracker(ledger, uri).sync()
+    experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
+    assert experiment is not None
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_server_that_does_not_answer_is_a_short_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        message = r"failed \(no answer within 1 s; to wait longer, set MLFLOW_HTTP_REQUEST_TIMEOUT\); repair it"
+        with pytest.raises(TrackingError, match=message):
+            read_store(f"http://127.0.0.1:{silent.getsockname()[1]}", STUDY)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_missing_server_is_a_short_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(TrackingError, match=r"failed \(MLflow is unreachable: nothing listens at this address,"):
+        read_store(f"http://127.0.0.1:{port}", STUDY)
+
+
+def test_deleted_experiment_is_an_error_that_says_how_to_restore_it(ledger: FakeLedger, uri: str) -> None:
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment(STUDY))
+    with pytest.raises(TrackingError, match="'copying' was deleted; restore it with `mlflow experiments restore -x "):
+        Tracker(ledger, uri).sync()

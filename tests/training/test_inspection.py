@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness.api.signature import Real, Signature
+from harness.training.inspection import Findings, inspect_backbone
+from tests.support.toys import ToyEma, ToyStack
+
+CPU = torch.device("cpu")
+
+
+class Peek(nn.Module):
+    """Adds the input of `ahead` steps later."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.ahead = ahead
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.roll(x, -self.ahead, dims=1)
+
+
+class Meddling(nn.Module):
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.what == "torch":
+            torch.manual_seed(3)
+        elif self.what == "numpy":
+            np.random.rand()
+        elif self.what == "random":
+            random.seed(3)
+        return torch.as_tensor(self.dropout(x))
+
+
+@pytest.mark.parametrize("ahead", [1, 5, 31])
+@pytest.mark.parametrize("length", [2, 64, 600])
+def test_a_look_ahead_is_seen(ahead: int, length: int) -> None:
+    steps = min(length, 64)
+    assert inspect_backbone(Peek(min(ahead, steps // 2)), 3, length, CPU).reads_future
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 600])
+def test_causal_models_pass_and_keep_their_mode(length: int) -> None:
+    signature = Signature(input=Real(3), output=Real(1), length=length, readout="each")
+    stack = ToyStack().build(signature, (4, 5), layers=2, dropout=0.5)
+    for backbone in (ToyEma().build(signature, (4,), dropout=0.5), stack.eval()):
+        training = backbone.training
+        assert inspect_backbone(backbone, 3, length, CPU) == Findings(False, ())
+        assert backbone.training == training
+
+
+@pytest.mark.parametrize("what", ["torch", "numpy", "random"])
+def test_random_state_that_forward_moves_is_named(what: str) -> None:
+    assert inspect_backbone(Meddling(what), 3, 10, CPU) == Findings(False, (what,))
+
+
+def test_dropout_moves_none_while_it_is_looked_at() -> None:
+    before = torch.get_rng_state()
+    assert inspect_backbone(Meddling("nothing"), 3, 10, CPU) == Findings(False, ())
+    assert torch.equal(torch.get_rng_state(), before)
