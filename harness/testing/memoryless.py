@@ -9,7 +9,7 @@ import torch
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
-from harness.api.dataset import Dataset, Stream, first
+from harness.api.dataset import Arrays, Dataset, Ragged
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.training.network import Network
@@ -59,7 +59,12 @@ def probe_network(signature: Signature, seed: int = 0) -> Network:
 
 def head(dataset: Dataset, sequences: int, tokens: int) -> Dataset:
     """Return the first `sequences` sequences of a split, or the first `tokens` tokens of a stream."""
-    if not isinstance(dataset, Stream):
-        return first(dataset, sequences)
+    if isinstance(dataset, Arrays):
+        return replace(dataset, inputs=dataset.inputs[:sequences], targets=dataset.targets[:sequences])
+    if isinstance(dataset, Ragged):
+        lengths = dataset.lengths[:sequences]
+        frames = int(lengths.sum())
+        targets = dataset.targets[: len(lengths) if dataset.last else frames]
+        return replace(dataset, inputs=dataset.inputs[:frames], targets=targets, lengths=lengths)
     kept = dataset.tokens[:tokens]
     return replace(dataset, tokens=kept, rows=min(dataset.rows, max(len(kept), 1)))

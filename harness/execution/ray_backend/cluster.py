@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -86,7 +87,23 @@ def connect(address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
+        _shutdown()
+
+
+def _shutdown() -> None:
+    """Disconnect from Ray while no thread collects garbage.
+
+    Tune leaves reference cycles that hold Ray's references.  Ray ends the process with exit code 1 if a thread, such as
+    one that writes to MLflow, collects them while Ray shuts down.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
         ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def check_reachable(address: str) -> None:
