@@ -24,8 +24,9 @@ class Draw:
     floor: float | None = None
     validation_floor: float | None = None
     answers: int | None = None
-    """Held-out answers."""
-    chance: float | None = None
+    """Held-out answers, if their number matters."""
+    standard_errors: Sequence[float] = ()
+    """Model → mean standard error of its test scores over the held-out answers."""
 
 
 Drawing = Callable[[Random, int], Draw]
@@ -168,25 +169,29 @@ def close(models: int, spread: float) -> Drawing:
     return draw
 
 
-def permuted(models: int, answers: int) -> Drawing:
-    """Return a function that draws accuracies on permuted labels of two classes of 40 sequences each.
+def answered(models: int, answers: int, learned: float = 0.0) -> Drawing:
+    """Return a function that draws accuracies on two classes of 40 sequences each; labels are permuted.
 
-    What a model answers depends on the sequence and little on the seed; the floor is the commonest training class.  The
-    truth between models is that of these test answers.
+    What a model answers depends on the sequence and little on the seed.  The floor is the commonest training class.
+    The truth between models is that of these test answers.  learned: share of the answers that a model knows.
     """
 
     def draw(random: Random, most: int) -> Draw:
-        labels = random.permutation(np.repeat([0, 1], 40))
+        labels = random.permutation(np.repeat([0, 1], max(40, 2 * answers)))
         splits = labels[:answers], labels[answers : 2 * answers]
         common = int(labels[2 * answers :].mean() > 0.5)
         floors = [100 * float((split == common).mean()) for split in splits]
-        found, truth = [], []
+        right, truth = [], []
         for split in splits:
             leaning = random.beta(0.3, 0.3, size=(models, 1, answers))
+            known = random.random(leaning.shape) < learned
+            leaning = np.where(known, split, leaning)
             said = random.random((models, most, answers)) < leaning
-            found.append(100 * (said == split).mean(axis=2))
+            right.append(100.0 * (said == split))
             truth.append((100 * np.where(split == 1, leaning, 1 - leaning).mean(axis=2)[:, 0]).tolist())
-        return Draw(found[1], found[0], truth[0], floors[0], floors[1], answers, max(floors[0] / 100, 0.5))
+        errors = right[0].std(axis=2, ddof=1).mean(axis=1) / math.sqrt(answers)
+        validation, test = right[1].mean(axis=2), right[0].mean(axis=2)
+        return Draw(validation, test, truth[0], floors[0], floors[1], answers, errors.tolist())
 
     return draw
 
@@ -241,8 +246,9 @@ WORLDS = (
           "equivalent", margin=1.0),
     World("within the margin: 5.8e-5 and 1e-4, margin a factor of 2", factors(5.8e-5, 1e-4, spread=0.15), "equivalent",
           margin=_LOG2, **_LOG),
-    World("noise: permuted labels, 12 answers, 1 model", permuted(1, 12), "nothing-learned", margin=1.0, learns=False),
-    World("noise: permuted labels, 12 answers, 4 models", permuted(4, 12), "nothing-learned", margin=1.0, learns=False),
+    World("noise: permuted labels, 12 answers, 1 model", answered(1, 12), "nothing-learned", margin=1.0, learns=False),
+    World("noise: permuted labels, 12 answers, 4 models", answered(4, 12), "nothing-learned", margin=1.0, learns=False),
+    World("learned: 9 of 10 known, 40 answers, 1 model", answered(1, 40, 0.9), "best", margin=1.0),
     World("drift: validation prefers the worse by 1", scores(0.5, 0, drift=(0, 1.5)), "best", margin=0.1),
     World("drift: equal on test, 1 apart on validation", scores(0, 0, drift=(1, 0)), "undecided"),
     World("validation as hard as test, 80 repetitions", harder(0.0), "best", better="lower", margin=0.02, most=80),

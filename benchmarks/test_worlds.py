@@ -89,7 +89,7 @@ def test_a_claim_is_false_where_the_truth_says_so(
 
 
 def test_the_page_shows_what_was_before(found: dict[str, list[Line]]) -> None:
-    text = page(found, json.loads(json.dumps(found)))
+    text = page(found, json.loads(json.dumps(found)), command="python benchmarks/worlds.py")
     header = next(line for line in text.splitlines() if line.startswith("| world | wanted"))
     assert "error before" in header
     assert all(line.count("|") == header.count("|") for line in text.splitlines() if line.startswith("| normal, "))

@@ -1,17 +1,19 @@
 """Measure how often recommendations and reports make a false claim, on simulated scores; nothing trains.
 
-    python benchmarks/worlds.py [--races 1000] [--short] [--output docs/results/worlds.md]
-                           [--json after.json] [--before before.json]
+    python benchmarks/worlds.py [--races 1000] [--short] [--output docs/results/worlds.md] [--plot calibration.svg]
+                                [--json after.json] [--before before.json]
 
 Prints for each world the nominal error, the observed error with its Monte Carlo interval (Clopper & Pearson, 95 %),
 the share of right answers, the mean repetitions and the mean number of times that test scores were read.  `--before`
-adds the columns of an earlier run's `--json`, as of `benchmarks/worlds_before.py`.
+adds the columns of an earlier run's `--json`, as of `benchmarks/worlds_before.py`.  `--plot` draws the calibration of
+P(best).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 from scipy import stats
 
+import calibration_plot
 from simulated import CASES, REPORTS, WORLDS, Array, Case, Draw, Outcome, World
 
 NOMINAL = 0.05
@@ -38,14 +41,17 @@ Line = dict[str, Any]  # a line of JSON, hence Any
 
 def play(draw: Draw, world: World, most: Sequence[int]) -> Outcome:
     """Hold a race as `harness recommend` does, until it says `best` or the last extension ends."""
-    from harness.analysis.statistics import HeldOut
+    from harness.analysis.statistics import SamplingError
     from harness.recommendation.gains import Scoring, gains
     from harness.recommendation.pairwise import ErrorBudget, ladder
     from harness.recommendation.race import follow, interim_look
 
     names = [f"m{index}" for index in range(len(draw.test))]
-    held_out = None if draw.answers is None else HeldOut(draw.answers, chance=draw.chance, unit=100.0)
-    on_test = Scoring(world.better, world.margin, world.scale, draw.floor, held_out)
+    sampling = {
+        model: SamplingError(draw.answers or 0, error)
+        for model, error in zip(names, draw.standard_errors, strict=False)
+    }
+    on_test = Scoring(world.better, world.margin, world.scale, draw.floor, sampling)
     on_validation = Scoring(world.better, world.margin, world.scale, draw.validation_floor)
     held, kept, reads = dict.fromkeys(names, 0), set[int](), set[int]()
     for end in most:
@@ -159,19 +165,25 @@ def measure(count: int, how: Play = play, best: Best = best_of, report: Judge = 
     }
 
 
-def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | None) -> str:
-    """Return the tables as Markdown."""
+def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | None, command: str) -> str:
+    """Return the tables as Markdown.  command: the command line that prints them."""
     lines = [
         "# Errors of recommendations and reports on simulated scores",
         "",
-        "Printed by `python benchmarks/worlds.py`. A race makes an error if any of its claims is false: *best*,",
-        "*lost*, *equivalent*, *better than the floor*. Error: observed share of races, with its Monte Carlo interval",
-        "(95 %).",
-        "Right: share of races that give the wanted answer. Reads: how often test scores were read.",
+        f"Printed by `{command}`.",
+        "",
+        "A race makes an error if any of its claims is false: *best*, *lost*, *equivalent*, *better than the floor*.",
+        "Error: observed share of races, with its Monte Carlo interval (95 %). Right: share of races that give the",
+        "wanted answer. Reads: how often test scores were read.",
+        *([] if before is None else ["Before: the statistics of commit 43604bc, on the same scores."]),
         "",
     ]
     lines += _table(found["races"], None if before is None else before["races"], ("right", "repetitions", "reads"))
-    notes = [f"- {one['name']}: approximate. {one['note']}" for one in found["races"] if one["note"]]
+    reasons = dict.fromkeys(one["note"] for one in found["races"] if one["note"])
+    notes = [
+        f"- {reason} Worlds: {'; '.join(one['name'] for one in found['races'] if one['note'] == reason)}."
+        for reason in reasons
+    ]
     lines += ["", "## Where the guarantee is approximate", "", *notes, "", "## Reports", ""]
     lines += ["A report makes an error where it calls any two of these equal models different.", ""]
     lines += _table(found["reports"], None if before is None else before["reports"], ())
@@ -179,7 +191,8 @@ def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | Non
         "",
         "## Calibration of P(best)",
         "",
-        "Said: mean P(best) of the leader; right: how often it is the best.",
+        "Said: mean P(best) of the leader; right: how often it is the best. True means are normal, with a spread given",
+        "in standard deviations of a repetition.",
         "",
     ]
     lines += _calibration_table(found["calibration"], None if before is None else before["calibration"])
@@ -237,10 +250,13 @@ def main(how: Play = play, best: Best = best_of, report: Judge = judge) -> None:
     parser.add_argument("--output", type=Path, help="write the page here too")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--before", type=Path, help="numbers of an earlier run, for the columns `before`")
+    parser.add_argument("--plot", type=Path, help="draw the calibration of P(best) here, as SVG")
     options = parser.parse_args()
     found = measure(SHORT_RACES if options.short else options.races, how, best, report)
     before = None if options.before is None else cast(dict[str, list[Line]], json.loads(options.before.read_text()))
-    text = page(found, before)
+    if options.plot is not None:
+        calibration_plot.draw(found["calibration"], None if before is None else before["calibration"], options.plot)
+    text = page(found, before, command=f"python benchmarks/worlds.py {' '.join(sys.argv[1:])}".strip())
     print(text)
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1))

@@ -9,11 +9,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special, stats
 
 Scale = Literal["linear", "log"]
 FEWEST_FOR_A_MEDIAN = 5
 """Fewest values for an interval of the median: the range of four values holds it with only 87.5 %."""
+FEWEST_GROUPS = 10
+"""Fewest groups of held-out answers from which a standard error is trusted: of fewer, all may be right by chance."""
 
 
 @dataclass(frozen=True)
@@ -80,43 +82,22 @@ def highest_rate(happened: int, n: int, error: float) -> float:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """How exactly the held-out answers of one split measure the score of a model that learned nothing."""
+class SamplingError:
+    """How much the score of one model would vary between held-out sets of this size."""
 
-    answers: int
-    """Independent answers: sequences, not steps of one sequence."""
-    standard_error: float | None = None
-    """Of the metric over answers, on the metric's scale: the standard deviation of the terms of each answer divided by
-    the square root of their number."""
-    chance: float | None = None
-    """Where no standard error is known and each answer is right or wrong: the highest probability, in (0, 1), of a
-    right answer without learning: the floor of this split or the training share of the commonest class."""
-    unit: float = 1.0
-    """Score of all answers right; 100 for per cent."""
+    groups: int
+    """Independent groups of held-out answers from which the standard error is estimated."""
+    standard_error: float
 
     def reach(self, error: float) -> float:
-        """Return by how much a score may exceed the floor by chance, one-sided at this error.
+        """Return by how much a score may exceed that of a baseline by chance, one-sided at this error.
 
-        By Student's t from the standard error, which is approximate.  Else the bound of Hoeffding (1963, theorem 1) for
-        the mean of independent answers in [0, 1], which holds exactly.  Infinite where neither is known.
+        Twice Student's t interval, because the baseline is scored on the same answers: its standard error is taken to
+        be as large, and the correlation of the two to be -1.  Infinite below `FEWEST_GROUPS`.
         """
-        if self.standard_error is not None and self.answers > 1:
-            return -float(special.stdtrit(self.answers - 1, error)) * self.standard_error
-        if self.chance is None:
+        if self.groups < FEWEST_GROUPS:
             return math.inf
-        return self.unit * _hoeffding_reach(self.answers, self.chance, error)
-
-
-def _hoeffding_reach(n: int, chance: float, error: float) -> float:
-    """Return the smallest t for which P(mean of n answers >= chance + t) is at most `error`; infinite where none is."""
-    if n * -math.log(chance) < -math.log(error):
-        return math.inf
-
-    def excess(t: float) -> float:
-        share = min(chance + t, 1.0)
-        return n * float(special.rel_entr(share, chance) + special.rel_entr(1 - share, 1 - chance)) + math.log(error)
-
-    return float(optimize.brentq(excess, 0.0, 1 - chance))
+        return -2 * float(special.stdtrit(self.groups - 1, error)) * self.standard_error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

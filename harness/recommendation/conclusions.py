@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.cell_result import CellResult
-from harness.analysis.statistics import HeldOut, Interval
+from harness.analysis.statistics import Interval, SamplingError
 from harness.ledger.journal import TrialEntry
 from harness.recommendation.gains import Gains, Scoring, gains
 from harness.recommendation.pairwise import ErrorBudget, needed
@@ -15,18 +15,39 @@ from harness.recommendation.result import Candidate, Conclusion, Place, Recommen
 from harness.records import CellFacts
 
 
-def scoring_of(facts: CellFacts, floor: float | None, held_out: HeldOut | None = None) -> Scoring:
-    """Return how the scores of one split are read.  floor, held_out: those of that split."""
+def scoring_of_validation(facts: CellFacts) -> Scoring:
+    """Return how validation scores are read: against the floor of the validation split."""
     metric = facts.metric
-    return Scoring(metric.better, metric.margin, metric.scale, floor, held_out)
+    return Scoring(metric.better, metric.margin, metric.scale, facts.validation_floor)
+
+
+def scoring_of_test(results: Sequence[CellResult]) -> Scoring:
+    """Return how test scores of the cells of one task are read: against the floor of the test split."""
+    facts = results[0].facts
+    known = {one.facts.cell.model: sampling_error(one) for one in results}
+    sampling = {model: found for model, found in known.items() if found is not None}
+    metric = facts.metric
+    return Scoring(metric.better, metric.margin, metric.scale, facts.floor, sampling)
+
+
+def sampling_error(one: CellResult) -> SamplingError | None:
+    """Return how much a cell's mean test score would vary between test sets; None if this was not recorded.
+
+    The repetitions share one test set.  The standard error of their mean is at most the mean of their standard errors.
+    """
+    name = one.facts.metric.name
+    found = [entry.result for entry in one.finals if entry.result is not None and name in entry.result.test_errors]
+    groups = [result.test_groups for result in found if result.test_groups is not None]
+    if not groups:
+        return None
+    return SamplingError(min(groups), sum(result.test_errors[name] for result in found) / len(found))
 
 
 def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recommendation:
     """Return the recommendation from the cells of one task at the end of a race.  It reads test scores."""
-    facts = standings[0].facts
     scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
     racing = {model: values for model, values in scores.items() if values}
-    field = gains(racing, scoring_of(facts, facts.floor)) if racing else None
+    field = gains(racing, scoring_of_test(standings)) if racing else None
     if field is None:
         return _whole(standings, setup, step, "failed", [_failed(one) for one in standings], None, None)
     budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings))

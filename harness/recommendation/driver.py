@@ -14,7 +14,7 @@ from harness.execution.runner import StudyOutcome
 from harness.ledger.folder import MANIFEST, write_atomically
 from harness.ledger.journal import read_study
 from harness.recommendation import page
-from harness.recommendation.conclusions import answer, scoring_of
+from harness.recommendation.conclusions import answer, scoring_of_test, scoring_of_validation
 from harness.recommendation.gains import Scoring
 from harness.recommendation.pairwise import ErrorBudget
 from harness.recommendation.race import Step, follow
@@ -61,11 +61,8 @@ class RaceDriver:
         validation, test = self._scores(results, "validation"), self._scores(results, "test")
         if not validation:  # no search trial of any model completed
             return Step(self.race.looks[0], (), (), {})
-        on_validation = on_test = Scoring("lower")
-        if results:
-            facts = results[0].facts
-            # The floor of the test split says nothing about validation scores; that of validation is not recorded.
-            on_validation, on_test = scoring_of(facts, None), scoring_of(facts, facts.floor)
+        on_validation = scoring_of_validation(results[0].facts) if results else Scoring("lower")
+        on_test = scoring_of_test(results) if results else Scoring("lower")
         return follow(validation, test, self._error_budget(), on_validation=on_validation, on_test=on_test)
 
     def _error_budget(self) -> ErrorBudget:

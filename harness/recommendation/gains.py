@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.statistics import HeldOut, Scale, highest_rate
+from harness.analysis.statistics import SamplingError, Scale, highest_rate
 
 Array = NDArray[np.float64]
 Scores = Mapping[str, Sequence[float]]
@@ -27,8 +27,8 @@ class Scoring:
     scale: Scale = "linear"
     floor: float | None = None
     """The score of a memoryless baseline on the split whose scores are read."""
-    held_out: HeldOut | None = None
-    """How many answers the split has, and how exactly they measure; None where this is not recorded."""
+    sampling: Mapping[str, SamplingError] = field(default_factory=dict)
+    """Model → sampling error of its scores, on the linear scale; without models for which it is not recorded."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Gains:
     linear: bool
     """Whether a log scale was asked for and a score, or the floor, has no logarithm.  Then all scores are on a linear
     scale, where the margin has no meaning and is 0."""
-    held_out: HeldOut | None = None
+    sampling: Mapping[str, SamplingError] = field(default_factory=dict)
+    """Model → sampling error of its mean gain, on the scale of the gains."""
 
     def common(self, *models: str) -> int:
         """Return the number of repetitions that these models share."""
@@ -110,4 +111,15 @@ def gains(scores: Scores, scoring: Scoring) -> Gains | None:
     }
     linear = scoring.scale == "log" and not log
     margin = 0.0 if linear else scoring.margin
-    return Gains(values, lost, margin=margin, floor=floor_gain, linear=linear, held_out=scoring.held_out)
+    sampling = {
+        model: _on_scale(one, arrays[model], log=log) for model, one in scoring.sampling.items() if model in arrays
+    }
+    return Gains(values, lost, margin=margin, floor=floor_gain, linear=linear, sampling=sampling)
+
+
+def _on_scale(one: SamplingError, scores: Array, *, log: bool) -> SamplingError:
+    """Return the sampling error on the scale of the gains; of a logarithm by the delta method."""
+    finite = scores[np.isfinite(scores)]
+    if not log or finite.size == 0:
+        return one
+    return replace(one, standard_error=one.standard_error / float(np.exp(np.log(finite).mean())))

@@ -164,8 +164,8 @@ def learned(field: Gains, model: str, budget: ErrorBudget) -> Learned:
     if n < MINIMUM_PAIRS:
         return "unsure"
     reach = student_reach(float(values.std(ddof=1)), n, budget.seeds * budget.share(n))
-    if field.held_out is not None:
-        reach += field.held_out.reach(budget.held_out)
+    if model in field.sampling:
+        reach += field.sampling[model].reach(budget.held_out)
     return "yes" if mean - reach > floor else "unsure"
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.statistics import (
-    HeldOut,
+    FEWEST_GROUPS,
+    SamplingError,
     Scale,
     highest_rate,
     holm,
@@ -189,22 +190,7 @@ def test_holm_rejects_between_bonferroni_and_no_correction(values: list[float], 
         assert value <= adjusted <= min(1, len(values) * value) + 1e-12
 
 
-@pytest.mark.parametrize(("answers", "chance"), [(12, 0.5), (40, 0.7), (1000, 0.1)])
-def test_the_reach_of_held_out_answers_bounds_the_binomial_tail(answers: int, chance: float) -> None:
-    reach = HeldOut(answers, chance=chance).reach(0.01)
-    tail = float(stats.binom.sf(math.ceil(answers * (chance + reach) - 1e-9) - 1, answers, chance))
-    assert tail <= 0.01
-    share = chance + reach
-    divergence = share * math.log(share / chance) + (1 - share) * math.log((1 - share) / (1 - chance))
-    assert answers * divergence == pytest.approx(-math.log(0.01))
-    assert HeldOut(answers, chance=chance, unit=100.0).reach(0.01) == pytest.approx(100 * reach)
-
-
-def test_few_answers_of_a_high_floor_and_answers_of_which_nothing_is_known_are_never_sure() -> None:
-    assert HeldOut(3, chance=0.5).reach(0.01) == math.inf
-    assert HeldOut(1000).reach(0.01) == math.inf
-
-
-def test_a_standard_error_reaches_as_far_as_students_t() -> None:
-    reach = HeldOut(12, standard_error=2.0, chance=0.5).reach(0.01)
-    assert reach == pytest.approx(2.0 * float(stats.t.ppf(0.99, 11)))
+def test_sampling_error_reaches_as_far_as_two_of_students_intervals() -> None:
+    assert SamplingError(12, 2.0).reach(0.01) == pytest.approx(2 * 2.0 * float(stats.t.ppf(0.99, 11)))
+    assert SamplingError(FEWEST_GROUPS, 0.0).reach(0.01) == 0
+    assert SamplingError(FEWEST_GROUPS - 1, 0.0).reach(0.01) == math.inf  # all right, which may be chance

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.statistics import HeldOut, highest_rate
+from harness.analysis.statistics import SamplingError, highest_rate
 from harness.recommendation.gains import Scoring
 from harness.recommendation.pairwise import POWER, ErrorBudget, ladder, needed
 from harness.recommendation.race import interim_look, probabilities
@@ -166,9 +166,10 @@ def test_what_was_learned_is_decided_by_mean_half_and_floor(scores: list[float],
 
 def test_a_mean_above_the_floor_by_less_than_the_reach_of_the_held_out_answers_is_unsure() -> None:
     scores = [70.0, 71.0] * 10
-    reach = HeldOut(12, chance=0.5, unit=100.0).reach(TWO.held_out)
+    known = {"a": SamplingError(12, 5.0)}
+    reach = known["a"].reach(TWO.held_out)
     for floor, expected in ((50.0, "unsure"), (70.5 - reach - 1, "yes")):
-        scoring = Scoring("higher", margin=1.0, floor=floor, held_out=HeldOut(12, chance=0.5, unit=100.0))
+        scoring = Scoring("higher", margin=1.0, floor=floor, sampling=known)
         assert looked({"a": scores}, scoring).learned == {"a": expected}
     assert looked({"a": scores}, Scoring("higher", margin=1.0, floor=50.0)).learned == {"a": "yes"}
 

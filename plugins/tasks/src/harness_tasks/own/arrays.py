@@ -41,7 +41,7 @@ from harness_tasks.own.options import ENDINGS, MOST_COUNTED, Options
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PARSED = 1
+PARSED = 2
 """Version of what `prepared` yields."""
 
 
@@ -88,6 +88,9 @@ class OwnArrays(Options, Task):
         """On the test split: the commonest training class; of numbers, the training mean (or median, for mae) or, where
         the target is asked for ahead, its present value, whichever is better."""
         return self._facts().floor
+
+    def validation_floor(self) -> float:
+        return self._facts().validation_floor
 
     def regularisation(self) -> dict[str, BaseDistribution]:
         """From none to much, as nothing is known of the data.  A grid, so that 0 itself is drawn."""

@@ -21,7 +21,7 @@ from harness_tasks.own import notes
 from harness_tasks.own.columns import Codes, Numbers, numbers
 from harness_tasks.own.facts import Facts
 from harness_tasks.own.leaks import leaks
-from harness_tasks.own.options import Label, Options
+from harness_tasks.own.options import Label, Options, Score
 from harness_tasks.own.rows import listed
 from harness_tasks.own.sources import Source, Sources, layout_of, refuse_too_little, sources_of
 from harness_tasks.own.tables import open_table
@@ -175,10 +175,7 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         score = score_of(options, sources.kind, counts)
     except ValueError as error:
         raise sources.table.refuse(str(error)) from error
-    if classes:
-        floor = class_floor(score, train, test, len(classes))
-    else:
-        floor = number_floor(score, train, test, _present(sources))
+    floors = {split: _floor(sources, score, answers, split, len(classes)) for split in ("validation", "test")}
     facts = Facts(
         readout=sources.readout,
         inputs=inputs.names,
@@ -194,8 +191,9 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         longest=max(int(sources.lengths(split).max()) for split in SPLITS),
         sequences={split: len(sources.lengths(split)) for split in SPLITS},
         score=score,
-        floor=floor,
-        margin=margin_of(options, score, floor),
+        floor=floors["test"],
+        validation_floor=floors["validation"],
+        margin=margin_of(options, score, floors["test"]),
         notes=(),
     )
     moved = sum(source.rows.moved for source in sources.files)
@@ -213,11 +211,18 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
     return facts.model_copy(update={"notes": (*found, *notes.of_copies(inputs.splits, sources.lengths))})
 
 
-def _present(sources: Sources) -> Numbers | None:
-    """The target at each test step itself, where it is an input and the answer lies ahead."""
+def _floor(sources: Sources, score: Score, answers: Mapping[Split, Any], split: Split, classes: int) -> float:
+    """Return the score of a memoryless baseline on a split."""
+    if classes:
+        return class_floor(score, answers["train"], answers[split], classes)
+    return number_floor(score, answers["train"], answers[split], _present(sources, split))
+
+
+def _present(sources: Sources, split: Split) -> Numbers | None:
+    """The target at each step of a split itself, where it is an input and the answer lies ahead."""
     if not sources.options.horizon or sources.roles.target not in sources.roles.inputs:
         return None
-    return np.concatenate([answers_of(source.target, pieces, "each", 0) for source, pieces in sources.of("test")])
+    return np.concatenate([answers_of(source.target, pieces, "each", 0) for source, pieces in sources.of(split)])
 
 
 def _clocks(sources: Sources) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ CHUNK = 1 << 22
 """Characters that are in memory at once."""
 LEAST: dict[Split, int] = {"train": 1000, "validation": 100, "test": 100}
 """Tokens that each split must have."""
-PARSED = 1
+PARSED = 2
 """Version of what `_parse` yields."""
 
 Ids = npt.NDArray[np.int32]
@@ -54,6 +54,7 @@ class TextFacts(BaseModel):
     """Words of the held-out text that stand as `<unk>`."""
     nats: float
     """Test nats a token of training frequencies."""
+    validation_nats: float
 
 
 class TextFile(Language):
@@ -125,7 +126,12 @@ class TextFile(Language):
 
     def floor(self) -> float:
         """Test score of token frequencies (n + 1/2) / (N + V/2) in the training text."""
-        nats = self._facts().nats
+        return self._score_of(self._facts().nats)
+
+    def validation_floor(self) -> float:
+        return self._score_of(self._facts().validation_nats)
+
+    def _score_of(self, nats: float) -> float:
         return math.exp(nats) if self.unit == "words" else nats / math.log(2)
 
     @classmethod
@@ -178,6 +184,7 @@ def _parse(task: TextFile, paths: Mapping[Split, Path]) -> Iterator[tuple[str, A
         tokens={split: len(tokens) for split, tokens in splits.items()},
         unknown=unknown,
         nats=_unigram_nats(splits["train"], splits["test"], len(vocabulary)),
+        validation_nats=_unigram_nats(splits["train"], splits["validation"], len(vocabulary)),
     )
     yield "facts", np.frombuffer(facts.model_dump_json().encode(), dtype=np.uint8)
     yield from splits.items()
