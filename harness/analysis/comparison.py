@@ -189,7 +189,7 @@ def _ranked(rows: Sequence[Row], metric: MetricFacts, pairs: Sequence[Pair]) -> 
     means = {row.model: sign * row.test.mean for row in rows if row.ranks and row.test is not None}
     if not means:
         return tuple(rows)
-    best = min(means, key=lambda model: means[model])
+    best = min(means, key=lambda model: (means[model], model))  # of equal means, whatever the order of the models
 
     def ranked(row: Row) -> Row:
         if row.model not in means:

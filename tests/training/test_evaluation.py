@@ -41,7 +41,9 @@ def test_standard_error_of_a_mean_is_the_closed_form() -> None:
     task = RootSum()
     network, data = network_of(task), data_of(task, 12)
     scores = evaluate_with_errors(network, task, data, CPU)
-    terms = [evaluate(network, ToySum(), Arrays(data.inputs[n : n + 1], data.targets[n : n + 1]), CPU) for n in range(12)]
+    terms = [
+        evaluate(network, ToySum(), Arrays(data.inputs[n : n + 1], data.targets[n : n + 1]), CPU) for n in range(12)
+    ]
     errors = torch.tensor([each["mse"] for each in terms], dtype=torch.float64)
     assert scores.groups == 12
     assert scores.standard_errors["mse"] == pytest.approx(float(errors.std()) / math.sqrt(12), rel=1e-5)
