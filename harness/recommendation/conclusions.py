@@ -45,11 +45,12 @@ def sampling_error(one: CellResult) -> SamplingError | None:
 
 def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recommendation:
     """Return the recommendation from the cells of one task at the end of a race.  It reads test scores."""
+    setup = setup.model_copy(update={"test_reads": tuple(sorted({*setup.test_reads, *step.reads}))})
     scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
     racing = {model: values for model, values in scores.items() if values}
     field = gains(racing, scoring_of_test(standings)) if racing else None
     if field is None:
-        return _whole(standings, setup, step, "failed", [_failed(one) for one in standings], None, None)
+        return _whole(standings, setup, "failed", [_failed(one) for one in standings], None, None)
     budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings))
     now = interim_look(field, budget)
     chances = _probabilities(field, now, step)
@@ -59,7 +60,7 @@ def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recomme
         for model, one in of_model.items()
     ]
     ordered = sorted(candidates, key=lambda one: (one.place != "leader", -(one.probability or -1), one.model))
-    return _whole(standings, setup, step, _verdict(now, ordered), ordered, field, of_model[now.leader])
+    return _whole(standings, setup, _verdict(now, ordered), ordered, field, of_model[now.leader])
 
 
 def _tests(one: CellResult, repetitions: int) -> list[float]:
@@ -144,7 +145,6 @@ def _verdict(now: InterimLook, candidates: Sequence[Candidate]) -> Conclusion:
 def _whole(
     standings: Sequence[CellResult],
     setup: Setup,
-    step: Step,
     verdict: Conclusion,
     candidates: Sequence[Candidate],
     field: Gains | None,
@@ -167,7 +167,7 @@ def _whole(
         updates=trained.training.updates if trained is not None else 0,
         confidence=setup.confidence,
         looks=len(setup.looks),
-        test_reads=tuple(sorted({*setup.test_reads, *step.reads})),
+        test_reads=setup.test_reads,
         verdict=verdict,
         model=first.model if decided else None,
         probability=first.probability,

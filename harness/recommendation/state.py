@@ -20,6 +20,7 @@ from harness.ledger.folder import RACE, read_manifest, write_atomically
 from harness.plugin.registry import Registry
 from harness.recommendation.pairwise import ladder
 from harness.recommendation.pilot import measure
+from harness.recommendation.result import ANSWER
 from harness.recommendation.time_budget import Throughput, allocate
 from harness.records import Record, Resources
 from harness.study.file import parse_study, study_toml
@@ -30,7 +31,8 @@ from harness.study.schema import Study
 class Race(Record):
     """What was requested and what was chosen.  It is stored so that a resumed race keeps the choice."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """1: of an earlier version, which divided the permitted error differently: see `_of_this_version`."""
     asked: str
     """The study as requested, as TOML."""
     study: str
@@ -94,13 +96,27 @@ def begin(
     race = read_race(folder)
     if race is not None:
         _check_resumes(folder, race, request, asked)
-        return _extended(folder, race, request, asked)
+        return _extended(folder, _of_this_version(folder, race), request, asked)
     if read_manifest(folder) is not None:
         raise LedgerError(f"{folder}: holds a study that `recommend` did not start; give another --name, or --fresh")
     _check_one_task(request.plan)
     slots = slots if slots is not None else local_slots(request.plan.cells[0].resources)
     race = _new(request, asked, registry, slots, say)
     folder.mkdir(parents=True, exist_ok=True)
+    write_race(folder, race)
+    return race
+
+
+def _of_this_version(folder: Path, race: Race) -> Race:
+    """Return the race in the present form.  Raises LedgerError if an earlier version has spent some of its error."""
+    if race.schema_version == 2:
+        return race
+    if (folder / ANSWER).exists():
+        raise LedgerError(
+            f"{folder}: holds the answer of an earlier version, whose error cannot be continued; `harness predict` and "
+            "`harness report` still read it; to race again, give another --name, or use --fresh"
+        )
+    race = race.model_copy(update={"schema_version": 2})
     write_race(folder, race)
     return race
 

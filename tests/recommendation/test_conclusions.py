@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from harness.analysis.cell_result import CellResult, summarize_cell
+from harness.analysis.statistics import SamplingError
 from harness.ledger.journal import TrialEntry
-from harness.recommendation.conclusions import answer, best_final
+from harness.recommendation.conclusions import (
+    answer,
+    best_final,
+    sampling_error,
+    scoring_of_test,
+    scoring_of_validation,
+)
 from harness.recommendation.page import page
 from harness.recommendation.race import Step
 from harness.recommendation.result import Recommendation, Setup
@@ -105,3 +112,35 @@ def test_a_cell_without_scores_fails_and_the_others_are_compared() -> None:
     answered = found(cell("a", noisy(90, 0)), cell("b", [math.nan] * 10))
     assert answered.candidates[0].model == "a"
     assert answered.candidates[1].scored == 0
+
+
+def with_errors(one: CellResult, errors: list[float]) -> CellResult:
+    """The cell with standard errors of its test scores."""
+    name = one.facts.metric.name
+    finals = tuple(
+        replace(entry, result=entry.result.model_copy(update={"test_errors": {name: error}, "test_groups": 12}))
+        for entry, error in zip(one.finals, errors, strict=True)
+        if entry.result is not None
+    )
+    return replace(one, finals=finals)
+
+
+def test_sampling_error_is_the_mean_over_repetitions_and_unknown_of_older_results() -> None:
+    known = sampling_error(with_errors(cell("a", [70.0, 71.0]), [8.0, 12.0]))
+    assert known == SamplingError(12, 10.0)
+    assert sampling_error(cell("a", [70.0, 71.0])) is None
+
+
+def test_sampling_error_of_the_test_data_keeps_a_small_lead_over_the_floor_unsure() -> None:
+    """Accuracy 70 of 12 answers at a floor of 50: seeds agree, another test set may not."""
+    for error, learned, verdict in ((13.0, "unsure", "undecided"), (1.0, "yes", "alone")):
+        answered = found(with_errors(cell("a", noisy(70, 0)), [error] * 10))
+        assert (answered.candidates[0].learned, answered.verdict) == (learned, verdict)
+
+
+def test_each_split_is_read_against_its_own_floor() -> None:
+    one = cell("a", [70.0, 71.0])
+    one = replace(one, facts=one.facts.model_copy(update={"floor": 50.0, "validation_floor": 60.0}))
+    assert scoring_of_validation(one.facts).floor == 60.0
+    assert scoring_of_test([one]).floor == 50.0
+    assert scoring_of_validation(cell("a", [70.0]).facts).floor is None  # never that of test
