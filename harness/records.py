@@ -249,7 +249,7 @@ class TrialResult(Record):
     """Final trials: path of the best-validation weights, below the study's folder."""
     weights_sha256: str | None = None
     test_errors: dict[str, float] = {}
-    """Metric → standard error of its `test` score over the test data, if it is known."""
+    """Metric → standard error of its `test` score over the test data; without metrics for which it is not finite."""
     test_groups: int | None = None
     """Groups of test sequences, or of windows of a stream, from which `test_errors` are estimated."""
     test_opened: int = 0

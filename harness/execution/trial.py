@@ -22,11 +22,12 @@ from harness.plugin.registry import Registry
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
-from harness.training.evaluation import Scores, evaluate, evaluate_weights, evaluate_with_errors
+from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
 from harness.training.network import Network, build_network, receptive_field
 from harness.training.random_state import seed_everything
 from harness.training.run import TrainingData, TrainingRun
+from harness.training.standard_errors import Scores, evaluate_with_errors
 
 WEIGHTS = "weights.pt"
 

@@ -34,13 +34,17 @@ def sampling_error(one: CellResult) -> SamplingError | None:
     """Return how much a cell's mean test score would vary between test sets; None if this was not recorded.
 
     The repetitions share one test set.  The standard error of their mean is at most the mean of their standard errors.
+    It is infinite if the test data are too few for a standard error.
     """
     name = one.facts.metric.name
-    found = [entry.result for entry in one.finals if entry.result is not None and name in entry.result.test_errors]
-    groups = [result.test_groups for result in found if result.test_groups is not None]
-    if not groups:
+    known = [
+        (entry.result.test_groups, entry.result.test_errors.get(name, math.inf))
+        for entry in one.finals
+        if entry.result is not None and entry.result.test_groups is not None
+    ]
+    if not known:
         return None
-    return SamplingError(min(groups), sum(result.test_errors[name] for result in found) / len(found))
+    return SamplingError(min(groups for groups, _ in known), sum(error for _, error in known) / len(known))
 
 
 def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recommendation:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,9 +28,6 @@ EVALUATION_LEAD = 512
 """Tokens before a row of a stream that it reads first, where there are several rows; a backbone with a larger
 receptive field reads all of it.  Measured on PTB, ten rows against one: without them up to 0.10 bits a character (1,000
 characters) and 2 % of the perplexity (1,100 words); with 512 at most 0.003 % (an LSTM with forget bias 10)."""
-
-GROUPS = 20
-"""Groups, at least, into which `evaluate_with_errors` divides a split; fewer if it has fewer sequences."""
 
 Weights = dict[str, Tensor]
 
@@ -71,44 +67,19 @@ def first_total(totals: Mapping[str, Total]) -> Total:
     return next(iter(totals.values()))
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Metrics over a whole split, and how much they vary between such splits."""
-
-    metrics: dict[str, float]
-    standard_errors: dict[str, float]
-    """Metric → standard error over the groups; without metrics whose standard error is not finite."""
-    groups: int
-    """Groups of sequences, or windows of a stream, from which the standard errors are estimated."""
-
-
 def evaluate(network: Network, task: Task, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """Every metric over a whole split, as exact micro-averages; leaves the network in training mode."""
-    return _metrics(task, _added(_group_sums(network, task, dataset, device)))
+    return metric_values(task, added(batch_sums(network, task, split_batches(network, dataset, device), device)))
 
 
-def evaluate_with_errors(network: Network, task: Task, dataset: Dataset, device: torch.device) -> Scores:
-    """Return every metric over a whole split with its standard error; leaves the network in training mode.
-
-    The standard error is that of the delete-a-group jackknife (Efron & Stein 1981), with groups of sequences that are
-    taken to be independent.  Neighbouring windows of a stream are not quite independent, so theirs is approximate.
-    The metrics are those of `evaluate`, in every digit: a split of few batches is read once more in smaller ones.
-    """
-    batches = _group_sums(network, task, dataset, device)
-    groups = batches if len(batches) >= GROUPS else _group_sums(network, task, dataset, device, groups=GROUPS)
-    return Scores(_metrics(task, _added(batches)), _standard_errors(task, groups), len(groups))
-
-
-def _group_sums(
-    network: Network, task: Task, dataset: Dataset, device: torch.device, *, groups: int = 1
-) -> list[dict[str, tuple[float, float]]]:
-    """Return the totals of each evaluation batch.  groups: fewest batches, if there are as many sequences."""
+def batch_sums(network: Network, task: Task, batches: Iterable[Batch], device: torch.device) -> list[Sums]:
+    """Return the totals of each batch; leaves the network in training mode."""
     readout = task.signature().readout
     totals: list[dict[str, Tensor]] = []
     state = None
     network.eval()
     with torch.inference_mode():
-        for batch in _evaluation_batches(network, dataset, device, groups):
+        for batch in batches:
             output, state = outputs(network, readout, batch, state)
             totals.append({name: _pair(total, device) for name, total in task.loss(output, batch).items()})
     network.train()
@@ -129,37 +100,21 @@ def _pair(total: Total, device: torch.device) -> Tensor:
     return pair
 
 
-def _added(sums: Sequence[Sums]) -> dict[str, tuple[float, float]]:
-    added = dict.fromkeys(sums[0], (0.0, 0.0))
-    for group in sums:
-        added = {name: (total + group[name][0], count + group[name][1]) for name, (total, count) in added.items()}
-    return added
+def added(sums: Sequence[Sums]) -> Sums:
+    """Return the totals of all batches together."""
+    whole: dict[str, tuple[float, float]] = dict.fromkeys(sums[0], (0.0, 0.0))
+    for batch in sums:
+        whole = {name: (total + batch[name][0], count + batch[name][1]) for name, (total, count) in whole.items()}
+    return whole
 
 
-def _metrics(task: Task, sums: Sums) -> dict[str, float]:
+def metric_values(task: Task, sums: Sums) -> dict[str, float]:
+    """Return every metric, from totals."""
     return {metric.name: _metric_value(metric.of, sums) for metric in task.metrics()}
 
 
-def _standard_errors(task: Task, sums: Sequence[Sums]) -> dict[str, float]:
-    """Return metric → standard error; a metric that a group cannot be left out of has none."""
-    whole, count, errors = _added(sums), len(sums), dict[str, float]()
-    for metric in task.metrics():
-        try:
-            without = [_metric_value(metric.of, _less(whole, group)) for group in sums]
-        except (ValueError, ZeroDivisionError):
-            continue
-        mean = sum(without) / count
-        error = math.sqrt((count - 1) / count * sum((value - mean) ** 2 for value in without))
-        if count > 1 and math.isfinite(error):
-            errors[metric.name] = error
-    return errors
-
-
-def _less(whole: Sums, group: Sums) -> dict[str, tuple[float, float]]:
-    return {name: (total - group[name][0], count - group[name][1]) for name, (total, count) in whole.items()}
-
-
-def _evaluation_batches(network: Network, dataset: Dataset, device: torch.device, groups: int) -> Iterator[Batch]:
+def split_batches(network: Network, dataset: Dataset, device: torch.device, *, groups: int = 1) -> Iterator[Batch]:
+    """Return the batches of a split.  groups: fewest batches, if it has as many sequences or tokens."""
     if isinstance(dataset, Stream):
         return iter(_stream_windows(network, dataset, device, groups))
     size = min(EVALUATION_BATCH_SIZE, max(len(dataset) // groups, 1))
