@@ -201,10 +201,12 @@ def _notes(field: Gains | None, candidates: Sequence[Candidate]) -> tuple[str, .
     notes: list[str] = []
     if field is not None and field.linear:
         notes.append("a score, or the floor, is not positive: means are arithmetic, and nothing is called equivalent")
+    if field is not None and field.floor is not None and not field.sampling:
+        notes.append("no standard errors over the test data are recorded: better than floor accounts for seeds alone")
     lost = [one for one in candidates if one.scored < one.repetitions]
     if lost:
         listed = ", ".join(f"{one.model} {one.repetitions - one.scored} of {one.repetitions}" for one in lost)
-        notes.append(f"repetitions without a score count as the worst score of all and lose their pairs: {listed}")
+        notes.append(f"repetitions without a score count as the floor, or as the worst score if no floor is known: {listed}")
     return tuple(notes)
 
 

@@ -75,13 +75,13 @@ def _sentence(answer: Recommendation) -> str:
 def _inconclusive(answer: Recommendation, first: Candidate) -> str:
     opened = [candidate.model for candidate in answer.candidates if candidate.place == "open"]
     why = (
-        f"{' and '.join(opened)} may be as good or better"
+        f"{' and '.join(opened)} may be as good or better: {first.repetitions} repetitions are not enough for a decision"
         if opened
-        else "it is not certain that it is better than the floor"
+        else "it is not certain that it is better than the floor: more repetitions or more test data would decide"
     )
     return (
-        f"{first.model} leads and is the best with probability {chance(answer.probability)}, but {why}: "
-        f"{first.repetitions} repetitions are not enough for a decision. If you must choose now, take {first.model}."
+        f"{first.model} leads and is the best with probability {chance(answer.probability)}, but {why}. If you must "
+        f"choose now, take {first.model}."
     )
 
 
@@ -216,7 +216,8 @@ def _claims(answer: Recommendation) -> tuple[str, ...]:
         f"The claim is about these configurations: the best of {answer.trials} search trials of each model on "
         f"validation, at {size} and {answer.updates:,} updates, on these data. Another search may find others.",
         "Repetitions differ in the seeds of weights, order and dropout, and of training and validation data if these "
-        "are generated. There is one test set: the intervals do not include how scores vary between test sets.",
+        "are generated. There is one test set. better than floor accounts for how scores vary between test sets of its "
+        "size; the comparisons of models do not: they are about this test set.",
         "Validation scores decided which models train on. All claims are about test scores, which were read "
         f"{_reads(answer.test_reads)}.",
         "Nothing is claimed about other sizes, longer training, other data, or architectures in general.",
