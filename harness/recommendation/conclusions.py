@@ -206,7 +206,9 @@ def _notes(field: Gains | None, candidates: Sequence[Candidate]) -> tuple[str, .
     lost = [one for one in candidates if one.scored < one.repetitions]
     if lost:
         listed = ", ".join(f"{one.model} {one.repetitions - one.scored} of {one.repetitions}" for one in lost)
-        notes.append(f"repetitions without a score count as the floor, or as the worst score if no floor is known: {listed}")
+        notes.append(
+            f"repetitions without a score count as the floor, or as the worst score if no floor is known: {listed}"
+        )
     return tuple(notes)
 
 
