@@ -175,7 +175,7 @@ def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | Non
         "A race makes an error if any of its claims is false: *best*, *lost*, *equivalent*, *better than the floor*.",
         "Error: observed share of races, with its Monte Carlo interval (95 %). Right: share of races that give the",
         "wanted answer. Reads: how often test scores were read.",
-        *([] if before is None else ["Before: the statistics of commit 43604bc, on the same scores."]),
+        *([] if before is None else [f"Before: commit 43604bc, {before['races'][0]['races']} races of each world."]),
         "",
     ]
     lines += _table(found["races"], None if before is None else before["races"], ("right", "repetitions", "reads"))

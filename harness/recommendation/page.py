@@ -75,7 +75,8 @@ def _sentence(answer: Recommendation) -> str:
 def _inconclusive(answer: Recommendation, first: Candidate) -> str:
     opened = [candidate.model for candidate in answer.candidates if candidate.place == "open"]
     why = (
-        f"{' and '.join(opened)} may be as good or better: {first.repetitions} repetitions are not enough for a decision"
+        f"{' and '.join(opened)} may be as good or better: {first.repetitions} repetitions are not enough for a "
+        "decision"
         if opened
         else "it is not certain that it is better than the floor: more repetitions or more test data would decide"
     )
