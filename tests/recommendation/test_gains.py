@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analysis.statistics import highest_rate
+from harness.analysis.statistics import SamplingError, highest_rate
 from harness.recommendation.gains import Failures, Scoring, gains
 from harness.recommendation.pairwise import EQUIVALENT_PAIRS, ErrorBudget, compare_pair
 from tests.support.scores import HIGHER, TWO, field_of, looked, normal, pair
@@ -25,6 +25,14 @@ def test_a_zero_on_a_log_scale_makes_it_linear_and_takes_the_margin_away() -> No
     field = field_of({"a": [0.0, 1.0], "b": [2.0, 2.0]}, Scoring("lower", margin=0.5, scale="log"))
     assert list(field.values["a"]) == [-0.0, -1.0]
     assert (field.margin, field.linear) == (0.0, True)
+
+
+def test_sampling_error_of_a_log_metric_is_relative_to_the_geometric_mean() -> None:
+    known = {"a": SamplingError(12, 0.2), "gone": SamplingError(12, 9.0)}
+    scores = {"a": [1.0, 4.0, math.nan], "b": [1.0, 1.0, 1.0]}
+    log = field_of(scores, Scoring("lower", scale="log", sampling=known))
+    assert log.sampling == {"a": SamplingError(12, pytest.approx(0.1))}
+    assert field_of(scores, Scoring("lower", sampling=known)).sampling == {"a": SamplingError(12, 0.2)}
 
 
 def test_no_score_at_all_is_no_field() -> None:
