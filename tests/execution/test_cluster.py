@@ -1,9 +1,14 @@
-"""Whether a Ray cluster can be reached, and how often it is asked for its nodes.  No test here starts Ray."""
+"""Whether a Ray cluster can be reached, how often it is asked for its nodes, and how the connection begins and ends."""
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +16,7 @@ import ray
 
 from harness.errors import ClusterError
 from harness.execution.placement import Node
-from harness.execution.ray_backend.cluster import Nodes, check_reachable, dead_node_ids
+from harness.execution.ray_backend.cluster import Nodes, check_reachable, connect, dead_node_ids
 
 
 def test_address_at_which_something_listens_is_reachable() -> None:
@@ -50,3 +55,38 @@ def test_nodes_are_queried_once_per_second(monkeypatch: pytest.MonkeyPatch) -> N
         assert nodes() == (Node("a", cpu=2.0, gpu=0.0, memory_bytes=8.0),)
     assert queries == [0.0, 1.0]
     assert dead_node_ids() == {"2"}
+
+
+def test_no_thread_collects_garbage_while_ray_shuts_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray ends the process if one of its references is released in that time."""
+    enabled: list[bool] = []
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: enabled.append(gc.isenabled()))
+    with connect(None):
+        assert gc.isenabled()
+    assert enabled == [False]
+    assert gc.isenabled()
+
+
+CONNECTS = """
+from harness.execution.ray_backend.cluster import connect, living_nodes
+with connect(None):
+    print(len(living_nodes()), "node")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("before", ["", "import ray"])
+def test_ray_starts_here_with_a_token_in_the_home_folder(tmp_path: Path, before: str) -> None:
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", before + CONNECTS],
+        env={**environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "1 node\n", done.stderr

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,36 +11,20 @@ import pytest
 from harness.tracking.client import prepare_store
 from tests.faults.place import Place, install_toys
 
-
-@dataclass
-class Row:
-    """The row of one kind of fault."""
-
-    injected: int = 0
-    outcomes: list[str] = field(default_factory=list)
-
-
-Table = dict[str, Row]
-_TABLE = pytest.StashKey[Table]()
-
-
-def _row(item: pytest.Item) -> Row | None:
-    marker = item.get_closest_marker("fault")
-    if marker is None:
-        return None
-    return item.config.stash.setdefault(_TABLE, {}).setdefault(marker.args[0], Row())
+FAULT, INJECTED = "fault", "injected"
+"""Properties of a test's report: its row of the table, and one entry for each time that the fault was injected."""
 
 
 @pytest.fixture
 def landed(request: pytest.FixtureRequest) -> Callable[[], None]:
     """A function to call once for each time that the test's fault was injected."""
-    row = _row(request.node)
-    assert row is not None, "a test that injects a fault must name its row: @pytest.mark.fault(...)"
+    assert _fault(request.node) is not None, "a test that injects a fault must name its row: @pytest.mark.fault(...)"
+    return lambda: request.node.user_properties.append((INJECTED, True))
 
-    def count() -> None:
-        row.injected += 1
 
-    return count
+def _fault(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("fault")
+    return None if marker is None else marker.args[0]
 
 
 @pytest.fixture(scope="session")
@@ -71,22 +54,27 @@ def place(tmp_path: Path, site: Path, empty_store: Path, monkeypatch: pytest.Mon
     place.end_all()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    row = _row(item)
-    if row is not None and (report.when == "call" or report.outcome != "passed"):
-        row.outcomes.append(report.outcome)
-    return report
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    fault = _fault(item)
+    if fault is not None:
+        item.user_properties.append((FAULT, fault))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    table = config.stash.get(_TABLE, {})
-    if not table:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table from the reports, which also arrive from other processes."""
+    rows: dict[str, list[pytest.TestReport]] = {}
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.getreports(outcome):
+            for name, fault in report.user_properties:
+                if name == FAULT:
+                    rows.setdefault(str(fault), []).append(report)
+    if not rows:
         return
     terminalreporter.section("faults injected")
-    width = max(map(len, table))
+    width = max(map(len, rows))
     terminalreporter.line(f"{'fault'.ljust(width)}  injected  tests  passed")
-    for name, row in table.items():
-        passed = row.outcomes.count("passed")
-        terminalreporter.line(f"{name.ljust(width)}  {row.injected:8}  {len(row.outcomes):5}  {passed:6}")
+    for fault, reports in rows.items():
+        injected = sum(name == INJECTED for report in reports for name, _ in report.user_properties)
+        passed = sum(report.passed for report in reports)
+        terminalreporter.line(f"{fault.ljust(width)}  {injected:8}  {len(reports):5}  {passed:6}")

@@ -4,6 +4,7 @@ Ray reads its environment variables when it is imported.  So they are set here, 
 """
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.update(
@@ -16,6 +17,7 @@ os.environ.update(
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
 )
 
-if "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists():
-    # `ray start` requires the token in this file; a client with an address sends it only in this mode.
+if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists():
+    # `ray start` requires the token in this file; a client with an address sends it only in this mode.  A Ray that is
+    # imported already has read its mode: then the variable would reach only its server, which refuses the client.
     os.environ["RAY_AUTH_MODE"] = "token"
