@@ -52,7 +52,7 @@ class Gains:
 
     @cached_property
     def worst(self) -> float:
-        """The gain of a failed repetition: the floor, or the worst score seen where no floor is known."""
+        """The gain of a failed repetition: the floor, or the worst score seen if no floor is known."""
         return self.floor if self.floor is not None else min(float(each.min()) for each in self.values.values())
 
     def counted(self, model: str, n: int) -> Array:
@@ -82,7 +82,7 @@ class Failures:
         """Return by how much failures that were not seen may lower the mean: the failure rate is taken at its upper
         confidence limit (Clopper & Pearson 1934), and each failure at the worst gain.
 
-        n: repetitions with the same share of failures; those that there are where None.
+        n: repetitions with the same share of failures; None: as many as there are.
         """
         n = self.n if n is None else n
         rate = highest_rate(round(self.failed / self.n * n), n, error)
@@ -90,7 +90,7 @@ class Failures:
 
 
 def gains(scores: Scores, scoring: Scoring) -> Gains | None:
-    """Return the scores as gains; None where no repetition of any model has a score."""
+    """Return the scores as gains; None if no repetition of any model has a score."""
     arrays = {model: np.asarray(values, dtype=np.float64) for model, values in scores.items()}
     finite = np.concatenate([values[np.isfinite(values)] for values in arrays.values()] or [np.empty(0)])
     if finite.size == 0:

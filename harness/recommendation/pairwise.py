@@ -43,12 +43,12 @@ class ErrorBudget:
     pair: float
     """One-sided, of one model against another, over all looks: shared over all ordered pairs."""
     failure: float
-    """Of the bound on a model's unseen failures.  It is not divided by looks: a model without a failure in n
+    """Error of the bound on a model's unseen failures.  It is not divided by looks: a model without a failure in n
     repetitions had none in fewer."""
     seeds: float
-    """Of a model against the floor, for the choice of seeds, over all looks."""
+    """Error of the claim that a model is better than the floor, for the choice of seeds, over all looks."""
     held_out: float
-    """Of a model against the floor, for the choice of held-out answers, which are the same at every look."""
+    """Error of the same claim for the choice of held-out answers, which are the same at every look."""
     looks: tuple[int, ...]
     """In repetitions.  An extended race keeps the looks that it had."""
     step: float = 1.0
@@ -90,19 +90,19 @@ class PairwiseComparison:
     rival: str
     n: int
     wins: int
-    """Of the leader."""
+    """Repetitions in which the leader is better."""
     ties: int
     difference: Interval | None
-    """Of the mean gain of the leader over the rival, at the error of this look; None below `MINIMUM_PAIRS`."""
+    """Interval of the leader's mean gain over the rival, at the error of this look; None below `MINIMUM_PAIRS`."""
     mean: float
     spread: float
     """Standard deviation of the differences, n - 1; NaN where n < 2."""
     probability: float
     """P-value of Student's t test that the leader's mean is better; 0.5 where n < 2."""
     own: Failures
-    """Of the leader."""
+    """Failures of the leader."""
     other: Failures
-    """Of the rival."""
+    """Failures of the rival."""
     verdict: RivalStatus
 
 
@@ -170,10 +170,10 @@ def learned(field: Gains, model: str, budget: ErrorBudget) -> Learned:
 
 
 def needed(one: PairwiseComparison, *, margin: float, budget: ErrorBudget) -> int | None:
-    """Return the repetitions in all that would decide an open comparison with probability `POWER`, were the difference,
-    the spread and the share of failures that are seen the true ones.
+    """Return the total repetitions that would decide an open comparison with probability `POWER`.
 
-    None where `MOST_NEEDED` would not, or fewer than two repetitions are seen.
+    The observed difference, spread and share of failures are taken to be the true ones.  None if `MOST_NEEDED` would
+    not decide, or if there are fewer than two repetitions.
     """
     if one.n < 2:
         return None

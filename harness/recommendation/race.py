@@ -1,7 +1,7 @@
-"""Compare models in rounds of paired repetitions: who trains on, and what may be claimed of the test scores.
+"""Compare models in rounds of paired repetitions: which models train on, and what may be claimed about test scores.
 
-Plain numbers in, plain numbers out.  Validation scores decide who trains on (rounds as in Maron & Moore 1994 and
-Birattari et al. 2002).  Claims read test scores alone.
+Plain numbers in, plain numbers out.  Validation scores decide which models train on, in rounds as in Maron & Moore (1994)
+and Birattari et al. (2002).  Claims read test scores alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class InterimLook:
     leader: str
     comparisons: tuple[PairwiseComparison, ...]
     learned: Mapping[str, Learned]
-    """Model → whether it is better than the floor by more than the margin; `yes` for all where no floor is known."""
+    """Model → whether it is better than the floor by more than the margin; `yes` for all if no floor is known."""
 
     def of(self, *verdicts: RivalStatus) -> tuple[str, ...]:
         return tuple(one.rival for one in self.comparisons if one.verdict in verdicts)
@@ -75,9 +75,9 @@ class Step:
     """The next trainings that a race asks for."""
 
     repetitions: int
-    """Each of `models` is to have so many."""
+    """Number that each of `models` needs."""
     models: tuple[str, ...]
-    """Models that lack some; none where the race is over."""
+    """Models that have fewer; none if the race is over."""
     alive: tuple[str, ...]
     """Models that were in the race at the last look, in the order given."""
     lost: Mapping[str, int]
@@ -87,7 +87,7 @@ class Step:
 
 
 def follow(validation: Scores, test: Scores, budget: ErrorBudget, *, on_validation: Scoring, on_test: Scoring) -> Step:
-    """Replay a race from its start and return what it asks for next: a function of the scores, however they came.
+    """Replay a race from its start and return what it asks for next.  This depends on the scores alone.
 
     A model that is clearly worse on validation trains no further.  Where validation leaves nothing open, and at the
     last look, test scores are read.  The race ends there, unless test scores leave rivals open: these train on.
@@ -123,7 +123,7 @@ def _read_test(
 ) -> tuple[InterimLook | None, tuple[str, ...]]:
     """Return the look at test scores and the models that must train up to n repetitions for it.
 
-    Models that left the race and that test scores leave open come back: `held`, the repetitions of each, grows.
+    Models that left the race return if test scores leave them open.  Then `held`, the repetitions of each model, grows.
     """
     while True:
         field = gains({model: test[model][: held[model]] for model in held}, scoring)
