@@ -1,7 +1,7 @@
 """Compare models in rounds of paired repetitions: which models train on, and what may be claimed about test scores.
 
-Plain numbers in, plain numbers out.  Validation scores decide which models train on, in rounds as in Maron & Moore (1994)
-and Birattari et al. (2002).  Claims read test scores alone.
+Plain numbers in, plain numbers out.  Validation scores decide which models train on, in rounds as in Maron & Moore
+(1994) and Birattari et al. (2002).  Claims read test scores alone.
 """
 
 from __future__ import annotations

@@ -82,6 +82,9 @@ def test_the_evidence_is_a_martingale_so_pairs_may_be_added_until_decided() -> N
 
 def test_a_tie_counts_against_the_claim() -> None:
     assert sign_p_value(9, 0, 2) > sign_p_value(9, 0)
+    evidence = sum(weight / 2 * ((2 * r) ** 9 * (2 - 2 * r) ** 2 + (2 - 2 * r) ** 11) for r, weight in ALTERNATIVES)
+    assert sign_p_value(9, 0, 2) == pytest.approx(1 / evidence)
+    assert sign_p_value(9, 0, 2) == sign_p_value(0, 9, 2)
     assert sign_p_value(0, 0, 20) == 1
 
 
