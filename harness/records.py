@@ -248,6 +248,10 @@ class TrialResult(Record):
     weights: str | None = None
     """Final trials: path of the best-validation weights, below the study's folder."""
     weights_sha256: str | None = None
+    test_errors: dict[str, float] = {}
+    """Metric → standard error of its `test` score over the test data; without metrics for which it is not finite."""
+    test_groups: int | None = None
+    """Groups of test sequences, or of windows of a stream, from which `test_errors` are estimated."""
     test_opened: int = 0
     """How often the test split was scored: 0 in search, 1 in a final trial."""
 
@@ -279,6 +283,8 @@ class CellFacts(Record):
     """`published`: a published setting beside the search of a fair study. It was chosen with the test set in view, so
     it is shown but not ranked. Under protocol `paper`, cells are ranked among themselves."""
     floor: float | None = None
+    """Of the test split."""
+    validation_floor: float | None = None
     published: float | None = None
     published_source: str = ""
     trials: int

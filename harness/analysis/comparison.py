@@ -11,7 +11,7 @@ from harness.analysis.budget_audit import BudgetUse, ComparableCells, budget_use
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison_row import Row, make_row
 from harness.analysis.efficiency import TradeOffs, halfway, trade_offs
-from harness.analysis.paired_tests import Decision, decide
+from harness.analysis.paired_tests import Decision, correct, decide
 from harness.analysis.reproduction import Reproduction, reproduction
 from harness.analysis.statistics import Scale
 from harness.analysis.stored_study import StoredStudy
@@ -114,7 +114,8 @@ def _rows(stored: StoredStudy, comparable: ComparableCells) -> list[Row]:
 def _pairs(rows: Sequence[Row], results: Sequence[CellResult]) -> tuple[Pair, ...]:
     """Decide between every two searched cells that have ended, are in sync with the ledger and are not refused.
 
-    A repetition without a score loses its pair.  A race has no pairs here: which repetitions it has depends on the
+    The verdicts share the error of the task (`correct`).  A repetition without a score loses its pair.  A race has no
+    pairs here: which repetitions it has depends on the
     scores, and its own conclusion accounts for that error.
     """
     able = [
@@ -123,9 +124,10 @@ def _pairs(rows: Sequence[Row], results: Sequence[CellResult]) -> tuple[Pair, ..
         if row.setting == "searched" and row.state in ("complete", "partial") and row.lacking == 0
         and not row.refused and not row.race
     ]  # fmt: skip
+    combined = list(combinations(able, 2))
+    decisions = correct([_decide(first, second) for (_, first), (_, second) in combined])
     return tuple(
-        Pair(first, second, _decide(first_result, second_result))
-        for (first, first_result), (second, second_result) in combinations(able, 2)
+        Pair(first, second, decision) for ((first, _), (second, _)), decision in zip(combined, decisions, strict=True)
     )
 
 
@@ -187,7 +189,7 @@ def _ranked(rows: Sequence[Row], metric: MetricFacts, pairs: Sequence[Pair]) -> 
     means = {row.model: sign * row.test.mean for row in rows if row.ranks and row.test is not None}
     if not means:
         return tuple(rows)
-    best = min(means, key=lambda model: means[model])
+    best = min(means, key=lambda model: (means[model], model))  # of equal means, whatever the order of the models
 
     def ranked(row: Row) -> Row:
         if row.model not in means:

@@ -9,23 +9,27 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
-from harness.analysis.statistics import Interval, Scale, mean_interval, proportion
+from harness.analysis.statistics import Interval, Scale, holm, mean_interval, proportion
 
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
+PairedVerdict = Literal["better", "worse", "equivalent", "undecided"]
 
 MINIMUM_PAIRS = 10
 """Fewest pairs for a decision: with 5 pairs, even 5 wins leave a probability of 0.48 possible."""
 MEANINGFUL = 0.75
 """Probability of winning a pair from which a difference is meaningful (Bouthillier et al. 2021)."""
+LEVEL = 0.05
+"""Family-wise error of all verdicts of a task."""
+ALTERNATIVES = ((0.6, 0.15), (MEANINGFUL, 0.7), (0.9, 0.15))
+"""Probabilities of winning and their weights in the mixture of `sign_p_value`."""
 
 
 @dataclass(frozen=True)
 class Decision:
     """The decision between two models on one task."""
 
-    verdict: Verdict
+    verdict: PairedVerdict
     wins: int
     ties: int
     n: int
@@ -39,6 +43,15 @@ class Decision:
     """
     needed: int | None
     """Number of pairs that would decide, if undecided: see `needed_pairs`."""
+    p_sign: float
+    """P-value of the hypothesis that each model wins a pair with probability 1/2: see `sign_p_value`."""
+    p_equivalent: float | None
+    """P-value of the hypothesis that the means differ by the margin or more: two one-sided t tests (Schuirmann 1987).
+
+    None if the task has no margin or the mean difference is unknown.
+    """
+    within: bool
+    """Whether the interval of the difference lies within the margin.  Then no model is called better."""
 
     @property
     def probability(self) -> float:
@@ -47,7 +60,7 @@ class Decision:
     @property
     def reversed(self) -> Decision:
         """The decision of the second model against the first."""
-        opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+        opposite: dict[PairedVerdict, PairedVerdict] = {"better": "worse", "worse": "better"}
         return replace(
             self,
             verdict=opposite.get(self.verdict, self.verdict),
@@ -67,10 +80,10 @@ def decide(
     margin: float = 0.0,
     scale: Scale | None = "linear",
 ) -> Decision:
-    """Decide between two models from paired scores.
+    """Decide between two models that are compared alone; `correct` decides several pairs of models together.
 
-    Better: the probability of winning is above one half.  Equivalent: the mean difference is within the margin.  Both
-    claims are made at 95 %, from `MINIMUM_PAIRS` pairs on.  A significant difference within the margin is equivalent.
+    Better: the probability of winning is above one half.  Equivalent: the mean difference is within the margin, which
+    takes precedence.  Both claims are made at `LEVEL`, from `MINIMUM_PAIRS` pairs on.
 
     one, other: scores by repetition; NaN if a repetition has none.  margin: on `scale`.  scale: the scale of the mean
     difference; None if a mean of these scores is not meaningful.  Raises ValueError if the scores are not paired.
@@ -81,9 +94,65 @@ def decide(
     wins, ties, n = int((gain > 0).sum()), int((gain == 0).sum()), len(one)
     interval = Interval(proportion(wins, n).interval.low, proportion(wins + ties, n).interval.high, 0.95)
     difference = _difference(one, other, scale)
-    verdict = _verdict(n, interval, difference, margin)
-    needed = needed_pairs(n, (wins + ties / 2) / n) if verdict == "undecided" else None
-    return Decision(verdict, wins, ties, n, interval, difference, needed)
+    within = difference is not None and -margin < difference.low and difference.high < margin
+    p_equivalent = _equivalence_p_value(difference, n, margin)
+    p_sign = sign_p_value(wins, n - wins - ties, ties)
+    alone = Decision("undecided", wins, ties, n, interval, difference, None, p_sign, p_equivalent, within)
+    return correct([alone])[0]
+
+
+def correct(decisions: Sequence[Decision]) -> list[Decision]:
+    """Return the decisions with verdicts of which any is false with probability `LEVEL` at most.
+
+    Holm's correction (1979) over all possible claims: for each pair of models that one is better and, if the task has a
+    margin, that they are equivalent.
+    """
+    signs = [one.p_sign for one in decisions]
+    able = [index for index, one in enumerate(decisions) if one.p_equivalent is not None]
+    adjusted = holm([*signs, *(decisions[index].p_equivalent or 0.0 for index in able)])
+    equivalent = dict(zip(able, adjusted[len(signs) :], strict=True))
+    return [
+        _decided(one, adjusted[index], equivalent.get(index, 1.0), len(decisions))
+        for index, one in enumerate(decisions)
+    ]
+
+
+def _decided(one: Decision, p_sign: float, p_equivalent: float, pairs: int) -> Decision:
+    """Return the decision with the verdict that the adjusted p-values allow."""
+    verdict: PairedVerdict = "undecided"
+    if one.n >= MINIMUM_PAIRS:
+        if p_equivalent <= LEVEL:
+            verdict = "equivalent"
+        elif p_sign <= LEVEL and not one.within:
+            verdict = "better" if one.wins > one.n - one.wins - one.ties else "worse"
+    needed = needed_pairs(one.n, one.probability, pairs) if verdict == "undecided" else None
+    return replace(one, verdict=verdict, needed=needed)
+
+
+def sign_p_value(wins: int, losses: int, ties: int = 0) -> float:
+    """Return an always-valid p-value of the hypothesis that P(win) = 1/2: pairs may be added and the test repeated.
+
+    One over the likelihood ratio of a mixture of alternatives, with weight 1/2 for each model.  This ratio is a
+    martingale, so it ever exceeds 1/a with probability a at most (Ville 1939; Robbins 1970).  A tie counts against the
+    claim.
+    """
+    rates, weights = np.asarray(ALTERNATIVES).T
+    up, down = np.log(2 * rates), np.log(2 * (1 - rates))
+    for_one = special.logsumexp(wins * up + (losses + ties) * down, b=weights / 2)
+    for_other = special.logsumexp(losses * up + (wins + ties) * down, b=weights / 2)
+    return min(1.0, math.exp(-float(np.logaddexp(for_one, for_other))))
+
+
+def _equivalence_p_value(difference: Interval | None, n: int, margin: float) -> float | None:
+    """Return the larger p-value of two one-sided t tests, computed from Student's interval of the difference."""
+    if difference is None or margin <= 0:
+        return None
+    middle = (difference.low + difference.high) / 2
+    error = (difference.high - difference.low) / 2 / float(stats.t.ppf((1 + difference.level) / 2, n - 1))
+    nearest = margin - abs(middle)
+    if error == 0:
+        return 0.0 if nearest > 0 else 1.0
+    return float(stats.t.sf(nearest / error, n - 1))
 
 
 def _gains(one: Sequence[float], other: Sequence[float], better: str) -> NDArray[np.float64]:
@@ -103,16 +172,6 @@ def _difference(one: Sequence[float], other: Sequence[float], scale: Scale | Non
     return mean_interval((mine - others).tolist())
 
 
-def _verdict(n: int, interval: Interval, difference: Interval | None, margin: float) -> Verdict:
-    if n < MINIMUM_PAIRS:
-        return "undecided"
-    if difference is not None and -margin < difference.low and difference.high < margin:
-        return "equivalent"
-    if interval.low > 0.5:
-        return "better"
-    return "worse" if interval.high < 0.5 else "undecided"
-
-
 def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: float = 0.95) -> int:
     """Return the number of pairs that detects a probability of winning (Noether 1987, as in Bouthillier et al. 2021).
 
@@ -125,16 +184,19 @@ def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: f
     return math.ceil((distance / (6**0.5 * (probability - 0.5))) ** 2)
 
 
-def needed_pairs(n: int, probability: float) -> int | None:
+def needed_pairs(n: int, probability: float, pairs: int = 1) -> int | None:
     """Return how many pairs would decide if n pairs have not.
 
     This is the number that detects a meaningful probability; if n is already as large, the number that detects the
     observed probability.  None if neither model leads, or if n pairs should have detected it.
+
+    pairs: pairs of models that share the error (Bonferroni).  Noether's formula asks for fewer pairs than `correct`.
     """
-    if n < noether_pairs():
-        return noether_pairs()
+    meaningful = noether_pairs(alpha=LEVEL / pairs)
+    if n < meaningful:
+        return meaningful
     leader = max(probability, 1 - probability)
-    needed = noether_pairs(leader) if leader > 0.5 else None
+    needed = noether_pairs(leader, alpha=LEVEL / pairs) if leader > 0.5 else None
     return needed if needed is not None and needed > n else None
 
 
@@ -142,5 +204,5 @@ def power(n: int, probability: float = MEANINGFUL) -> float:
     """Return how likely n pairs without ties decide for a model that wins each pair with `probability`."""
     if n < MINIMUM_PAIRS:
         return 0.0
-    enough = next((wins for wins in range(n + 1) if proportion(wins, n).interval.low > 0.5), n + 1)
+    enough = next((wins for wins in range((n + 1) // 2, n + 1) if sign_p_value(wins, n - wins) <= LEVEL), n + 1)
     return float(stats.binom.sf(enough - 1, n, probability))

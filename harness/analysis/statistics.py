@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Scale = Literal["linear", "log"]
 FEWEST_FOR_A_MEDIAN = 5
 """Fewest values for an interval of the median: the range of four values holds it with only 87.5 %."""
+FEWEST_GROUPS = 10
+"""Fewest groups of held-out answers from which a standard error is trusted: of fewer, all may be right by chance."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,40 @@ def proportion(happened: int, n: int, level: float = 0.95) -> Proportion:
     low = float(stats.beta.ppf(tail, happened, n - happened + 1)) if happened > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, happened + 1, n - happened)) if happened < n else 1.0
     return Proportion(happened, n, Interval(low, high, level))
+
+
+def highest_rate(happened: int, n: int, error: float) -> float:
+    """Return the one-sided upper confidence limit of a probability (Clopper & Pearson 1934), exact at this error."""
+    return 1.0 if happened >= n else float(special.betaincinv(happened + 1, n - happened, 1 - error))
+
+
+@dataclass(frozen=True)
+class SamplingError:
+    """How much the score of one model would vary between held-out sets of this size."""
+
+    groups: int
+    """Independent groups of held-out answers from which the standard error is estimated."""
+    standard_error: float
+
+    def reach(self, error: float) -> float:
+        """Return by how much a score may exceed that of a baseline by chance, one-sided at this error.
+
+        Twice Student's t interval, because the baseline is scored on the same answers: its standard error is taken to
+        be as large, and the correlation of the two to be -1.  Infinite below `FEWEST_GROUPS`.
+        """
+        if self.groups < FEWEST_GROUPS:
+            return math.inf
+        return -2 * float(special.stdtrit(self.groups - 1, error)) * self.standard_error
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the adjusted p-values of Holm (1979), in the order given: the family-wise error is at most the level."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95, scale: Scale = "linear") -> Interval | None:

@@ -180,6 +180,13 @@ class Task(BaseModel, ABC):
         """Return the metric of a memoryless baseline on the test split; None if unknown."""
         return None
 
+    def validation_floor(self) -> float | None:
+        """Return the metric of the same baseline on the validation split; None if unknown.
+
+        `harness recommend` stops early if no validation score is better than it.
+        """
+        return None
+
     def row(self) -> str:
         """Return the row of the published tables that these options correspond to, such as `adding-600`."""
         return self.name

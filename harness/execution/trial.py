@@ -29,6 +29,7 @@ from harness.training.inspection import inspect_backbone
 from harness.training.network import Network, receptive_field
 from harness.training.random_state import seed_everything
 from harness.training.run import TrainingData, TrainingRun
+from harness.training.standard_errors import Scores, evaluate_with_errors
 
 WEIGHTS = "weights.pt"
 
@@ -209,27 +210,40 @@ class ActiveTrial:
         best_point = next(point for point in run.points if point.update == run.best_update)
         metrics = {"validation": best_point.metrics}
         if self.trial.phase == "final":
-            metrics |= self._test(run)
+            best = self._test_of_best(run)
+            metrics |= {"test": best.metrics, **self._test_of_last(run)}
+            facts["test_errors"], facts["test_groups"] = best.standard_errors, best.groups
             path = self._folder / WEIGHTS
             facts["weights_sha256"] = checkpoint.save(path, run.best, trial=self.trial.digest)
             facts["weights"] = str(path.relative_to(self._worker.folder))
             facts["test_opened"] = 1
         return self._facts(run, metrics=metrics, **facts)
 
-    def _test(self, run: TrainingRun) -> dict[str, dict[str, float]]:
-        """Score the best-validation weights (ours) and those of the last three evaluations (the paper's mean).
+    def _test_of_best(self, run: TrainingRun) -> Scores:
+        """Return the test scores of the best-validation weights, with their standard errors."""
+        task, test, device = self._test_data()
+        run.network.load_state_dict(run.best)
+        scores = evaluate_with_errors(run.network, task, test, device)
+        scores.metrics.update(_readings(run, task, test, device))
+        return scores
 
-        A run that diverged has no mean: its last evaluation had no score.
+    def _test_of_last(self, run: TrainingRun) -> dict[str, dict[str, float]]:
+        """Return the mean test scores of the weights of the last three evaluations, the paper's rule.
+
+        A run that diverged has none: its last evaluation had no score.
         """
-        assert self._task is not None  # set before the run was
-        test = self._held_out(self._task, "test")
-        device = _device(self.trial.resources)
-        best = _test_scores(run, run.best, self._task, test, device)
         if run.outcome == "diverged":
-            return {"test": best}
-        last = [_test_scores(run, weights, self._task, test, device) for weights in run.last]
-        mean = {name: sum(values[name] for values in last) / len(last) for name in best}
-        return {"test": best, "test-last3": mean}
+            return {}
+        task, test, device = self._test_data()
+        last = [
+            evaluate_weights(run.network, weights, task, test, device) | _readings(run, task, test, device)
+            for weights in run.last
+        ]
+        return {"test-last3": {name: sum(values[name] for values in last) / len(last) for name in last[0]}}
+
+    def _test_data(self) -> tuple[Task, Dataset, torch.device]:
+        assert self._task is not None  # set before the run was
+        return self._task, self._held_out(self._task, "test"), _device(self.trial.resources)
 
     def _failure(self, error: Exception) -> TrialResult:
         outcome: Outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
@@ -267,15 +281,13 @@ class ActiveTrial:
         )
 
 
-def _test_scores(
-    run: TrainingRun, weights: dict[str, torch.Tensor], task: Task, test: Dataset, device: torch.device
-) -> dict[str, float]:
-    """Every metric of these weights on the test split, and on each further reading of it under its own name."""
-    scores = evaluate_weights(run.network, weights, task, test, device)
-    for name, reading in task.readings(test).items():
-        again = evaluate(run.network, task, reading, device)
-        scores |= {f"{metric}-{name}": value for metric, value in again.items()}
-    return scores
+def _readings(run: TrainingRun, task: Task, test: Dataset, device: torch.device) -> dict[str, float]:
+    """Return every metric on each further reading of the test split, under its own name."""
+    return {
+        f"{metric}-{name}": value
+        for name, reading in task.readings(test).items()
+        for metric, value in evaluate(run.network, task, reading, device).items()
+    }
 
 
 def _device(resources: Resources) -> torch.device:

@@ -6,37 +6,64 @@ import math
 from collections.abc import Sequence
 
 from harness.analysis.cell_result import CellResult
-from harness.analysis.statistics import Interval
+from harness.analysis.statistics import Interval, SamplingError
 from harness.ledger.journal import TrialEntry
-from harness.recommendation.inference import needed, probabilities
-from harness.recommendation.race import Duel, Errors, Gains, Look, Scoring, Step, gains, look
+from harness.recommendation.gains import Gains, Scoring, gains
+from harness.recommendation.pairwise import ErrorBudget, needed
+from harness.recommendation.race import InterimLook, Step, interim_look, probabilities
 from harness.recommendation.result import Candidate, Conclusion, Place, Recommendation, SelectedTrial, Setup, Span
 from harness.records import CellFacts
 
 
-def scoring_of(facts: CellFacts) -> Scoring:
-    """How the scores of a cell are read."""
+def scoring_of_validation(facts: CellFacts) -> Scoring:
+    """Return how validation scores are read: against the floor of the validation split."""
     metric = facts.metric
-    return Scoring(metric.better, metric.margin, metric.scale, facts.floor)
+    return Scoring(metric.better, metric.margin, metric.scale, facts.validation_floor)
+
+
+def scoring_of_test(results: Sequence[CellResult]) -> Scoring:
+    """Return how test scores of the cells of one task are read: against the floor of the test split."""
+    facts = results[0].facts
+    known = {one.facts.cell.model: sampling_error(one) for one in results}
+    sampling = {model: found for model, found in known.items() if found is not None}
+    metric = facts.metric
+    return Scoring(metric.better, metric.margin, metric.scale, facts.floor, sampling)
+
+
+def sampling_error(one: CellResult) -> SamplingError | None:
+    """Return how much a cell's mean test score would vary between test sets; None if this was not recorded.
+
+    The repetitions share one test set.  The standard error of their mean is at most the mean of their standard errors.
+    It is infinite if the test data are too few for a standard error.
+    """
+    name = one.facts.metric.name
+    known = [
+        (entry.result.test_groups, entry.result.test_errors.get(name, math.inf))
+        for entry in one.finals
+        if entry.result is not None and entry.result.test_groups is not None
+    ]
+    if not known:
+        return None
+    return SamplingError(min(groups for groups, _ in known), sum(error for _, error in known) / len(known))
 
 
 def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recommendation:
-    """From the cells of one task as they stand at the end of a race.  Test scores are looked at here, once."""
-    facts = standings[0].facts
+    """Return the recommendation from the cells of one task at the end of a race.  It reads test scores."""
+    setup = setup.model_copy(update={"test_reads": tuple(sorted({*setup.test_reads, *step.reads}))})
     scores = {one.facts.cell.model: _tests(one, step.repetitions) for one in standings}
     racing = {model: values for model, values in scores.items() if values}
-    field = gains(racing, scoring_of(facts)) if racing else None
+    field = gains(racing, scoring_of_test(standings)) if racing else None
     if field is None:
         return _whole(standings, setup, "failed", [_failed(one) for one in standings], None, None)
-    errors = Errors.of(setup.confidence, looks=setup.looks, models=len(standings))
-    now = look(field, errors, error=errors.answer)
+    budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings))
+    now = interim_look(field, budget)
     chances = _probabilities(field, now, step)
     of_model = {one.facts.cell.model: one for one in standings}
     candidates = [
-        _candidate(of_model[model], now, chances[model], step, field, errors) if model in racing else _failed(one)
+        _candidate(of_model[model], now, chances[model], step, field, budget) if model in racing else _failed(one)
         for model, one in of_model.items()
     ]
-    ordered = sorted(candidates, key=lambda one: (one.place != "leader", -(one.probability or -1)))
+    ordered = sorted(candidates, key=lambda one: (one.place != "leader", -(one.probability or -1), one.model))
     return _whole(standings, setup, _verdict(now, ordered), ordered, field, of_model[now.leader])
 
 
@@ -45,25 +72,25 @@ def _tests(one: CellResult, repetitions: int) -> list[float]:
     return [found[repetition] for repetition in range(repetitions) if repetition in found]
 
 
-def _probabilities(field: Gains, now: Look, step: Step) -> dict[str, float]:
-    """Dropped models keep what their duel with the leader leaves them; the others share the rest."""
-    racing = [model for model in field.values if model in step.alive]
-    left = {duel.rival: duel.probability for duel in now.duels if duel.rival not in step.alive}
-    rest = max(1 - sum(left.values()), 0.0)
+def _probabilities(field: Gains, now: InterimLook, step: Step) -> dict[str, float]:
+    """Return model → the probability that its mean is the best; they add up to 1.
+
+    A model that left the race keeps the probability that it is better than the leader; the others share the rest.
+    """
+    racing = [model for model in field.values if model in step.alive or model == now.leader]
+    left = {one.rival: one.probability for one in now.comparisons if one.rival not in racing}
+    scale = 1 / max(1.0, sum(left.values()))
+    left = {model: scale * probability for model, probability in left.items()}
+    rest = 1 - sum(left.values())
     return left | {model: rest * share for model, share in probabilities(field, racing).items()}
 
 
-def place_of(duel: Duel, step: Step) -> Place:
-    """A model that the race has for lost on validation is lost, unless it is ahead on test."""
-    if duel.verdict == "open" and duel.rival in step.lost and duel.mean > 0:
-        return "lost"
-    return duel.verdict
-
-
-def _candidate(one: CellResult, now: Look, probability: float, step: Step, field: Gains, errors: Errors) -> Candidate:
+def _candidate(
+    one: CellResult, now: InterimLook, probability: float, step: Step, field: Gains, budget: ErrorBudget
+) -> Candidate:
     model = one.facts.cell.model
-    duel = next((duel for duel in now.duels if duel.rival == model), None)
-    place: Place = "leader" if duel is None else place_of(duel, step)
+    pair = next((each for each in now.comparisons if each.rival == model), None)
+    place: Place = "leader" if pair is None else pair.verdict
     summary = one.summary("test")
     interval = summary.interval if summary is not None else None
     return Candidate(
@@ -75,10 +102,10 @@ def _candidate(one: CellResult, now: Look, probability: float, step: Step, field
         mean=summary.mean if summary is not None else None,
         interval=_span(interval),
         learned=now.learned[model],
-        wins=duel.wins if duel is not None else None,
-        shared=duel.n if duel is not None else None,
+        wins=pair.wins if pair is not None else None,
+        shared=pair.n if pair is not None else None,
         dropped=step.lost.get(model),
-        needed=needed(duel, margin=field.margin, error=errors.answer) if duel is not None and place == "open" else None,
+        needed=needed(pair, margin=field.margin, budget=budget) if pair is not None and place == "open" else None,
         seconds=_seconds(one),
         parameters=one.setting.parameters if one.setting is not None else None,
         reason=one.reason,
@@ -108,7 +135,7 @@ def _failed(one: CellResult) -> Candidate:
     )
 
 
-def _verdict(now: Look, candidates: Sequence[Candidate]) -> Conclusion:
+def _verdict(now: InterimLook, candidates: Sequence[Candidate]) -> Conclusion:
     if now.nothing_learned:
         return "nothing-learned"
     places = [one.place for one in candidates]
@@ -143,7 +170,8 @@ def _whole(
         trials=facts.trials,
         updates=trained.training.updates if trained is not None else 0,
         confidence=setup.confidence,
-        looks=setup.looks,
+        looks=len(setup.looks),
+        test_reads=setup.test_reads,
         verdict=verdict,
         model=first.model if decided else None,
         probability=first.probability,
@@ -173,10 +201,14 @@ def _notes(field: Gains | None, candidates: Sequence[Candidate]) -> tuple[str, .
     notes: list[str] = []
     if field is not None and field.linear:
         notes.append("a score, or the floor, is not positive: means are arithmetic, and nothing is called equivalent")
+    if field is not None and field.floor is not None and not field.sampling:
+        notes.append("no standard errors over the test data are recorded: better than floor accounts for seeds alone")
     lost = [one for one in candidates if one.scored < one.repetitions]
     if lost:
         listed = ", ".join(f"{one.model} {one.repetitions - one.scored} of {one.repetitions}" for one in lost)
-        notes.append(f"repetitions without a score count as the worst score of all and lose their pairs: {listed}")
+        notes.append(
+            f"repetitions without a score count as the floor, or as the worst score if no floor is known: {listed}"
+        )
     return tuple(notes)
 
 

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness.analysis.cell_result import CellResult, capped, summarize_cell
 from harness.execution.runner import StudyOutcome
 from harness.ledger.folder import MANIFEST, write_atomically
 from harness.ledger.journal import read_study
 from harness.recommendation import page
-from harness.recommendation.conclusions import answer, scoring_of
-from harness.recommendation.race import Errors, Scoring, Step, follow
+from harness.recommendation.conclusions import answer, scoring_of_test, scoring_of_validation
+from harness.recommendation.gains import Scoring
+from harness.recommendation.pairwise import ErrorBudget
+from harness.recommendation.race import Step, follow
 from harness.recommendation.result import ANSWER, PAGE, Recommendation, Setup
 from harness.recommendation.state import Race, write_race
 from harness.study.plan import Plan
@@ -55,17 +58,19 @@ class RaceDriver:
     def step(self) -> Step:
         """Return the models and repetitions to train next.  They depend on the ledger and the race alone."""
         results = self._cell_results()
-        scores = self._validation_scores(results)
-        looks = self.race.looks
-        if self.race.cut is not None:
-            looks = (*(n for n in looks if n < self.race.cut), self.race.cut)
-        if not scores:  # no search trial of any model completed
-            return Step(looks[0], (), (), {})
-        scoring = scoring_of(results[0].facts) if results else Scoring("lower")
-        return follow(scores, scoring, looks, self._errors())
+        validation, test = self._scores(results, "validation"), self._scores(results, "test")
+        if not validation:  # no search trial of any model completed
+            return Step(self.race.looks[0], (), (), {})
+        on_validation = scoring_of_validation(results[0].facts) if results else Scoring("lower")
+        on_test = scoring_of_test(results) if results else Scoring("lower")
+        return follow(validation, test, self._error_budget(), on_validation=on_validation, on_test=on_test)
 
-    def _errors(self) -> Errors:
-        return Errors.of(self.race.confidence, looks=len(self.race.looks), models=len(self._models))
+    def _error_budget(self) -> ErrorBudget:
+        return ErrorBudget.of(self.race.confidence, looks=self._looks(), models=len(self._models))
+
+    def _looks(self) -> tuple[int, ...]:
+        cut = self.race.cut
+        return self.race.looks if cut is None else (*(n for n in self.race.looks if n < cut), cut)
 
     def _round(self, step: Step) -> StudyOutcome:
         self.say(
@@ -77,7 +82,7 @@ class RaceDriver:
     def _within_time(self, step: Step) -> Step:
         """Return the step with as many repetitions as fit into the remaining time.  The first round is never cut."""
         results = self._cell_results()
-        scores = self._validation_scores(results)
+        scores = self._scores(results, "validation")
         done = min(len(scores[model]) for model in step.models)
         if self.race.seconds is None or done < min(self.race.looks[0], step.repetitions):
             return step
@@ -104,24 +109,29 @@ class RaceDriver:
         known = {facts.cell: facts for facts in snapshot.manifest.cells}
         return tuple(summarize_cell(known[cell], snapshot.entries()) for cell in self._cells if cell in known)
 
-    def _validation_scores(self, results: Sequence[CellResult]) -> dict[str, list[float]]:
-        """Return model → validation scores of its first repetitions, up to the first that has not ended.
+    def _scores(self, results: Sequence[CellResult], split: Literal["validation", "test"]) -> dict[str, list[float]]:
+        """Return model → scores of its first repetitions, up to the first that has not ended.
 
         Models whose search failed are left out.
         """
         known = {result.facts.cell.model: result for result in results}
         return {
-            model: _validation_scores(known[model]) if model in known else []
+            model: _scores_of(known[model], split) if model in known else []
             for model in self._models
             if model not in known or known[model].state != "failed" or known[model].finals
         }
 
     def _answer(self, step: Step) -> Recommendation:
+        if not set(step.reads) <= set(self.race.test_reads):
+            reads = tuple(sorted({*self.race.test_reads, *step.reads}))
+            self.race = self.race.model_copy(update={"test_reads": reads})
+            write_race(self.folder, self.race)
         setup = Setup(
             study=self.plan.study.name,
             study_id=read_study(self.folder).manifest.study_id,
             confidence=self.race.confidence,
-            looks=len(self.race.looks),
+            looks=self._looks(),
+            test_reads=self.race.test_reads,
             slots=self.race.slots,
             out_of_time=self.race.cut is not None,
         )
@@ -138,10 +148,11 @@ def _repetition_seconds(cell: CellResult) -> float:
     return sum(times) / len(times) if times else 0.0
 
 
-def _validation_scores(cell: CellResult) -> list[float]:
+def _scores_of(cell: CellResult, split: Literal["validation", "test"]) -> list[float]:
     """Return the scores of the first repetitions that have ended; nan for a repetition without a score."""
     ended = {entry.trial.repetition or 0: entry.result for entry in cell.finals if entry.result is not None}
     scores: list[float] = []
     while (result := ended.get(len(scores))) is not None:
-        scores.append(math.nan if result.score is None else result.score)
+        score = result.score if split == "validation" else result.metrics.get("test", {}).get(cell.facts.metric.name)
+        scores.append(math.nan if score is None else score)
     return scores

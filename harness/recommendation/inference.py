@@ -1,105 +1,93 @@
-"""The posterior probability of being best, and the repetitions that would decide."""
+"""Posterior of the best model and power of a comparison: plain numbers in, plain numbers out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special, stats
 
-from harness.analysis.paired_tests import MINIMUM_PAIRS, noether_pairs
-from harness.recommendation.race import LADDER, SIGN_ERROR, Array, Duel, Gains
+Array = NDArray[np.float64]
 
 DRAWS = 20_000
-"""Of the posterior: a probability is exact to 0.004."""
-
-POWER = 0.8
-"""How likely the repetitions that are said to be needed decide."""
-
-MOST_NEEDED = 10_000
+"""Draws from the posterior; the Monte Carlo error of a probability is at most 0.004."""
+SHRINKAGE = 2.0
+"""First parameter of the Beta(SHRINKAGE, 1) prior of the shrinkage factor; its mean is two thirds."""
 
 
-def probabilities(field: Gains, models: Sequence[str], *, seed: int = 0) -> dict[str, float]:
-    """Model → the probability that its mean is the best of these, given the repetitions that they share.
+def best_probabilities(values: Array, *, seed: int = 0) -> Array:
+    """Return each model's probability of having the best mean.  values: (models, n), higher is better.
 
-    The means' posterior under normal scores and a reference prior by which every difference of two of them has
-    Student's t distribution with n - 1 degrees of freedom, as in the paired test (Geisser & Cornfield 1963): a
-    multivariate t, drawn with a fixed seed.  Models of the same scores share.  Without two repetitions all are alike.
+    Hierarchical normal model with an effect of each repetition that all models share: model means are drawn from one
+    normal distribution, so close means are shrunk towards each other.  The shrinkage factor B = s^2 / (s^2 + tau^2) has
+    a Beta(2, 1) prior (Strawderman 1971), the residual variance a reference prior.  Approximate where scores are far
+    from normal, or where models differ much in spread.  Rows that are equal get equal probabilities.
     """
-    n = field.common(*models)
-    if len(models) == 1 or n < 2:
-        return {model: 1 / len(models) for model in models}
-    values = np.stack([field.values[model][:n] for model in models])  # (models, n)
-    distinct, place, count = np.unique(values, axis=0, return_inverse=True, return_counts=True)
-    best = _posterior_means(distinct, seed).argmax(axis=1)  # (draws,)
-    shares = np.bincount(best, minlength=len(distinct)) / DRAWS / count
-    return {model: float(shares[index]) for model, index in zip(models, place.ravel(), strict=True)}
-
-
-def _posterior_means(values: Array, seed: int) -> Array:
-    """values: (models, n).  Draws of the means: (draws, models)."""
     models, n = values.shape
-    variances, directions = np.linalg.eigh(np.cov(values, ddof=1).reshape(models, models))
-    root = directions * np.sqrt(np.maximum(variances, 0) / n)  # (models, models): a square root of the covariance
-    draw = np.random.default_rng(seed)
-    normal = draw.standard_normal((DRAWS, models)) @ root.T
-    drawn: Array = values.mean(axis=1) + normal * np.sqrt((n - 1) / draw.chisquare(n - 1, DRAWS))[:, None]
-    return drawn
+    if models == 1 or n < 2:
+        return np.full(models, 1 / models)
+    distinct, place, count = np.unique(values, axis=0, return_inverse=True, return_counts=True)
+    if len(distinct) == 1:
+        return np.full(models, 1 / models)
+    means, weights = _posterior_means(distinct, np.random.default_rng(seed))
+    share = np.bincount(means.argmax(axis=1), weights=weights, minlength=len(distinct)) / weights.sum()
+    found: Array = (share / count)[place.ravel()]
+    return found
 
 
-def needed(duel: Duel, *, margin: float, error: float) -> int | None:
-    """Repetitions in all that would decide an open duel with probability `POWER`, were the difference and the spread
-    that are seen the true ones; None where `MOST_NEEDED` would not, or fewer than two are seen."""
-    if duel.n < 2:
-        return None
-    if duel.spread == 0:
-        return max(MINIMUM_PAIRS, duel.n + 1) if duel.mean == 0 or abs(duel.mean) <= margin else LADDER[0]
-    found = [
-        n
-        for n in (
-            _fewest(lambda n: _lost_power(duel, n, error)),
-            _fewest(lambda n: _equal_power(duel, n, margin, error)),
-        )
-        if n is not None
-    ]
-    return max(min(found), duel.n + 1) if found else None
+def _posterior_means(values: Array, random: np.random.Generator) -> tuple[Array, Array]:
+    """Return draws of the models' means, (draws, models), and the weight of each draw."""
+    models, n = values.shape
+    means = values.mean(axis=1)
+    residual = values - means[:, None] - values.mean(axis=0) + means.mean()
+    within, between = float((residual**2).sum()), float(((means - means.mean()) ** 2).sum())
+    if within <= 1e-24 * max(between, 1e-300):  # every repetition agrees exactly
+        return np.repeat(means[None], DRAWS, axis=0), np.ones(DRAWS)
+    variance = within / random.chisquare((models - 1) * (n - 1), DRAWS) / n  # of one mean
+    shape, rate = (models - 1) / 2 + SHRINKAGE, between / (2 * variance)
+    rate = np.maximum(rate, 1e-9)
+    mass = np.maximum(special.gammainc(shape, rate), 1e-300)
+    factor = special.gammaincinv(shape, random.random(DRAWS) * mass) / rate  # truncated gamma on (0, 1)
+    factor = np.clip(factor, 1e-9, 1.0)
+    logs = -(models - 1) / 2 * np.log(variance) - shape * np.log(rate) + np.log(mass)
+    centre = means.mean() + np.sqrt(variance / (models * factor)) * random.standard_normal(DRAWS)
+    own = np.sqrt((1 - factor) * variance)[:, None] * random.standard_normal((DRAWS, models))
+    drawn: Array = (1 - factor)[:, None] * means + (factor * centre)[:, None] + own
+    weights: Array = np.exp(logs - logs.max())
+    return drawn, weights
 
 
-def _fewest(power: Callable[[int], float]) -> int | None:
-    """The fewest repetitions of enough power, which grows with them."""
-    if power(MOST_NEEDED) < POWER:
-        return None
-    low, high = 1, MOST_NEEDED
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
-    return high
+def mean_above_zero(mean: float, spread: float, n: int) -> float:
+    """Return one minus the p-value of Student's one-sided t test that a mean is above zero, with n - 1 degrees."""
+    if spread == 0:
+        return 0.5 if mean == 0 else float(mean > 0)
+    return float(special.stdtr(n - 1, mean / spread * math.sqrt(n)))
 
 
-def _lost_power(duel: Duel, n: int, error: float) -> float:
-    """How likely n repetitions find the leader better; 0 where the sign test would not agree."""
-    wins = duel.wins + duel.ties / 2
-    share = max(wins, duel.n - wins) / duel.n
-    if share <= 0.5 or n < max(noether_pairs(share, SIGN_ERROR, POWER), LADDER[0]):
+def student_reach(spread: float, n: int, error: float) -> float:
+    """Return the distance from a sample mean to its one-sided confidence limit at this error; infinite at error 0."""
+    if error <= 0:
+        return math.inf
+    return -float(special.stdtrit(n - 1, error)) * spread / math.sqrt(n)
+
+
+def difference_power(effect: float, n: int, error: float) -> float:
+    """Return the power of a one-sided t test: noncentral t below 100 pairs, its normal limit from there on.
+
+    effect: the mean in units of the standard deviation.
+    """
+    if n < 2 or error <= 0:
         return 0.0
-    return _beyond(abs(duel.mean) / duel.spread, n, error)
-
-
-def _equal_power(duel: Duel, n: int, margin: float, error: float) -> float:
-    """How likely n repetitions find the two equivalent: both one-sided tests succeed (a bound)."""
-    if n < MINIMUM_PAIRS or abs(duel.mean) >= margin:
-        return 0.0
-    sides = [_beyond((margin + side * duel.mean) / duel.spread, n, error) for side in (1, -1)]
-    return max(sum(sides) - 1, 0.0)
-
-
-def _beyond(effect: float, n: int, error: float) -> float:
-    """The power of a one-sided t test: noncentral t, and its normal limit where that is exact enough."""
-    shift = effect * math.sqrt(n)
-    if n < 2:
-        return 0.0
-    critical = float(special.stdtrit(n - 1, 1 - error))
+    shift, critical = effect * math.sqrt(n), -float(special.stdtrit(n - 1, error))
     if shift > 30:
         return 1.0
     return float(stats.nct.sf(critical, n - 1, shift)) if n < 100 else float(stats.norm.sf(critical - shift))
+
+
+def equivalence_power(mean: float, spread: float, n: int, *, margin: float, error: float) -> float:
+    """Return a lower bound on the power of two one-sided t tests against the margin (Schuirmann 1987)."""
+    if abs(mean) >= margin:
+        return 0.0
+    sides = [difference_power((margin + side * mean) / spread, n, error) for side in (1, -1)]
+    return max(sum(sides) - 1, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import tomli_w
 
 from harness.analysis.statistics import Interval
-from harness.recommendation.inference import MOST_NEEDED, POWER
+from harness.recommendation.pairwise import MOST_NEEDED, POWER
 from harness.recommendation.result import Candidate, Recommendation, train_command
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
 from harness.report.formatting import count, mean_interval, number, of_count, of_number
@@ -75,13 +75,14 @@ def _sentence(answer: Recommendation) -> str:
 def _inconclusive(answer: Recommendation, first: Candidate) -> str:
     opened = [candidate.model for candidate in answer.candidates if candidate.place == "open"]
     why = (
-        f"{' and '.join(opened)} may be as good or better"
+        f"{' and '.join(opened)} may be as good or better: {first.repetitions} repetitions are not enough for a "
+        "decision"
         if opened
-        else "it is not certain that it is better than the floor"
+        else "it is not certain that it is better than the floor: more repetitions or more test data would decide"
     )
     return (
-        f"{first.model} leads and is the best with probability {chance(answer.probability)}, but {why}: "
-        f"{first.repetitions} repetitions are not enough for a decision. If you must choose now, take {first.model}."
+        f"{first.model} leads and is the best with probability {chance(answer.probability)}, but {why}. If you must "
+        f"choose now, take {first.model}."
     )
 
 
@@ -142,13 +143,19 @@ def _needed(candidate: Candidate) -> str:
 def _reading(answer: Recommendation) -> tuple[str, ...]:
     error = f"{100 * (1 - answer.confidence):g} %"
     return (
-        "P(best): probability that the model's mean over new seeds is the best, under normal scores and a reference "
-        "prior. For a model that was dropped: probability that it is better than the leader.",
-        f"lost, equivalent: Student's t over paired repetitions, at an error of {error} over all comparisons of a race "
-        f"of {answer.looks} {'look' if answer.looks == 1 else 'looks'} (Bonferroni). For lost, the sign test agrees.",
+        "P(best): probability that the model's mean over new seeds is the best, under a hierarchical normal model "
+        "(approximate). For a model that left the race: probability that it is better than the leader.",
+        f"lost, equivalent: Student's t over paired repetitions, at an error of {error} over all pairs of models and "
+        f"all looks, those of later extensions included. {_planned(answer.looks)} A score worse than the floor counts "
+        "as the floor. lost: failures too rare to be seen would not reverse the difference. equivalent: the whole "
+        "interval is within the margin; failures in fewer than 10 % of trainings may remain unseen.",
         f"repetitions needed: for a decision with probability {POWER:g}, if the observed difference is the true one.",
         *answer.notes,
     )
+
+
+def _planned(looks: int) -> str:
+    return f"{looks} {'look was' if looks == 1 else 'looks were'} planned."
 
 
 def _cost(answer: Recommendation) -> list[Block]:
@@ -156,11 +163,6 @@ def _cost(answer: Recommendation) -> list[Block]:
     opened = [candidate for candidate in answer.candidates if candidate.place == "open"]
     if not opened or answer.verdict != "undecided":
         return []
-    if all(candidate.dropped is not None for candidate in opened):
-        names = " and ".join(candidate.model for candidate in opened)
-        return [
-            Paragraph(f"{names} lost on validation but leads on test: more repetitions do not resolve this conflict.")
-        ]
     listed = ", ".join(f"{candidate.model} {_needed(candidate)}" for candidate in opened)
     if answer.hours is None:
         advice = "no practical number of repetitions separates them; choose by other criteria, such as speed or memory."
@@ -215,8 +217,17 @@ def _claims(answer: Recommendation) -> tuple[str, ...]:
         f"The claim is about these configurations: the best of {answer.trials} search trials of each model on "
         f"validation, at {size} and {answer.updates:,} updates, on these data. Another search may find others.",
         "Repetitions differ in the seeds of weights, order and dropout, and of training and validation data if these "
-        "are generated. There is one test set: the intervals do not include how scores vary between test sets.",
-        "Validation scores decided which models went on and when to stop. Test was scored once per repetition and was "
-        "read for this page only.",
+        "are generated. There is one test set. better than floor accounts for how scores vary between test sets of its "
+        "size; the comparisons of models do not: they are about this test set.",
+        "Validation scores decided which models train on. All claims are about test scores, which were read "
+        f"{_reads(answer.test_reads)}.",
         "Nothing is claimed about other sizes, longer training, other data, or architectures in general.",
     )
+
+
+def _reads(reads: tuple[int, ...]) -> str:
+    """Describe how often test scores were read, and after how many repetitions."""
+    if not reads:
+        return "once"
+    times = "once" if len(reads) == 1 else f"{len(reads)} times"
+    return f"{times}, after {' and '.join(map(str, reads))} repetitions"

@@ -1,101 +1,35 @@
-"""A race between models over paired repetitions: who goes on, when it is clear, how probable each is the best.
+"""Compare models in rounds of paired repetitions: which models train on, and what may be claimed about test scores.
 
-Plain numbers in, plain numbers out.  Rounds of a race as in Maron & Moore (1994, Hoeffding races) and Birattari et al.
-(2002, F-Race).  Every look at the scores can err, so the permitted error is shared out over the planned looks and the
-rivals (Bonferroni), whatever the looks have in common.
+Plain numbers in, plain numbers out.  Validation scores decide which models train on, in rounds as in Maron & Moore
+(1994) and Birattari et al. (2002).  Claims read test scores alone.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special
 
 from harness.analysis.paired_tests import MINIMUM_PAIRS
-from harness.analysis.statistics import Interval, Scale
-
-Array = NDArray[np.float64]
-Verdict = Literal["lost", "equivalent", "open"]
-Learned = Literal["yes", "no", "unsure"]
-Scores = Mapping[str, Sequence[float]]
-"""Model → scores by repetition, NaN where a repetition has none.  Models may have different numbers of them."""
-
-LADDER = (5, 10, 15, 20, 29)
-"""Repetitions after which a race is looked at.  Before 5, no number of wins is sure at `SIGN_ERROR`; 29 are Noether's
-for a probability of winning of 0.75 (`decision`)."""
-STEP = 10
-"""Between the looks that follow the ladder."""
-SIGN_ERROR = 0.05
-"""Of the sign test that must agree with Student's: no claim stands on the normal model alone."""
+from harness.recommendation.gains import Gains, Scores, Scoring, gains
+from harness.recommendation.inference import best_probabilities
+from harness.recommendation.pairwise import ErrorBudget, Learned, PairwiseComparison, RivalStatus, compare_pair, learned
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """How scores are read."""
-
-    better: Literal["lower", "higher"]
-    margin: float = 0.0
-    """Means closer than this, on `scale`, count as equivalent."""
-    scale: Scale = "linear"
-    floor: float | None = None
-    """The score of having learned nothing."""
-
-
-@dataclass(frozen=True)
-class Gains:
-    """Scores on the metric's scale, turned so that more is better."""
-
-    values: Mapping[str, Array]
-    """A lost repetition counts as the worst score of any model, or the floor where that is worse."""
-    lost: Mapping[str, NDArray[np.bool_]]
-    margin: float
-    floor: float | None
-    linear: bool
-    """Whether a log scale was asked for and a score, or the floor, has no logarithm: then all is on a linear scale,
-    where the margin means nothing and is 0."""
-
-    def common(self, *models: str) -> int:
-        """Repetitions that these models share."""
-        return min(len(self.values[model]) for model in models)
-
-
-@dataclass(frozen=True)
-class Duel:
-    """The leader against a rival, on the repetitions that both have."""
-
-    rival: str
-    n: int
-    wins: int
-    """Of the leader."""
-    ties: int
-    difference: Interval | None
-    """Of the mean gain of the leader over the rival, on the scale; None where fewer than two are shared."""
-    mean: float
-    spread: float
-    """Standard deviation of the differences, n - 1; NaN where n < 2."""
-    probability: float
-    """That the rival's mean is better, given these repetitions alone: Student's t; 0.5 where n < 2."""
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a race stands."""
+class InterimLook:
+    """The state of a race at one look."""
 
     n: int
     """Repetitions of the leader."""
     leader: str
-    duels: tuple[Duel, ...]
+    comparisons: tuple[PairwiseComparison, ...]
     learned: Mapping[str, Learned]
-    """Model → whether it is better than the floor by more than the margin; all `yes` where there is no floor."""
+    """Model → whether it is better than the floor by more than the margin; `yes` for all if no floor is known."""
 
-    def of(self, *verdicts: Verdict) -> tuple[str, ...]:
-        return tuple(duel.rival for duel in self.duels if duel.verdict in verdicts)
+    def of(self, *verdicts: RivalStatus) -> tuple[str, ...]:
+        return tuple(one.rival for one in self.comparisons if one.verdict in verdicts)
 
     @property
     def nothing_learned(self) -> bool:
@@ -103,161 +37,106 @@ class Look:
 
     @property
     def over(self) -> bool:
-        """Every rival has lost; or nobody learns, of which more repetitions would only tell more exactly.
-
-        Equals go on: that they are equivalent must be sure on test too, which a race does not look at.
-        """
-        return not self.of("open", "equivalent") or (self.nothing_learned and self.n >= MINIMUM_PAIRS)
+        """Every rival is lost or equivalent, or no model learns anything."""
+        return self.n >= MINIMUM_PAIRS and (self.nothing_learned or not self.of("open"))
 
 
-@dataclass(frozen=True)
-class Errors:
-    """What one comparison may err, one-sided, so that all comparisons together err with 1 - confidence at most.
-
-    Half is the race's, on validation, over its planned looks; half is that of the one look at test after it.  With
-    either, the model that is truly best is held for lost with no more than that half (Bonferroni).
-    """
-
-    look: float
-    answer: float
-    learned: float
-
-    @classmethod
-    def of(cls, confidence: float, *, looks: int, models: int) -> Errors:
-        share = (1 - confidence) / 2 / max(models - 1, 1)
-        return cls(look=share / looks, answer=share, learned=1 - confidence)
-
-
-def ladder(most: int) -> tuple[int, ...]:
-    """Planned looks of a race of at most so many repetitions; the last is `most`."""
-    rungs = [*LADDER, *range(LADDER[-1] + STEP, most, STEP)]
-    return (*(rung for rung in rungs if rung < most), most)
-
-
-def gains(scores: Scores, scoring: Scoring) -> Gains | None:
-    """None where no repetition of any model has a score."""
-    arrays = {model: np.asarray(values, dtype=np.float64) for model, values in scores.items()}
-    finite = np.concatenate([values[np.isfinite(values)] for values in arrays.values()] or [np.empty(0)])
-    if finite.size == 0:
-        return None
-    floor = scoring.floor
-    log = scoring.scale == "log" and float(finite.min()) > 0 and (floor is None or floor > 0)
-    sign = 1.0 if scoring.better == "higher" else -1.0
-
-    def turned(values: Array) -> Array:
-        return sign * (np.log(values) if log else values)
-
-    floor_gain = None if floor is None else float(turned(np.asarray(floor)))
-    worst = min([float(turned(finite).min()), *([floor_gain] if floor_gain is not None else [])])
-    lost = {model: ~np.isfinite(values) for model, values in arrays.items()}
-    values = {
-        model: np.where(lost[model], worst, turned(np.where(lost[model], finite[0], array)))
-        for model, array in arrays.items()
-    }
-    linear = scoring.scale == "log" and not log
-    return Gains(values, lost, margin=0.0 if linear else scoring.margin, floor=floor_gain, linear=linear)
-
-
-def look(field: Gains, errors: Errors, *, error: float) -> Look:
-    """How the race stands, with `error` for each comparison.  The leader has the best mean of those with the most
-    repetitions; of equal means, the first."""
+def interim_look(field: Gains, budget: ErrorBudget) -> InterimLook:
+    """Return the state of a race.  The leader has the best mean of the models with the most repetitions; of equal means
+    the first in alphabetical order, so that the order of models has no effect."""
     most = max(len(values) for values in field.values.values())
-    leader = max(
+    leader = min(
         (model for model, values in field.values.items() if len(values) == most),
-        key=lambda model: float(field.values[model].mean()),
+        key=lambda model: (-float(field.counted(model, most).mean()), model),
     )
-    duels = tuple(_duel(field, leader, rival, error) for rival in field.values if rival != leader)
-    return Look(most, leader, duels, {model: _learned(field, model, errors.learned) for model in field.values})
+    comparisons = tuple(compare_pair(field, leader, rival, budget) for rival in field.values if rival != leader)
+    if any(one.verdict == "lost" for one in comparisons):
+        eased = replace(budget, pair=budget.pair * budget.step)
+        again = [compare_pair(field, leader, one.rival, eased) for one in comparisons]
+        comparisons = tuple(
+            new if (one.verdict, new.verdict) == ("open", "lost") else one
+            for one, new in zip(comparisons, again, strict=True)
+        )
+    return InterimLook(most, leader, comparisons, {model: learned(field, model, budget) for model in field.values})
 
 
-def _duel(field: Gains, leader: str, rival: str, error: float) -> Duel:
-    n = field.common(leader, rival)
-    mine, theirs = field.values[leader][:n], field.values[rival][:n]
-    wins, losses = _wins(field, leader, rival, n), _wins(field, rival, leader, n)
-    difference = mine - theirs
-    mean = float(difference.mean())
-    spread = float(difference.std(ddof=1)) if n > 1 else math.nan
-    interval = _interval(mean, spread, n, error) if n > 1 else None
-    probability = _below(-mean, spread, n) if n > 1 else 0.5
-    open_ = Duel(rival, n, wins, n - wins - losses, interval, mean, spread, probability, "open")
-    return replace(open_, verdict=_verdict(open_, field.margin, error))
+def probabilities(field: Gains, models: Sequence[str], *, seed: int = 0) -> dict[str, float]:
+    """Return model → the probability that its mean is the best of these, given the repetitions that they share.
 
-
-def _wins(field: Gains, one: str, other: str, n: int) -> int:
-    """Repetitions in which the one is better; a lost repetition loses to any score, though it were the worst."""
-    mine, theirs = field.values[one][:n], field.values[other][:n]
-    mine_lost, theirs_lost = field.lost[one][:n], field.lost[other][:n]
-    return int((~mine_lost & (theirs_lost | (mine > theirs))).sum())
-
-
-def _verdict(duel: Duel, margin: float, error: float) -> Verdict:
-    n, interval = duel.n, duel.difference
-    if interval is not None and n >= MINIMUM_PAIRS and -margin <= interval.low and interval.high <= margin:
-        return "equivalent"
-    losses = n - duel.wins - duel.ties
-    agrees = duel.wins > 0 and float(special.bdtrc(duel.wins - 1, duel.wins + losses, 0.5)) <= SIGN_ERROR
-    return "lost" if n > 1 and duel.probability <= error and agrees else "open"
-
-
-def _interval(mean: float, spread: float, n: int, error: float) -> Interval:
-    """Student's, with `error` on either side."""
-    reach = float(special.stdtrit(n - 1, 1 - error)) * spread / math.sqrt(n)
-    return Interval(mean - reach, mean + reach, 1 - 2 * error)
-
-
-def _below(mean: float, spread: float, n: int) -> float:
-    """The probability that a quantity of this sample mean is above zero: Student's t, n - 1 degrees of freedom."""
-    if spread == 0:
-        return 0.5 if mean == 0 else float(mean > 0)
-    return float(special.stdtr(n - 1, mean / spread * math.sqrt(n)))
-
-
-def _learned(field: Gains, model: str, error: float) -> Learned:
-    """Yes: the mean is better than the floor by more than the margin, most repetitions are, and that the mean is better
-    than the floor is sure.  Unsure: only the last is not."""
-    values, floor = field.values[model], field.floor
-    if floor is None:
-        return "yes"
-    bound = floor + field.margin
-    succeeded = int((~field.lost[model] & (values > bound)).sum())
-    if float(values.mean()) <= bound or 2 * succeeded < len(values):
-        return "no"
-    if len(values) < 2:
-        return "unsure"
-    sure = _below(float(values.mean()) - floor, float(values.std(ddof=1)), len(values))
-    return "yes" if sure >= 1 - error else "unsure"
+    See `best_probabilities`.  The order of models has no effect.
+    """
+    n, names = field.common(*models), list(models)
+    found = best_probabilities(np.stack([field.counted(model, n) for model in names]), seed=seed)
+    return dict(zip(names, found.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a race wants next."""
+    """The next trainings that a race asks for."""
 
     repetitions: int
-    """Each of `models` is to have so many."""
+    """Number that each of `models` needs."""
     models: tuple[str, ...]
-    """That lack some; none where the race is over."""
+    """Models that have fewer; none if the race is over."""
     alive: tuple[str, ...]
-    """That were in it at the last look, in the order given."""
+    """Models that were in the race at the last look, in the order given."""
     lost: Mapping[str, int]
-    """Model → repetitions at which it had clearly lost: all that are out of it, and those of the last look."""
+    """Model → repetitions at which it was clearly worse on validation."""
+    reads: tuple[int, ...] = ()
+    """Looks, in repetitions, at which test scores were read."""
 
 
-def follow(scores: Scores, scoring: Scoring, looks: Sequence[int], errors: Errors) -> Step:
-    """The race from its start: what it wants next is a function of the scores that there are, however they came.
+def follow(validation: Scores, test: Scores, budget: ErrorBudget, *, on_validation: Scoring, on_test: Scoring) -> Step:
+    """Replay a race from its start and return what it asks for next.  This depends on the scores alone.
 
-    scores: on validation.  Models that can have no repetition are not in it.
+    A model that is clearly worse on validation trains no further.  Where validation leaves nothing open, and at the
+    last look, test scores are read.  The race ends there, unless test scores leave rivals open: these train on.
+
+    validation, test: scores of the same repetitions.  Models that can have no repetition are not in them.
     """
-    alive, lost = tuple(scores), dict[str, int]()
-    for n in looks:
-        lacking = tuple(model for model in alive if len(scores[model]) < n)
+    alive, lost, reads = tuple(validation), dict[str, int](), list[int]()
+    held = dict.fromkeys(validation, 0)
+    for n in budget.looks:
+        lacking = tuple(model for model in alive if len(validation[model]) < n)
         if lacking:
-            return Step(n, lacking, alive, lost)
-        field = gains({model: scores[model][:n] for model in alive}, scoring)
+            return Step(n, lacking, alive, lost, tuple(reads))
+        held |= dict.fromkeys(alive, n)
+        field = gains({model: validation[model][:n] for model in alive}, on_validation)
         if field is None:
-            return Step(n, (), alive, lost)
-        now = look(field, errors, error=errors.look)
-        lost |= dict.fromkeys(now.of("lost"), n)
-        if now.over or n == looks[-1]:
-            return Step(n, (), alive, lost)
-        alive = tuple(model for model in alive if model not in lost)
+            return Step(n, (), alive, lost, tuple(reads))
+        now = interim_look(field, budget)
+        lost = dict.fromkeys(now.of("lost"), n) | lost
+        last = n == budget.looks[-1]
+        if not (last or now.over):
+            alive = tuple(model for model in alive if model not in now.of("lost"))
+            continue
+        reads.append(n)
+        outcome, lacking = _read_test(test, held, n, on_test, budget)
+        if lacking or last or outcome is None or outcome.over:
+            return Step(n, lacking, alive, lost, tuple(reads))
+        alive = _candidates(outcome, held)
     raise ValueError("a race without looks")
+
+
+def _read_test(
+    test: Scores, held: dict[str, int], n: int, scoring: Scoring, budget: ErrorBudget
+) -> tuple[InterimLook | None, tuple[str, ...]]:
+    """Return the look at test scores and the models that must train up to n repetitions for it.
+
+    Models that left the race return if test scores leave them open.  Then `held`, the repetitions of each model, grows.
+    """
+    while True:
+        field = gains({model: test[model][: held[model]] for model in held}, scoring)
+        if field is None:
+            return None, ()
+        outcome = interim_look(field, budget)
+        back = [model for model in _candidates(outcome, held) if held[model] < n]
+        lacking = tuple(model for model in back if len(test[model]) < n)
+        if outcome.nothing_learned or not back or lacking:
+            return outcome, () if outcome.nothing_learned else lacking
+        held |= dict.fromkeys(back, n)
+
+
+def _candidates(outcome: InterimLook, models: Iterable[str]) -> tuple[str, ...]:
+    """Return the leader and the models that are open against it, in the order given."""
+    return tuple(model for model in models if model == outcome.leader or model in outcome.of("open"))

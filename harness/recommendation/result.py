@@ -6,9 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Literal
 
-from harness.recommendation.race import (
-    Learned,
-)
+from harness.recommendation.pairwise import Learned
 from harness.records import MetricFacts, Record, TaskRef, Trial
 
 ANSWER = "recommendation.json"
@@ -83,7 +81,9 @@ class Recommendation(Record):
     updates: int
     confidence: float
     looks: int
-    """Planned ones, over which half of the permitted error was shared out."""
+    """Planned looks at the scores, over which the permitted error is shared."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which test scores were read, those of earlier runs of the command included."""
     verdict: Conclusion
     model: str | None
     """The recommended one; None where nothing is recommended."""
@@ -108,7 +108,10 @@ class Setup(Record):
     study: str
     study_id: str
     confidence: float
-    looks: int
+    looks: tuple[int, ...]
+    """Repetitions at which the race looks at the scores.  An extended race keeps the looks that it had."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which earlier runs of the command read test scores."""
     slots: int
     out_of_time: bool
 

@@ -13,12 +13,14 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from harness.analysis.paired_tests import MINIMUM_PAIRS
 from harness.errors import LedgerError, StudyError
 from harness.execution.placement import Node, all_slots
 from harness.ledger.folder import RACE, read_manifest, write_atomically
 from harness.plugin.registry import Registry
+from harness.recommendation.pairwise import ladder
 from harness.recommendation.pilot import measure
-from harness.recommendation.race import ladder
+from harness.recommendation.result import ANSWER
 from harness.recommendation.time_budget import Throughput, allocate
 from harness.records import Record, Resources
 from harness.study.file import parse_study, study_toml
@@ -29,7 +31,8 @@ from harness.study.schema import Study
 class Race(Record):
     """What was requested and what was chosen.  It is stored so that a resumed race keeps the choice."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
+    """1: of an earlier version, which divided the permitted error differently: see `_of_this_version`."""
     asked: str
     """The study as requested, as TOML."""
     study: str
@@ -46,6 +49,8 @@ class Race(Record):
     pilot_seconds: float = 0
     cut: int | None = None
     """Repetitions after which the time budget was used up."""
+    test_reads: tuple[int, ...] = ()
+    """Repetitions at which test scores were read."""
 
     @property
     def chosen_study(self) -> Study:
@@ -91,7 +96,7 @@ def begin(
     race = read_race(folder)
     if race is not None:
         _check_resumes(folder, race, request, asked)
-        return _extended(folder, race, request, asked)
+        return _extended(folder, _of_this_version(folder, race), request, asked)
     if read_manifest(folder) is not None:
         raise LedgerError(f"{folder}: holds a study that `recommend` did not start; give another --name, or --fresh")
     _check_one_task(request.plan)
@@ -102,15 +107,31 @@ def begin(
     return race
 
 
+def _of_this_version(folder: Path, race: Race) -> Race:
+    """Return the race in the present form.  Raises LedgerError if an earlier version has spent some of its error."""
+    if race.schema_version == 2:
+        return race
+    if (folder / ANSWER).exists():
+        raise LedgerError(
+            f"{folder}: holds the answer of an earlier version, whose error cannot be continued; `harness predict` and "
+            "`harness report` still read it; to race again, give another --name, or use --fresh"
+        )
+    race = race.model_copy(update={"schema_version": 2})
+    write_race(folder, race)
+    return race
+
+
 def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -> Race:
     """Return the race with the repetitions and the time of this request.
 
-    All looks are repeated, since their number changes the error that each of them may have.
+    It keeps the looks at which something may have been claimed, so that no error is spent twice.
     """
     if (asked, request.seconds) == (race.asked, race.seconds):
         return race
-    planned = ladder(request.study.budget.repetitions)
-    race = race.model_copy(update={"looks": planned, "seconds": request.seconds, "cut": None, "asked": asked})
+    cut = () if race.cut is None else (race.cut,)
+    kept = {n for n in (*race.looks, *cut) if n >= MINIMUM_PAIRS}
+    looks = tuple(sorted(kept | {*ladder(request.study.budget.repetitions)}))
+    race = race.model_copy(update={"looks": looks, "seconds": request.seconds, "cut": None, "asked": asked})
     write_race(folder, race)
     return race
 

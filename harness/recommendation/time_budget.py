@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import BudgetError
-from harness.recommendation.race import LADDER
+from harness.recommendation.pairwise import LADDER
 from harness.records import Record
 
 TRIALS, MOST_TRIALS = 8, 20

@@ -85,7 +85,7 @@ SCORES = {
     "split": _text("validation, test (weights of the best evaluation) or test-last3 (the last three evaluations)"),
     "score": _number("in the metric's unit"),
     "published": _number("published test score of this model, for the cell's metric"),
-    "baseline": _number("score of the best constant answer on test, for the cell's metric"),
+    "baseline": _number("score of the memoryless baseline on the split, for the cell's metric; missing if unknown"),
     "key": TRIALS["key"],
 }
 
@@ -149,7 +149,7 @@ COMPARISON = {
     "metric": _text("metric by which models are compared"),
     "unit": _text("its unit"),
     "better": _text("lower or higher"),
-    "floor": _number("score of the best constant answer on test"),
+    "floor": _number("score of the memoryless baseline on test"),
     "budget": _whole("parameter budget; missing under protocol paper"),
     "task_parameters": _whole("published number of parameters for the task"),
     "model": CELL["model"],

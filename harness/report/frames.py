@@ -90,7 +90,8 @@ def _scores(result: CellResult) -> Iterator[Values]:
         for split, metrics in (entry.result.metrics if entry.result is not None else {}).items():
             for name, score in metrics.items():
                 metric = facts.metric_of(name)
-                on_test = name == facts.metric.name and split != "validation"
+                ranks = name == facts.metric.name
+                on_test = ranks and split != "validation"
                 yield {
                     "task": facts.cell.task,
                     "model": facts.cell.model,
@@ -101,7 +102,7 @@ def _scores(result: CellResult) -> Iterator[Values]:
                     "split": split,
                     "score": score,
                     "published": facts.published if on_test else None,
-                    "baseline": facts.floor if on_test else None,
+                    "baseline": (facts.floor if on_test else facts.validation_floor) if ranks else None,
                     "key": entry.trial.key,
                 }
 

@@ -11,6 +11,7 @@ from harness.report.report import Report, by_protocol
 from harness.report.sections import costs, evidence
 from harness.report.sections.across_tasks import across_tasks_blocks
 from harness.report.sections.comparison import comparison_blocks
+from harness.report.sections.conclusion import conclusion
 
 RACE = (
     "This study is a race: it dropped models in rounds, once they were clearly worse on validation. Repetitions are "
@@ -51,7 +52,8 @@ def _title(report: Report) -> list[Block]:
     if report.others:
         others = ", ".join(quote(other) for other in report.others)
         text += f" Several studies have this name; this is the requested or newest one. Others: {others}."
-    return [Heading(quote(report.study), 1), Paragraph(text), *([Notes((RACE,))] if report.race else [])]
+    opening = (RACE,) if report.race else tuple(quote(conclusion(section)) for section in report.sections)
+    return [Heading(quote(report.study), 1), *([Notes(opening)] if opening else []), Paragraph(text)]
 
 
 def _completeness(report: Report) -> str:

@@ -107,6 +107,7 @@ def _facts(request: CellRequest, setting: Published | None) -> CellFacts:
         others=tuple(metric_facts(metric) for metric in task.metrics()[1:]),
         parameters=None if study.protocol == "paper" else _parameters(request),
         floor=task.floor(),
+        validation_floor=task.validation_floor(),
         **_published_facts(task, model),
         trials=0 if setting else study.budget.trials,
         repetitions=study.budget.repetitions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,29 +69,59 @@ def first_total(totals: Mapping[str, Total]) -> Total:
 
 def evaluate(network: Network, task: Task, dataset: Dataset, device: torch.device) -> dict[str, float]:
     """Every metric over a whole split, as exact micro-averages; leaves the network in training mode."""
+    return metric_values(task, added(batch_sums(network, task, split_batches(network, dataset, device), device)))
+
+
+def batch_sums(network: Network, task: Task, batches: Iterable[Batch], device: torch.device) -> list[Sums]:
+    """Return the totals of each batch; leaves the network in training mode."""
     readout = task.signature().readout
-    totals: dict[str, Tensor] = {}
+    totals: list[dict[str, Tensor]] = []
     state = None
     network.eval()
     with torch.inference_mode():
-        for batch in _evaluation_batches(network, dataset, device):
+        for batch in batches:
             output, state = outputs(network, readout, batch, state)
-            for name, total in task.loss(output, batch).items():
-                totals.setdefault(name, torch.zeros(2, dtype=torch.float64, device=device))
-                totals[name][0] += total.sum
-                totals[name][1] += total.count
+            totals.append({name: _pair(total, device) for name, total in task.loss(output, batch).items()})
     network.train()
-    sums: Sums = {name: (values[0], values[1]) for name, values in ((name, t.tolist()) for name, t in totals.items())}
+    names = list(dict.fromkeys(name for total in totals for name in total))
+    none = torch.zeros(2, dtype=torch.float64, device=device)
+    rows = torch.stack([total.get(name, none) for total in totals for name in names]).tolist()  # one copy to the host
+    pairs = [(row[0], row[1]) for row in rows]
+    return [
+        dict(zip(names, pairs[start : start + len(names)], strict=True)) for start in range(0, len(pairs), len(names))
+    ]
+
+
+def _pair(total: Total, device: torch.device) -> Tensor:
+    """Return sum and count: (2,) float64."""
+    pair = torch.zeros(2, dtype=torch.float64, device=device)
+    pair[0] += total.sum
+    pair[1] += total.count
+    return pair
+
+
+def added(sums: Sequence[Sums]) -> Sums:
+    """Return the totals of all batches together."""
+    whole: dict[str, tuple[float, float]] = dict.fromkeys(sums[0], (0.0, 0.0))
+    for batch in sums:
+        whole = {name: (total + batch[name][0], count + batch[name][1]) for name, (total, count) in whole.items()}
+    return whole
+
+
+def metric_values(task: Task, sums: Sums) -> dict[str, float]:
+    """Return every metric, from totals."""
     return {metric.name: _metric_value(metric.of, sums) for metric in task.metrics()}
 
 
-def _evaluation_batches(network: Network, dataset: Dataset, device: torch.device) -> Iterator[Batch]:
+def split_batches(network: Network, dataset: Dataset, device: torch.device, *, groups: int = 1) -> Iterator[Batch]:
+    """Return the batches of a split.  groups: fewest batches, if it has as many sequences or tokens."""
     if isinstance(dataset, Stream):
-        return iter(_stream_windows(network, dataset, device))
-    return evaluation_batches(dataset, batch_size=EVALUATION_BATCH_SIZE, device=device)
+        return iter(_stream_windows(network, dataset, device, groups))
+    size = min(EVALUATION_BATCH_SIZE, max(len(dataset) // groups, 1))
+    return evaluation_batches(dataset, batch_size=size, device=device)
 
 
-def _stream_windows(network: Network, stream: Stream, device: torch.device) -> StreamBatches:
+def _stream_windows(network: Network, stream: Stream, device: torch.device, groups: int) -> StreamBatches:
     """Read a stream by `scan` where the backbone offers it, else in windows whose history fills its receptive field.
 
     Rows are for speed and must not show in a score: each reads the tokens before it first, and a stream is cut only
@@ -105,6 +135,8 @@ def _stream_windows(network: Network, stream: Stream, device: torch.device) -> S
     lead = max(EVALUATION_LEAD, past, history or 0)
     rows = max(min(stream.rows, len(stream) // lead - 1), 1)
     tokens = min(EVALUATION_TOKENS, EVALUATION_OUTPUTS // network.decoder.out_features)
+    if groups > 1:
+        tokens = min(tokens, len(stream) // groups)
     return StreamBatches(
         stream,
         rows=rows,

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.paired_tests import Decision, decide, needed_pairs, noether_pairs, power
+from harness.analysis.paired_tests import (
+    ALTERNATIVES,
+    Decision,
+    correct,
+    decide,
+    needed_pairs,
+    noether_pairs,
+    power,
+    sign_p_value,
+)
 from harness.analysis.statistics import proportion
 
 NAN = math.nan
@@ -40,12 +49,66 @@ def test_ten_wins_of_ten_decide_in_the_direction_of_the_metric(
     assert (found.verdict, found.needed) == (verdict, None)
 
 
-def test_nine_of_ten_decide_and_eight_do_not() -> None:
-    # P(at least 9 of 10 heads) = 11 / 1024 < 2.5 %; P(at least 8) = 56 / 1024.
-    assert against(*[1.0] * 9, -1.0).verdict == "better"
-    eight = against(*[1.0] * 8, -1.0, -2.0)
-    assert (eight.verdict, eight.needed) == ("undecided", 29)
-    assert eight.interval == proportion(8, 10).interval
+def test_ten_of_ten_decide_and_nine_do_not() -> None:
+    assert against(*[1.0] * 10).verdict == "better"
+    nine = against(*[1.0] * 9, -1.0)
+    assert (nine.verdict, nine.needed) == ("undecided", 29)
+    assert nine.interval == proportion(9, 10).interval
+
+
+def test_the_p_value_is_one_over_the_mixture_of_likelihood_ratios() -> None:
+    ratios = [
+        weight / 2 * sum((2 * rate) ** a * (2 - 2 * rate) ** b for a, b in ((8, 2), (2, 8)))
+        for rate, weight in ALTERNATIVES
+    ]
+    assert sign_p_value(8, 2) == pytest.approx(min(1, 1 / sum(ratios)))
+    assert sum(weight for _, weight in ALTERNATIVES) == pytest.approx(1)
+
+
+def test_the_evidence_is_a_martingale_so_pairs_may_be_added_until_decided() -> None:
+    """The expected evidence after n pairs of equal models is 1, over all outcomes."""
+    for n in (1, 7, 30):
+        evidence = [
+            sum(
+                weight / 2 * ((2 * r) ** w * (2 - 2 * r) ** (n - w) + (2 * r) ** (n - w) * (2 - 2 * r) ** w)
+                for r, weight in ALTERNATIVES
+            )
+            for w in range(n + 1)
+        ]
+        expected = sum(stats.binom.pmf(w, n, 0.5) * each for w, each in enumerate(evidence))
+        assert expected == pytest.approx(1)
+        assert [sign_p_value(w, n - w) for w in range(n + 1)] == pytest.approx([min(1, 1 / e) for e in evidence])
+
+
+def test_a_tie_counts_against_the_claim() -> None:
+    assert sign_p_value(9, 0, 2) > sign_p_value(9, 0)
+    evidence = sum(weight / 2 * ((2 * r) ** 9 * (2 - 2 * r) ** 2 + (2 - 2 * r) ** 11) for r, weight in ALTERNATIVES)
+    assert sign_p_value(9, 0, 2) == pytest.approx(1 / evidence)
+    assert sign_p_value(9, 0, 2) == sign_p_value(0, 9, 2)
+    assert sign_p_value(0, 0, 20) == 1
+
+
+def test_verdicts_of_a_task_share_the_error() -> None:
+    alone = [against(*[1.0] * 10)] * 3
+    assert [one.verdict for one in alone] == ["better"] * 3
+    assert alone[0].p_sign * 3 > 0.05
+    assert [one.verdict for one in correct(alone)] == ["undecided"] * 3
+    assert correct(alone)[0].needed == noether_pairs(alpha=0.05 / 3)
+    assert [one.verdict for one in correct([against(*[1.0] * 29)] * 36)] == ["better"] * 36
+
+
+def test_an_equivalence_is_one_more_claim_that_shares_the_error() -> None:
+    other = list(np.linspace(80.0, 90.0, 12))
+    one = [score + 0.1 + 0.09 * (-1) ** n for n, score in enumerate(other)]
+    near = decide(one, other, better="higher", margin=0.161)
+    assert (near.verdict, near.within) == ("equivalent", True)
+    assert near.p_equivalent is not None
+    assert 0.05 / 3 < near.p_equivalent < 0.05 / 2
+    assert 6 * near.p_sign < 0.05
+    assert {each.verdict for each in correct([near] * 3)} == {"undecided"}  # never better: it is within the margin
+    difference = np.asarray(one) - other
+    upper = stats.ttest_1samp(difference, 0.161, alternative="less")
+    assert near.p_equivalent == pytest.approx(float(upper.pvalue))
 
 
 def test_nine_wins_of_nine_are_too_few_pairs() -> None:

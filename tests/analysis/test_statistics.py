@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.statistics import Scale, mean_interval, median_interval, proportion, summarise
+from harness.analysis.statistics import (
+    FEWEST_GROUPS,
+    SamplingError,
+    Scale,
+    highest_rate,
+    holm,
+    mean_interval,
+    median_interval,
+    proportion,
+    summarise,
+)
 
 
 def test_mean_interval_of_two_values_is_the_closed_form() -> None:
@@ -160,3 +170,27 @@ def test_interval_of_a_median_holds_that_of_the_sample_and_follows_any_rising_ma
     assert mapped is not None
     assert interval.low <= np.median(values) <= interval.high
     assert (mapped.low, mapped.high) == (math.log(interval.low), math.log(interval.high))
+
+
+@pytest.mark.parametrize(("happened", "n"), [(0, 10), (3, 29), (28, 29)])
+def test_the_highest_rate_leaves_the_error_below(happened: int, n: int) -> None:
+    assert stats.binom.cdf(happened, n, highest_rate(happened, n, 0.01)) == pytest.approx(0.01)
+    assert highest_rate(n, n, 0.01) == 1
+
+
+def test_holms_adjusted_p_values_are_those_of_the_paper() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.2))
+def test_holm_rejects_between_bonferroni_and_no_correction(values: list[float], level: float) -> None:
+    for value, adjusted in zip(values, holm(values), strict=True):
+        assert value <= adjusted <= min(1, len(values) * value) + 1e-12
+
+
+def test_sampling_error_reaches_as_far_as_two_of_students_intervals() -> None:
+    assert SamplingError(12, 2.0).reach(0.01) == pytest.approx(2 * 2.0 * float(stats.t.ppf(0.99, 11)))
+    assert SamplingError(FEWEST_GROUPS, 0.0).reach(0.01) == 0
+    assert SamplingError(FEWEST_GROUPS - 1, 0.0).reach(0.01) == math.inf  # all right, which may be chance

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from harness.ledger.journal import read_study
 from harness.recommendation import driver as driver_module
 from harness.recommendation import state
 from harness.recommendation.driver import RaceDriver
+from harness.recommendation.gains import Scoring
 from harness.recommendation.page import page
-from harness.recommendation.race import ladder
+from harness.recommendation.pairwise import ladder
+from harness.recommendation.race import Step, follow
 from harness.recommendation.result import ANSWER, PAGE, Recommendation
 from harness.recommendation.state import RecommendRequest, begin, race_plan, read_race
 from harness.report.report import build_report
@@ -26,6 +29,7 @@ from harness.study.plan import Plan, make_plan
 from tests.conftest import MakeStudy
 from tests.support.races import TABLES, Place, reproducible_part
 from tests.support.sources import Interrupting
+from tests.support.toys import ToySum
 
 
 def test_race_runs_in_rounds_and_writes_its_answer(place: Place, toy_request: RecommendRequest) -> None:
@@ -83,6 +87,42 @@ def test_more_repetitions_are_added_to_those_already_trained(place: Place, toy_r
     trials = [entry.trial for entry in read_study(place.folder).entries() if entry.trial.phase == "final"]
     trained = [(trial.cell.model, trial.repetition) for trial in trials]
     assert len(trained) == len(set(trained))
+
+
+def test_race_records_when_test_scores_were_read_and_how_exact_they_are(
+    place: Place, toy_request: RecommendRequest
+) -> None:
+    first = place.race(toy_request)
+    assert first.test_reads == (6,)
+    budget = toy_request.study.budget.model_copy(update={"repetitions": 12})
+    study = toy_request.study.model_copy(update={"budget": budget})
+    longer = replace(toy_request, plan=make_plan(study, place.loaded.registry))
+    answer = place.race(longer)
+    assert answer.test_reads[0] == 6
+    assert answer.test_reads[-1] in (10, 12)
+    assert place.race(longer) == answer
+    race = read_race(place.folder)
+    assert race is not None
+    assert race.test_reads == answer.test_reads
+    assert f"read {len(answer.test_reads)} times, after 6 and" in (place.folder / PAGE).read_text()
+    finals = [entry.result for entry in read_study(place.folder).entries() if entry.trial.phase == "final"]
+    assert all(result is not None and result.test_groups and result.test_errors["mse"] > 0 for result in finals)
+
+
+def test_validation_scores_are_compared_with_the_floor_of_validation(
+    place: Place, toy_request: RecommendRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float | None, float | None]] = []
+
+    def watched(*scores: Any, on_validation: Scoring, on_test: Scoring) -> Step:
+        seen.append((on_validation.floor, on_test.floor))
+        return follow(*scores, on_validation=on_validation, on_test=on_test)
+
+    monkeypatch.setattr(driver_module, "follow", watched)
+    monkeypatch.setattr(ToySum, "validation_floor", lambda self: 7.0)
+    request = place.request(toy_request.study)
+    place.race(request)
+    assert set(seen[1:]) == {(7.0, 1 / 18)}  # before the study has a manifest, nothing is known
 
 
 @pytest.mark.slow

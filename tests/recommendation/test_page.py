@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.recommendation.inference import MOST_NEEDED
 from harness.recommendation.page import brief, chance, duration, page
+from harness.recommendation.pairwise import MOST_NEEDED
 from harness.recommendation.result import Candidate, Recommendation, train_command
 from harness.records import MetricFacts, TaskRef
 from tests.support.cells import lines_of
@@ -145,9 +145,14 @@ def test_inconclusive_page_says_what_a_decision_takes(changes: dict[str, object]
     assert advice in text
 
 
-def test_conflict_of_validation_and_test_is_named() -> None:
-    given = answer("undecided", LEADER, candidate("rnn", "open", dropped=5), model=None)
-    assert "rnn lost on validation but leads on test: more repetitions do not resolve" in page(given, FOLDER)
+def test_page_says_which_error_the_claims_share_and_when_test_scores_were_read() -> None:
+    given = answer("best", LEADER, candidate("rnn", "lost", dropped=5), test_reads=(10, 29))
+    text = page(given, FOLDER)
+    assert "an error of 5 % over all pairs of models and all looks" in text
+    assert "5 looks were planned" in text
+    assert "test scores, which were read 2 times, after 10 and 29 repetitions" in text
+    stored = answer("best", LEADER, candidate("rnn", "lost"))  # by a version that read test once, at the end
+    assert "which were read once" in page(stored, FOLDER)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,17 @@ from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.ledger.folder import RACE
 from harness.recommendation import state
-from harness.recommendation.race import ladder
-from harness.recommendation.state import RecommendRequest, begin, local_slots, race_plan, read_race
+from harness.recommendation.pairwise import ladder
+from harness.recommendation.result import ANSWER
+from harness.recommendation.state import (
+    Race,
+    RecommendRequest,
+    begin,
+    local_slots,
+    race_plan,
+    read_race,
+    write_race,
+)
 from harness.recommendation.time_budget import Throughput
 from harness.records import Resources
 from harness.study.plan import make_plan
@@ -118,6 +128,33 @@ def test_more_repetitions_extend_a_race(place: Place, toy_request: RecommendRequ
     race = begin(more, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     assert race.looks == ladder(12)
     assert read_race(place.folder) == race
+
+
+def test_extended_race_keeps_the_looks_at_which_something_may_have_been_claimed(
+    place: Place, toy_request: RecommendRequest, toy_study: MakeStudy
+) -> None:
+    def extended(repetitions: int) -> Race:
+        budget = {**TABLES["budget"], "repetitions": repetitions}
+        request = place.request(toy_study(**{**TABLES, "budget": budget}))
+        return begin(request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+
+    assert extended(12).looks == (5, 10, 12)
+    assert extended(40).looks == (5, 10, 12, 15, 20, 29, 39, 40)
+    write_race(place.folder, extended(40).model_copy(update={"cut": 17}))
+    assert extended(60).looks == (5, 10, 12, 15, 17, 20, 29, 39, 40, 52, 60)
+
+
+def test_race_of_an_earlier_version_is_resumed_before_its_answer_and_refused_after_it(
+    place: Place, toy_request: RecommendRequest
+) -> None:
+    race = begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    stored = json.loads(race.model_dump_json(exclude={"test_reads"})) | {"schema_version": 1}
+    (place.folder / RACE).write_text(json.dumps(stored))
+    assert begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append) == race
+    (place.folder / RACE).write_text(json.dumps(stored))
+    (place.folder / ANSWER).write_text("{}")
+    with pytest.raises(LedgerError, match="holds the answer of an earlier version, whose error cannot be continued"):
+        begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
 
 
 def test_slots_are_those_that_the_cores_and_the_memory_of_this_machine_hold() -> None:

@@ -20,9 +20,9 @@ from tests.support.cells import (
 )
 
 
-def test_ten_pairs_decide_which_models_are_better_and_which_equivalent() -> None:
-    cells = [facts(model, ACCURACY, repetitions=10) for model in ("best", "near", "far", "odd")]
-    base = [90.0 + 0.1 * i for i in range(10)]
+def test_twenty_pairs_decide_which_of_four_models_are_better_and_which_equivalent() -> None:
+    cells = [facts(model, ACCURACY, repetitions=20) for model in ("best", "near", "far", "odd")]
+    base = [90.0 + 0.1 * i for i in range(20)]
     scores = (
         base,
         [cell - 0.25 for cell in base],
@@ -40,10 +40,11 @@ def test_ten_pairs_decide_which_models_are_better_and_which_equivalent() -> None
     text = to_markdown(build_report(study))
     pairs = lines_of(text, "Paired comparisons", "models")
     assert pairs["best / far"]["decision"] == "best is better"
-    assert pairs["best / far"]["P(first wins) (95 % CI)"] == "1.00 [0.69, 1.00]"
+    assert pairs["best / far"]["P(first wins) (95 % CI)"] == "1.00 [0.83, 1.00]"
     assert pairs["best / near"]["decision"] == "equivalent"
-    assert pairs["best / odd"]["decision"] == "inconclusive (10 of 29 paired seeds)"
+    assert pairs["best / odd"]["decision"] == "inconclusive (20 of 44 paired seeds)"
     assert "within 0.5000, the task's margin" in text
+    assert "All decisions of a task share an error of 5 % (Holm's correction)" in text
 
 
 @pytest.mark.parametrize(("metric", "geometric"), [(LOSS, True), (ACCURACY, False)])

@@ -219,6 +219,9 @@ class ToySum(Task):
     def floor(self) -> float | None:
         return 1 / (3 * self.length)
 
+    def validation_floor(self) -> float | None:
+        return self.floor()
+
     def row(self) -> str:
         return "toy-sum" if self.length == 6 else f"toy-sum-{self.length}"
 

@@ -19,6 +19,7 @@ from harness.ledger.journal import TrialEntry
 from harness.records import (
     Cell,
 )
+from harness.report import frames
 from harness.report.report import build_report
 from harness.tracking import run_data
 from harness.tracking.reader import read_store
@@ -114,7 +115,7 @@ def test_trials_and_results_are_recovered_from_the_store_alone(ledger: FakeLedge
     shutil.rmtree(ledger.folder)
     stored = read_store(uri, STUDY)
     assert stored.manifest == ledger.manifest
-    assert set(stored.trials["key"]) == {entry.trial.key for entry in ledger.trials}
+    assert set(frames.trials(stored)["key"]) == {entry.trial.key for entry in ledger.trials}
     recovered = {entry.trial.key: entry for entry in stored.entries}
     for entry in ledger.trials:
         assert recovered[entry.trial.key] == replace(entry, points=())
@@ -135,7 +136,7 @@ def test_read_store_returns_the_newest_study_of_a_name(ledger: FakeLedger, uri: 
     Tracker(FakeLedger(ledger.folder, newer), uri).sync()
     stored = read_store(uri, STUDY)
     assert (stored.manifest.study_id, stored.others, stored.entries) == ("s2", ("s1",), ())
-    assert list(stored.trials.columns[:3]) == ["key", "task", "model"]
+    assert list(frames.trials(stored).columns[:3]) == ["key", "task", "model"]
     older = read_store(uri, STUDY, "s1")
     assert (older.manifest.study_id, older.others, len(older.entries)) == ("s1", ("s2",), 4)
     with pytest.raises(UnknownNameError, match="has no id 's3'; it has: s2, s1"):
@@ -152,7 +153,7 @@ def test_read_store_suggests_a_study_with_a_similar_name(ledger: FakeLedger, uri
 
 def test_trial_frame_has_one_row_per_trial_with_its_scores(ledger: FakeLedger, uri: str) -> None:
     Tracker(ledger, uri).sync()
-    trials = read_store(uri, STUDY).trials.set_index("key")
+    trials = frames.trials(read_store(uri, STUDY)).set_index("key")
     assert len(trials) == 4
     final = trials.loc["s1/copy/tcn/final/1"]
     assert (final["test/loss"], final["test-last3/loss"], final["repetition"], final["widths"]) == (

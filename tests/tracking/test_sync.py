@@ -13,6 +13,7 @@ from harness.analysis.stored_study import Count, SyncMark
 from harness.errors import TrackingError
 from harness.ledger.journal import TrialEntry
 from harness.ledger.ledger import Ledger
+from harness.report import frames
 from harness.tracking import run_data
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker, start_replay
@@ -105,7 +106,7 @@ def test_new_winner_supersedes_the_finals_of_the_earlier_one(ledger: FakeLedger,
     assert superseded == {f"{prefix}/0": "true", f"{prefix}/1": "true", f"{prefix}/2": "false"}
     assert runs["s1/copy/tcn"].data.metrics["mean"] == 0.5
     assert runs["s1/copy/tcn"].data.metrics["test_opened"] == 3
-    trials = read_store(uri, STUDY).trials
+    trials = frames.trials(read_store(uri, STUDY))
     assert set(trials[trials["superseded"]]["key"]) == {f"{prefix}/0", f"{prefix}/1"}
 
 

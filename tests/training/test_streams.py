@@ -33,6 +33,7 @@ from harness.training.batches import StreamBatches, evaluation_batches, training
 from harness.training.evaluation import evaluate
 from harness.training.network import Network, build_network, map_state, offers_scan
 from harness.training.run import TrainingData, TrainingRun
+from harness.training.standard_errors import GROUPS, evaluate_with_errors
 from tests.support.toys import ToyEma, ToyStack
 
 CPU = torch.device("cpu")
@@ -269,6 +270,23 @@ def test_scan_over_any_split_equals_one_pass(monkeypatch: pytest.MonkeyPatch, st
     data = task.load("test", SEEDS, {})
     assert isinstance(data, Stream)
     assert evaluate(net, task, data, CPU)["perplexity"] == pytest.approx(math.exp(whole_pass(net, data)), rel=1e-12)
+
+
+@pytest.mark.parametrize("net", [ema(), stack(3)], ids=["scan", "windows"])
+def test_standard_error_of_a_stream_is_that_of_its_windows(net: Network) -> None:
+    task = ToyTokens()
+    data = task.load("test", SEEDS, {})
+    assert isinstance(data, Stream)
+    scores = evaluate_with_errors(net, task, data, CPU)
+    assert scores.metrics == evaluate(net, task, data, CPU)
+    assert GROUPS <= scores.groups <= 2 * GROUPS
+    # Tokens are drawn independently, so that the standard error is that of the mean of their nats.
+    tokens = data.tokens.long()
+    with torch.no_grad():
+        outputs = net.eval()(torch.cat([torch.tensor([data.before]), tokens[:-1]])[None])[0]
+    nats = F.cross_entropy(outputs, tokens, reduction="none")
+    expected = scores.metrics["perplexity"] * float(nats.std()) / math.sqrt(len(tokens))
+    assert scores.standard_errors["perplexity"] == pytest.approx(expected, rel=0.6)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 64, 4096])

@@ -45,10 +45,11 @@ def _pair_notes(metric: MetricFacts) -> tuple[str, ...]:
         "loses. P: exact interval; ties count half.",
         f"{'ratio: of geometric means' if log else 'difference: of means'}, Student's t over pairs. equivalent: the "
         f"whole interval is within {margin_of(metric)}, the task's margin.",
-        f"better: P is above one half at 95 %, from {MINIMUM_PAIRS} pairs on; not corrected for the number of pairs of "
-        f"models. Noether's formula needs {noether_pairs()} pairs to detect P = {MEANINGFUL} at 5 % either way. The "
-        f"exact interval used here is stricter and detects it with probability {power(noether_pairs()):.2f} at that "
-        "number.",
+        f"better: P is above one half, from {MINIMUM_PAIRS} pairs on. All decisions of a task share an error of 5 % "
+        "(Holm's correction). A decision of better holds however often pairs are added; a decision of equivalent holds "
+        "for one reading. The intervals are those of single pairs of models, uncorrected.",
+        f"Noether's formula needs {noether_pairs()} pairs to detect P = {MEANINGFUL} at 5 % either way. The test used "
+        f"here detects it with probability {power(noether_pairs()):.2f} at that number, for two models.",
     )
 
 

@@ -138,6 +138,9 @@ def test_floor_of_classes_is_the_commonest_of_training(score: str, floor: float,
         floor = 100 * float((test == 0).double().mean())
         assert floor == pytest.approx(100 * 7 / 9)
     assert task.floor() == pytest.approx(floor)
+    if score == "accuracy":
+        validation = load(task, "validation").targets  # type: ignore[union-attr]
+        assert task.validation_floor() == pytest.approx(100 * float((validation == 0).double().mean()))
 
 
 def test_floor_of_the_log_loss_is_of_training_frequencies(tmp_path: Path) -> None:

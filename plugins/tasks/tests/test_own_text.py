@@ -68,6 +68,8 @@ def test_floor_of_characters_is_their_frequencies(tmp_path: Path) -> None:
     counts = Counter(found["train"])
     bits = [-math.log2((counts[token] + 0.5) / (len(found["train"]) + size / 2)) for token in found["test"]]
     assert task.floor() == pytest.approx(sum(bits) / len(bits))
+    bits = [-math.log2((counts[token] + 0.5) / (len(found["train"]) + size / 2)) for token in found["validation"]]
+    assert task.validation_floor() == pytest.approx(sum(bits) / len(bits))
     assert task.metric.name == "bpc"
 
 

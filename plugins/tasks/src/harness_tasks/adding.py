@@ -65,6 +65,10 @@ class Adding(Synthetic):
         """MSE of the constant 1: the variance of the sum of two uniform numbers, 2/12."""
         return 1 / 6
 
+    def validation_floor(self) -> float:
+        """Return the floor: both splits are drawn alike."""
+        return self.floor()
+
     def regularisation(self) -> dict[str, BaseDistribution]:
         """At and near 0, which is published for TCN and LSTM alike (Tables 2 and 3).
 

@@ -42,7 +42,7 @@ from harness_tasks.own.options import ENDINGS, MOST_COUNTED, Options
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PARSED = 2
+PARSED = 3
 """Version of what `prepared` yields."""
 
 
@@ -93,6 +93,9 @@ class OwnArrays(Options, Task):
         If `horizon` is 1 or more, it is that of the present class or value if that is better.
         """
         return self._facts().floor
+
+    def validation_floor(self) -> float:
+        return self._facts().validation_floor
 
     def regularisation(self) -> dict[str, BaseDistribution]:
         """From none to much, as nothing is known of the data.  A grid, so that 0 itself is drawn."""

@@ -33,6 +33,8 @@ from harness_tasks.own.targets import (
     score_of,
 )
 
+HELD_OUT: tuple[Split, ...] = ("validation", "test")
+
 
 def prepared(options: Options) -> Iterator[tuple[str, Array]]:
     """`facts`, and for each split `<split>-inputs` (steps, channels), `<split>-targets` and `<split>-lengths`."""
@@ -130,7 +132,7 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         score = score_of(options, sources.kind, counts)
     except ValueError as error:
         raise sources.table.refuse(str(error)) from error
-    floor = _floor(sources, score, answers, classes)
+    floors = {split: _floor(sources, score, answers, split, classes) for split in HELD_OUT}
     facts = Facts(
         readout=sources.readout,
         inputs=inputs.names,
@@ -148,8 +150,9 @@ def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label,
         longest=max(int(sources.lengths(split).max()) for split in SPLITS),
         sequences={split: len(sources.lengths(split)) for split in SPLITS},
         score=score,
-        floor=floor,
-        margin=margin_of(options, score, floor),
+        floor=floors["test"],
+        validation_floor=floors["validation"],
+        margin=margin_of(options, score, floors["test"]),
         notes=(),
     )
     return facts.model_copy(update={"notes": _notes(sources, facts, counts, inputs, len(test))})
@@ -174,18 +177,21 @@ def _notes(sources: Sources, facts: Facts, counts: Codes, inputs: Inputs, answer
     return (*notes.of_data(facts, findings), *of_file, *notes.of_copies(inputs.splits, sources.lengths))
 
 
-def _floor(sources: Sources, score: Score, answers: Mapping[Split, Any], classes: tuple[Label, ...]) -> float:
-    train, test = answers["train"], answers["test"]
+def _floor(
+    sources: Sources, score: Score, answers: Mapping[Split, Any], split: Split, classes: tuple[Label, ...]
+) -> float:
+    """Return the score of the best memoryless baseline on a split."""
+    train, held_out = answers["train"], answers[split]
     if not classes:
         ahead = sources.options.horizon > 0 and sources.roles.target in sources.roles.inputs
-        return number_floor(score, train, test, _present(sources, "test") if ahead else None)
+        return number_floor(score, train, held_out, _present(sources, split) if ahead else None)
     if not sources.shows_class:
-        return class_floor(score, train, test, len(classes))
+        return class_floor(score, train, held_out, len(classes))
     place = {label: number for number, label in enumerate(classes)}
-    present = {split: _present(sources, split, place) for split in ("train", "test")}
+    present = {part: _present(sources, part, place) for part in ("train", split)}
     floors = (
-        class_floor(score, train, test, len(classes)),
-        persistence_floor(score, (present["train"], train), (present["test"], test), len(classes)),
+        class_floor(score, train, held_out, len(classes)),
+        persistence_floor(score, (present["train"], train), (present[split], held_out), len(classes)),
     )
     return min(floors) if score == "log-loss" else max(floors)
 

@@ -43,6 +43,8 @@ class Facts(BaseModel):
     sequences: Mapping[Split, int]
     score: Score
     floor: float
+    """Of the test split."""
+    validation_floor: float
     margin: float
     notes: tuple[str, ...]
 

@@ -34,7 +34,7 @@ from harness_tasks.own.vocabulary import UNKNOWN, Ids, characters_of, cut_text, 
 ENDINGS = (".txt", ".text", ".md")
 LEAST: dict[Split, int] = {"train": 1000, "validation": 100, "test": 100}
 """Tokens that each split must have."""
-PARSED = 2
+PARSED = 3
 """Version of what `_parse` yields."""
 
 
@@ -49,6 +49,7 @@ class TextFacts(BaseModel):
     """Tokens of the training text that are `<unk>`."""
     nats: float
     """Test nats a token of training frequencies."""
+    validation_nats: float
 
 
 class TextFile(Language):
@@ -123,7 +124,12 @@ class TextFile(Language):
 
     def floor(self) -> float:
         """Test score of token frequencies (n + 1/2) / (N + V/2) in the training text."""
-        nats = self._facts().nats
+        return self._score_of(self._facts().nats)
+
+    def validation_floor(self) -> float:
+        return self._score_of(self._facts().validation_nats)
+
+    def _score_of(self, nats: float) -> float:
         return math.exp(nats) if self.unit == "words" else nats / math.log(2)
 
     @classmethod
@@ -196,6 +202,7 @@ def _parse(task: TextFile, paths: Mapping[Split, Path]) -> Iterator[tuple[str, A
         unknown=sum(_count(splits[split], unknown) for split in ("validation", "test")),
         rare=_count(splits["train"], unknown),
         nats=_unigram_nats(splits["train"], splits["test"], len(vocabulary)),
+        validation_nats=_unigram_nats(splits["train"], splits["validation"], len(vocabulary)),
     )
     yield "facts", np.frombuffer(facts.model_dump_json().encode(), dtype=np.uint8)
     yield from splits.items()

@@ -1,0 +1,65 @@
+"""The sentence that opens a report: what one task's comparison concludes, and what would decide the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.analysis.comparison import Section
+from harness.analysis.comparison_row import Row
+from harness.report.formatting import count, number
+
+
+def conclusion(section: Section) -> str:
+    """Return one sentence: which models lead, are equivalent, are worse or are undecided, and what would decide."""
+    ranked = [row for row in section.rows if row.rank is not None]
+    if not ranked:
+        return f"{section.task}: no model is ranked{_unranked(section)}."
+    if section.floor is not None and all(row.success is not None and row.success.happened == 0 for row in ranked):
+        return f"{section.task}: nothing was learned; no repetition is better than the floor by more than the margin."
+    parts = [_leader(section, ranked), *_rivals(ranked), *_undecided(ranked)]
+    return f"{section.task}: {'; '.join(parts)}{_unranked(section)}."
+
+
+def _leader(section: Section, ranked: Sequence[Row]) -> str:
+    first = [row for row in ranked if row.rank == 1]
+    names = _listed([row.model for row in first])
+    if len(ranked) == 1:
+        return f"{names} is the only ranked model"
+    mean = first[0].test.mean if first[0].test is not None else None
+    return f"{names} {'leads' if len(first) == 1 else 'lead'} with mean test {section.metric.name} {number(mean)}"
+
+
+def _rivals(ranked: Sequence[Row]) -> list[str]:
+    """Describe the models that are decided against the leader."""
+    words = {
+        "equivalent": ("is equivalent", "are equivalent"),
+        "worse": ("is worse", "are worse"),
+        "better": ("wins more paired seeds", "win more paired seeds"),
+    }
+    parts = []
+    for verdict, (one, several) in words.items():
+        models = [row.model for row in ranked if row.against_best is not None and row.against_best.verdict == verdict]
+        if models:
+            parts.append(f"{_listed(models)} {one if len(models) == 1 else several}")
+    return parts
+
+
+def _undecided(ranked: Sequence[Row]) -> list[str]:
+    """Describe the models that are not decided against the leader, with the paired seeds that would decide."""
+    opened = [row for row in ranked if row.against_best is not None and row.against_best.verdict == "undecided"]
+    listed = []
+    for row in opened:
+        decision = row.against_best
+        assert decision is not None  # as selected above
+        enough = "no practical number of" if decision.needed is None else f"about {count(decision.needed)}"
+        listed.append(f"{row.model} ({enough} paired seeds would decide; {decision.n} so far)")
+    return [f"undecided: {', '.join(listed)}"] if listed else []
+
+
+def _unranked(section: Section) -> str:
+    others = [row.model for row in section.rows if row.rank is None and row.setting == "searched"]
+    return f"; not ranked: {_listed(others)}" if others else ""
+
+
+def _listed(models: Sequence[str]) -> str:
+    return " and ".join([", ".join(models[:-1]), models[-1]] if len(models) > 1 else models)
