@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.recommendation.predictor import Winner, load_winner
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
+    from harness.workflow.optuna_study import optuna_study
     from harness.workflow.recommend import Recommendation, recommend
     from harness.workflow.results import Results, load_results
     from harness.workflow.run import IncompleteWarning, run
@@ -63,6 +64,7 @@ _NAMES_OF = {
     "recommendation.predictor": ("Winner", "load_winner"),
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
+    "workflow.optuna_study": ("optuna_study",),
     "workflow.recommend": ("Recommendation", "recommend"),
     "workflow.results": ("Results", "load_results"),
     "workflow.run": ("IncompleteWarning", "run"),
@@ -117,6 +119,7 @@ __all__ = [
     "load_results",
     "load_winner",
     "mean_of",
+    "optuna_study",
     "own_file",
     "parsed_arrays",
     "percent_of",

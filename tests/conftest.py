@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -21,6 +22,12 @@ MakeStudy = Callable[..., Study]
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_models_in_mlflow() -> None:
+    """Commands store no models, which takes seconds; the tests of them say otherwise."""
+    os.environ.setdefault("HARNESS_LOG_MODELS", "0")
 
 
 @pytest.fixture(scope="session")

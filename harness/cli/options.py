@@ -92,6 +92,10 @@ Storage = Annotated[
         "--storage", metavar="FOLDER", help="With --address: a folder that all nodes share, in place of --runs."
     ),
 ]
+Details = Annotated[
+    bool,
+    typer.Option("--details", help="Print the whole comparison, as to a file or a pipe."),
+]
 LogModels = Annotated[
     bool,
     typer.Option(

@@ -8,6 +8,7 @@ from harness.cli.options import (
     RUNS,
     Address,
     Data,
+    Details,
     Fresh,
     LogModels,
     Models,
@@ -43,6 +44,7 @@ def run(
     address: Address = None,
     storage: Storage = None,
     log_models: LogModels = True,
+    details: Details = False,
 ) -> None:
     """Run a study. Run the same command again to resume it: only what is missing is trained.
 
@@ -66,5 +68,6 @@ def run(
         place_of(runs, serial=serial, address=address, log_models=log_models),
         fresh=fresh,
         skip_missing=skip_missing,
+        details=details,
     )
     raise typer.Exit(code)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from harness.report.document import Picture
-from harness.report.page import Pictures, summary, whole
+from harness.report.page import Pictures, description, summary, whole
 from harness.report.report import Report
 from harness.report.writers import html, latex, markdown
 from harness.report.writers.tabular import to_csv, to_json, to_parquet
@@ -22,6 +22,17 @@ Writer = Callable[..., str | bytes]
 def to_summary(report: Report) -> str:
     """Return the comparison alone as Markdown, for the terminal."""
     return markdown.render(summary(report))
+
+
+def to_description(report: Report, limit: int) -> str:
+    """Return the description of a study for MLflow as Markdown of at most `limit` characters.
+
+    If it is too long, it has only the sentences on each task, and of these as many as fit.
+    """
+    text = markdown.render(description(report))
+    if len(text) > limit:
+        text = markdown.render(description(report)[:1])
+    return text if len(text) <= limit else text[: limit - 2].rpartition("\n")[0] + "\n…"
 
 
 def to_markdown(*reports: Report) -> str:

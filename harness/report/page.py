@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.analysis.comparison import Section
 from harness.records import LeftOut
-from harness.report.document import Block, Heading, Notes, Paragraph, Picture, quote
+from harness.report.document import Block, Heading, Notes, Paragraph, Picture, Table, quote
 from harness.report.formatting import count
 from harness.report.report import Report, by_protocol
 from harness.report.sections import costs, evidence
 from harness.report.sections.across_tasks import across_tasks_blocks
-from harness.report.sections.comparison import comparison_blocks
+from harness.report.sections.comparison import MAIN_COLUMNS, comparison_blocks, comparison_table
 from harness.report.sections.conclusion import conclusion
 
 RACE = (
     "This study is a race: it dropped models in rounds, once they were clearly worse on validation. Repetitions are "
     "unequal by design, so all are shown, and nothing is ranked or decided here. The recommendation is in "
     "recommendation.md, in the study's folder and with its run in MLflow."
+)
+HOW_TO_READ = (
+    "The mean is over repetitions with new seeds of each model's best configuration, with its 95 % interval. Models "
+    "are compared with the best one over repetitions that share their seeds.",
+    "In the list of runs: a run per cell (harness.kind = cell) with the columns mean, interval_low and interval_high; "
+    "below it a run per trial. The whole report is in the artifacts of the study's run, in the folder report.",
+    "Curves of all models in one chart: select final trials and compare their metric validation/ with the metric's "
+    "name.",
 )
 Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
 """(study id, task, part of the section) → pictures; ("", protocol, "overall") → pictures across tasks."""
@@ -26,6 +35,19 @@ def summary(report: Report) -> list[Block]:
     """Return the blocks for the terminal: completeness, one table per task, and what was left out."""
     tables = [block for section in report.sections for block in comparison_blocks(section)]
     return [*_title(report), *tables, *_left_out(report.left_out)]
+
+
+def description(report: Report) -> list[Block]:
+    """Return the blocks of MLflow's description: who leads, the main columns of each table, and how to read them."""
+    opening = (RACE,) if report.race else tuple(quote(conclusion(section)) for section in report.sections)
+    tables = [block for section in report.sections for block in (Heading(section.task, 3), _narrow(section))]
+    return [Notes(opening), *tables, Notes(HOW_TO_READ)]
+
+
+def _narrow(section: Section) -> Table:
+    table = comparison_table(section)
+    header = tuple(table.header[place] for place in MAIN_COLUMNS)
+    return Table(header, tuple(tuple(row[place] for place in MAIN_COLUMNS) for row in table.rows))
 
 
 def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[Block]:

@@ -8,9 +8,10 @@ from typing import get_args
 
 from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Proportion, Summary
-from harness.records import Outcome
+from harness.records import Outcome, digest_of
 from harness.tracking.run_data import (
     TAG_LIMIT,
+    DataInput,
     RunData,
     Sample,
     cut,
@@ -21,6 +22,9 @@ from harness.tracking.run_data import (
     to_json,
 )
 from harness.tracking.trial_run import validation_name, weights_artifact
+
+DIGEST_LIMIT = 36
+"""Characters of a data set's digest that MLflow stores."""
 
 
 def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
@@ -51,6 +55,22 @@ def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
         tags={name: cut(value, TAG_LIMIT) for name, value in tags.items()} | non_finite_tags(samples) | missing,
         texts={"winner.json": to_json(setting)} if finished and setting is not None else {},
         files=files,
+        inputs=_inputs(result),
+    )
+
+
+def _inputs(result: CellResult) -> tuple[DataInput, ...]:
+    """Return the splits of the cell's task, which MLflow lists as data sets of the run.
+
+    A digest is that of the files and of the task's options, which together decide what a split holds.
+    """
+    facts, setting = result.facts, result.setting
+    files = setting.data if setting is not None else {}
+    digest = digest_of([facts.task.model_dump(mode="json"), files])[:DIGEST_LIMIT]
+    source = ", ".join(files) or f"made by the task {facts.task.name}"
+    return tuple(
+        DataInput(f"{facts.cell.task} {split}", digest, source, context)
+        for split, context in (("train", "training"), ("validation", "validation"), ("test", "test"))
     )
 
 

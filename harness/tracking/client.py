@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from alembic.util import CommandError
 from mlflow import MlflowClient
@@ -32,6 +33,14 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 CONCURRENT_REQUESTS = 8
 """Requests for curves that are open at the same time; others use the server's connections too."""
+
+VIEW = {
+    "workflowType": "machine_learning",
+    "searchFilter": f"tags.`{run_data.KIND}` = 'cell'",
+    "orderByKey": f"tags.`{run_data.TASK}`",
+    "orderByAsc": "true",
+}
+"""Query of a link to an experiment's runs: its cells, by task."""
 
 LINKED_STUDIES = 10
 """Studies for which `harness ui` prints a link."""
@@ -87,7 +96,7 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
             max_results=LINKED_STUDIES, order_by=["last_update_time DESC"]
         )
     return {
-        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(VIEW)}"
         for experiment in experiments
         if experiment.name != "Default"
     }

@@ -21,10 +21,10 @@ class TrackingListener:
         self._replay = start_replay(self._tracker)
         return self
 
-    def keep_report(self, texts: dict[str, str | bytes]) -> None:
+    def keep_report(self, texts: dict[str, str | bytes], description: str = "") -> None:
         """Store a report with the study's run: see `Tracker.log_report`."""
         if self._tracker is not None:
-            self._tracker.log_report(texts)
+            self._tracker.log_report(texts, description)
 
     @hookimpl
     def harness_trial_started(self) -> None:

@@ -15,9 +15,11 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import Schema, TensorSpec
 
 from harness.records import Cell
-from harness.tracking import run_data, served_model
+from harness.tracking import run_data
 from harness.tracking.client import as_tracking_error, find_experiment, mlflow_client, study_runs
 
+CODE = Path(__file__).with_name("served_model.py")
+"""The code of every model; MLflow runs a copy."""
 MODEL = "harness.model_digest"
 """Tag of a cell's run: digest of the weights that its model in MLflow has."""
 
@@ -64,7 +66,7 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
             flavor=mlflow.pyfunc,
             run_id=run.info.run_id,
             model_id=logged.model_id,
-            python_model=served_model.__file__,
+            python_model=str(CODE),
             artifacts={"winner": str(model.folder)},
             signature=_signature(model),
             input_example=model.example,

@@ -18,6 +18,7 @@ from harness.records import Manifest, digest_of
 KIND = "harness.kind"
 STUDY_ID = "harness.study_id"
 KEY = "harness.key"
+TASK = "harness.task"
 ATTEMPT = "harness.attempt"
 POINTS = "harness.points"
 STATUS = "harness.status"
@@ -34,6 +35,9 @@ RESULT_FILE = "result.json"
 MARK_FILE = "mark.json"
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.pt"
+
+DESCRIPTION = "mlflow.note.content"
+"""Tag of MLflow's own: Markdown that its pages show."""
 
 PARAM_LIMIT = 6000
 """Characters of a param's value that MLflow stores."""
@@ -55,6 +59,19 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class DataInput:
+    """One split that a run has read."""
+
+    name: str
+    digest: str
+    """At most 36 characters."""
+    source: str
+    """Files, or the task that makes the data."""
+    context: str
+    """training, validation or test."""
+
+
+@dataclass(frozen=True)
 class RunData:
     """The contents of one run."""
 
@@ -65,13 +82,15 @@ class RunData:
     """Name of an artifact → its text."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Name of an artifact → the file to copy."""
+    inputs: tuple[DataInput, ...] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 of the contents, in hex; of files only the paths count."""
         metrics = [(sample.name, sample.value, sample.milliseconds, sample.step) for sample in self.metrics]
         files = {name: str(path) for name, path in self.files.items()}
-        return digest_of([metrics, dict(self.params), dict(self.tags), dict(self.texts), files])
+        inputs = [(part.name, part.digest, part.source, part.context) for part in self.inputs]
+        return digest_of([metrics, dict(self.params), dict(self.tags), dict(self.texts), files, inputs])
 
 
 def milliseconds(seconds: float) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import mlflow
 import numpy as np
 import pandas as pd
@@ -18,10 +16,10 @@ class ServedWinner(PythonModel):
 
         self.winner = load_winner(context.artifacts["winner"])
 
-    # MLflow would take other hints for a schema.  It passes arrays, too, if the model's signature has arrays.
+    # MLflow would take other hints for a schema.  If the model's signature has arrays, they come in and go out.
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> Any:
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, str] | None = None
+    ) -> pd.DataFrame:
         """Return the predictions for a DataFrame or arrays by name, or the outputs for an array of sequences."""
         if isinstance(model_input, np.ndarray):
             return self.winner.outputs_of(model_input)

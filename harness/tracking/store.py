@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from harness.records import Manifest
 from harness.tracking import run_data
@@ -94,6 +95,11 @@ class Store:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             self._client.log_artifact(self._runs[key].run_id, str(path), folder)
 
+    def describe(self, key: str, text: str) -> None:
+        """Set the description of a run and of the experiment.  text: Markdown of at most `TAG_LIMIT` characters."""
+        self._client.set_tag(self._runs[key].run_id, run_data.DESCRIPTION, text)
+        self._client.set_experiment_tag(self._experiment, run_data.DESCRIPTION, text)
+
     def _set_status(self, run: _StoredRun, status: Status, end: float) -> None:
         if status == "RUNNING":
             self._client.update_run(run.run_id, status)
@@ -107,6 +113,8 @@ class Store:
             self._client.log_text(run_id, text, file)
         for file, path in data.files.items():
             self._log_file(run_id, file, path)
+        if data.inputs:
+            self._client.log_inputs(run_id, [_input(part) for part in data.inputs])
         *batches, (metrics, params, tags) = _batches(data)
         for batch in batches:
             self._client.log_batch(run_id, *batch)
@@ -118,6 +126,12 @@ class Store:
             link = Path(folder) / name  # MLflow names an artifact after the file that it copies
             link.symlink_to(path.resolve())
             self._client.log_artifact(run_id, str(link))
+
+
+def _input(part: run_data.DataInput) -> DatasetInput:
+    source = json.dumps({"uri": part.source})
+    dataset = Dataset(part.name, part.digest, source_type="local", source=source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", part.context)])
 
 
 def _position(tags: Mapping[str, str]) -> dict[str, str]:

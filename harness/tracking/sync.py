@@ -49,13 +49,18 @@ class Tracker:
             synced, self._synced = self._synced, None
             self._synced = self._replay(synced or _SyncedState(Store(self.uri, self.ledger.manifest)))
 
-    def log_report(self, texts: Mapping[str, str | bytes]) -> None:
-        """Store a report with the study's run, in the folder `report`.  texts: file name → content."""
+    def log_report(self, texts: Mapping[str, str | bytes], description: str = "") -> None:
+        """Store a report with the study's run, in the folder `report`.
+
+        texts: file name → content.  description: Markdown that MLflow shows with the study's run and the experiment.
+        """
         self.sync()
         assert self._synced is not None  # set by `sync`
         with as_tracking_error(self.uri):
             for name, text in texts.items():
                 self._synced.store.log_file(self.ledger.manifest.study_id, "report", name, text)
+            if description:
+                self._synced.store.describe(self.ledger.manifest.study_id, description)
 
     def _replay(self, synced: _SyncedState) -> _SyncedState:
         """Send everything that changed since the store was in this state.  Return the new state."""

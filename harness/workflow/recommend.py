@@ -32,6 +32,7 @@ from harness.report.columns import Column
 from harness.report.frames import to_frame
 from harness.study.from_data import parse_count
 from harness.study.plan import Plan
+from harness.tracking.run_data import TAG_LIMIT, cut
 from harness.tracking.sync import Tracker
 from harness.workflow.question import REPETITIONS, Question
 from harness.workflow.results import Results, results_of
@@ -248,7 +249,8 @@ def _store_recommendation(folder: Path, place: Place, console: Console) -> str |
     """
     try:
         tracker = Tracker(read_study(folder), place.store)
-        tracker.log_report({name: (folder / name).read_text() for name in (PAGE, ANSWER)})
+        texts: dict[str, str | bytes] = {name: (folder / name).read_text() for name in (PAGE, ANSWER)}
+        tracker.log_report(texts, cut(str(texts[PAGE]), TAG_LIMIT))
     except TrackingError as error:
         say(console, str(error))
         return str(error)

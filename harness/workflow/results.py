@@ -34,7 +34,8 @@ class Results:
 
     def __init__(self, stored: StoredStudy, folder: Path | None = None, local: LocalClasses = NO_CLASSES) -> None:
         self.stored = stored
-        self._local = local
+        self.local = local
+        """Models and tasks of the study that no package provides."""
         self.folder = folder
         """Folder of the study; None if it was read from MLflow."""
 
@@ -103,7 +104,7 @@ class Results:
             raise LedgerError(f"study {self.name!r} was read from MLflow; load the model from there with mlflow.pyfunc")
         from harness.recommendation.predictor import load_winner  # imports PyTorch
 
-        return load_winner(self.folder, task, model, local=self._local)
+        return load_winner(self.folder, task, model, local=self.local)
 
     def report(self, format: str = "markdown") -> str | bytes:  # the word of `harness report --format`
         """Return the report as "markdown", "html", "latex", "csv" or "parquet" (bytes)."""

@@ -17,8 +17,9 @@ from harness.ledger.journal import read_study
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.local import NO_CLASSES, LocalClasses, with_local
 from harness.recommendation.state import read_race
-from harness.report.formats import ENDINGS, FORMATS
+from harness.report.formats import ENDINGS, FORMATS, to_description
 from harness.study.plan import Plan, make_plan
+from harness.tracking.run_data import TAG_LIMIT
 from harness.workflow.models import send_models
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
@@ -98,7 +99,7 @@ def _keep_report(trained: Trained, outcome: StudyOutcome) -> None:
     report = results_of(read_study(outcome.folder)).content
     written = {f"report.{ENDINGS[name]}": write(report) for name, write in FORMATS.items()}
     with contextlib.suppress(TrackingError):  # `harness report` makes it again
-        trained.tracking.keep_report(written)
+        trained.tracking.keep_report(written, to_description(report, TAG_LIMIT))
 
 
 def log_models(results: Results, place: Place, console: Console) -> None:

@@ -85,6 +85,7 @@ with connect(None):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("before", ["", "import ray"])
 def test_ray_starts_here_with_a_token_in_the_home_folder(tmp_path: Path, before: str) -> None:

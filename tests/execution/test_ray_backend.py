@@ -31,6 +31,8 @@ from harness.study.schema import Study
 from tests.support.ledgers import entries_by_key, reproducible, reproducible_by_key
 from tests.support.sources import Passing
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 MORE_TOYS = '''
 
 import math

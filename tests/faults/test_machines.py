@@ -11,7 +11,7 @@ import pytest
 from tests.faults.machines import PORT, Machine, Room, room
 from tests.faults.place import Place, ended, install, kill_driver, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.xdist_group("machines"), pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

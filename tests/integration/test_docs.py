@@ -88,6 +88,7 @@ def test_the_slurm_script_of_the_cluster_page_is_bash() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.xdist_group("ray")
 def test_the_commands_of_the_cluster_page_run(tmp_path: Path) -> None:
     """On two machines made of Linux namespaces, with a small version of the quickstart."""
     pytest.importorskip("harness_tasks", reason="the page runs the quickstart")

@@ -122,6 +122,7 @@ def ray_head(place: Place) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.xdist_group("ray")
 def test_race_on_ray_and_on_a_cluster_equals_the_race_of_one_process(place: Place) -> None:
     """The trials are equal by key, and each round is trained on the named cluster."""
     answers = {}
@@ -144,6 +145,7 @@ def test_race_on_ray_and_on_a_cluster_equals_the_race_of_one_process(place: Plac
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.xdist_group("ray")
 def test_address_without_a_ray_cluster_is_one_line_and_the_race_can_be_resumed(place: Place) -> None:
     code, out, err = place.run(*RACE.split(), "--address", "127.0.0.1:1")
     assert code == 2

@@ -39,7 +39,7 @@ def study(**sections: Any) -> harness.Study:
 
 
 def run(given: harness.Study | None = None, **options: Any) -> harness.Results:
-    return harness.run(given or study(), executor="serial", progress=False, **options)
+    return harness.run(given or study(), executor="serial", progress=False, **{"log_models": False, **options})
 
 
 def test_results_are_those_of_the_ledger_and_of_mlflow() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
+from harness.cli.actions.comparison_view import show_comparison
 from harness.cli.actions.session import interrupted
 from harness.cli.actions.study_input import load_with_messages
 from harness.ledger.journal import read_study
@@ -15,15 +16,22 @@ from harness.workflow.run import run_plan, shortcomings
 from harness.workflow.training import Place
 
 
-def run(study: Study, place: Place, *, fresh: bool, skip_missing: bool) -> int:
-    """Start or resume a study, print its comparison, and return the exit code."""
+def run(study: Study, place: Place, *, fresh: bool, skip_missing: bool, details: bool) -> int:
+    """Start or resume a study, print its comparison, and return the exit code.
+
+    details: print the whole comparison as Markdown, as is done where the output is no terminal.
+    """
     loaded = load_with_messages()
     plan = make_plan(study, loaded.registry)
     plan = plan.without_missing() if skip_missing else plan
     trained = run_plan(plan, loaded, place, Console(stderr=True), fresh=fresh)
     if trained.outcome is None:
         return interrupted()
-    typer.echo(results_of(read_study(trained.outcome.folder)).summary())
+    results, console = results_of(read_study(trained.outcome.folder)), Console()
+    if details or not console.is_terminal:
+        typer.echo(results.summary())
+    else:
+        show_comparison(console, results.content)
     lacking = shortcomings(trained.outcome, trained.error)
     for text in lacking:
         typer.echo(f"harness: {text}", err=True)

@@ -34,6 +34,11 @@ def _header(section: Section) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+MAIN_COLUMNS = (0, 1, 2, 6, 5, 9)
+"""Places in the table of what matters most, the most important first: model, rank, test score, against the best model,
+success rate, parameters."""
+
+
 def comparison_blocks(section: Section) -> list[Block]:
     """Return the comparison of one task: heading, facts, table and notes."""
     metric = section.metric
@@ -42,8 +47,13 @@ def comparison_blocks(section: Section) -> list[Block]:
     facts += [f"floor {number(section.floor)}"] if section.floor is not None else []
     facts += _size(section)
     facts += [quote(f"{name} = {_value(value)}") for name, value in section.ref.options.items()]
-    table = Table(_header(section), tuple(_cells(row) for row in section.rows))
-    return [Heading(section.task, 2), Paragraph(f"{'; '.join(facts)}."), table, Notes(tuple(_notes(section)))]
+    table, notes = comparison_table(section), Notes(tuple(_notes(section)))
+    return [Heading(section.task, 2), Paragraph(f"{'; '.join(facts)}."), table, notes]
+
+
+def comparison_table(section: Section) -> Table:
+    """Return the table of one task: a row per model."""
+    return Table(_header(section), tuple(_cells(row) for row in section.rows))
 
 
 def _size(section: Section) -> list[str]:
