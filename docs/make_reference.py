@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference/ from the code: every command with its options, every key of a study file.
+"""Write the pages of docs/reference/ from the code: commands, keys of a study file, columns of data frames.
 
     python docs/make_reference.py
 
@@ -19,7 +19,10 @@ from pydantic.fields import FieldInfo
 
 from harness.cli.main import app
 from harness.records import Resources, Schedule
+from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS, Column
 from harness.study.schema import Budget, ModelEntry, Search, Study, TaskEntry, TrainingSection
+from harness.workflow.planned import COLUMNS as PLAN
+from harness.workflow.recommend import COLUMNS as RECOMMENDATION
 
 FOLDER = Path(__file__).parent / "reference"
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
@@ -164,7 +167,46 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"commands.md": commands_page, "study-file.md": study_page}
+FRAMES: tuple[tuple[str, dict[str, Column], str], ...] = (
+    (
+        "`Results.trials`",
+        TRIALS,
+        "After these, `params.<dimension>` with the dtype of its values, and `<split>/<metric>` (Float64) for the "
+        "splits `validation`, `test` and `test-last3`.",
+    ),
+    ("`Results.scores`", SCORES, ""),
+    ("`Results.curves`", CURVES, "Read from MLflow, it has fewer rows: see `Results.curves`."),
+    ("`Results.comparison`", COMPARISON, "Also the columns of the CSV, Parquet and JSON that `harness report` writes."),
+    ("`Results.decisions`", DECISIONS, ""),
+    ("`Results.best_of_k`", BEST_OF_K, ""),
+    ("`Study.plan()`", PLAN, "After these, `params.<dimension>` of the first configuration."),
+    ("`Recommendation.table`", RECOMMENDATION, ""),
+)
+
+
+def frames_page() -> str:
+    """The page of the data frames."""
+    lines = [
+        "# Data frames",
+        "",
+        "Made from the code by `python docs/make_reference.py`. Missing values are `pd.NA`. The names and dtypes are",
+        "stable.",
+        "",
+    ]
+    for title, columns, note in FRAMES:
+        lines += [
+            f"## {title}",
+            "",
+            *([note, ""] if note else []),
+            "| column | dtype | meaning |",
+            "| :-- | :-- | :-- |",
+        ]
+        lines += [f"| `{name}` | {column.dtype} | {_cell(column.meaning)} |" for name, column in columns.items()]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {"commands.md": commands_page, "study-file.md": study_page, "frames.md": frames_page}
 
 
 def main() -> None:

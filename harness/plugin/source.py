@@ -21,11 +21,11 @@ def source_digest(kind: type) -> str:
     notebook has no file: the digest is of the source of the class, and of what its module defines and the class uses.
     Raises PluginError if that source is not known, as in an interactive Python.
     """
-    module = sys.modules[kind.__module__.partition(".")[0]]
-    if getattr(module, "__file__", None) is None:
-        return _digest_of_definitions(kind) if module.__name__ == "__main__" else ""
-    assert module.__file__ is not None  # checked above
-    file = Path(module.__file__)
+    module = sys.modules.get(kind.__module__.partition(".")[0])
+    name = getattr(module, "__file__", None)
+    if name is None:
+        return _digest_of_definitions(kind)
+    file = Path(name)
     files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     digest = hashlib.sha256()
     for path in files:

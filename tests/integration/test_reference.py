@@ -22,7 +22,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["commands.md", "study-file.md"])
+@pytest.mark.parametrize("page", ["commands.md", "study-file.md", "frames.md"])
 def test_reference_page_is_what_the_code_makes(page: str) -> None:
     made = script("make_reference").PAGES[page]()
     assert (DOCS / "reference" / page).read_text() == made, "run python docs/make_reference.py"

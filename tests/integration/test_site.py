@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import os
 import re
 import subprocess
@@ -67,7 +68,10 @@ def test_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, monke
         if block.reason is not None or block.language in SHOWN:
             continue
         if block.language == "python":
-            exec(compile(block.text, page, "exec"), names)  # a page's blocks go on from one another
+            lines = block.text.splitlines(keepends=True)
+            file = f"{page}-{len(linecache.cache)}"  # a notebook, too, gives each cell a name and keeps its source
+            linecache.cache[file] = (len(block.text), None, lines, file)
+            exec(compile(block.text, file, "exec"), names)  # a page's blocks go on from one another
         elif block.language == "toml":
             parse_study(tomllib.loads(block.text), page)
         else:
