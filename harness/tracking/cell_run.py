@@ -62,12 +62,11 @@ def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
 def _inputs(result: CellResult) -> tuple[DataInput, ...]:
     """Return the splits of the cell's task, which MLflow lists as data sets of the run.
 
-    A digest is that of the files and of the task's options, which together decide what a split holds.
+    Their digest is of the files and of the task's options, which together decide what a split holds.
     """
-    facts, setting = result.facts, result.setting
-    files = setting.data if setting is not None else {}
-    digest = digest_of([facts.task.model_dump(mode="json"), files])[:DIGEST_LIMIT]
-    source = ", ".join(files) or f"made by the task {facts.task.name}"
+    facts = result.facts
+    digest = digest_of([facts.fingerprint.get(part) for part in ("task options", "data")])[:DIGEST_LIMIT]
+    source = f"task {facts.task.name} {to_json(facts.task.options)}"
     return tuple(
         DataInput(f"{facts.cell.task} {split}", digest, source, context)
         for split, context in (("train", "training"), ("validation", "validation"), ("test", "test"))

@@ -66,7 +66,7 @@ class DataInput:
     digest: str
     """At most 36 characters."""
     source: str
-    """Files, or the task that makes the data."""
+    """The task that reads or makes the data, and its options."""
     context: str
     """training, validation or test."""
 
