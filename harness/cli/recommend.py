@@ -48,13 +48,16 @@ Minutes = Annotated[
     typer.Option(
         "--minutes",
         min=0.01,
-        help="Time budget of the whole command, in minutes. Updates, trials and repetitions are chosen to fit.",
+        help="Time budget of the whole command, in minutes. Updates, trials and repetitions are chosen to fit. "
+        "Default: 15, unless --trials, updates or --address is given.",
     ),
 ]
 Trials = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(
-        "--trials", min=1, help="Search trials per model. Default: 8, with --data 10, with --minutes what fits."
+        "--trials",
+        min=1,
+        help="Search trials per model. Default: what fits into the time; without a time 8, with --data 10.",
     ),
 ]
 Repetitions = Annotated[

@@ -14,6 +14,7 @@ from harness.errors import StudyError, TrackingError
 from harness.execution.runner import Execute, Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
+from harness.execution.trial_source import TrialSource
 from harness.plugin.local import NO_CLASSES, LocalClasses
 from harness.tracking.client import prepare_store, store_uri
 from harness.tracking.listener import TrackingListener
@@ -116,8 +117,12 @@ def _executor(runner: Runner, place: Place, local: LocalClasses, tell: Callable[
     if place.executor == "serial":
         return lambda source: run_serial(source, Worker(runner.folder, runner.loaded.registry))
     where = "on this machine" if place.address is None else f"at {place.address}"
-    tell(f"starting Ray {where}; this takes some seconds")
-    from harness.execution.ray_backend.tuner import RayExecutor  # Ray takes seconds to import
 
-    cluster = RayExecutor(place.address, local=local, messages=runner.messages)
-    return lambda source: cluster.run(source, runner.folder, runner.loaded.registry.plugins)
+    def on_ray(source: TrialSource) -> None:
+        tell(f"starting Ray {where}; this takes some seconds")
+        from harness.execution.ray_backend.tuner import RayExecutor  # Ray takes seconds to import
+
+        executor = RayExecutor(place.address, local=local, messages=runner.messages)
+        executor.run(source, runner.folder, runner.loaded.registry.plugins)
+
+    return on_ray

@@ -143,7 +143,7 @@ def test_sync_fills_another_store(harness: Harness, tmp_path: Path, monkeypatch:
 def test_report_without_the_study_folder_equals_the_stored_one(harness: Harness, tmp_path: Path) -> None:
     harness("run", "toys.toml", "--serial")
     kept = {path.name: path for path in Path("mlartifacts").rglob("report.*")}
-    assert sorted(kept) == ["report.csv", "report.html", "report.md", "report.parquet", "report.tex"]
+    assert sorted(kept) == ["report.csv", "report.html", "report.json", "report.md", "report.parquet", "report.tex"]
     shutil.rmtree("runs")
     for name, path in kept.items():
         code, _, err = harness("report", "toys", "--output", f"new/{name}")

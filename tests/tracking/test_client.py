@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from mlflow import MlflowClient
@@ -74,12 +75,17 @@ def test_ui_command_refers_to_a_server_that_has_a_ui() -> None:
         ui_command("http://mlflow.example", 5001)
 
 
-def test_link_to_a_study_opens_the_view_for_model_training(ledger: FakeLedger, uri: str) -> None:
+def test_link_to_a_study_opens_the_view_for_model_training_with_its_cells(ledger: FakeLedger, uri: str) -> None:
     Tracker(ledger, uri).sync()
     experiment = MlflowClient(uri).get_experiment_by_name(STUDY)
     assert experiment is not None
-    page = f"http://here/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-    assert study_pages(uri, "http://here") == {STUDY: page}
+    page, _, query = study_pages(uri, "http://here")[STUDY].partition("?")
+    assert page == f"http://here/#/experiments/{experiment.experiment_id}/runs"
+    view = dict(parse_qsl(query))
+    assert view["workflowType"] == "machine_learning"
+    cells = MlflowClient(uri).search_runs([experiment.experiment_id], view["searchFilter"])
+    assert len(cells) == 1
+    assert cells[0].data.tags["harness.task"] in cells[0].info.run_name
 
 
 def test_experiment_has_the_kind_whose_runs_the_ui_shows(ledger: FakeLedger, uri: str) -> None:
