@@ -70,7 +70,8 @@ class StudyController:
         failures.append(WorkerFailure(kind, len(self.ledger.entry(trial.key).points)))
         match retry_decision(failures):
             case "retry":
-                self.note(trial, f"worker failed ({reason}); retrying the trial")
+                if kind != "unusable":  # a note on the trial that made it so has been given
+                    self.note(trial, f"worker failed ({reason}); retrying the trial")
                 self.scheduler.requeue(trial)
             case "postpone":
                 again = "postponed; run the same command again to resume"

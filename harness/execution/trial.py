@@ -6,7 +6,9 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -15,12 +17,13 @@ from harness.api.dataset import Dataset, Split, sample
 from harness.api.task import Task
 from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
 from harness.execution.environment import environment_versions
+from harness.execution.isolation import Isolation
 from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.process_settings import kept_settings
-from harness.plugin.registry import Registry
+from harness.plugin.registry import Entry, Registry
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
@@ -33,6 +36,10 @@ from harness.training.run import TrainingData, TrainingRun
 WEIGHTS = "weights.pt"
 
 
+class WorkerUnusableError(Exception):
+    """No other trial may run in this process; the trial is started in another one."""
+
+
 class Worker:
     """Runs trials one after another in its process, with plugins loaded once and data kept between trials."""
 
@@ -41,6 +48,7 @@ class Worker:
         self.folder = folder
         self.registry = registry or load_plugins().registry
         self._data = TrialData()
+        self._isolation = Isolation()
 
     def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
         """PluginError naming the differences where this process would not train what the driver planned."""
@@ -57,11 +65,35 @@ class Worker:
                 "install the same versions everywhere"
             )
 
+    @property
+    def lost(self) -> str:
+        """What a trial has changed in this process and cannot be restored; "" if nothing."""
+        return self._isolation.lost
+
     def start(self, trial: Trial, attempt: int) -> ActiveTrial:
+        """Raises WorkerUnusableError if an earlier trial has changed this process for good."""
+        if self.lost:
+            raise WorkerUnusableError(self.lost)
         return ActiveTrial(self, trial, attempt)
+
+    @contextlib.contextmanager
+    def isolated(self, trial: Trial) -> Iterator[list[str]]:
+        """Keep the settings of the process while a trial trains.  The list then holds notes on what it changed."""
+        if trial.resources.gpu == 0:
+            torch.set_num_threads(1)  # trials share the cores; barriers between threads cost more than they gain
+        with self._isolation.around(self.code(trial)) as notes:
+            yield notes
+
+    def code(self, trial: Trial) -> str:
+        """Return task and model of a trial, with their plugins and versions, for messages."""
+        task, model = self.registry.tasks.get(trial.task.name), self.registry.models.get(trial.model)
+        of_task = "" if task is None or model is None or task.plugin == model.plugin else f" of {_version(task)}"
+        of_model = "" if model is None else f" of {_version(model)}"
+        return f"task {trial.task.name!r}{of_task} or model {trial.model!r}{of_model}"
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
         """Return a split, from memory where an earlier trial had the same."""
+        self._isolation.restore()  # a split that is loaded now is kept for later trials
         return self._data.split(task, split, trial)
 
 
@@ -89,7 +121,14 @@ class ActiveTrial:
 
     def advance(self, seconds: float) -> Progress:
         """Train for about `seconds`, or to the next checkpoint; the result is there once the trial has ended."""
-        return self.follow(lambda run: run.advance(min(seconds, self.trial.resources.checkpoint_seconds)))
+        seconds = min(seconds, self.trial.resources.checkpoint_seconds)
+        with self.isolated() as notes:
+            progress = self.follow(lambda run: run.advance(seconds))
+        return replace(progress, notes=(*progress.notes, *notes))
+
+    def isolated(self) -> contextlib.AbstractContextManager[list[str]]:
+        """Keep the settings of the process; the list holds notes on changes at the end."""
+        return self._worker.isolated(self.trial)
 
     def follow(self, train: Callable[[TrainingRun], None]) -> Progress:
         """What became of the trial by `train`, begun before where it was not."""
@@ -181,8 +220,7 @@ class ActiveTrial:
 
     def _model(self) -> str:
         """Return model, plugin and version, for messages."""
-        plugin = self._worker.registry.model(self.trial.model).plugin
-        return f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+        return f"model {self.trial.model!r} of {_version(self._worker.registry.model(self.trial.model))}"
 
     def _inspect(self, network: Network, task: Task) -> None:
         """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
@@ -267,6 +305,10 @@ class ActiveTrial:
         )
 
 
+def _version(entry: Entry[Any]) -> str:  # of a model or a task
+    return f"{entry.plugin.name} {entry.plugin.version}"
+
+
 def _test_scores(
     run: TrainingRun, weights: dict[str, torch.Tensor], task: Task, test: Dataset, device: torch.device
 ) -> dict[str, float]:
@@ -280,7 +322,6 @@ def _test_scores(
 
 def _device(resources: Resources) -> torch.device:
     if resources.gpu == 0:
-        torch.set_num_threads(1)  # trials share the cores; barriers between their threads cost more than they gain
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ClusterError(

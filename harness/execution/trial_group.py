@@ -26,11 +26,18 @@ class ActiveGroup:
 
     def advance(self, seconds: float) -> list[tuple[Trial, Progress]]:
         """What a slice of about `seconds` brought to each; nothing is left to advance once every result is there."""
-        told: list[tuple[Trial, Progress]] = []
-        if self._together and self._lockstep is None:
-            told = self._told([(member, member.follow(_stay)) for member in self._active])
         if not self._together:
-            return told + self._told([(member, member.advance(seconds)) for member in self._active])
+            return self._told([(member, member.advance(seconds)) for member in self._active])
+        first = self._active[0]
+        with first.isolated() as notes:
+            told = self._advance_stack(seconds)
+        # Before its result, after which nothing more is reported of a trial.
+        return [*((first.trial, Progress((), None, (note,))) for note in notes), *told]
+
+    def _advance_stack(self, seconds: float) -> list[tuple[Trial, Progress]]:
+        told: list[tuple[Trial, Progress]] = []
+        if self._lockstep is None:
+            told = self._told([(member, member.follow(_stay)) for member in self._active])
         note = self._advance_together(seconds)
         told += self._told([(member, member.follow(self._raise_own)) for member in self._active])
         return told + ([(self._active[0].trial, Progress((), None, (note,)))] if note and self._active else [])
