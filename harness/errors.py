@@ -104,6 +104,21 @@ class TrackingError(HarnessError):
     """MLflow is unreachable or lacks the requested experiment or run."""
 
 
+class UserInterrupt(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM during training; a plain KeyboardInterrupt there is a plugin's."""
+
+
+def is_of_plugin(error: BaseException) -> bool:
+    """Return whether the code of a trial raised an exception itself.
+
+    Otherwise the user, Ray or Python ends the process.
+    """
+    if isinstance(error, SystemExit):
+        frames = list(traceback.walk_tb(error.__traceback__))
+        return not frames or _package(frames[-1][0]) != "ray"  # its handler of SIGTERM raises inside any code
+    return not isinstance(error, UserInterrupt | GeneratorExit)
+
+
 def cause(error: BaseException) -> str:
     """Return type, first line and source line of a third-party exception, in one line."""
     where = raised_in(error)
@@ -123,6 +138,11 @@ def raised_in(error: BaseException) -> str:
     by_author = [(frame, line) for frame, line in frames if _package(frame) not in LIBRARIES]
     frame, line = (by_author or frames)[-1]
     return f"{Path(frame.f_code.co_filename).name}:{line}"
+
+
+def packages_in(error: BaseException) -> set[str]:
+    """Return the packages through whose code an exception passed."""
+    return {_package(frame) for frame, _ in traceback.walk_tb(error.__traceback__)}
 
 
 def _package(frame: FrameType) -> str:

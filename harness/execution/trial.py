@@ -15,15 +15,25 @@ import torch
 
 from harness.api.dataset import Dataset, Split, sample
 from harness.api.task import Task
-from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
+from harness.errors import (
+    CheckpointError,
+    ClusterError,
+    DataError,
+    HarnessError,
+    PluginError,
+    cause,
+    is_of_plugin,
+    packages_in,
+)
 from harness.execution.environment import environment_versions
 from harness.execution.isolation import Isolation
 from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
+from harness.execution.signals import marked_interrupts
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.process_settings import kept_settings
-from harness.plugin.registry import Entry, Registry
+from harness.plugin.registry import Entry, Registry, names_of
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
@@ -81,7 +91,7 @@ class Worker:
         """Keep the settings of the process while a trial trains.  The list then holds notes on what it changed."""
         if trial.resources.gpu == 0:
             torch.set_num_threads(1)  # trials share the cores; barriers between threads cost more than they gain
-        with self._isolation.around(self.code(trial)) as notes:
+        with marked_interrupts(), self._isolation.around(self.code(trial)) as notes:
             yield notes
 
     def code(self, trial: Trial) -> str:
@@ -90,6 +100,14 @@ class Worker:
         of_task = "" if task is None or model is None or task.plugin == model.plugin else f" of {_version(task)}"
         of_model = "" if model is None else f" of {_version(model)}"
         return f"task {trial.task.name!r}{of_task} or model {trial.model!r}{of_model}"
+
+    def raiser(self, error: BaseException, trial: Trial) -> str:
+        """Return the plugin whose code raised an exception, with its version; both if it may be either."""
+        entries = (self.registry.tasks.get(trial.task.name), self.registry.models.get(trial.model))
+        present = [entry for entry in entries if entry is not None]
+        packages = packages_in(error)
+        raisers = [entry for entry in present if entry.origin.partition(":")[0].partition(".")[0] in packages]
+        return names_of(entry.plugin for entry in raisers or present)
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
         """Return a split, from memory where an earlier trial had the same."""
@@ -143,7 +161,9 @@ class ActiveTrial:
         except (CheckpointError, ClusterError, DataError):
             raise  # the machine's fault, not the trial's: it spends no budget
         # The trial border: a stranger's model or task may raise anything, and the study goes on.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:
+            if not is_of_plugin(error):
+                raise
             return self._progress(self._failure(error))
 
     def _progress(self, result: TrialResult | None) -> Progress:
@@ -269,13 +289,14 @@ class ActiveTrial:
         mean = {name: sum(values[name] for values in last) / len(last) for name in best}
         return {"test": best, "test-last3": mean}
 
-    def _failure(self, error: Exception) -> TrialResult:
+    def _failure(self, error: BaseException) -> TrialResult:
         outcome: Outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._facts(
-            self._run, outcome=outcome, reason=str(error) if isinstance(error, HarnessError) else cause(error)
-        )
+        reason = str(error) if isinstance(error, HarnessError) else cause(error)
+        if isinstance(error, RecursionError) or not isinstance(error, Exception):
+            reason = f"{self._worker.raiser(error, self.trial)} raised {reason}"
+        return self._facts(self._run, outcome=outcome, reason=reason)
 
     def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
         """A result with what is known of how the trial ran."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from harness.errors import is_of_plugin
 from harness.execution.trial import ActiveTrial
 from harness.execution.trial_source import Progress
 from harness.records import Trial
@@ -62,7 +63,9 @@ class ActiveGroup:
         try:
             self._lockstep.advance(seconds)
         # A stranger's model or task may raise anything, and a stack may need more memory than there is.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:
+            if not is_of_plugin(error):
+                raise
             self._together, self._lockstep = False, None
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
         else:

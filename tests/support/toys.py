@@ -146,6 +146,12 @@ def commit(fault: str) -> None:
         MEDDLES[fault]()
     if fault == "raise":
         raise ValueError("a toy that was told to raise")
+    if fault == "system-exit":
+        raise SystemExit(3)
+    if fault == "keyboard-interrupt":
+        raise KeyboardInterrupt("a toy that was told to interrupt")
+    if fault == "recursion":
+        commit(fault)
     if fault == "memory":
         raise MemoryError("a toy that was told to run out of memory")
     if fault == "exit":
