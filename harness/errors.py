@@ -24,6 +24,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 
+from harness.redaction import without_secrets
+
 LONGEST_SHOWN = 60
 """Characters of an invalid value that a message shows."""
 LIBRARIES = frozenset({"harness", "torch", "numpy", "optuna", *sys.stdlib_module_names})
@@ -53,7 +55,10 @@ _EXPECTED = {
 
 
 class HarnessError(Exception):
-    """A message in one line: where, what was given, and what to do."""
+    """A message in one line: where, what was given, and what to do; without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class StudyError(HarnessError):
@@ -120,10 +125,10 @@ def is_of_plugin(error: BaseException) -> bool:
 
 
 def cause(error: BaseException) -> str:
-    """Return type, first line and source line of a third-party exception, in one line."""
+    """Return type, first line and source line of a third-party exception, in one line and without secrets."""
     where = raised_in(error)
     first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}"
+    return without_secrets(f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}")
 
 
 def raised_in(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from harness.ledger.ledger import Ledger
 from harness.plugin.loader import Loaded
 from harness.plugin.registry import names_of
 from harness.records import Point, Resources, Trial, TrialResult
+from harness.redaction import without_secrets
 from harness.search.scheduler import TrialScheduler
 from harness.training import checkpoint
 
@@ -52,7 +53,7 @@ class StudyController:
                 self.call_hook("harness_trial_reported", trial=trial, point=point)
 
     def note(self, trial: Trial, text: str) -> None:
-        self._messages.append(f"{trial.key}: {text}")
+        self._messages.append(f"{trial.key}: {without_secrets(text)}")
 
     def tell(self, trial: Trial, result: TrialResult) -> None:
         if _filled_a_shared_gpu(trial, result):
@@ -67,6 +68,7 @@ class StudyController:
 
     def worker_failed(self, trial: Trial, reason: str, *, kind: FailureKind) -> None:
         """Retry the trial, unless it is the likely cause: then the failure is its outcome and spends budget."""
+        reason = without_secrets(reason)
         failures = self._failures.setdefault(trial.key, [])
         failures.append(WorkerFailure(kind, len(self.ledger.entry(trial.key).points)))
         blamed = f" in a trial of {names_of(trial.plugins)}" if kind in ("crash", "silent") and trial.plugins else ""
@@ -102,7 +104,8 @@ class StudyController:
                 name = getattr(plugin, "__name__", type(plugin).__name__)
                 if (name, hook) not in self._broken_hooks:
                     self._broken_hooks.add((name, hook))
-                    self._messages.append(f"plugin {name} raised in {hook} ({type(error).__name__}: {error})")
+                    text = without_secrets(f"{type(error).__name__}: {error}")
+                    self._messages.append(f"plugin {name} raised in {hook} ({text})")
 
 
 def _filled_a_shared_gpu(trial: Trial, result: TrialResult) -> bool:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -23,17 +22,17 @@ from harness.errors import (
     PluginError,
     cause,
     is_of_plugin,
-    packages_in,
 )
 from harness.execution.environment import environment_versions
 from harness.execution.isolation import Isolation
 from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
 from harness.execution.signals import marked_interrupts
+from harness.execution.trial_code import raiser, task_or_model
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.process_settings import kept_settings
-from harness.plugin.registry import Entry, Registry, names_of
+from harness.plugin.registry import Registry, names_of
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
@@ -91,23 +90,8 @@ class Worker:
         """Keep the settings of the process while a trial trains.  The list then holds notes on what it changed."""
         if trial.resources.gpu == 0:
             torch.set_num_threads(1)  # trials share the cores; barriers between threads cost more than they gain
-        with marked_interrupts(), self._isolation.around(self.code(trial)) as notes:
+        with marked_interrupts(), self._isolation.around(task_or_model(self.registry, trial)) as notes:
             yield notes
-
-    def code(self, trial: Trial) -> str:
-        """Return task and model of a trial, with their plugins and versions, for messages."""
-        task, model = self.registry.tasks.get(trial.task.name), self.registry.models.get(trial.model)
-        of_task = "" if task is None or model is None or task.plugin == model.plugin else f" of {_version(task)}"
-        of_model = "" if model is None else f" of {_version(model)}"
-        return f"task {trial.task.name!r}{of_task} or model {trial.model!r}{of_model}"
-
-    def raiser(self, error: BaseException, trial: Trial) -> str:
-        """Return the plugin whose code raised an exception, with its version; both if it may be either."""
-        entries = (self.registry.tasks.get(trial.task.name), self.registry.models.get(trial.model))
-        present = [entry for entry in entries if entry is not None]
-        packages = packages_in(error)
-        raisers = [entry for entry in present if entry.origin.partition(":")[0].partition(".")[0] in packages]
-        return names_of(entry.plugin for entry in raisers or present)
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
         """Return a split, from memory where an earlier trial had the same."""
@@ -240,7 +224,7 @@ class ActiveTrial:
 
     def _model(self) -> str:
         """Return model, plugin and version, for messages."""
-        return f"model {self.trial.model!r} of {_version(self._worker.registry.model(self.trial.model))}"
+        return f"model {self.trial.model!r} of {names_of([self._worker.registry.model(self.trial.model).plugin])}"
 
     def _inspect(self, network: Network, task: Task) -> None:
         """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
@@ -295,7 +279,7 @@ class ActiveTrial:
             torch.cuda.empty_cache()
         reason = str(error) if isinstance(error, HarnessError) else cause(error)
         if isinstance(error, RecursionError) or not isinstance(error, Exception):
-            reason = f"{self._worker.raiser(error, self.trial)} raised {reason}"
+            reason = f"{raiser(self._worker.registry, self.trial, error)} raised {reason}"
         return self._facts(self._run, outcome=outcome, reason=reason)
 
     def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
@@ -324,10 +308,6 @@ class ActiveTrial:
                 **given,
             }
         )
-
-
-def _version(entry: Entry[Any]) -> str:  # of a model or a task
-    return f"{entry.plugin.name} {entry.plugin.version}"
 
 
 def _test_scores(

@@ -10,6 +10,7 @@ from harness.errors import is_of_plugin
 from harness.execution.trial import ActiveTrial
 from harness.execution.trial_source import Progress
 from harness.records import Trial
+from harness.redaction import without_secrets
 from harness.training.run import TrainingRun
 from harness.training.vectorized import VectorizedRuns
 
@@ -67,7 +68,7 @@ class ActiveGroup:
             if not is_of_plugin(error):
                 raise
             self._together, self._lockstep = False, None
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
         else:
             return None
         if torch.cuda.is_available():
