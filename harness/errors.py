@@ -24,6 +24,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 
+from harness.redaction import without_secrets
+
 LONGEST_SHOWN = 60
 """Characters of an invalid value that a message shows."""
 LIBRARIES = frozenset({"harness", "torch", "numpy", "optuna", *sys.stdlib_module_names})
@@ -53,7 +55,10 @@ _EXPECTED = {
 
 
 class HarnessError(Exception):
-    """A message in one line: where, what was given, and what to do."""
+    """A message in one line: where, what was given, and what to do; without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class StudyError(HarnessError):
@@ -104,11 +109,26 @@ class TrackingError(HarnessError):
     """MLflow is unreachable or lacks the requested experiment or run."""
 
 
+class UserInterrupt(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM during training; a plain KeyboardInterrupt there is a plugin's."""
+
+
+def is_of_plugin(error: BaseException) -> bool:
+    """Return whether the code of a trial raised an exception itself.
+
+    Otherwise the user, Ray or Python ends the process.
+    """
+    if isinstance(error, SystemExit):
+        frames = list(traceback.walk_tb(error.__traceback__))
+        return not frames or _package(frames[-1][0]) != "ray"  # its handler of SIGTERM raises inside any code
+    return not isinstance(error, UserInterrupt | GeneratorExit)
+
+
 def cause(error: BaseException) -> str:
-    """Return type, first line and source line of a third-party exception, in one line."""
+    """Return type, first line and source line of a third-party exception, in one line and without secrets."""
     where = raised_in(error)
     first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}"
+    return without_secrets(f"{type(error).__name__}: {first[0] if first else ''}{f' ({where})' if where else ''}")
 
 
 def raised_in(error: BaseException) -> str:
@@ -123,6 +143,11 @@ def raised_in(error: BaseException) -> str:
     by_author = [(frame, line) for frame, line in frames if _package(frame) not in LIBRARIES]
     frame, line = (by_author or frames)[-1]
     return f"{Path(frame.f_code.co_filename).name}:{line}"
+
+
+def packages_in(error: BaseException) -> set[str]:
+    """Return the packages through whose code an exception passed."""
+    return {_package(frame) for frame, _ in traceback.walk_tb(error.__traceback__)}
 
 
 def _package(frame: FrameType) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from harness.execution.retry_policy import MAX_FAILURES, FailureKind, WorkerFailure, retry_decision
 from harness.ledger.ledger import Ledger
 from harness.plugin.loader import Loaded
+from harness.plugin.registry import names_of
 from harness.records import Point, Resources, Trial, TrialResult
+from harness.redaction import without_secrets
 from harness.search.scheduler import TrialScheduler
 from harness.training import checkpoint
 
@@ -51,7 +53,7 @@ class StudyController:
                 self.call_hook("harness_trial_reported", trial=trial, point=point)
 
     def note(self, trial: Trial, text: str) -> None:
-        self._messages.append(f"{trial.key}: {text}")
+        self._messages.append(f"{trial.key}: {without_secrets(text)}")
 
     def tell(self, trial: Trial, result: TrialResult) -> None:
         if _filled_a_shared_gpu(trial, result):
@@ -66,11 +68,14 @@ class StudyController:
 
     def worker_failed(self, trial: Trial, reason: str, *, kind: FailureKind) -> None:
         """Retry the trial, unless it is the likely cause: then the failure is its outcome and spends budget."""
+        reason = without_secrets(reason)
         failures = self._failures.setdefault(trial.key, [])
         failures.append(WorkerFailure(kind, len(self.ledger.entry(trial.key).points)))
+        blamed = f" in a trial of {names_of(trial.plugins)}" if kind in ("crash", "silent") and trial.plugins else ""
         match retry_decision(failures):
             case "retry":
-                self.note(trial, f"worker failed ({reason}); retrying the trial")
+                if kind != "unusable":  # a note on the trial that made it so has been given
+                    self.note(trial, f"worker failed ({reason}{blamed}); retrying the trial")
                 self.scheduler.requeue(trial)
             case "postpone":
                 again = "postponed; run the same command again to resume"
@@ -79,7 +84,7 @@ class StudyController:
             case "out-of-memory":
                 self.tell(trial, TrialResult(outcome="out-of-memory", reason=reason, ended=time.time()))
             case "failed":
-                text = f"worker failed {len(failures)} times: {reason}"
+                text = f"worker failed {len(failures)} times: {reason}{blamed}"
                 self.tell(trial, TrialResult(outcome="failed", reason=text, ended=time.time()))
 
     def finished(self) -> bool:
@@ -95,11 +100,12 @@ class StudyController:
         for plugin in plugins:
             try:
                 hooks.subset_hook_caller(hook, [other for other in plugins if other is not plugin])(**facts)
-            except Exception as error:  # noqa: BLE001  # the plugin border
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # the plugin border
                 name = getattr(plugin, "__name__", type(plugin).__name__)
                 if (name, hook) not in self._broken_hooks:
                     self._broken_hooks.add((name, hook))
-                    self._messages.append(f"plugin {name} raised in {hook} ({type(error).__name__}: {error})")
+                    text = without_secrets(f"{type(error).__name__}: {error}")
+                    self._messages.append(f"plugin {name} raised in {hook} ({text})")
 
 
 def _filled_a_shared_gpu(trial: Trial, result: TrialResult) -> bool:

@@ -55,6 +55,8 @@ def classify_failure(ray_error: str, path: Path, *, hang_seconds: float, node_lo
     ray_error: Ray's error text.  path: of the attempt's trace.  hang_seconds: time limit without progress, in seconds.
     node_lost: whether Ray counts the worker's node as dead.
     """
+    if "WorkerUnusableError" in ray_error:
+        return "unusable", _informative_line(ray_error)
     if "OutOfMemoryError" in ray_error:
         return "memory", _informative_line(ray_error)
     if node_lost or "node has died" in ray_error:

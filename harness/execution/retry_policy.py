@@ -18,12 +18,16 @@ one trial more than once."""
 MAX_FAILURES = 10
 """Failures after which this command retries the trial no more, even if there was progress in between."""
 
-FailureKind = Literal["memory", "crash", "silent", "early", "node"]
+FailureKind = Literal["memory", "crash", "silent", "early", "node", "unusable"]
 """How a worker failed.
 
 memory: Ray ended it, because its node ran out of memory.  crash: a fatal signal, an error or a hang, with a trace.
 silent: without a trace, as after kill -9.  early: before its trial had started.  node: its whole machine was lost.
+unusable: an earlier trial has changed the process for good, so it did not start this one.
 """
+
+_OF_OTHERS: frozenset[FailureKind] = frozenset({"node", "unusable"})
+"""Failures that are not the trial's."""
 
 RetryDecision = Literal["retry", "out-of-memory", "failed", "postpone"]
 """What happens to a trial whose worker failed.
@@ -45,10 +49,10 @@ class WorkerFailure:
 def retry_decision(failures: Sequence[WorkerFailure]) -> RetryDecision:
     """Return what happens to a trial after these failures of its workers, the latest of which comes last.
 
-    The loss of a machine says nothing about the trial.
+    The loss of a machine, or what an earlier trial did to the worker, says nothing about the trial.
     """
-    counted = [failure for failure in failures if failure.kind != "node"]
-    if not counted or failures[-1].kind == "node":
+    counted = [failure for failure in failures if failure.kind not in _OF_OTHERS]
+    if not counted or failures[-1].kind in _OF_OTHERS:
         return "retry"
     last = counted[-1]
     if last.kind == "memory":

@@ -274,7 +274,9 @@ def _failure(state: CellState) -> str | None:
     finals = state.finals()
     reasons = [entry.result.reason for entry in (*state.searched, *finals) if entry.result and entry.result.reason]
     plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in state.plan.plugins)
-    reason = f": {reasons[-1]} (from {plugins})" if reasons else f" (from {plugins})"
+    last = f": {reasons[-1]}" if reasons else ""
+    named = all(f"{plugin.name} {plugin.version}" in last for plugin in state.plan.plugins)
+    reason = last if named else f"{last} (from {plugins})"
     if state.plan.setting is None and state.winner() is None:
         return f"{state.plan.cell}: no search trial completed{reason}"
     scored = sum(entry.result is not None and entry.result.score is not None for entry in finals)

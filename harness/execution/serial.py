@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from harness.errors import PluginError
 from harness.execution.signals import interruptible
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
 from harness.execution.trial_source import TrialSource
-from harness.records import Resources
+from harness.records import Resources, Trial
 
 SLICE_SECONDS = 5.0
 
@@ -16,10 +17,11 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
 
     An interrupt takes effect at the end of the slice, because half an update is no checkpoint; a checkpoint of the
     running trial is then written.  A trial that hangs is not ended, because there is no other process.
-    Raises KeyboardInterrupt after an interrupt, and whatever the source raises.
+    Raises KeyboardInterrupt after an interrupt, PluginError if a trial changed this process for good and others are
+    left, and whatever the source raises.
     """
     with interruptible() as interrupted:
-        while (assigned := source.ask(_always_fits)) is not None:
+        while (assigned := _next_trial(source, worker)) is not None:
             trial, _ = assigned
             group = ActiveGroup([worker.start(*member) for member in (assigned, *source.companions(trial))])
             try:
@@ -30,6 +32,14 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
             except KeyboardInterrupt:
                 group.save()
                 raise
+
+
+def _next_trial(source: TrialSource, worker: Worker) -> tuple[Trial, int] | None:
+    if worker.lost and not source.finished():
+        raise PluginError(
+            f"{worker.lost}; run the same command again to resume; without --serial, a new worker takes the next trial"
+        )
+    return source.ask(_always_fits)
 
 
 def _train_slice(source: TrialSource, group: ActiveGroup) -> None:

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from harness.errors import UserInterrupt
+
 
 @contextlib.contextmanager
 def interruptible(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether an interrupt has arrived.
 
-    `on_interrupt` is called at the first interrupt; the second raises KeyboardInterrupt.  Outside the main thread,
+    `on_interrupt` is called at the first interrupt; the second raises UserInterrupt.  Outside the main thread,
     which alone receives signals, nothing changes.
     """
     arrived = threading.Event()
@@ -23,7 +25,7 @@ def interruptible(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[C
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if arrived.is_set():
-            raise KeyboardInterrupt
+            raise UserInterrupt
         arrived.set()
         on_interrupt()
 
@@ -33,3 +35,21 @@ def interruptible(on_interrupt: Callable[[], None] = lambda: None) -> Iterator[C
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def marked_interrupts() -> Iterator[None]:
+    """Make Ctrl-C raise UserInterrupt instead of KeyboardInterrupt, which a plugin may raise too."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _raise_user_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _raise_user_interrupt(number: int, frame: FrameType | None) -> None:
+    raise UserInterrupt

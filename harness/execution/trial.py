@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,14 +14,25 @@ import torch
 
 from harness.api.dataset import Dataset, Split, sample
 from harness.api.task import Task
-from harness.errors import CheckpointError, ClusterError, DataError, HarnessError, PluginError, cause
+from harness.errors import (
+    CheckpointError,
+    ClusterError,
+    DataError,
+    HarnessError,
+    PluginError,
+    cause,
+    is_of_plugin,
+)
 from harness.execution.environment import environment_versions
+from harness.execution.isolation import Isolation
 from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
+from harness.execution.signals import marked_interrupts
+from harness.execution.trial_code import raiser, task_or_model
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.process_settings import kept_settings
-from harness.plugin.registry import Registry
+from harness.plugin.registry import Registry, names_of
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
@@ -34,6 +46,10 @@ from harness.training.standard_errors import Scores, evaluate_with_errors
 WEIGHTS = "weights.pt"
 
 
+class WorkerUnusableError(Exception):
+    """No other trial may run in this process; the trial is started in another one."""
+
+
 class Worker:
     """Runs trials one after another in its process, with plugins loaded once and data kept between trials."""
 
@@ -42,6 +58,7 @@ class Worker:
         self.folder = folder
         self.registry = registry or load_plugins().registry
         self._data = TrialData()
+        self._isolation = Isolation()
 
     def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
         """PluginError naming the differences where this process would not train what the driver planned."""
@@ -58,11 +75,28 @@ class Worker:
                 "install the same versions everywhere"
             )
 
+    @property
+    def lost(self) -> str:
+        """What a trial has changed in this process and cannot be restored; "" if nothing."""
+        return self._isolation.lost
+
     def start(self, trial: Trial, attempt: int) -> ActiveTrial:
+        """Raises WorkerUnusableError if an earlier trial has changed this process for good."""
+        if self.lost:
+            raise WorkerUnusableError(self.lost)
         return ActiveTrial(self, trial, attempt)
+
+    @contextlib.contextmanager
+    def isolated(self, trial: Trial) -> Iterator[list[str]]:
+        """Keep the settings of the process while a trial trains.  The list then holds notes on what it changed."""
+        if trial.resources.gpu == 0:
+            torch.set_num_threads(1)  # trials share the cores; barriers between threads cost more than they gain
+        with marked_interrupts(), self._isolation.around(task_or_model(self.registry, trial)) as notes:
+            yield notes
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
         """Return a split, from memory where an earlier trial had the same."""
+        self._isolation.restore()  # a split that is loaded now is kept for later trials
         return self._data.split(task, split, trial)
 
 
@@ -90,7 +124,14 @@ class ActiveTrial:
 
     def advance(self, seconds: float) -> Progress:
         """Train for about `seconds`, or to the next checkpoint; the result is there once the trial has ended."""
-        return self.follow(lambda run: run.advance(min(seconds, self.trial.resources.checkpoint_seconds)))
+        seconds = min(seconds, self.trial.resources.checkpoint_seconds)
+        with self.isolated() as notes:
+            progress = self.follow(lambda run: run.advance(seconds))
+        return replace(progress, notes=(*progress.notes, *notes))
+
+    def isolated(self) -> contextlib.AbstractContextManager[list[str]]:
+        """Keep the settings of the process; the list holds notes on changes at the end."""
+        return self._worker.isolated(self.trial)
 
     def follow(self, train: Callable[[TrainingRun], None]) -> Progress:
         """What became of the trial by `train`, begun before where it was not."""
@@ -105,7 +146,9 @@ class ActiveTrial:
         except (CheckpointError, ClusterError, DataError):
             raise  # the machine's fault, not the trial's: it spends no budget
         # The trial border: a stranger's model or task may raise anything, and the study goes on.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:
+            if not is_of_plugin(error):
+                raise
             return self._progress(self._failure(error))
 
     def _progress(self, result: TrialResult | None) -> Progress:
@@ -182,8 +225,7 @@ class ActiveTrial:
 
     def _model(self) -> str:
         """Return model, plugin and version, for messages."""
-        plugin = self._worker.registry.model(self.trial.model).plugin
-        return f"model {self.trial.model!r} of {plugin.name} {plugin.version}"
+        return f"model {self.trial.model!r} of {names_of([self._worker.registry.model(self.trial.model).plugin])}"
 
     def _inspect(self, network: Network, task: Task) -> None:
         """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
@@ -245,13 +287,14 @@ class ActiveTrial:
         assert self._task is not None  # set before the run was
         return self._task, self._held_out(self._task, "test"), _device(self.trial.resources)
 
-    def _failure(self, error: Exception) -> TrialResult:
+    def _failure(self, error: BaseException) -> TrialResult:
         outcome: Outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._facts(
-            self._run, outcome=outcome, reason=str(error) if isinstance(error, HarnessError) else cause(error)
-        )
+        reason = str(error) if isinstance(error, HarnessError) else cause(error)
+        if isinstance(error, RecursionError) or not isinstance(error, Exception):
+            reason = f"{raiser(self._worker.registry, self.trial, error)} raised {reason}"
+        return self._facts(self._run, outcome=outcome, reason=reason)
 
     def _facts(self, run: TrainingRun | None, **given: object) -> TrialResult:
         """A result with what is known of how the trial ran."""
@@ -292,7 +335,6 @@ def _readings(run: TrainingRun, task: Task, test: Dataset, device: torch.device)
 
 def _device(resources: Resources) -> torch.device:
     if resources.gpu == 0:
-        torch.set_num_threads(1)  # trials share the cores; barriers between their threads cost more than they gain
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ClusterError(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from harness.errors import is_of_plugin
 from harness.execution.trial import ActiveTrial
 from harness.execution.trial_source import Progress
 from harness.records import Trial
+from harness.redaction import without_secrets
 from harness.training.run import TrainingRun
 from harness.training.vectorized import VectorizedRuns
 
@@ -26,11 +28,18 @@ class ActiveGroup:
 
     def advance(self, seconds: float) -> list[tuple[Trial, Progress]]:
         """What a slice of about `seconds` brought to each; nothing is left to advance once every result is there."""
-        told: list[tuple[Trial, Progress]] = []
-        if self._together and self._lockstep is None:
-            told = self._told([(member, member.follow(_stay)) for member in self._active])
         if not self._together:
-            return told + self._told([(member, member.advance(seconds)) for member in self._active])
+            return self._told([(member, member.advance(seconds)) for member in self._active])
+        first = self._active[0]
+        with first.isolated() as notes:
+            told = self._advance_stack(seconds)
+        # Before its result, after which nothing more is reported of a trial.
+        return [*((first.trial, Progress((), None, (note,))) for note in notes), *told]
+
+    def _advance_stack(self, seconds: float) -> list[tuple[Trial, Progress]]:
+        told: list[tuple[Trial, Progress]] = []
+        if self._lockstep is None:
+            told = self._told([(member, member.follow(_stay)) for member in self._active])
         note = self._advance_together(seconds)
         told += self._told([(member, member.follow(self._raise_own)) for member in self._active])
         return told + ([(self._active[0].trial, Progress((), None, (note,)))] if note and self._active else [])
@@ -55,9 +64,11 @@ class ActiveGroup:
         try:
             self._lockstep.advance(seconds)
         # A stranger's model or task may raise anything, and a stack may need more memory than there is.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:
+            if not is_of_plugin(error):
+                raise
             self._together, self._lockstep = False, None
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
         else:
             return None
         if torch.cuda.is_available():

@@ -19,6 +19,7 @@ from harness.plugin.hookspecs import PROJECT
 from harness.plugin.process_settings import kept_settings, output_to_stderr
 from harness.plugin.registry import Entry, Registry
 from harness.records import LABEL, Plugin
+from harness.redaction import without_secrets
 
 GROUP = "harness"
 DISABLE = "HARNESS_DISABLE_PLUGINS"
@@ -183,7 +184,7 @@ def _normal(name: str) -> str:
 
 
 def _message(plugin: Plugin, error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    text = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
     return (
         f"plugin {plugin.name} {plugin.version} could not be loaded ({text}); its models and tasks are missing. "
         f"Fix it, uninstall it, or set {DISABLE}={plugin.name}"

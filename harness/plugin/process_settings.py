@@ -7,14 +7,33 @@ import ctypes
 import locale
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-Setting = tuple[Callable[[], Any], Callable[[Any], object]]  # a value of any type, which only the two functions handle
-"""Reads a setting, and sets it to a value that was read before."""
+
+def _value(before: Any, now: Any) -> str:
+    return str(now)
+
+
+class Setting(NamedTuple):
+    """A setting of the process.  Its value is of any type; only these functions handle it."""
+
+    read: Callable[[], Any]
+    restore: Callable[[Any], object]
+    """Sets it to a value that was read before."""
+    show: Callable[[Any, Any], str] = _value
+    """The change from one value to another, for messages; "" if it cannot be shown in a few words."""
+
+
+class Change(NamedTuple):
+    """A setting that third-party code has changed."""
+
+    text: str
+    """Such as `torch default dtype (torch.float64)`."""
+    restored: bool
 
 
 def _set_default_device(device: torch.device) -> None:
@@ -30,31 +49,60 @@ def _working_folder() -> str | None:
 
 
 def _attribute(owner: Any, name: str) -> Setting:  # modules of PyTorch, which it leaves untyped
-    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+    return Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
 SETTINGS: dict[str, Setting] = {
-    "torch default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch default device": (torch.get_default_device, _set_default_device),
-    "torch gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "torch number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "torch precision of matrix products": (
+    "torch default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
+    "torch default device": Setting(torch.get_default_device, _set_default_device),
+    "torch gradients": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch number of threads": Setting(torch.get_num_threads, torch.set_num_threads),
+    "torch precision of matrix products": Setting(
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
-    "torch deterministic algorithms": (
+    "torch deterministic algorithms": Setting(
         torch.get_deterministic_debug_mode,
         torch.set_deterministic_debug_mode,
     ),
-    "torch anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch anomaly detection": Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "cudnn.benchmark": _attribute(torch.backends.cudnn, "benchmark"),
     "cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
     "cudnn.enabled": _attribute(torch.backends.cudnn, "enabled"),
-    "numpy error handling": (np.geterr, lambda value: np.seterr(**value)),
-    "locale": (lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)),
-    "working folder": (_working_folder, lambda value: None if value is None else os.chdir(value)),
+    "numpy error handling": Setting(np.geterr, lambda value: np.seterr(**value)),
+    "locale": Setting(lambda: locale.setlocale(locale.LC_ALL), lambda value: locale.setlocale(locale.LC_ALL, value)),
+    "working folder": Setting(_working_folder, lambda value: None if value is None else os.chdir(value)),
 }
 """Settings of the process on which other models and the harness rely."""
+
+Values = dict[str, Any]
+"""Name of a setting → its value."""
+
+
+def read_settings(settings: Mapping[str, Setting]) -> Values:
+    return {name: _read(setting) for name, setting in settings.items()}
+
+
+def _read(setting: Setting) -> Any:
+    try:
+        return setting.read()
+    except RuntimeError:  # PyTorch refuses to describe precisions that were set through both of its interfaces
+        return "unreadable"
+
+
+def restore_settings(settings: Mapping[str, Setting], before: Values) -> list[Change]:
+    """Restore the settings to the values that were read before.  Return what had changed."""
+    now = read_settings(settings)
+    changed = [name for name in settings if now[name] != before[name]]
+    for name in changed:
+        with contextlib.suppress(Exception):  # reading again below shows whether it worked
+            settings[name].restore(before[name])
+    changes = []
+    for name in changed:
+        shown = settings[name].show(before[name], now[name])
+        text = f"{name} ({shown})" if shown else name
+        changes.append(Change(text, _read(settings[name]) == before[name]))
+    return changes
 
 
 @contextlib.contextmanager
@@ -63,16 +111,12 @@ def kept_settings() -> Iterator[list[str]]:
 
     An example of an entry: `torch default dtype (torch.float64)`.
     """
-    before = {name: read() for name, (read, _) in SETTINGS.items()}
+    before = read_settings(SETTINGS)
     changed: list[str] = []
     try:
         yield changed
     finally:
-        for name, (read, restore) in SETTINGS.items():
-            value = read()
-            if value != before[name]:
-                changed.append(f"{name} ({value})")
-                restore(before[name])
+        changed += [change.text for change in restore_settings(SETTINGS, before)]
 
 
 @contextlib.contextmanager

@@ -93,11 +93,16 @@ def plugin_border(where: str, *plugins: Plugin) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except Exception as error:  # third-party code may raise anything
-        names = " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
         raise PluginError(
-            f"{where}: {names} raised {cause(error)}; fix it, change its options, or leave it out of the study"
+            f"{where}: {names_of(plugins)} raised {cause(error)}; fix it, change its options, or leave it out of the "
+            "study"
         ) from error
+
+
+def names_of(plugins: Iterable[Plugin]) -> str:
+    """Return plugins with their versions, as `A 1.0 or B 2.0`."""
+    return " or ".join(dict.fromkeys(f"{plugin.name} {plugin.version}" for plugin in plugins))
 
 
 def _look_up(kind: str, name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:

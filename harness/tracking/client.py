@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.records import Record
+from harness.redaction import without_credentials, without_secrets
 from harness.tracking import run_data
 from harness.tracking.schema import check_schema
 
@@ -180,18 +181,24 @@ def as_tracking_error(uri: str) -> Iterator[None]:
         ) from error
     except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         raise TrackingError(
-            f"{without_credentials(uri)}: the MLflow store failed ({_one_line(error)}); repair it, or set "
+            f"{without_credentials(uri)}: the MLflow store failed ({_one_line(error, uri)}); repair it, or set "
             "MLFLOW_TRACKING_URI to another store, then run `harness sync`"
         ) from error
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, uri: str) -> str:
     """Return the reason for an error in one line; MLflow's client wraps a connection error several times."""
     text = str(error)
     for name, reason in _CONNECTION_ERRORS.items():
         if name in text:
             return reason.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
-    return run_data.cut(without_credentials((text.splitlines() or [type(error).__name__])[0]), 300)
+    line = (text.splitlines() or [type(error).__name__])[0]
+    return run_data.cut(_without_user(without_secrets(line, uri)), 300)
+
+
+def _without_user(text: str) -> str:
+    """Return what a database driver says without the user name, which it puts into quotation marks."""
+    return re.sub(r"""(\b(?:user|role|login)\b[^'"]{0,12})(['"]).*?\2""", r"\1\2***\2", text, flags=re.IGNORECASE)
 
 
 _CONNECTION_ERRORS = {
@@ -201,8 +208,3 @@ _CONNECTION_ERRORS = {
     "ConnectTimeoutError": "MLflow is unreachable: the host does not answer",
 }
 """Part of an error text of MLflow's client → the reason in plain words."""
-
-
-def without_credentials(text: str) -> str:
-    """Return an address, or a text with addresses, without user names and passwords."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)

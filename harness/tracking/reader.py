@@ -16,6 +16,7 @@ from harness.analysis.stored_study import StoredStudy, SyncMark
 from harness.errors import TrackingError, UnknownNameError
 from harness.ledger.journal import TrialEntry
 from harness.records import Manifest, Trial, TrialResult
+from harness.redaction import without_credentials
 from harness.tracking import run_data, trial_run
 from harness.tracking.client import (
     CONCURRENT_REQUESTS,
@@ -25,7 +26,6 @@ from harness.tracking.client import (
     mlflow_client,
     search_runs,
     study_runs,
-    without_credentials,
 )
 
 

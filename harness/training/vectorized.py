@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from harness.api.model import Stack
+from harness.errors import is_of_plugin
 from harness.training.random_state import fork_random_state
 from harness.training.run import TrainingRun
 from harness.training.stacked_step import StackedStep
@@ -30,7 +31,7 @@ class VectorizedRuns:
     def __init__(self, runs: Sequence[TrainingRun], *, graphs: bool = False) -> None:
         """graphs: on CUDA, record an update once for each shape of batch and replay it."""
         self.runs = tuple(runs)
-        self.errors: dict[TrainingRun, Exception] = {}
+        self.errors: dict[TrainingRun, BaseException] = {}
         """What a run's own evaluation raised; such a run is not advanced any more."""
         self._graphs = graphs
         self._stacked: list[TrainingRun] = []
@@ -79,9 +80,9 @@ class VectorizedRuns:
         while not leaving:
             try:
                 stack.run()
-            except Exception:
+            except BaseException as error:
                 for run in active:
-                    run.whole = True
+                    run.whole = is_of_plugin(error)
                 raise
             due = [run for run in active if run.evaluation_is_due()]
             self._evaluate(stack, due)
@@ -98,5 +99,7 @@ class VectorizedRuns:
         for run in due:
             try:
                 run.evaluate()
-            except Exception as error:  # noqa: BLE001  # a third party's task may raise anything; the others continue
+            except BaseException as error:  # a third party's task may raise anything; the others continue
+                if not is_of_plugin(error):
+                    raise
                 self.errors[run] = error

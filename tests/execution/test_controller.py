@@ -65,6 +65,17 @@ def test_hooks_are_called_once_per_event_and_after_the_ledger(launch: Launch, to
     assert len(events) == 18
 
 
+def test_listener_that_exits_does_not_end_the_study(launch: Launch, toy_study: MakeStudy) -> None:
+    class Exiting:
+        @hookimpl
+        def harness_trial_finished(self, trial: Trial) -> None:
+            raise SystemExit(0)
+
+    outcome = launch(toy_study(), listeners=lambda _: [Exiting()])
+    assert outcome.complete
+    assert outcome.messages == ("plugin Exiting raised in harness_trial_finished (SystemExit: 0)",)
+
+
 def test_listener_that_raises_costs_one_message_and_the_others_are_called(launch: Launch, toy_study: MakeStudy) -> None:
     class Broken:
         @hookimpl
@@ -159,7 +170,10 @@ def test_repeated_failures_without_progress_are_the_trial_s_outcome(
     controller.worker_failed(trial, "signal 11", kind=kind)
     result = result_of(controller, trial)
     assert result is not None
-    assert (result.outcome, result.reason) == ("failed", f"worker failed {times} times: signal 11")
+    assert (result.outcome, result.reason) == (
+        "failed",
+        f"worker failed {times} times: signal 11 in a trial of {trial.plugins[0].name} {trial.plugins[0].version}",
+    )
     assert ask(controller)[0].number == 1
 
 

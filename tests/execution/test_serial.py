@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from harness.search.cell import CellState
 from harness.search.proposals import Proposer
 from harness.study.plan import make_plan
 from harness.study.schema import Study
+from tests.support import toys
 
 MakeStudy = Callable[..., Study]
 
@@ -103,6 +105,51 @@ def test_failed_trial_does_not_stop_the_next(worker: Worker, trials: list[Trial]
     source = ListSource([faulty, trials[1]])
     run_serial(source, worker)
     assert [result.outcome for result in source.results] == ["failed", "complete"]
+
+
+EXITS = {
+    "system-exit": r"toys unknown raised SystemExit: 3 \(toys\.py:\d+\)",
+    "keyboard-interrupt": r"toys unknown raised KeyboardInterrupt: a toy that was told to interrupt \(toys\.py:\d+\)",
+    "recursion": r"toys unknown raised RecursionError: maximum recursion depth exceeded.* \(toys\.py:\d+\)",
+}
+
+
+@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize("fault", EXITS)
+def test_exit_interrupt_or_recursion_of_a_plugin_is_the_outcome_and_names_it(
+    worker: Worker, trials: list[Trial], fault: str, together: int
+) -> None:
+    first, second = (trial.model_copy(update={"build": {**trials[0].build, "fault": fault}}) for trial in trials[:2])
+    source = ListSource([first, second, trials[2]], together=together)
+    run_serial(source, worker)
+    assert [result.outcome for result in source.results] == ["failed", "failed", "complete"]
+    for result in source.results[:2]:
+        assert re.fullmatch(EXITS[fault], result.reason), result.reason
+
+
+def test_ctrl_c_outside_a_study_ends_a_trial_even_in_the_middle_of_a_plugin(
+    worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`harness train` has no handler of its own."""
+    monkeypatch.setattr(toys, "commit", lambda fault: os.kill(os.getpid(), signal.SIGINT))
+    active = worker.start(trials[0], 1)
+    with pytest.raises(KeyboardInterrupt):
+        active.advance(5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_second_interrupt_in_the_middle_of_a_plugin_is_the_user_s(
+    worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(fault: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(toys, "commit", twice)
+    source = ListSource(trials[:1])
+    with pytest.raises(KeyboardInterrupt):
+        run_serial(source, worker)
+    assert source.results == []
 
 
 def test_exception_of_the_source_ends_the_run(worker: Worker, trials: list[Trial]) -> None:

@@ -16,7 +16,7 @@ from harness.api.dataset import Arrays, Batch, Dataset, Split
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.api.task import DataFile, Task, Total
-from harness.errors import CheckpointError, DataError, PluginError
+from harness.errors import CheckpointError, DataError, PluginError, UserInterrupt
 from harness.execution import trial_data
 from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Entry, Registry
@@ -502,7 +502,7 @@ def test_a_state_broken_off_by_an_interrupt_is_not_saved(worker: Worker, search_
 
     def interrupt(module: nn.Module, gradients: object, outputs: object) -> None:
         if next(left, None) is None:
-            raise KeyboardInterrupt
+            raise UserInterrupt
 
     handle = run.network.decoder.register_full_backward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):

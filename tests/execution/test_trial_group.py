@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.api.dataset import Arrays, Batch, Dataset, Split
 from harness.api.task import Metric, Task, Total
+from harness.errors import UserInterrupt
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
 from harness.plugin.registry import Entry, Registry
@@ -229,7 +230,7 @@ def test_a_broken_off_slice_is_not_saved(worker: Worker, finals: list[Trial], mo
         group.advance(0)
 
     def interrupt(self: Any, *_: Any) -> None:
-        raise KeyboardInterrupt
+        raise UserInterrupt
 
     monkeypatch.setattr("harness.training.stacked_step.StackedStep._update_weights", interrupt)
     with pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.plugin.process_settings import SETTINGS, kept_settings, output_to_stderr
+from harness.plugin.process_settings import SETTINGS, kept_settings, output_to_stderr, read_settings
 
 CHANGES: dict[str, Callable[[], object]] = {
     "torch default dtype": lambda: torch.set_default_dtype(torch.float64),
@@ -31,7 +31,7 @@ CHANGES: dict[str, Callable[[], object]] = {
 
 
 def read_all() -> dict[str, object]:
-    return {name: read() for name, (read, _) in SETTINGS.items()}
+    return read_settings(SETTINGS)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -113,6 +113,14 @@ def test_third_party_exception_is_converted_and_names_every_possible_plugin() ->
     assert isinstance(caught.value.__cause__, KeyError)
 
 
+def test_exit_in_third_party_code_does_not_pass_a_plugin_border() -> None:
+    with (
+        pytest.raises(PluginError, match=r"^x: p 1 raised SystemExit: 0 \(test_registry"),
+        plugin_border("x", Plugin(name="p", version="1")),
+    ):
+        raise SystemExit(0)
+
+
 def test_error_of_the_harness_passes_a_plugin_border_unchanged() -> None:
     error = BudgetError("no width meets the budget")
     with (

@@ -6,9 +6,13 @@ One self-contained file, so that it can be copied into a distribution of its own
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import signal
 import time
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,10 +106,52 @@ class StackedEma(Ema):
         return super().decays()[:, None]
 
 
+ENTERED: list[AbstractContextManager[object]] = []
+
+
+def enter(context: AbstractContextManager[object]) -> None:
+    """Enter a context that is never left; PyTorch leaves one that is garbage-collected."""
+    ENTERED.append(context)
+    context.__enter__()
+
+
+def set_interop_threads(count: int) -> None:
+    """Set the number once; PyTorch refuses a second time."""
+    if torch.get_num_interop_threads() != count:
+        torch.set_num_interop_threads(count)
+
+
+MEDDLES: dict[str, Callable[[], object]] = {
+    "double": lambda: torch.set_default_dtype(torch.float64),
+    "no-gradients": lambda: torch.set_grad_enabled(False),
+    "inference": lambda: enter(torch.inference_mode()),
+    "meta-device": lambda: torch.set_default_device("meta"),
+    "deterministic": lambda: torch.use_deterministic_algorithms(True),
+    "threads": lambda: torch.set_num_threads(3),
+    "autocast": lambda: enter(torch.autocast("cpu")),
+    "backend": lambda: torch.backends.cuda.enable_math_sdp(False),
+    "environment": lambda: os.environ.update(HARNESS_DATA="/secret", OMP_NUM_THREADS="7"),
+    "folder": lambda: os.chdir("/"),
+    "signals": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "warnings": lambda: warnings.simplefilter("error"),
+    "logging": logging.disable,
+    "interop-threads": lambda: set_interop_threads(7),
+}
+"""Changes of the whole process; the last one cannot be undone."""
+
+
 def commit(fault: str) -> None:
     """What a model may do to its worker; `none` is nothing, and `nan` happens to the output."""
+    if fault in MEDDLES:
+        MEDDLES[fault]()
     if fault == "raise":
         raise ValueError("a toy that was told to raise")
+    if fault == "system-exit":
+        raise SystemExit(3)
+    if fault == "keyboard-interrupt":
+        raise KeyboardInterrupt("a toy that was told to interrupt")
+    if fault == "recursion":
+        commit(fault)
     if fault == "memory":
         raise MemoryError("a toy that was told to run out of memory")
     if fault == "exit":

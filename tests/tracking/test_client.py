@@ -63,6 +63,30 @@ def test_error_about_a_store_does_not_show_its_password(monkeypatch: pytest.Monk
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("password", ["s3cr3t", "s3@cr3t", "s3/cr3t", "s3:cr3t", "s3%40cr3t", "s3?cr3t", "s3#cr3t"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://jane:{}@127.0.0.1:9",
+        "http://127.0.0.1:9/?user=jane&token={}",
+        "postgresql://jane:{}@127.0.0.1:9/db",
+        "mysql+pymysql://jane:{}@127.0.0.1:9/db",
+        "postgresql://127.0.0.1:9/db?user=jane&password={}",
+        "mssql+pyodbc:///?odbc_connect=UID%3Djane%3BPWD%3D{}",
+        "unknown://jane:{}@127.0.0.1:9",
+    ],
+)
+def test_error_about_a_store_shows_no_part_of_its_credentials(
+    address: str, password: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError) as caught:
+        prepare_store(address.format(password))
+    shown = str(caught.value) + "".join(capfd.readouterr())
+    assert not [part for part in ("s3", "cr3t", "jane") if part in shown], shown
+    assert "\n" not in str(caught.value)
+
+
 def test_ui_command_listens_on_loopback_only(uri: str) -> None:
     command = ui_command(uri, 5001)
     assert command[1:4] == ["-m", "mlflow", "ui"]

@@ -239,9 +239,17 @@ class _SourceCallback(tune.Callback):
         with bridge.guard():
             assignment = bridge.running.pop(trial.trial_id, None)
             if assignment is not None:
-                kind, reason = bridge.failure(assignment, str(trial.get_error() or "its process is gone"))
+                kind, reason = bridge.failure(assignment, _error_text(trial))
                 for member, _attempt in assignment.left:
                     bridge.source.worker_failed(member, reason, kind=kind)
+
+
+def _error_text(trial: Any) -> str:  # Tune's trial
+    """Return Ray's error text, which Tune has written to its local folder and not yet to its storage."""
+    try:
+        return Path(trial.error_file).read_text().strip() or "its process is gone"
+    except (OSError, TypeError):
+        return "its process is gone"
 
 
 class _StudyStopper(tune.Stopper):

@@ -1,0 +1,51 @@
+"""Secrets of the environment and of the tracking URI, which a plugin and a failing store put into their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.place import Place
+from tests.faults.test_plugins import TRAINS, add, broken
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TOKEN, PASSWORD = "t0k3n-of-jane", "p4ss@w0rd/of:jane"
+SECRETS = {"MLFLOW_TRACKING_TOKEN": TOKEN, "AWS_SECRET_ACCESS_KEY": "k3y/of+jane", "HF_TOKEN": "hf_0f_jane"}
+PARTS = (TOKEN, "p4ss", "w0rd", "of:jane", "k3y", "hf_0f", "jane")
+
+LEAKS = """import os
+        raise RuntimeError("login failed: " + ", ".join(os.environ[name] for name in {names!r}))"""
+
+
+def leaks_in(folder: Path, *texts: str) -> list[str]:
+    """Return the secrets in these texts and in every file of a folder, with the place."""
+    found = [f"{part} in the output" for part in PARTS for text in texts if part in text]
+    for path in folder.rglob("*"):
+        if path.is_file() and "more" not in path.parts:
+            found += [f"{part} in {path}" for part in PARTS if part.encode() in path.read_bytes()]
+    return found
+
+
+@pytest.mark.fault("secrets in the errors of a plugin and of a store")
+@pytest.mark.parametrize("options", [["--serial"], []])
+def test_secrets_reach_no_output_ledger_store_or_report(
+    place: Place, landed: Callable[[], None], options: list[str]
+) -> None:
+    add(place, "leaking", broken("leaks", forward=LEAKS.format(names=tuple(SECRETS))))
+    place.write(models=f'["leaks", {TRAINS}]', trials=1, repetitions=1)
+    environment = {**SECRETS, "PYTHONPATH": f"{place.folder}/more:{place.environment()['PYTHONPATH']}"}
+    code, out, err = place.run("run", "toys.toml", *options, **environment)
+    assert code == 1
+    assert "login failed: ***, ***, ***" in err
+    landed()
+    unreachable = f"http://jane:{PASSWORD}@127.0.0.1:9"
+    more = {**environment, "MLFLOW_TRACKING_URI": unreachable, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    outputs = [place.run(*command, **more) for command in (("sync", "toys"), ("report", "toys"), ("ui",))]
+    landed()
+    assert all(code == 2 for code, _, _ in outputs), outputs
+    assert "***@127.0.0.1:9" in outputs[0][2]
+    texts = [text for _, out, err in outputs for text in (out, err)]
+    assert leaks_in(place.folder, out, err, *texts) == []
