@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -76,8 +77,21 @@ class RaceDriver:
         self.say(
             f"{step.repetitions} repetitions of {', '.join(step.models)}"
             + "".join(f"; {model} was dropped after {n}" for model, n in step.lost.items())
+            + self._interim()
         )
         return self.train(self.plan.narrowed(step.models, step.repetitions))
+
+    def _interim(self) -> str:
+        """Return who leads so far, by the mean validation score of the repetitions; '' before there are any."""
+        results = self._cell_results()
+        scores = {model: values for model, values in self._scores(results, "validation").items() if values}
+        means = {model: statistics.fmean(values) for model, values in scores.items()}
+        finite = {model: mean for model, mean in means.items() if math.isfinite(mean)}
+        if not finite:
+            return ""
+        metric = results[0].facts.metric
+        best = (min if metric.better == "lower" else max)(finite, key=lambda model: finite[model])
+        return f"; so far {best} leads with a mean validation {metric.name} of {finite[best]:.4g}"
 
     def _within_time(self, step: Step) -> Step:
         """Return the step with as many repetitions as fit into the remaining time.  The first round is never cut."""

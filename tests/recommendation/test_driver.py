@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,3 +218,21 @@ def test_round_is_cut_to_the_repetitions_that_fit_into_the_time(
 
 def _never(plan: Plan) -> StudyOutcome:
     pytest.fail("nothing may be trained")
+
+
+def test_each_round_says_who_leads_so_far(place: Place, toy_request: RecommendRequest) -> None:
+    place.race(toy_request)
+    rounds = [text for text in place.said if " repetitions of " in text]
+    assert "so far" not in rounds[0]
+    finals = [e for e in read_study(place.folder).entries() if e.trial.phase == "final" and e.result is not None]
+    first = int(rounds[0].split(" ")[0])
+    means = {
+        model: statistics.fmean(
+            e.result.score
+            for e in finals
+            if e.trial.cell.model == model and (e.trial.repetition or 0) < first and e.result and e.result.score
+        )
+        for model in ("toy-ema", "toy-stack")
+    }
+    leader = min(means, key=lambda model: means[model])
+    assert f"so far {leader} leads with a mean validation mse of {means[leader]:.4g}" in rounds[1]
