@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -320,3 +321,56 @@ def test_every_command_has_a_help_text(harness: Harness) -> None:
         assert command in out
         text = harness(command, "--help")[1]
         assert len(text.splitlines()) > 5
+
+
+def test_json_is_for_programs_and_says_what_the_text_says(harness: Harness) -> None:
+    listed = json.loads(harness("list", "--json")[1])
+    assert {entry["name"] for entry in listed if entry["kind"] == "model"} == {"toy-ema", "toy-stack"}
+    assert {entry["plugin"] for entry in listed} == {"seqharness-toys"}
+    task = json.loads(harness("show", "toy-sum", "length=9", "--json")[1])
+    assert (task["kind"], task["options"]["length"], task["metric"]["name"]) == ("task", 9, "mse")
+    model = json.loads(harness("show", "toy-ema", "--json")[1])
+    assert "dropout" in model["tasks"]["toy-sum"]["space"]
+    planned = json.loads(harness("plan", "toys.toml", "--json")[1])
+    assert [(cell["model"], cell["budget"], cell["trials"]) for cell in planned] == [
+        ("toy-ema", 161, 2), ("toy-stack", 161, 2),
+    ]  # fmt: skip
+    harness("run", "toys.toml", "--serial")
+    report = json.loads(harness("report", "toys", "--json")[1])
+    assert [cell["rank"] for cell in report if cell["state"] == "complete"] in ([1, 2], [2, 1])
+    assert all(isinstance(cell["test_mean"], float) for cell in report)
+    code, out, _ = harness(
+        "recommend", "toy-sum", "--budget", "161", "--trials", "1", "--repetitions", "2", "updates=8", "--serial",
+        "--json", "-s", "budget.tolerance=0.1", "-s", "training.evaluations=2",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["candidates"][0]["model"] in ("toy-ema", "toy-stack")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("report", "toys", "--output", "table.xlsx"),
+            "--output table.xlsx: give --format, or an ending that names one",
+        ),
+        (("predict", "toys", "rows.csv", "-o", "out.xlsx"), "give a file that ends in .csv or .parquet"),
+    ],
+)
+def test_ending_that_names_no_format_is_refused_before_anything_is_done(
+    harness: Harness, arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = harness(*arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_model_of_any_study_is_found_by_folder_and_by_name(harness: Harness) -> None:
+    harness("run", "toys.toml", "--serial", "-s", "training.updates=20")
+    Path("rows.csv").write_text("a,b\n1,2\n")
+    for study in ("toys", "runs/toys"):
+        code, _, err = harness("predict", study, "rows.csv")
+        assert code == 2
+        assert "task 'toy-sum' reads no rows of your own" in err
+    code, _, err = harness("predict", "toys", "rows.csv", "--model", "toy-em")
+    assert "no model 'toy-em' with trained models; did you mean 'toy-ema'?" in err
