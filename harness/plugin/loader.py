@@ -135,11 +135,14 @@ def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, point: EntryPoint) -> None:
     """Raise PluginError if a plugin has an unknown hook or no hook at all; pluggy ignores both silently."""
+    where = f"{point.value!r}, named by the entry point {point.name!r},"
+    if isinstance(module, type):
+        raise PluginError(f"{where} is a class; name an object of it, such as listener = {module.__qualname__}()")
     callers = manager.get_hookcallers(module) or []
     if not callers:
         raise PluginError(
-            f"{point.value!r}, named by the entry point {point.name!r}, has no function marked @harness.hookimpl; "
-            "name the module that has one, or mark harness_register_models or harness_register_tasks there"
+            f"{where} has no function marked @harness.hookimpl; name the module or object that has one, or mark a hook "
+            "there: harness_register_models, harness_register_tasks, or one of a study such as harness_trial_finished"
         )
     for caller in callers:
         if caller.spec is None and not all(hook.optionalhook for hook in caller.get_hookimpls()):
