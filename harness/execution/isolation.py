@@ -20,18 +20,19 @@ class Isolation:
         self._changes: list[Change] = []
 
     @contextlib.contextmanager
-    def around(self, code: str) -> Iterator[list[str]]:
-        """Restore the settings of the process at the end.  The list then holds notes on changes, each once.
+    def around(self, code: str, where: str, notes: list[str]) -> Iterator[None]:
+        """Restore the settings of the process at the end, and add a note on each change that is new.
 
-        code: the model and the task that run, with their plugins and versions.
+        code: the model or the task that runs, with its plugin and version.  where: the method or phase.  May be nested.
         """
+        outer = self._before, self._changes
         self._before, self._changes = read_settings(WORKER_SETTINGS), []
-        notes: list[str] = []
         try:
-            yield notes
+            yield
         finally:
             self.restore()
-            notes += self._notes(f"{code} changes settings of the process in training")
+            notes += self._notes(f"{code} changes settings of the process in {where}")
+            self._before, self._changes = outer
 
     def restore(self) -> None:
         """Restore the settings now: before something that other trials share is made."""

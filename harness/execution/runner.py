@@ -15,6 +15,7 @@ from harness.execution.controller import StudyController
 from harness.execution.environment import environment_versions, git_commit, machine
 from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import JOURNAL, MANIFEST, PREDICTION, RACE, STUDY_FILE, read_manifest, write_atomically
+from harness.ledger.journal import check_journal_present
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
@@ -126,13 +127,21 @@ class Runner:
         before = read_manifest(self.folder)
         if before is None and _holds_trials(self.folder):
             raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; restore it, or use --fresh")
+        if before is not None:
+            check_journal_present(self.folder)
         self.manifest = self._manifest(before)
 
     def _open_ledger(self) -> Ledger:
         repaired = repair(self.folder)
         if repaired:
             self.messages.append(repaired)
-        return Ledger(self.folder, self.manifest)
+        ledger = Ledger(self.folder, self.manifest)
+        if ledger.unprotected:
+            self.messages.append(
+                f"{self.folder / JOURNAL}: {ledger.unprotected} records of an older version carry no checksums; "
+                "earlier changes of them cannot be detected"
+            )
+        return ledger
 
     def _write_study(self) -> None:
         """Write study file, manifest, and what tasks need for predictions.

@@ -31,7 +31,6 @@ from harness.execution.trial_code import raiser, task_or_model
 from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
-from harness.plugin.process_settings import kept_settings
 from harness.plugin.registry import Registry, names_of
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
 from harness.seeds import derive
@@ -58,7 +57,7 @@ class Worker:
         self.folder = folder
         self.registry = registry or load_plugins().registry
         self._data = TrialData()
-        self._isolation = Isolation()
+        self.isolation = Isolation()
 
     def check_plugins(self, expected: tuple[Plugin, ...]) -> None:
         """PluginError naming the differences where this process would not train what the driver planned."""
@@ -78,7 +77,7 @@ class Worker:
     @property
     def lost(self) -> str:
         """What a trial has changed in this process and cannot be restored; "" if nothing."""
-        return self._isolation.lost
+        return self.isolation.lost
 
     def start(self, trial: Trial, attempt: int) -> ActiveTrial:
         """Raises WorkerUnusableError if an earlier trial has changed this process for good."""
@@ -91,12 +90,12 @@ class Worker:
         """Keep the settings of the process while a trial trains.  The list then holds notes on what it changed."""
         if trial.resources.gpu == 0:
             torch.set_num_threads(1)  # trials share the cores; barriers between threads cost more than they gain
-        with marked_interrupts(), self._isolation.around(task_or_model(self.registry, trial)) as notes:
+        notes: list[str] = []
+        with marked_interrupts(), self.isolation.around(task_or_model(self.registry, trial), "training", notes):
             yield notes
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:
         """Return a split, from memory where an earlier trial had the same."""
-        self._isolation.restore()  # a split that is loaded now is kept for later trials
         return self._data.split(task, split, trial)
 
 
@@ -174,7 +173,7 @@ class ActiveTrial:
         device = _device(trial.resources)
         self._peak.begin(device)
         self._task = self._worker.registry.make_task(trial.task.name, trial.task.options)
-        train = self._worker.dataset(self._task, "train", trial)
+        train = self._split(self._task, "train")
         validation = self._held_out(self._task, "validation")
         run = TrainingRun(
             self._network(self._task).to(device),
@@ -192,9 +191,16 @@ class ActiveTrial:
         self._run = run
         return run
 
+    def _split(self, task: Task, split: Split) -> Dataset:
+        """Return a split.  Settings of the process that the task changes while it loads are restored, and noted."""
+        code = f"task {task.name!r} of {names_of([self._worker.registry.task(task.name).plugin])}"
+        self._worker.isolation.restore()  # training may have changed them, and later trials read the same split
+        with self._worker.isolation.around(code, "load", self._notes):
+            return self._worker.dataset(task, split, self.trial)
+
     def _held_out(self, task: Task, split: Split) -> Dataset:
         """Return validation or test, or the sample of it that every trial of the study scores."""
-        whole, limit = self._worker.dataset(task, split, self.trial), self.trial.training.evaluation_limit
+        whole, limit = self._split(task, split), self.trial.training.evaluation_limit
         seed = derive(self.trial.seeds.fixed, "evaluation", split)  # `fixed`: the same in every cell and repetition
         return whole if limit is None else sample(whole, limit, seed)
 
@@ -217,11 +223,8 @@ class ActiveTrial:
     @contextlib.contextmanager
     def _kept_settings(self, method: str) -> Iterator[None]:
         """Restore settings of the process that a method of the model changes, and note them."""
-        with kept_settings() as changed:
+        with self._worker.isolation.around(self._model(), method, self._notes):
             yield
-        if changed:
-            what = ", ".join(changed)
-            self._notes.append(f"{self._model()} changes settings of the process in {method}: {what}; restored")
 
     def _model(self) -> str:
         """Return model, plugin and version, for messages."""

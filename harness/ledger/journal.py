@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from harness.errors import LedgerError
-from harness.ledger.folder import JOURNAL, as_ledger_error, read_manifest
+from harness.ledger.checksums import verified
+from harness.ledger.folder import JOURNAL, MANIFEST, as_ledger_error, read_manifest
 from harness.records import Manifest, Point, Trial, TrialResult
 
 
@@ -43,17 +44,37 @@ class Snapshot:
 def read_study(folder: Path) -> Snapshot:
     """Return the content of a study's folder, without writing to it; the study may be running.
 
-    Raises LedgerError if the folder holds no study or cannot be read.
+    Raises LedgerError if the folder holds no study, cannot be read, or was damaged.
     """
     manifest = read_manifest(folder)
     if manifest is None:
         raise LedgerError(f"{folder}: holds no study; create one with `harness run`")
+    check_journal_present(folder)
     journal = folder / JOURNAL
-    if not journal.exists():
-        return Snapshot(folder, manifest, ())
     with as_ledger_error(folder), as_unreadable(folder):
+        verified(journal)
         entries, _, _ = read_storage(JournalStorage(_ReadOnlyBackend(str(journal))))
+    check_study(folder, manifest, entries.values())
     return Snapshot(folder, manifest, tuple(entries.values()))
+
+
+def check_journal_present(folder: Path) -> None:
+    """Raise LedgerError if the journal of a study is missing: it is created before the manifest."""
+    if not (folder / JOURNAL).exists():
+        raise LedgerError(
+            f"{folder / JOURNAL}: is missing, but {MANIFEST} beside it describes a study; restore the file from a "
+            "copy, or use --fresh"
+        )
+
+
+def check_study(folder: Path, manifest: Manifest, entries: Iterable[TrialEntry]) -> None:
+    """Raise LedgerError if the journal holds a trial of another study than the manifest."""
+    for entry in entries:
+        if entry.trial.study != manifest.study_id:
+            raise LedgerError(
+                f"{folder / JOURNAL}: holds trials of study {entry.trial.study}, but {MANIFEST} beside it is that of "
+                f"{manifest.study_id}; restore the file that belongs to the other, or use --fresh"
+            )
 
 
 class _ReadOnlyBackend(JournalFileBackend):

@@ -16,13 +16,14 @@ from datetime import datetime
 from pathlib import Path
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import LedgerError
+from harness.ledger.checksums import Chain, SignedBackend, verified
 from harness.ledger.folder import JOURNAL, as_ledger_error
-from harness.ledger.journal import TrialEntry, as_unreadable, read_storage
+from harness.ledger.journal import TrialEntry, as_unreadable, check_study, read_storage
 from harness.records import Manifest, Outcome, Point, Trial, TrialResult
 
 LOCK_GRACE_SECONDS = 5
@@ -42,17 +43,21 @@ class Ledger:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         """Open or create the ledger; the holder of the lease must call `repair` first.
 
-        Raises LedgerError if the journal cannot be read or written.
+        Raises LedgerError if the journal cannot be read or written, was damaged, or holds another study.
         """
         self.folder = folder
         self.manifest = manifest
         self._lock = threading.RLock()
         self._failure: str | None = None
-        path = str(folder / JOURNAL)
+        path = folder / JOURNAL
         with as_ledger_error(folder), as_unreadable(folder):
-            backend = JournalFileBackend(path, JournalFileOpenLock(path, grace_period=LOCK_GRACE_SECONDS))
-            self._storage = JournalStorage(backend)
+            chain = verified(path) if path.exists() else Chain()
+            self.unprotected = chain.unprotected
+            """Records at the end that an older version wrote without checksums; the next record protects them."""
+            lock = JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_SECONDS)
+            self._storage = JournalStorage(SignedBackend(str(path), lock, chain))
             self._entries, self._ids, self._studies = read_storage(self._storage)
+        check_study(folder, manifest, self._entries.values())
 
     def entries(self) -> tuple[TrialEntry, ...]:
         """Return all trials in the order in which they first started."""

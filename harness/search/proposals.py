@@ -50,7 +50,8 @@ class Proposer:
     def propose(self, history: Sequence[TrialEntry]) -> Proposal:
         """Return the first configuration after those of `history` that meets the budget.
 
-        history: the cell's search trials so far.  Raises BudgetError if `DRAWS` configurations in a row are rejected.
+        history: the cell's search trials so far.  Raises BudgetError if `DRAWS` configurations in a row are rejected,
+        and PluginError if the first of all is rejected because the model does not take every width.
         """
         return self._from(1 + max((entry.trial.draw or 0 for entry in history), default=-1), history)
 
@@ -69,6 +70,8 @@ class Proposer:
             size = self._size(params, build)
             if isinstance(size, Size):
                 return Proposal(params, build, size, draw, tuple(rejections))
+            if draw == 0:
+                self.plan.check_widths(build)
             rejections.append(size)
         raise BudgetError(
             f"{self.plan.cell}: {DRAWS} configurations in a row were rejected; last reason: {rejections[-1]}; "

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.api.task import Task
-from harness.errors import BudgetError, PluginError
-from harness.plugin.registry import plugin_border
+from harness.errors import BudgetError, PluginError, cause
+from harness.plugin.registry import names_of, plugin_border
 from harness.records import Cell, CellFacts, ParamValue, Plugin, Resources, Schedule, Training
 from harness.study.budget import Size, count_at, solve
 from harness.study.space import CellSpace
+
+TRIED_WIDTHS = (720, 17, 97)
+"""A width that most numbers of heads or groups divide, and two that none does."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,33 @@ class CellPlan:
     def size(self, build: Mapping[str, ParamValue]) -> Size:
         """Return the widths of a configuration.
 
-        Raises BudgetError with the reason if the configuration cannot be used, also if the model's `build` raises.
+        Raises BudgetError with the reason if the configuration cannot be used, also if the model's `build` raises, and
+        PluginError if the model cannot be used at all.
         """
         try:
             with plugin_border(f"model {self.model.name!r}", self.plugins[-1]):
                 return self._size(build)
         except PluginError as error:
+            if error.__cause__ is None:  # not raised in the plugin, but about it
+                raise PluginError(f"{self.cell}: {error} (from {names_of(self.plugins[-1:])})") from None
             raise BudgetError(str(error)) from error
+
+    def check_widths(self, build: Mapping[str, ParamValue]) -> None:
+        """Raise PluginError if the model's `build` accepts some widths of a configuration and raises at others."""
+        faults: dict[int, str] = {}
+        for width in TRIED_WIDTHS:
+            try:
+                count_at(self.model, self.signature, (width,) * self.model.levels(**build), build)
+            except Exception as error:  # noqa: BLE001  # third-party code may raise anything
+                faults[width] = cause(error)
+        accepted = [width for width in TRIED_WIDTHS if width not in faults]
+        if faults and accepted:
+            width, fault = next(iter(faults.items()))
+            raise PluginError(
+                f"{self.cell}: model {self.model.name!r} of {names_of(self.plugins[-1:])} takes width {accepted[0]}, "
+                f"but not {width} ({fault}); widths are solved from the budget and may be any integers; make build "
+                "accept every integer"
+            )
 
     def _size(self, build: Mapping[str, ParamValue]) -> Size:
         reason = self.model.unsupported(self.signature, **build)

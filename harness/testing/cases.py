@@ -17,7 +17,7 @@ from harness.records import ParamValue
 from harness.seeds import derive
 from harness.study.space import at_unit
 from harness.testing.outcomes import CheckError, NotApplicableError, random_state_kept
-from harness.training.network import Network
+from harness.training.network import Network, lazy_fault
 
 SIGNATURES = (
     Signature(Real(1), Real(1), length=24, readout="last"),
@@ -58,7 +58,10 @@ class Case:
     def build(self, seed: int | None = None) -> nn.Module:
         """Return the backbone as a trial with this seed initialises it."""
         torch.manual_seed(self.seed if seed is None else seed)
-        return self.model.build(self.signature, self.widths, **self.params)
+        backbone = self.model.build(self.signature, self.widths, **self.params)
+        if fault := lazy_fault(backbone):
+            raise CheckError(fault)
+        return backbone
 
     def backbone(self, index: int = 0) -> nn.Module:
         """Return the backbone as after some training: float64, in `eval()`, with noise added to every parameter.

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from harness.api.model import Model, Scan, Stack, Suffix
 from harness.api.signature import Signature, Tokens
+from harness.errors import PluginError
 from harness.plugin.process_settings import kept_settings
 from harness.records import ParamValue
 
@@ -108,10 +110,23 @@ def on_meta_device() -> Iterator[None]:
         yield
 
 
+def lazy_fault(backbone: nn.Module) -> str | None:
+    """Return why a backbone with lazy modules cannot be used; None if it has none."""
+    lazy = [name for name, value in backbone.named_parameters() if is_lazy(value)]
+    if not lazy:
+        return None
+    return f"build returns lazy modules ({lazy[0]} has no shape yet); use signature.in_features, as in nn.Linear"
+
+
 def build_network(model: Model, signature: Signature, widths: tuple[int, ...], params: dict[str, Any]) -> Network:
-    """The network of a trial, initialised from the default random state of its device."""
+    """The network of a trial, initialised from the default random state of its device.
+
+    Raises PluginError for lazy modules, whose parameters cannot be counted.
+    """
     with kept_settings():
         backbone = model.build(signature, widths, **params)
+    if fault := lazy_fault(backbone):
+        raise PluginError(f"model {model.name!r}: {fault}")
     return Network(signature, backbone)
 
 

@@ -9,13 +9,15 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.api.dataset import Batch, Dataset, Split
+from harness.api.model import Model
+from harness.api.signature import Signature
 from harness.api.task import Metric, Task, Total
 from harness.execution import serial
 from harness.execution.isolation import Isolation
@@ -31,7 +33,7 @@ from harness.seeds import Seeds
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 from tests.execution.test_serial import ListSource
-from tests.support.toys import MEDDLES, ToySum, commit
+from tests.support.toys import MEDDLES, ToyEma, ToySum, commit
 
 RESTORED = {
     "double": "torch default dtype (torch.float64)",
@@ -141,14 +143,37 @@ def test_change_in_training_is_named_and_the_next_trial_is_as_if_alone(
 
 @pytest.mark.parametrize("task", [task.name for task in TASKS])
 @pytest.mark.parametrize("fault", ["double", "meta-device", "environment"])
-def test_change_by_a_task_is_restored_and_both_plugins_are_named(
+def test_change_by_a_task_is_restored_and_its_plugin_is_named(
     worker: Worker, trials: list[Trial], task: str, fault: str
 ) -> None:
     (expected,), _ = run(trials[1:2], worker)
     results, notes = run([of_task(trials[0], task, fault), trials[1]], worker)
     assert len(results) == 2
     assert (results[1].outcome, results[1].score) == ("complete", expected.score)
-    assert notes[0].startswith(f"task {task!r} of meddling 1.7 or model 'toy-ema' of toys unknown changes settings")
+    load = f"task {task!r} of meddling 1.7 changes settings of the process in load: "
+    either = (
+        f"task {task!r} of meddling 1.7 or model 'toy-ema' of toys unknown changes settings of the process in train"
+    )
+    assert notes[0].startswith(load if task == "in-load" else either)
+
+
+class InBuild(ToyEma):
+    name: ClassVar[str] = "in-build"
+
+    def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> nn.Module:
+        commit("environment")
+        raise ValueError("after a change")
+
+
+def test_change_by_a_build_that_then_raises_is_restored_and_named(
+    tmp_path: Path, trials: list[Trial], registry: Registry
+) -> None:
+    entry: Entry[Model] = Entry("in-build", InBuild(), Plugin(name="meddling", version="1.7"), "here")
+    worker = Worker(tmp_path, replace(registry, models={**registry.models, "in-build": entry}))
+    (result,), notes = run([trials[0].model_copy(update={"model": "in-build"})], worker)
+    assert result.outcome == "failed"
+    where = "model 'in-build' of meddling 1.7 changes settings of the process in build"
+    assert notes == [f"{where}: environment (HARNESS_DATA, OMP_NUM_THREADS); restored"]
 
 
 def test_change_by_a_stack_is_restored(worker: Worker, trials: list[Trial]) -> None:
@@ -193,7 +218,8 @@ def test_what_another_thread_does_to_warnings_is_not_undone() -> None:
 
     before = list(warnings.filters)
     thread = threading.Thread(target=other)
-    with Isolation().around("code") as notes:
+    notes: list[str] = []
+    with Isolation().around("code", "training", notes):
         thread.start()
         inside.wait(10)
     leave.set()
@@ -203,7 +229,8 @@ def test_what_another_thread_does_to_warnings_is_not_undone() -> None:
 
 def test_interval_timer_of_a_trial_does_not_ring_later() -> None:
     of_pytest = signal.setitimer(signal.ITIMER_REAL, 0)
-    with Isolation().around("code") as notes:
+    notes: list[str] = []
+    with Isolation().around("code", "training", notes):
         signal.alarm(60)
     left = signal.alarm(0)
     signal.setitimer(signal.ITIMER_REAL, *of_pytest)
@@ -216,7 +243,8 @@ def test_folder_that_is_gone_cannot_be_restored(tmp_path: Path, monkeypatch: pyt
     gone.mkdir()
     monkeypatch.chdir(gone)
     isolation = Isolation()
-    with isolation.around("code") as notes:
+    notes: list[str] = []
+    with isolation.around("code", "training", notes):
         os.chdir("/")
         gone.rmdir()
     monkeypatch.chdir(tmp_path)

@@ -22,7 +22,7 @@ def test_damage_in_the_middle_is_a_one_line_error_that_names_the_journal(ledger:
     journal = ledger.folder / JOURNAL
     journal.write_bytes(line + journal.read_bytes())
     for read in (lambda: Ledger(ledger.folder, make_manifest()), lambda: read_study(ledger.folder)):
-        with pytest.raises(LedgerError, match=r"ledger\.log: is not a readable journal .*--fresh") as caught:
+        with pytest.raises(LedgerError, match=r"ledger\.log: .*--fresh") as caught:
             read()
         assert "\n" not in str(caught.value)
 
@@ -38,10 +38,12 @@ def test_reading_writes_nothing_and_ignores_an_incomplete_last_record(ledger: Le
 
 
 def test_a_study_without_trials_is_empty(tmp_path: Path) -> None:
+    Ledger(tmp_path, make_manifest())
     write_atomically(tmp_path / MANIFEST, make_manifest().model_dump_json())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     snapshot = read_study(tmp_path)
     assert (snapshot.manifest, snapshot.entries()) == (make_manifest(), ())
-    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_folder_without_a_study_is_an_error(tmp_path: Path) -> None:
@@ -64,6 +66,7 @@ for update in range(1, 201):
 
 
 def test_a_study_can_be_read_while_another_process_writes_it(tmp_path: Path) -> None:
+    Ledger(tmp_path, make_manifest())
     write_atomically(tmp_path / MANIFEST, make_manifest().model_dump_json())
     arguments = [str(tmp_path), make_trial().model_dump_json(), make_point(1).model_dump_json()]
     writer = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], stderr=subprocess.PIPE)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
-from harness.errors import BudgetError
+from harness.errors import BudgetError, PluginError
+from harness.plugin.registry import Registry
+from harness.search import proposals
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.search.samplers import suggest
 from harness.search.scheduler import TrialScheduler
 from harness.seeds import derive
+from harness.study.plan import make_plan
+from tests.conftest import MakeStudy
+from tests.support.plans import only_cell, with_model
 from tests.support.trials import (
     MakeStates,
     any_resources,
     run_trials,
 )
+from tests.testing.attention_models import Attention, Divisible, Lazy
 
 
 def test_every_configuration_meets_the_budget(states_of: MakeStates) -> None:
@@ -75,3 +83,20 @@ def test_cells_of_a_study_draw_independently(states_of: MakeStates) -> None:
     models = [{"name": "toy-ema", "as": label} for label in "abcde"]
     trials = run_trials(TrialScheduler(states_of(models=models)), at_once=5, stop_after=5)
     assert len({json.dumps(trial.params) for trial in trials}) == 5
+
+
+@pytest.mark.parametrize("model", [Divisible(), Lazy()])
+def test_model_that_no_draw_can_use_is_refused_after_one(
+    model: Attention, toy_registry: Registry, toy_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = only_cell(make_plan(toy_study(models=[model.name]), with_model(toy_registry, model)))
+    draws: list[object] = []
+
+    def counted(*arguments: Any, **facts: Any) -> Any:  # as `suggest`
+        draws.append(facts)
+        return suggest(*arguments, **facts)
+
+    monkeypatch.setattr(proposals, "suggest", counted)
+    with pytest.raises(PluginError, match=f"toy-sum/{model.name}"):
+        Proposer(cell, seed=0, sampler="random").propose(())
+    assert len(draws) == 1
