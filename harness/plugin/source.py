@@ -24,7 +24,8 @@ def source_digest(kind: type) -> str:
     module = sys.modules.get(kind.__module__.partition(".")[0])
     name = getattr(module, "__file__", None)
     if name is None:
-        return _digest_of_definitions(kind)
+        is_package = module is not None and module.__name__ != "__main__"
+        return "" if is_package else _digest_of_definitions(kind)  # a namespace package has no file of its own
     file = Path(name)
     files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     digest = hashlib.sha256()
