@@ -117,8 +117,15 @@ def _best(snapshot: Snapshot, task: str | None, model: str | None) -> TrialEntry
     chosen = _named("task", tasks[0] if task is None else task, tasks)
     of_task = {result.facts.cell.model: result for result in results if result.facts.cell.task == chosen}
     cell = _leader(list(of_task.values())) if model is None else of_task[_named("model", model, list(of_task))]
+    best = best_repetition(cell)
+    assert best is not None  # `results` has only cells with weights
+    return best
+
+
+def best_repetition(cell: CellResult) -> TrialEntry | None:
+    """Return the repetition with the best validation score of those whose weights are stored; None if there is none."""
     sign = 1 if cell.facts.metric.better == "lower" else -1
-    return min(_weights(cell), key=lambda entry: sign * _score(entry))
+    return min(_weights(cell), key=lambda entry: sign * _score(entry), default=None)
 
 
 def _score(entry: TrialEntry) -> float:

@@ -16,6 +16,7 @@ from harness.api.task import Task
 from harness.errors import HarnessError
 from harness.plugin.local import LOCAL
 from harness.recommendation.predictor import Winner
+from harness.recommendation.saved_winner import best_repetition
 from harness.records import CellFacts
 from harness.tracking.logged_model import ServedModel, log_model, models_in
 from harness.workflow.results import Results
@@ -34,21 +35,17 @@ def send_models(results: Results, uri: str) -> list[str]:
     known = models_in(uri, name, study_id)
     problems: list[str] = []
     for result in results.stored.results:
-        cell = result.facts.cell
-        if result.state != "complete" or _is_local(results, result.facts):
+        cell, setting, best = result.facts.cell, result.setting, best_repetition(result)
+        if result.state != "complete" or setting is None or best is None or best.result is None:
+            continue
+        is_local = any(plugin.name == LOCAL for plugin in setting.plugins)
+        if is_local or known.get(str(cell)) == best.result.weights_sha256:
             continue
         try:
-            winner = results.winner(cell.task, cell.model)
-            if known.get(str(cell)) != winner.saved.record.weights_sha256:
-                _send(winner, result.facts, uri, (name, study_id))
+            _send(results.winner(cell.task, cell.model), result.facts, uri, (name, study_id))
         except HarnessError as error:
             problems.append(f"{cell}: its model is not in MLflow: {error}")
     return problems
-
-
-def _is_local(results: Results, facts: CellFacts) -> bool:
-    trial = next(entry.trial for entry in results.stored.entries if entry.trial.cell == facts.cell)
-    return any(plugin.name == LOCAL for plugin in trial.plugins)
 
 
 def _send(winner: Winner, facts: CellFacts, uri: str, study: tuple[str, str]) -> None:
