@@ -9,8 +9,7 @@ import pandas as pd
 
 from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
-from harness.report.columns import CELL, Column
-from harness.report.frames import Values, to_frame
+from harness.report.columns import CELL, Column, Values, to_frame
 from harness.search.proposals import Proposer
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
@@ -55,6 +54,12 @@ class PlannedTrial:
     """Whether the backbone states its receptive field."""
     seconds: float
     """Estimated training time."""
+
+
+def notes(plan: Plan) -> list[str]:
+    """Return what the tasks of a plan say about their data."""
+    tasks = {cell.cell.task: cell.task for cell in plan.cells}
+    return [f"{label}: {note}" for label, task in tasks.items() for note in task.notes()]
 
 
 def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:

@@ -28,15 +28,15 @@ from harness.recommendation.result import ANSWER, PAGE
 from harness.recommendation.result import Recommendation as Answer
 from harness.recommendation.saved_winner import read_recommendation
 from harness.recommendation.state import RecommendRequest, begin, race_plan
-from harness.report.columns import Column
-from harness.report.frames import to_frame
+from harness.report.columns import Column, to_frame
 from harness.study.from_data import parse_count
 from harness.study.plan import Plan
 from harness.tracking.run_data import TAG_LIMIT, cut
 from harness.tracking.sync import Tracker
+from harness.workflow.planned import notes
 from harness.workflow.question import REPETITIONS, Question
 from harness.workflow.results import Results, results_of
-from harness.workflow.run import IncompleteWarning, log_models, notes
+from harness.workflow.run import IncompleteWarning, log_models
 from harness.workflow.training import Place, checked, reach_store, say, train
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from harness.report.formats import ENDINGS, FORMATS, to_description
 from harness.study.plan import Plan, make_plan
 from harness.tracking.run_data import TAG_LIMIT
 from harness.workflow.models import send_models
+from harness.workflow.planned import notes
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
 from harness.workflow.training import Place, Trained, checked, reach_store, say, train
@@ -110,12 +111,6 @@ def log_models(results: Results, place: Place, console: Console) -> None:
         problems = [str(error)]
     for problem in problems:
         say(console, problem)
-
-
-def notes(plan: Plan) -> list[str]:
-    """Return what the tasks of a plan say about their data."""
-    tasks = {cell.cell.task: cell.task for cell in plan.cells}
-    return [f"{label}: {note}" for label, task in tasks.items() for note in task.notes()]
 
 
 def shortcomings(outcome: StudyOutcome, error: str | None) -> list[str]:

@@ -16,8 +16,15 @@ from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 from harness.study.shapes import unmet_shapes
 from harness.workflow.formatting import duration_text, params_text, widths_text
-from harness.workflow.planned import FLOPS_PER_SECOND, PlannedTrial, cell_seconds, epochs_of, plan_frame, planned_trials
-from harness.workflow.run import notes
+from harness.workflow.planned import (
+    FLOPS_PER_SECOND,
+    PlannedTrial,
+    cell_seconds,
+    epochs_of,
+    notes,
+    plan_frame,
+    planned_trials,
+)
 
 
 def print_plan(study: Study) -> None:
