@@ -300,8 +300,12 @@ class CellFacts(Record):
         """Return the facts of a reported metric. A further reading of the test split has the facts of its metric:
         `perplexity-80-40` those of `perplexity`.
         """
-        known = [one for one in (self.metric, *self.others) if name == one.name or name.startswith(f"{one.name}-")]
-        return max(known, key=lambda one: len(one.name), default=None)
+        known = [
+            metric
+            for metric in (self.metric, *self.others)
+            if name == metric.name or name.startswith(f"{metric.name}-")
+        ]
+        return max(known, key=lambda metric: len(metric.name), default=None)
 
 
 class LeftOut(Record):

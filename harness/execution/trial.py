@@ -110,7 +110,7 @@ class ActiveTrial:
         self._started = time.time()
         self._run: TrainingRun | None = None
         self._task: Task | None = None
-        self._told = 0
+        self._reported = 0
         self._saved_at = 0.0
         self._field: int | None = None
         self._state_bytes: int | None = None
@@ -151,9 +151,9 @@ class ActiveTrial:
             return self._progress(self._failure(error))
 
     def _progress(self, result: TrialResult | None) -> Progress:
-        """What has not been told yet; points before a failure count too."""
-        points = tuple(self._run.points[self._told :]) if self._run is not None else ()
-        self._told += len(points)
+        """Return what has not been reported yet; points before a failure count too."""
+        points = tuple(self._run.points[self._reported :]) if self._run is not None else ()
+        self._reported += len(points)
         notes, self._notes = tuple(self._notes), []
         return Progress(points, result, notes)
 
@@ -234,14 +234,14 @@ class ActiveTrial:
         """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
         signature = task.signature().with_embedding(self.trial.embedding)
         device = _device(self.trial.resources)
-        found = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
+        inspection = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
         model = self._model()
-        if found.wrong_output:
-            raise PluginError(f"{model}: {found.wrong_output}; `harness check {self.trial.model}` tests a model")
-        if found.reads_future:
+        if inspection.wrong_output:
+            raise PluginError(f"{model}: {inspection.wrong_output}; `harness check {self.trial.model}` tests a model")
+        if inspection.reads_future:
             raise PluginError(f"{model} is not causal: its outputs change with inputs that come after them")
-        if found.touches:
-            self._notes.append(f"{model} moves the global random state of {', '.join(found.touches)} in forward")
+        if inspection.touches:
+            self._notes.append(f"{model} moves the global random state of {', '.join(inspection.touches)} in forward")
 
     def _result(self, run: TrainingRun) -> TrialResult:
         """Return the scores of the best evaluation, and for a final trial those of the test split.

@@ -195,7 +195,7 @@ def test_a_stack_that_cannot_be_trained_as_one_is_trained_apart_and_that_is_said
     assert [notes for _, _, notes in found.values()] == [
         [
             "its stack of 3 could not be trained as one (OutOfMemoryError: CUDA out of memory. "
-            "Tried to allocate 9 GiB); its trials go on apart"
+            "Tried to allocate 9 GiB); its trials go on separately"
         ],
         [],
         [],

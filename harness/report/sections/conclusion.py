@@ -37,10 +37,10 @@ def _rivals(ranked: Sequence[Row]) -> list[str]:
         "better": ("wins more paired seeds", "win more paired seeds"),
     }
     parts = []
-    for verdict, (one, several) in words.items():
+    for verdict, (single, several) in words.items():
         models = [row.model for row in ranked if row.against_best is not None and row.against_best.verdict == verdict]
         if models:
-            parts.append(f"{_listed(models)} {one if len(models) == 1 else several}")
+            parts.append(f"{_listed(models)} {single if len(models) == 1 else several}")
     return parts
 
 

@@ -98,8 +98,8 @@ def rotated(x: Tensor, first: int) -> Tensor:
     speed = ROTARY_BASE ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
     angle = torch.outer(place, speed)  # (time, head size / 2)
     cos, sin = angle.cos(), angle.sin()
-    one, other = x.chunk(2, dim=-1)
-    return torch.cat((one * cos - other * sin, one * sin + other * cos), dim=-1)
+    real, imaginary = x.chunk(2, dim=-1)
+    return torch.cat((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
 
 
 def _band(steps: int, time: int, span: int, device: torch.device) -> Tensor:

@@ -64,8 +64,8 @@ class OwnArrays(Options, Task):
 
     def metrics(self) -> tuple[Metric, ...]:
         facts = self._facts()
-        found = _class_metrics(facts) if facts.classes else _number_metrics(facts)
-        return (found.pop(facts.score), *found.values())
+        metrics = _class_metrics(facts) if facts.classes else _number_metrics(facts)
+        return (metrics.pop(facts.score), *metrics.values())
 
     def training_sequences(self) -> int:
         return self._facts().sequences["train"]
@@ -175,7 +175,7 @@ def _number_metrics(facts: Facts) -> dict[str, Metric]:
 
 def _class_metrics(facts: Facts) -> dict[str, Metric]:
     classes = len(facts.classes)
-    found = {
+    metrics = {
         "accuracy": Metric("accuracy", "%", "higher", percent_of("correct"), margin=facts.margin),
         "balanced-accuracy": Metric(
             "balanced-accuracy", "%", "higher", partial(_balanced, classes), margin=facts.margin
@@ -183,7 +183,9 @@ def _class_metrics(facts: Facts) -> dict[str, Metric]:
         "log-loss": Metric("log-loss", "nats", "lower", mean_of("nll"), margin=facts.margin),
     }
     return (
-        found if classes <= MOST_COUNTED else {name: one for name, one in found.items() if name != "balanced-accuracy"}
+        metrics
+        if classes <= MOST_COUNTED
+        else {name: metric for name, metric in metrics.items() if name != "balanced-accuracy"}
     )
 
 

@@ -181,10 +181,10 @@ def refuse_missing(table: Table, name: str, column: Column) -> None:
         )
 
 
-def as_told(table: Table, name: str, rows: Codes) -> list[Any]:
+def as_written(table: Table, name: str, rows: Codes) -> list[Any]:
     """A column's values in these rows as the user knows them: dates as such, text that spells numbers as those."""
     column = table.read(name)
     if is_time(column.type):
         return list(column.take(rows).to_pandas())
-    found = coded(table, name)
-    return [found.labels[code] for code in found.codes[rows].tolist()]
+    column = coded(table, name)
+    return [column.labels[code] for code in column.codes[rows].tolist()]

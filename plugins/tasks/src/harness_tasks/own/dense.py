@@ -94,8 +94,8 @@ def _laid_out(path: Path, name: str, frames: _Frames, others: Mapping[str, Array
         return sequence if column == SEQUENCE else np.arange(len(sequence)) - (np.cumsum(steps) - steps)[sequence]
 
     def read(column: str) -> Column:
-        found = values(column)
-        return pa.array(found) if found.dtype == object else from_numpy(found)
+        cells = values(column)
+        return pa.array(cells) if cells.dtype == object else from_numpy(cells)
 
     return Table(
         path,

@@ -111,7 +111,7 @@ def _if_several(sources: Sources) -> str:
 
 def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tuple[Label, ...], split: Split) -> Codes:
     place = {label: number for number, label in enumerate(classes)}
-    found = []
+    numbers = []
     for source, codes in parts:
         of_label = np.array([place.get(label, -1) for label in source.target.labels])
         unseen = np.flatnonzero(of_label[codes] < 0)
@@ -121,8 +121,8 @@ def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tu
                 f"class {label!r} of target {sources.roles.target!r} is in {split} and not in the training rows; merge "
                 f"or remove it, or split otherwise{_if_several(sources)}"
             )
-        found.append(of_label[codes])
-    return np.concatenate(found)
+        numbers.append(of_label[codes])
+    return np.concatenate(numbers)
 
 
 def _facts(sources: Sources, answers: Mapping[Split, Any], classes: tuple[Label, ...], inputs: Inputs) -> Facts:
@@ -201,12 +201,12 @@ def _present(sources: Sources, split: Split, place: Mapping[Label, int] | None =
 
     place: training class → its number.  If given, numbers of classes are returned, -1 for other classes.
     """
-    found = []
+    parts = []
     for source, pieces in sources.of(split):
         values = answers_of(source.target, pieces, "each", 0)
         labels = source.target.labels
-        found.append(values if place is None else np.array([place.get(label, -1) for label in labels])[values])
-    return np.concatenate(found)
+        parts.append(values if place is None else np.array([place.get(label, -1) for label in labels])[values])
+    return np.concatenate(parts)
 
 
 def _left_out(sources: Sources) -> int:

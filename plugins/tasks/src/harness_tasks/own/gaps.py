@@ -56,8 +56,8 @@ def is_uneven(rows: Rows) -> bool:
 def _between(rows: Rows) -> Numbers | None:
     """Return the steps between rows of one sequence; None if they are too few to know the usual step."""
     steps = steps_of(rows)
-    found = None if steps is None else np.delete(steps, rows.starts[:-1])
-    return None if found is None or len(found) < FEWEST else found
+    within = None if steps is None else np.delete(steps, rows.starts[:-1])
+    return None if within is None or len(within) < FEWEST else within
 
 
 def gaps_in(rows: Rows, longest: float | None) -> npt.NDArray[np.bool_]:

@@ -121,11 +121,11 @@ def _moments(sources: Sources, channel: _Channel, train: Numbers) -> tuple[float
 
 def _scaled(sources: Sources, channel: _Channel, values: Numbers, mean: float, scale: float) -> Any:
     with np.errstate(over="ignore"):
-        found = ((values - mean) / scale).astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(found))
+        scaled = ((values - mean) / scale).astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(scaled))
     if len(wrong):
         raise _too_large(sources, channel, float(values[wrong[0]]))
-    return found
+    return scaled
 
 
 def _too_large(sources: Sources, channel: _Channel, value: float) -> Exception:

@@ -68,9 +68,9 @@ def _words(name: str) -> list[str]:
 
 
 def _is_linear_in(values: Numbers, target: Numbers) -> bool:
-    one, other = _centred(values), _centred(target)
-    size = np.sqrt(np.dot(one, one) * np.dot(other, other))
-    return bool(size > 0 and abs(np.dot(one, other)) >= (1 - EXACT) * size)
+    inputs, targets = _centred(values), _centred(target)
+    size = np.sqrt(np.dot(inputs, inputs) * np.dot(targets, targets))
+    return bool(size > 0 and abs(np.dot(inputs, targets)) >= (1 - EXACT) * size)
 
 
 def _centred(values: Numbers) -> Numbers:

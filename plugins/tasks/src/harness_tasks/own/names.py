@@ -10,8 +10,8 @@ NAMES = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*?)\s*(?:,|$)')
 
 def listed(text: str) -> tuple[str, ...]:
     """Split a list of names at its commas; a name that contains one is quoted, as in a CSV file: `"RH, %",wind`."""
-    found = (match[1] for match in NAMES.finditer(text))
-    return tuple(_unquoted(name) for name in found if name)
+    names = (match[1] for match in NAMES.finditer(text))
+    return tuple(_unquoted(name) for name in names if name)
 
 
 def _unquoted(name: str) -> str:

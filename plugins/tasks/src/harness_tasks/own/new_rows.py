@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness_tasks.own.columns import Numbers, as_told, coded, numbers
+from harness_tasks.own.columns import Numbers, as_written, coded, numbers
 from harness_tasks.own.facts import Facts
 from harness_tasks.own.gaps import gaps_in
 from harness_tasks.own.inputs import is_of_class
@@ -66,12 +66,12 @@ def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> D
             )
         if facts.readout == "last":
             places, taken = np.arange(rows.count), order[rows.starts[1:] - 1]
-            told = [facts.sequence]
+            kept = [facts.sequence]
         else:
             places, taken = np.argsort(order), np.arange(table.rows)
-            told = [facts.sequence, facts.time]
-        found: dict[str, Any] = {name: as_told(table, name, taken) for name in told if name is not None}
-    return DataFrame({**found, **_in_words(outputs.detach().cpu().double()[torch.from_numpy(places)], facts)})
+            kept = [facts.sequence, facts.time]
+        columns: dict[str, Any] = {name: as_written(table, name, taken) for name in kept if name is not None}
+    return DataFrame({**columns, **_in_words(outputs.detach().cpu().double()[torch.from_numpy(places)], facts)})
 
 
 def _in_words(outputs: Tensor, facts: Facts) -> dict[str, Any]:

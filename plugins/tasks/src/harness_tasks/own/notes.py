@@ -87,16 +87,16 @@ def of_copies(splits: Mapping[Split, npt.NDArray[np.float32]], lengths: Callable
     if sum(len(lengths(split)) for split in splits) > MOST_COMPARED:
         return ()
     train = set(_hashes(splits["train"], lengths("train")))
-    found = []
+    lines = []
     for split in ("validation", "test"):
         hashes = _hashes(splits[split], lengths(split))
         copies = sum(value in train for value in hashes)
         if copies:
-            found.append(
+            lines.append(
                 f"{copies:,} of {len(hashes):,} {split} sequences stand in the training data, value for value; a score "
                 "on them is of memory"
             )
-    return tuple(found)
+    return tuple(lines)
 
 
 def _hashes(inputs: npt.NDArray[np.float32], lengths: Codes) -> list[int]:

@@ -39,8 +39,8 @@ def read_npz(path: Path, layout: Layout, folder: Path) -> Table:
         if isinstance(opened, np.ndarray):
             raise DataError(f"{path}: holds one array without a name; call it {path.stem}.npy")
         with opened as file:
-            found = {name: _without_pickle(path, partial(file.__getitem__, name)) for name in file.files}
-    arrays = {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+            members = {name: _without_pickle(path, partial(file.__getitem__, name)) for name in file.files}
+    arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     name = layout.inputs or next((name for name in INPUTS if name in arrays), None)
     if name is None or name not in arrays:

@@ -127,10 +127,10 @@ class Rows:
         changes = np.flatnonzero(codes != np.repeat(first, self.lengths))
         if len(changes):
             sequence = int(np.searchsorted(self.starts, changes[0], side="right")) - 1
-            one, other = column.labels[first[sequence]], column.labels[codes[changes[0]]]
+            before, after = column.labels[first[sequence]], column.labels[codes[changes[0]]]
             raise self.table.refuse(
-                f"column {name!r} has {one!r} and {other!r} in one sequence{self.called(sequence)}; it must have one "
-                "value in each"
+                f"column {name!r} has {before!r} and {after!r} in one sequence{self.called(sequence)}; it must have "
+                "one value in each"
             )
         return first, column.labels
 
@@ -174,11 +174,13 @@ def _refuse_equal_times(rows: Rows) -> None:
     places = np.flatnonzero(equal)
     if not len(places):
         return
-    one, other = (int(place if rows.order is None else rows.order[place]) + 1 for place in (places[0], places[0] + 1))
+    before, after = (
+        int(place if rows.order is None else rows.order[place]) + 1 for place in (places[0], places[0] + 1)
+    )
     sequence = int(np.searchsorted(rows.starts, places[0], side="right")) - 1
     way_out = "remove one" if rows.names else "say sequence = COLUMN if the file holds several series, or remove one"
     raise rows.table.refuse(
-        f"rows {one:,} and {other:,}{' of sequence' if rows.names else ''}{rows.called(sequence)} have the same "
+        f"rows {before:,} and {after:,}{' of sequence' if rows.names else ''}{rows.called(sequence)} have the same "
         f"{rows.roles.time!r} ({len(places):,} such pairs); {way_out}"
     )
 

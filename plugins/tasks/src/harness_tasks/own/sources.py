@@ -198,7 +198,7 @@ def refuse_too_little(sources: Sources) -> None:
     short = next((split for split in SPLITS if counts[split] < LEAST[split]), None)
     if short is None:
         return
-    rows, one = sources.files[0].rows, sources.window is not None
+    rows, windowed = sources.files[0].rows, sources.window is not None
     if rows.roles.sequence is None:
         way_out = "length; if each row is a sequence, its columns the steps, say wide = true"
     elif sources.readout == "each" and sources.options.split != "ordered":
@@ -206,8 +206,8 @@ def refuse_too_little(sources: Sources) -> None:
             "validation and test; long sequences can be cut in time: split = 'ordered', length = STEPS of a window"
         )
     else:
-        way_out = "length" if one else "validation and test"
-    what = f"windows of {sources.window} steps" if one else "sequences"
+        way_out = "length" if windowed else "validation and test"
+    what = f"windows of {sources.window} steps" if windowed else "sequences"
     has = ", ".join(
         f"{count:,} to {verb}" for count, verb in zip(counts.values(), ("train", "select", "test"), strict=True)
     )

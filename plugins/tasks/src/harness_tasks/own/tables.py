@@ -100,8 +100,8 @@ def _parquet(path: Path, layout: Layout, folder: Path) -> Table:
     def read(name: str) -> Column:
         # A column alone, in the file's own order; dictionaries keep the names of many sequences small.
         text = is_text(schema.field(name).type)
-        found = papq.ParquetFile(path, read_dictionary=[name] if text else None).read(columns=[name], use_threads=False)
-        return found.column(found.schema.names.index(name))  # `a` reads `a.b` too
+        read = papq.ParquetFile(path, read_dictionary=[name] if text else None).read(columns=[name], use_threads=False)
+        return read.column(read.schema.names.index(name))  # `a` reads `a.b` too
 
     return Table(path, file.metadata.num_rows, tuple(schema.names), read)
 

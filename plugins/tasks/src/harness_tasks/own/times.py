@@ -75,8 +75,8 @@ def _as_dates(column: Column, written: str | None) -> Column | None:
         for pattern, with_dashes in (*YEAR_FIRST, *PADDED):
             text = pc.replace_substring_regex(text, pattern=pattern, replacement=with_dashes)
     kinds = [pa.timestamp(unit, tz=zone) for unit in UNITS for zone in (None, "UTC")]
-    found = (_cast(lambda kind=kind: pc.cast(text, kind)) for kind in kinds)  # type: ignore[misc]
-    return next((dates for dates in found if dates is not None), None)
+    casts = (_cast(lambda kind=kind: pc.cast(text, kind)) for kind in kinds)  # type: ignore[misc]
+    return next((dates for dates in casts if dates is not None), None)
 
 
 def _strptime(text: Column, written: str) -> Column:
@@ -92,10 +92,10 @@ def _strptime(text: Column, written: str) -> Column:
 def _cast(read: Callable[[], Column]) -> Column | None:
     """Return the converted column; None if a value cannot be converted or becomes missing."""
     try:
-        found = read()
+        dates = read()
     except pa.ArrowException:
         return None
-    return None if found.null_count else found
+    return None if dates.null_count else dates
 
 
 def _ticks(column: Column) -> npt.NDArray[np.int64]:

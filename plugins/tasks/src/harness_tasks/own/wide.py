@@ -91,6 +91,6 @@ def _is_consecutive(values: Numbers) -> bool:
 
 def _in_a_run(names: Sequence[str]) -> list[bool]:
     """Return for each name whether it differs only by a number from at least half of all names."""
-    stems = [None if (found := NUMBERED.fullmatch(name)) is None else found.groups() for name in names]
+    stems = [None if (numbered := NUMBERED.fullmatch(name)) is None else numbered.groups() for name in names]
     counts = Counter(stem for stem in stems if stem is not None)
     return [stem is not None and 2 * counts[stem] >= len(names) for stem in stems]
