@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from harness.cli.main import app
 from harness.records import Resources, Schedule
 from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS, Column
-from harness.study.schema import Budget, ModelEntry, Search, Study, TaskEntry, TrainingSection
+from harness.study.schema import Budget, ModelEntry, Search, Study, SuccessiveHalving, TaskEntry, TrainingSection
 from harness.workflow.planned import COLUMNS as PLAN
 from harness.workflow.recommend import COLUMNS as RECOMMENDATION
 
@@ -37,6 +37,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("`[training]`", TrainingSection, "A task's own `training = { … }` overrides these keys for that task."),
     ("`[training.schedule]`", Schedule, ""),
     ("`[search]`", Search, ""),
+    ("`[search.pruning]`", SuccessiveHalving, "See [Concepts](../concepts.md#successive-halving)."),
     ("`[resources]`", Resources, "What one trial occupies. A task's own `resources = { … }` replaces the table."),
 )
 

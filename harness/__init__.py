@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.api.task import (
         DataFile,
         Metric,
+        Plateau,
         PublishedRow,
         Sums,
         Task,
@@ -48,6 +49,7 @@ _NAMES_OF = {
     "api.task": (
         "DataFile",
         "Metric",
+        "Plateau",
         "PublishedRow",
         "Sums",
         "Task",
@@ -87,6 +89,7 @@ __all__ = [
     "Metric",
     "Model",
     "Optimisation",
+    "Plateau",
     "Published",
     "PublishedRow",
     "Ragged",

@@ -8,19 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.halving import Rung
 from harness.seeds import Seeds
 
 ParamValue = bool | int | float | str | None
 Phase = Literal["search", "final"]
 Precision = Literal["float32", "bfloat16"]
-Outcome = Literal["complete", "diverged", "out-of-memory", "failed"]
+Outcome = Literal["complete", "diverged", "out-of-memory", "failed", "pruned"]
 SCORED_OUTCOMES: tuple[Outcome, ...] = ("complete", "diverged")
 """Those with which a trial may have a score: a diverged one has that of its best evaluation before."""
-Death = Literal["memory", "crash", "silent", "early", "node"]
-"""How a worker failed. memory: Ray ended it because its node ran out of memory. crash: a fatal signal, an error or a
-hang, with a trace. silent: no trace, as after kill -9. early: before its trial had started. node: its whole machine was
-lost."""
-
 LABEL = r"^[a-z0-9][a-z0-9.-]*$"
 LONGEST_LABEL = 100
 LONGEST_WAIT_SECONDS = 1e8
@@ -179,6 +175,8 @@ class Trial(Record):
     """File name → sha256."""
     plugins: tuple[Plugin, ...] = ()
     """The plugins that provide the task and the model."""
+    until: int | None = Field(default=None, exclude_if=lambda until: until is None)
+    """Under pruning: updates after which training pauses, set at each start; None: it trains to its end."""
 
     @property
     def key(self) -> str:
@@ -189,7 +187,7 @@ class Trial(Record):
         """Return a digest of everything that decides the result: trials with equal digests train the same network in
         the same way.
         """
-        place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
+        place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition", "until"}
         # Trials that were stored before there was embedding dropout keep their digest.
         added = {"embedding_dropout"} if self.embedding_dropout is None else set()
         return digest_of(self.model_dump(mode="json", exclude=place | added))
@@ -289,6 +287,8 @@ class CellFacts(Record):
     published_source: str = ""
     trials: int
     """Search trials allocated; 0 under protocol `paper`."""
+    rungs: tuple[Rung, ...] = Field(default=(), exclude_if=lambda rungs: not rungs)
+    """Successive halving: the rungs of the search; empty without pruning."""
     repetitions: int
     """Final trials allocated."""
     assumed: tuple[str, ...] = ()
@@ -341,5 +341,5 @@ class Manifest(Record):
     """Task label → name → what the task drew from the `fixed` seed: see `Task.fixed`."""
 
 
-OF_A_TASK = ("task options", "training", "parameters", "data")
+OF_A_TASK = ("task options", "training", "parameters", "data", "pruning")
 """Parts of a fingerprint that are equal in every cell of a task under `fair`."""

@@ -125,6 +125,7 @@ def test_a_trial_that_was_stored_before_embedding_dropout_keeps_its_digest() -> 
         {"draw": 9},
         {"rejections": ("too wide",)},
         {"repetition": 2},
+        {"until": 4},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -149,6 +150,7 @@ def test_the_two_digest_tests_cover_every_field_of_a_trial() -> None:
             "data",
         ),
         *("plugins", "study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"),
+        "until",
     }
     assert Trial.model_fields.keys() - changed == {"parameters"}  # follows from model, build and widths
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.analysis.cell_result import CellResult, capped, on_one_scale, outcomes_of
+from harness.halving import Rung, total_updates
 from harness.records import OF_A_TASK, Cell, Plugin
 
 
@@ -27,6 +28,12 @@ class BudgetUse:
     batch_size: int | None
     updates: int
     """Updates done by all trials."""
+    search_updates_allocated: int | None
+    """Updates that all search trials may do together; None before the first trial, or if trials differ."""
+    search_updates: int
+    """Updates done by search trials."""
+    rungs: tuple[Rung, ...]
+    """Rungs of successive halving; empty without pruning."""
     seconds: float
     """Training and evaluation time of all trials, in seconds."""
     peak_bytes: int | None
@@ -50,15 +57,19 @@ def budget_use(result: CellResult) -> BudgetUse:
     trials = [entry.trial for entry in result.entries]
     trial_results = [entry.result for entry in result.entries if entry.result is not None]
     finals = [entry for entry in result.entries if entry.trial.phase == "final" and entry.result is not None]
+    full_length = _only({trial.training.updates for trial in trials})
     return BudgetUse(
         model=result.facts.cell.model,
         search_allocated=result.facts.trials,
         search_outcomes={str(outcome): n for outcome, n in outcomes_of(result.search).items()},
         repetitions_allocated=result.facts.repetitions,
         repetition_outcomes={str(outcome): n for outcome, n in outcomes_of(result.finals).items()},
-        updates_allocated=_only({trial.training.updates for trial in trials}),
+        updates_allocated=full_length,
         batch_size=_only({trial.training.batch_size for trial in trials}),
         updates=sum(trial_result.updates for trial_result in trial_results),
+        search_updates_allocated=_search_updates(result, full_length),
+        search_updates=sum(entry.result.updates for entry in result.search if entry.result is not None),
+        rungs=result.facts.rungs,
         seconds=result.train_seconds,
         peak_bytes=result.peak_bytes,
         superseded=len(result.superseded),
@@ -76,12 +87,19 @@ def _only(values: set[int]) -> int | None:
     return values.pop() if len(values) == 1 else None
 
 
+def _search_updates(result: CellResult, full_length: int | None) -> int | None:
+    if result.facts.rungs:
+        return total_updates(result.facts.rungs)
+    return None if full_length is None else result.facts.trials * full_length
+
+
 def _selection(result: CellResult) -> str:
     if result.facts.trials == 0:
         return "published setting"
     if result.winner is None:
         return "nothing"
-    return f"validation, trial {result.winner.trial.number} of {result.facts.trials}"
+    last = f", of the {result.facts.rungs[-1].trials} in the last rung" if result.facts.rungs else ""
+    return f"validation, trial {result.winner.trial.number} of {result.facts.trials}{last}"
 
 
 @dataclass(frozen=True)

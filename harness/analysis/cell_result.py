@@ -33,7 +33,8 @@ class CellResult:
     superseded: tuple[TrialEntry, ...]
     """Final trials of an earlier winner: shown, never averaged."""
     winner: TrialEntry | None
-    """The search trial of the best validation score; None under protocol `paper` or if no trial has a score."""
+    """The search trial of the best validation score, under pruning of those that entered the last rung; None under
+    protocol `paper` or if no trial has a score."""
     scale: Scale
     """The scale on which scores are averaged: the metric's, or linear if a test score of the task is not positive."""
 
@@ -187,10 +188,10 @@ def outcomes_of(entries: Iterable[TrialEntry]) -> Counter[Outcome]:
 
 def _incomplete(entries: Sequence[TrialEntry]) -> str:
     outcomes = outcomes_of(entries)
-    del outcomes["complete"]
+    del outcomes["complete"], outcomes["pruned"]
     if not outcomes:
         return ""
-    results = [entry.result for entry in entries if entry.result is not None and entry.result.outcome != "complete"]
+    results = [entry.result for entry in entries if entry.result is not None and entry.result.outcome in outcomes]
     reasons = [result.reason for result in results if result.reason]
     return ": ".join([", ".join(f"{n} {outcome}" for outcome, n in outcomes.most_common()), *reasons[:1]])
 
@@ -223,7 +224,7 @@ def summarize_cell(facts: CellFacts, entries: Iterable[TrialEntry]) -> CellResul
     """
     own = [entry for entry in entries if entry.trial.cell == facts.cell]
     search = tuple(entry for entry in own if entry.trial.phase == "search")
-    best = winner(search, facts.metric.better)
+    best = winner(search, facts.metric.better, facts.rungs)
     key = best.trial.key if best is not None else None
     finals = [entry for entry in own if entry.trial.phase == "final"]
     current = [entry for entry in finals if entry.trial.winner == key]

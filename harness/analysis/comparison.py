@@ -16,6 +16,7 @@ from harness.analysis.reproduction import Reproduction, reproduction
 from harness.analysis.statistics import Scale
 from harness.analysis.stored_study import StoredStudy
 from harness.analysis.tuning_curves import Crossing, TuningCurve, crossings, tuning_curve
+from harness.halving import Rung, rung_of
 from harness.ledger.journal import TrialEntry
 from harness.records import MetricFacts, TaskRef
 
@@ -49,13 +50,18 @@ class Section:
     pairs: tuple[Pair, ...]
     """Decisions between cells that are complete, or lack nothing but scores."""
     tuning: Mapping[str, TuningCurve]
-    """Model → tuning curve; the best score so far if the sampler depends on earlier trials."""
+    """Model → tuning curve; the best score so far if the sampler depends on earlier trials, or under pruning."""
     crossings: tuple[Crossing, ...]
     budget_use: tuple[BudgetUse, ...]
     reproductions: tuple[Reproduction, ...]
     trade_offs: tuple[TradeOffs, ...]
     threshold: float | None
     """Validation score used by `trade_offs`: halfway from the floor to the best."""
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The rungs of successive halving, the same for every searched model; empty without pruning."""
+        return next((result.facts.rungs for result in self.results if result.facts.rungs), ())
 
     @property
     def scale(self) -> Scale:
@@ -76,7 +82,7 @@ def _section(stored: StoredStudy, task: str) -> Section:
     results, facts = comparable.results, original[0].facts
     rows = _rows(stored, comparable)
     pairs = _pairs(rows, results)
-    tuning = _tuning(rows, results, stored.manifest.sampler)
+    tuning = _tuning(rows, results, one_search=_is_one_search(stored, results))
     threshold = halfway(results)
     verdicts = [reproduction(result, protocol) for result, row in zip(results, rows, strict=True) if row.complete]
     return Section(
@@ -91,7 +97,7 @@ def _section(stored: StoredStudy, task: str) -> Section:
         results=results,
         pairs=pairs,
         tuning=tuning,
-        crossings=crossings(tuning, facts.metric.better) if stored.manifest.sampler == "random" else (),
+        crossings=crossings(tuning, facts.metric.better) if not _is_one_search(stored, results) else (),
         budget_use=tuple(budget_use(result) for result in original),
         reproductions=tuple(verdict for verdict in verdicts if verdict is not None),
         trade_offs=tuple(trade_offs(result, stored.curves, threshold) for result in results),
@@ -144,7 +150,12 @@ def _decide(first: CellResult, second: CellResult) -> Decision:
     )
 
 
-def _tuning(rows: Sequence[Row], results: Sequence[CellResult], sampler: str) -> dict[str, TuningCurve]:
+def _is_one_search(stored: StoredStudy, results: Sequence[CellResult]) -> bool:
+    """Return whether trials are no independent draws, so that a tuning curve shows one search and no expectation."""
+    return stored.manifest.sampler != "random" or any(result.facts.rungs for result in results)
+
+
+def _tuning(rows: Sequence[Row], results: Sequence[CellResult], *, one_search: bool) -> dict[str, TuningCurve]:
     searched = {
         row.model: result
         for row, result in zip(rows, results, strict=True)
@@ -154,17 +165,31 @@ def _tuning(rows: Sequence[Row], results: Sequence[CellResult], sampler: str) ->
         return {}
     metric = results[0].facts.metric
     substitute = _substitute_score(list(searched.values()))
-    scores = {
-        model: [_score(entry, substitute) for entry in result.search if entry.result]
-        for model, result in searched.items()
-    }
-    if sampler != "random":
+    scores = {model: [_score(entry, substitute) for entry in _as_ended(result)] for model, result in searched.items()}
+    if one_search:
         best = min if metric.better == "lower" else max
         so_far = {model: tuple(accumulate(own, best)) for model, own in scores.items()}
-        return {model: TuningCurve(curve, curve, curve) for model, curve in so_far.items()}
+        used = {model: _updates_used(searched[model]) for model in so_far}
+        return {model: TuningCurve(curve, curve, curve, updates=used[model]) for model, curve in so_far.items()}
     positive = all(score > 0 for own in scores.values() for score in own)
     scale: Scale = metric.scale if positive else "linear"
     return {model: tuning_curve(own, metric.better, scale) for model, own in scores.items()}
+
+
+def _as_ended(result: CellResult) -> list[TrialEntry]:
+    """Return the search trials that have ended: by number, under pruning by rung first."""
+    rungs = result.facts.rungs
+    ended = [(entry.result.updates, entry) for entry in result.search if entry.result is not None]
+    if rungs:
+        ended.sort(key=lambda pair: rung_of(pair[0], rungs))  # a stable sort keeps the order of numbers
+    return [entry for _, entry in ended]
+
+
+def _updates_used(result: CellResult) -> tuple[int, ...]:
+    """Return the updates of the first k trials together, for every k; empty without pruning."""
+    if not result.facts.rungs:
+        return ()
+    return tuple(accumulate(entry.result.updates for entry in _as_ended(result) if entry.result is not None))
 
 
 def _score(entry: TrialEntry, otherwise: float) -> float:

@@ -26,6 +26,8 @@ class TuningCurve:
     high: tuple[float, ...]
     scale: Scale = "linear"
     """Scale on which `expected` is a mean."""
+    updates: tuple[int, ...] = ()
+    """Under pruning: updates of the first k trials together, in the order in which they ended; empty otherwise."""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,16 @@ class PublishedRow:
     """Model name → source of its result, if it differs from `source`."""
 
 
+@dataclass(frozen=True)
+class Plateau:
+    """How long training stays at the floor before a model solves a task."""
+
+    updates: int
+    """Updates after which the validation score first leaves the floor."""
+    source: str
+    """Where this is published, or how it was measured."""
+
+
 class Task(BaseModel, ABC):
     """Data, loss, metric and published results. The fields of a subclass are its options.
 
@@ -184,6 +194,14 @@ class Task(BaseModel, ABC):
         """Return the metric of the same baseline on the validation split; None if unknown.
 
         `harness recommend` stops early if no validation score is better than it.
+        """
+        return None
+
+    def plateau(self) -> Plateau | None:  # known of few tasks
+        """Return for how many updates training is known to stay at the floor before a model solves the task; None if it
+        is not known.
+
+        Pruning before the end of a plateau compares scores that say nothing about the models: `harness plan` warns.
         """
         return None
 

@@ -60,6 +60,23 @@ class StudyController:
             self.note(trial, f"{result.reason}; retrying the trial with a GPU of its own")
             self.scheduler.requeue(trial, alone=True)
             return
+        if result.outcome == "pruned":
+            self.ledger.pause(trial.key, result)
+            self.scheduler.pause(trial, result)
+            self.call_hook("harness_trial_paused", trial=trial, result=result)
+        else:
+            self._finish(trial, result)
+        self.end_pruned()
+
+    def end_pruned(self) -> None:
+        """End the trials that wait at a rung and do not train on.
+
+        Called at the start too: a kill may have come between the decision and its record.
+        """
+        for trial, result in self.scheduler.pruned():
+            self._finish(trial, result)
+
+    def _finish(self, trial: Trial, result: TrialResult) -> None:
         self.ledger.finish(trial.key, result)
         # Only now that the result is in the ledger: before, a kill would leave neither result nor checkpoint.
         checkpoint.forget(checkpoint.folder_of(self.ledger.folder, trial.key))

@@ -1,14 +1,18 @@
-"""The machine, the code and the library versions of a study."""
+"""The machine, its devices, the code and the library versions of a study."""
 
 from __future__ import annotations
 
 import platform
+import socket
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 import torch
+
+from harness.errors import ClusterError
+from harness.records import Resources
 
 
 def machine() -> dict[str, str]:
@@ -59,3 +63,14 @@ def environment_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def device_of(resources: Resources) -> torch.device:
+    """Return the device that a trial with these resources trains on.  Raises ClusterError if it has no GPU."""
+    if resources.gpu == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ClusterError(
+            f"the study asks for a GPU, and torch finds no CUDA device on {socket.gethostname()}; set resources.gpu = 0"
+        )
+    return torch.device("cuda")

@@ -104,6 +104,7 @@ class Runner:
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             source.call_hook("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
             try:
+                source.end_pruned()
                 execute(source)
             finally:
                 source.call_hook(
@@ -218,7 +219,7 @@ class Runner:
             facts = state.plan.facts
             self._check_not_smaller(state, "search", len(state.searched), "trials", facts.trials)
             self._check_not_smaller(state, "final", len(state.finals()), "repetitions", facts.repetitions)
-            searched = [entry for entry in state.searched if entry.result is None]
+            searched = [entry for entry in state.searched if entry.result is None and not entry.rungs]
             finals = [entry for entry in state.finals() if entry.result is None]
             state.again = [entry.trial.key for entry in (*searched, *finals)]
         return TrialScheduler(list(states.values()))

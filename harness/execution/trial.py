@@ -23,7 +23,7 @@ from harness.errors import (
     cause,
     is_of_plugin,
 )
-from harness.execution.environment import environment_versions
+from harness.execution.environment import device_of, environment_versions
 from harness.execution.isolation import Isolation
 from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
 from harness.execution.signals import marked_interrupts
@@ -32,7 +32,7 @@ from harness.execution.trial_data import TrialData
 from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry, names_of
-from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
+from harness.records import Outcome, Plugin, Trial, TrialResult
 from harness.seeds import derive
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
@@ -137,6 +137,8 @@ class ActiveTrial:
         try:
             run = self._run or self._begin()
             train(run)
+            if run.outcome == "pruned":
+                self.save()  # the trial may train on from here
             if run.outcome is not None:
                 return self._progress(self._result(run))
             if run.seconds - self._saved_at >= self.trial.resources.checkpoint_seconds:
@@ -159,10 +161,11 @@ class ActiveTrial:
 
     def save(self) -> None:
         """Write a checkpoint from which another worker goes on; none of an update that was broken off."""
-        if self._run is not None and self._run.outcome is None and self._run.whole and self._run.update > 0:
+        run = self._run
+        if run is not None and run.outcome in (None, "pruned") and run.whole and run.update > 0:
             path = checkpoint.attempt_path(self._folder, self._attempt)
-            checkpoint.save(path, self._run.state(), trial=self.trial.digest)
-            self._saved_at = self._run.seconds
+            checkpoint.save(path, run.state(), trial=self.trial.digest)
+            self._saved_at = run.seconds
 
     @property
     def _folder(self) -> Path:
@@ -170,7 +173,7 @@ class ActiveTrial:
 
     def _begin(self) -> TrainingRun:
         trial = self.trial
-        device = _device(trial.resources)
+        device = device_of(trial.resources)
         self._peak.begin(device)
         self._task = self._worker.registry.make_task(trial.task.name, trial.task.options)
         train = self._split(self._task, "train")
@@ -183,8 +186,14 @@ class ActiveTrial:
             data=TrainingData(train, validation),
             seeds=trial.seeds,
         )
+        run.until = trial.until
         state, passed = checkpoint.newest(self._folder, trial=trial.digest)
         self._notes += passed
+        if state is not None and trial.until is not None and state["update"] > trial.until:
+            self._notes.append(
+                f"checkpoint at update {state['update']} lies behind update {trial.until}; starting over"
+            )
+            state = None
         if state is not None:
             run.restore(state)
             self._saved_at = run.seconds
@@ -233,7 +242,7 @@ class ActiveTrial:
     def _inspect(self, network: Network, task: Task) -> None:
         """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
         signature = task.signature().with_embedding(self.trial.embedding)
-        device = _device(self.trial.resources)
+        device = device_of(self.trial.resources)
         inspection = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
         model = self._model()
         if inspection.wrong_output:
@@ -288,7 +297,7 @@ class ActiveTrial:
 
     def _test_data(self) -> tuple[Task, Dataset, torch.device]:
         assert self._task is not None  # set before the run was
-        return self._task, self._held_out(self._task, "test"), _device(self.trial.resources)
+        return self._task, self._held_out(self._task, "test"), device_of(self.trial.resources)
 
     def _failure(self, error: BaseException) -> TrialResult:
         outcome: Outcome = "out-of-memory" if is_out_of_memory(error) else "failed"
@@ -334,13 +343,3 @@ def _readings(run: TrainingRun, task: Task, test: Dataset, device: torch.device)
         for name, reading in task.readings(test).items()
         for metric, value in evaluate(run.network, task, reading, device).items()
     }
-
-
-def _device(resources: Resources) -> torch.device:
-    if resources.gpu == 0:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ClusterError(
-            f"the study asks for a GPU, and torch finds no CUDA device on {socket.gethostname()}; set resources.gpu = 0"
-        )
-    return torch.device("cuda")

@@ -27,6 +27,8 @@ class TrialEntry:
     points: tuple[Point, ...] = ()
     result: TrialResult | None = None
     """None until the trial has ended."""
+    rungs: tuple[TrialResult, ...] = ()
+    """Successive halving: what the trial had measured at the end of each rung that it has reached."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,14 @@ def read_storage(storage: JournalStorage) -> tuple[dict[str, TrialEntry], dict[s
 def _entry(frozen: FrozenTrial) -> TrialEntry:
     attributes = frozen.user_attrs
     point_names = sorted(name for name in attributes if name.startswith("point/"))
+    rung_names = sorted(name for name in attributes if name.startswith("rung/"))
     result = attributes.get("result") if frozen.state.is_finished() else None
     return TrialEntry(
         trial=Trial.model_validate(attributes["trial"]),
         attempt=attributes.get("attempt", 0),
         points=tuple(Point.model_validate(attributes[name]) for name in point_names),
         result=TrialResult.model_validate(result) if result else None,
+        rungs=tuple(TrialResult.model_validate(attributes[name]) for name in rung_names),
     )
 
 

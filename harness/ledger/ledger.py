@@ -34,6 +34,7 @@ _STATE_OF: dict[Outcome, TrialState] = {
     "diverged": TrialState.PRUNED,
     "out-of-memory": TrialState.FAIL,
     "failed": TrialState.FAIL,
+    "pruned": TrialState.PRUNED,
 }
 
 
@@ -93,6 +94,14 @@ class Ledger:
             self._storage.set_trial_user_attr(self._ids[key], name, point.model_dump(mode="json"))
             self._entries[key] = replace(entry, points=(*entry.points, point))
             return True
+
+    def pause(self, key: str, result: TrialResult) -> None:
+        """Record that a trial has trained to its next rung, where it waits.  result: what it has measured so far."""
+        with self._writing():
+            entry = self._entries[key]
+            name = f"rung/{len(entry.rungs):06d}"
+            self._storage.set_trial_user_attr(self._ids[key], name, result.model_dump(mode="json"))
+            self._entries[key] = replace(entry, rungs=(*entry.rungs, result))
 
     def finish(self, key: str, result: TrialResult) -> None:
         """Record the result of a trial.

@@ -59,6 +59,16 @@ def harness_trial_reported(trial: Trial, point: Point) -> None:
 
 
 @hookspec
+def harness_trial_paused(trial: Trial, result: TrialResult) -> None:
+    """Handle the pause of a trial at a rung of successive halving; `result` is what it has measured so far.
+
+    The trial starts again if it is promoted, or finishes with this result.
+
+    Called in the driver, after the ledger has recorded the result.
+    """
+
+
+@hookspec
 def harness_trial_finished(trial: Trial, result: TrialResult) -> None:
     """Handle the result of a trial, whatever its outcome.
 

@@ -67,7 +67,8 @@ def _cell_throughput(cell: CellPlan, search: Search, registry: Registry) -> Thro
 def _trial_throughput(worker: Worker, trial: Trial) -> Throughput | str:
     """Train a short version of a trial and return its throughput, or its outcome and reason if it fails."""
     short = {"updates": UPDATES, "evaluate_every": UPDATES // 2, "seconds": SECONDS, "patience": None}
-    active = worker.start(trial.model_copy(update={"training": trial.training.model_copy(update=short)}), 1)
+    shortened = {"training": trial.training.model_copy(update=short), "until": None}
+    active = worker.start(trial.model_copy(update=shortened), 1)
     started = time.monotonic()
     while (progress := active.advance(SECONDS)).result is None:
         pass

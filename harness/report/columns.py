@@ -60,10 +60,11 @@ TRIALS = {
     "seed_order": _whole("seed of the order of batches"),
     "seed_init": _whole("seed of the initial weights"),
     "seed_noise": _whole("seed of dropout and other noise in training"),
-    "outcome": _text("complete, diverged, out-of-memory or failed; missing until the trial has ended"),
+    "outcome": _text("complete, diverged, out-of-memory, failed or pruned; missing until the trial has ended"),
     "reason": _text("why it did not complete"),
     "score": _number("validation score of the best evaluation, in the metric's unit"),
     "updates": _whole("updates done"),
+    "rung": _whole("search trials under pruning: rung, from 0, to which or towards which it trained"),
     "epochs": _number("passes over the training split"),
     "best_update": _whole("update of the best evaluation"),
     "train_seconds": _number("training and evaluation over all attempts, in seconds"),
@@ -127,7 +128,8 @@ DECISIONS = {
 
 BEST_OF_K = {
     **CELL,
-    "k": _whole("number of search trials"),
+    "k": _whole("number of search trials; under pruning in the order in which they ended"),
+    "updates": _whole("under pruning: updates of these trials together"),
     "expected": _number("expected validation score of the best of k trials"),
     "low": _number("lower end of the band that holds 80 % of searches"),
     "high": _number("upper end of that band"),
@@ -188,6 +190,7 @@ COMPARISON = {
         f"{phase}_{outcome}": _whole(f"{of} with outcome {outcome}")
         for phase, of in (("search", "search trials"), ("repetitions", "final trials"))
         for outcome in get_args(Outcome)
+        if (phase, outcome) != ("repetitions", "pruned")
     },
     **_summary("test", "test scores"),
     **_summary("last3", "test scores over the last three evaluations"),
@@ -206,8 +209,10 @@ COMPARISON = {
     "against_best_low": _number("lower end of the exact 95 % interval of that probability"),
     "against_best_high": _number("upper end of that interval"),
     "reproduction": _text("whether the published score was reached"),
-    "updates_granted": _whole("updates that the cell's trials may do"),
-    "updates_done": _whole("updates that they did"),
+    "updates_granted": _whole("updates that one trial of the cell may do"),
+    "updates_done": _whole("updates that all its trials did"),
+    "search_updates_granted": _whole("updates that its search trials may do together"),
+    "search_updates_done": _whole("updates that they did"),
     "fewest_updates": _whole("fewest updates of a repetition"),
     "most_updates": _whole("most updates of a repetition"),
     "update_seconds": _number("median time per update in seconds, evaluations included"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 import pandas as pd
@@ -12,6 +12,7 @@ from harness.analysis.comparison import Section
 from harness.analysis.comparison_row import Row
 from harness.analysis.statistics import Interval, Summary
 from harness.analysis.stored_study import StoredStudy
+from harness.halving import Rung, rung_of
 from harness.ledger.journal import TrialEntry
 from harness.records import Outcome
 from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TIMES, TRIALS, Values, to_frame
@@ -22,7 +23,7 @@ def trials(stored: StoredStudy) -> pd.DataFrame:
     """Return one row per trial: `columns.TRIALS`, `params.<dimension>` and `<split>/<metric>`."""
     return to_frame(
         (
-            _trial(entry, superseded=superseded)
+            _trial(entry, result.facts.rungs, superseded=superseded)
             for result in stored.results
             for entries, superseded in ((result.search, False), (result.finals, False), (result.superseded, True))
             for entry in entries
@@ -31,7 +32,7 @@ def trials(stored: StoredStudy) -> pd.DataFrame:
     )
 
 
-def _trial(entry: TrialEntry, *, superseded: bool) -> Values:
+def _trial(entry: TrialEntry, rungs: Sequence[Rung], *, superseded: bool) -> Values:
     trial, result = entry.trial, entry.result
     line: Values = {name: getattr(trial, name) for name in TRIALS if name in type(trial).model_fields or name == "key"}
     line |= {
@@ -47,6 +48,8 @@ def _trial(entry: TrialEntry, *, superseded: bool) -> Values:
         return line
     line |= {name: getattr(result, name) for name in TRIALS if name in type(result).model_fields}
     line |= {name: getattr(result, name) or None for name in TIMES}
+    if rungs and trial.phase == "search":
+        line["rung"] = rung_of(result.updates, rungs)
     return line | {
         f"{split}/{name}": value for split, values in result.metrics.items() for name, value in values.items()
     }
@@ -135,11 +138,12 @@ def decisions(report: Report) -> pd.DataFrame:
 def best_of_k(report: Report) -> pd.DataFrame:
     """Return the tuning curves, one row per cell and number of trials: `columns.BEST_OF_K`.
 
-    The best score so far if the sampler depends on earlier trials.
+    The best score so far if the sampler depends on earlier trials, or under pruning.
     """
     return to_frame(
         (
             {"task": section.task, "model": model, "k": k, "expected": expected, "low": low, "high": high}
+            | ({"updates": curve.updates[k - 1]} if curve.updates else {})
             for section in report.sections
             for model, curve in section.tuning.items()
             for k, (expected, low, high) in enumerate(zip(curve.expected, curve.low, curve.high, strict=True), start=1)
@@ -177,7 +181,11 @@ def _cell(section: Section, place: int) -> Values:
         "task_parameters": section.task_parameters,
         "assumed": " ".join(row.assumed),
         **{f"search_{outcome}": row.search_outcomes.get(outcome, 0) for outcome in get_args(Outcome)},
-        **{f"repetitions_{outcome}": row.repetition_outcomes.get(outcome, 0) for outcome in get_args(Outcome)},
+        **{
+            name: row.repetition_outcomes.get(outcome, 0)
+            for outcome in get_args(Outcome)
+            if (name := f"repetitions_{outcome}") in COMPARISON
+        },
         **_summary("test", row.test),
         **_summary("last3", row.last3),
         **_summary("successes", row.successes),
@@ -185,6 +193,8 @@ def _cell(section: Section, place: int) -> Values:
         "reproduction": verdicts.get(row.model),
         "updates_granted": used.updates_allocated,
         "updates_done": used.updates,
+        "search_updates_granted": used.search_updates_allocated,
+        "search_updates_done": used.search_updates,
         "fewest_updates": row.updates[0] if row.updates else None,
         "most_updates": row.updates[1] if row.updates else None,
     }

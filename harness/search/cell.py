@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.api.model import Published
 from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
-from harness.records import ParamValue, Resources, Trial
+from harness.records import ParamValue, Resources, Trial, TrialResult
+from harness.search.promotion import Decisions, decide
 from harness.search.proposals import Proposer
 from harness.seeds import Seeds
 from harness.study.budget import Size
@@ -26,6 +27,10 @@ class CellState:
     """Keys of interrupted trials: they started, do not run and have not ended.  They are resumed before new trials."""
     alone: set[str] = field(default_factory=set)
     """Keys of trials that ran out of memory while they shared a GPU.  They are retried once with a whole GPU."""
+    _continued: set[tuple[str, int]] = field(default_factory=set)
+    """Key and rung of each trial that was promoted to this rung and has started there."""
+    _decisions: Decisions | None = None
+    """Decisions about the trials that wait at a rung; None if a trial has ended or paused since they were made."""
 
     @property
     def plan(self) -> CellPlan:
@@ -38,7 +43,7 @@ class CellState:
 
     def winner(self) -> TrialEntry | None:
         """Return the best search trial so far; None if none has completed."""
-        return winner(self.entries.values(), self.plan.facts.metric.better)
+        return winner(self.entries.values(), self.plan.facts.metric.better, self.plan.facts.rungs)
 
     def search_ended(self) -> bool:
         """Return whether all search trials of the budget have ended."""
@@ -69,12 +74,34 @@ class CellState:
         """Return the next trial of this cell; None if it must wait for results or has all its trials."""
         interrupted = self._interrupted()
         if interrupted is not None:
-            # The study may give other resources than when the trial started.
-            return self.entries[interrupted].trial.model_copy(update={"resources": self.next_resources()})
+            return self._again(interrupted)
         if len(self.searched) < self.plan.facts.trials:
             return self.search_trial(len(self.searched))
+        promoted = next((key for key in self.decisions().promoted if not self._has_continued(key)), None)
+        if promoted is not None:
+            return self._again(promoted)
         missing = self.missing_repetitions()
         return self.final_trial(missing[0]) if missing else None
+
+    def _again(self, key: str) -> Trial:
+        """Return a trial that started before, as it starts now."""
+        # The study may give other resources than when the trial started.
+        until = self._until(len(self.entries[key].rungs)) if self.entries[key].trial.phase == "search" else None
+        return self.entries[key].trial.model_copy(update={"resources": self.next_resources(), "until": until})
+
+    def _until(self, rung: int) -> int | None:
+        """Return the updates after which a trial pauses that trains to the rung of this index; None: at its end."""
+        rungs = self.plan.facts.rungs
+        return rungs[rung].updates if rung + 1 < len(rungs) else None
+
+    def _has_continued(self, key: str) -> bool:
+        return (key, len(self.entries[key].rungs)) in self._continued
+
+    def decisions(self) -> Decisions:
+        """Return which of the trials that wait at a rung train on, and which are pruned."""
+        if self._decisions is None:
+            self._decisions = decide(self.searched, self.plan.facts.rungs, self.plan.facts.metric.better)
+        return self._decisions
 
     def next_resources(self) -> Resources:
         """Return the resources of the next trial."""
@@ -98,8 +125,22 @@ class CellState:
         return ended and self.search_ended() and not self.missing_repetitions()
 
     def remember(self, trial: Trial) -> None:
-        """Record that a trial starts for the first time."""
-        self.entries[trial.key] = TrialEntry(trial, 1)
+        """Record that a trial starts, for the first time or at the rung to which it was promoted."""
+        if trial.key in self.entries:
+            self._continued.add((trial.key, len(self.entries[trial.key].rungs)))
+        else:
+            self.entries[trial.key] = TrialEntry(trial, 1)
+
+    def pause(self, trial: Trial, result: TrialResult) -> None:
+        """Record that a trial has trained to its next rung, where it waits for the decision."""
+        entry = self.entries[trial.key]
+        self.entries[trial.key] = replace(entry, rungs=(*entry.rungs, result))
+        self._decisions = None
+
+    def tell(self, trial: Trial, result: TrialResult) -> None:
+        """Record the result of a trial."""
+        self.entries[trial.key] = replace(self.entries[trial.key], trial=trial, result=result)
+        self._decisions = None
 
     def search_trial(self, number: int) -> Trial:
         """Return the search trial of this number: the next configuration that meets the budget."""
@@ -114,6 +155,7 @@ class CellState:
             seeds=Seeds.of(self.proposer.seed, 0),
             draw=proposal.draw,
             rejections=proposal.rejections,
+            until=self._until(0),
         )
 
     def final_trial(self, repetition: int) -> Trial:
@@ -125,7 +167,13 @@ class CellState:
             return self._published_trial(self.plan.setting, changes)
         best = self.winner()
         assert best is not None  # `missing_repetitions` is empty without a winner
-        changes |= {"winner": best.trial.key, "draw": None, "rejections": (), "resources": self.plan.resources}
+        changes |= {
+            "winner": best.trial.key,
+            "draw": None,
+            "rejections": (),
+            "until": None,
+            "resources": self.plan.resources,
+        }
         return best.trial.model_copy(update=changes)
 
     def _published_trial(self, setting: Published, given: Mapping[str, object]) -> Trial:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.errors import BudgetError
 from harness.ledger.journal import TrialEntry
-from harness.records import ParamValue
+from harness.records import ParamValue, TrialResult
 from harness.search.samplers import SamplerName, suggest
 from harness.seeds import derive
 from harness.study.budget import Size
@@ -96,6 +96,11 @@ class Proposer:
 
 def _minimized(entry: TrialEntry, better: Literal["lower", "higher"]) -> TrialEntry:
     """Return the entry with its score negated if a higher score is better: samplers minimise."""
-    if better == "lower" or entry.result is None or entry.result.score is None:
+    if better == "lower":
         return entry
-    return TrialEntry(entry.trial, entry.attempt, (), entry.result.model_copy(update={"score": -entry.result.score}))
+    result = None if entry.result is None else _negated(entry.result)
+    return replace(entry, result=result, rungs=tuple(map(_negated, entry.rungs)))
+
+
+def _negated(result: TrialResult) -> TrialResult:
+    return result if result.score is None else result.model_copy(update={"score": -result.score})

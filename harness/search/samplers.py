@@ -45,18 +45,28 @@ def _ask(sampler: BaseSampler, space: Space, trials: Sequence[FrozenTrial]) -> d
 
 
 def _optuna_trial(entry: TrialEntry, space: Space) -> FrozenTrial:
-    """Return a trial as Optuna's samplers read it.  A trial that did not complete has no value."""
-    outcome = entry.result.outcome if entry.result else None
+    """Return a trial as Optuna's samplers read it.
+
+    A trial that did not complete has no value.  One that waits at a rung, or was pruned there, has its score there as
+    an intermediate value.
+    """
+    result = entry.result if entry.result is not None or not entry.rungs else entry.rungs[-1]
     state = {
         None: TrialState.RUNNING,
         "complete": TrialState.COMPLETE,
         "diverged": TrialState.PRUNED,
+        "pruned": TrialState.PRUNED,
         "out-of-memory": TrialState.FAIL,
         "failed": TrialState.FAIL,
-    }[outcome]
-    value = entry.result.score if entry.result and state is TrialState.COMPLETE else None
-    params = {name: entry.trial.params[name] for name in space}
-    return create_trial(state=state, value=value, params=params, distributions=dict(space))
+    }[result.outcome if result else None]
+    at_rung = {result.updates: result.score} if result and result.outcome == "pruned" else {}
+    return create_trial(
+        state=state,
+        value=result.score if result and state is TrialState.COMPLETE else None,
+        params={name: entry.trial.params[name] for name in space},
+        distributions=dict(space),
+        intermediate_values={update: score for update, score in at_rung.items() if score is not None},
+    )
 
 
 def _quasi_random(space: Mapping[str, BaseDistribution], seed: int, draw: int) -> dict[str, ParamValue]:

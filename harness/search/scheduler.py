@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.ledger.journal import TrialEntry
 from harness.records import Resources, Trial, TrialResult
 from harness.search.cell import CellState
 
@@ -93,10 +92,18 @@ class TrialScheduler:
 
     def tell(self, trial: Trial, result: TrialResult) -> None:
         """Record the result of a trial."""
-        state = self._cells[str(trial.cell)]
-        entry = state.entries[trial.key]
-        state.entries[trial.key] = TrialEntry(trial, entry.attempt, entry.points, result)
+        self._cells[str(trial.cell)].tell(trial, result)
         self._release(trial)
+
+    def pause(self, trial: Trial, result: TrialResult) -> None:
+        """Record that a trial has trained to its next rung.  result: what it has measured so far."""
+        self._cells[str(trial.cell)].pause(trial, result)
+        self._release(trial)
+
+    def pruned(self) -> list[tuple[Trial, TrialResult]]:
+        """Return the trials that wait at a rung and do not train on, with the results that they end with."""
+        entries = [state.entries[key] for state in self._cells.values() for key in state.decisions().pruned]
+        return [(entry.trial, entry.rungs[-1]) for entry in entries]
 
     def requeue(self, trial: Trial, *, alone: bool = False) -> None:
         """Queue a trial that did not end to be retried.  alone: with a whole GPU."""

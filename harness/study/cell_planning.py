@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from harness.api.model import Model, Published
 from harness.api.task import Metric, Task
 from harness.errors import SpaceError, StudyError
+from harness.halving import plan_rungs
 from harness.plugin.registry import Entry
 from harness.records import (
     Cell,
@@ -78,7 +79,7 @@ def plan_cell(request: CellRequest) -> CellPlan | LeftOut:
     if resources.stack > 1 and not offers_stack(model, signature, setting.params if setting else _example(space)):
         resources = resources.model_copy(update={"stack": 1})  # its trials are trained one by one
     plan = CellPlan(
-        facts=_facts(request, setting),
+        facts=_with_rungs(request, _facts(request, setting), training),
         task=task,
         model=model,
         signature=signature,
@@ -115,6 +116,30 @@ def _facts(request: CellRequest, setting: Published | None) -> CellFacts:
         setting="published" if published_row else "searched",
         fingerprint={},
     )
+
+
+def _with_rungs(request: CellRequest, facts: CellFacts, training: Training) -> CellFacts:
+    """Return the facts with the trials of successive halving, if the study asks for it and the trials are long enough.
+
+    Raises StudyError if something other than the updates may end a trial: then its updates could not be planned.
+    """
+    pruning = request.study.search.pruning
+    if pruning == "none" or facts.trials == 0:
+        return facts
+    for key in ("patience", "seconds"):
+        if getattr(training, key) is not None:
+            raise StudyError(
+                f"study {request.study.name!r}, {request.cell}: search.pruning plans the updates of every trial, but "
+                f"training.{key} may end a trial earlier; drop one of the two settings"
+            )
+    rungs = plan_rungs(
+        trials=facts.trials,
+        updates=training.updates,
+        evaluate_every=training.evaluate_every,
+        reduction=pruning.reduction,
+        minimum_updates=pruning.minimum_updates,
+    )
+    return facts.model_copy(update={"trials": rungs[0].trials, "rungs": rungs}) if len(rungs) > 1 else facts
 
 
 def _at_equal_terms(setting: Published) -> Published:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.errors import StudyError, did_you_mean, fault_text, shown
 from harness.study.overrides import apply_assignment, apply_profile, select_models, select_tasks
-from harness.study.schema import Study, known_keys
+from harness.study.schema import Study, SuccessiveHalving, known_keys
 
 
 def read_study_file(
@@ -83,7 +83,9 @@ def study_toml(study: Study) -> str:
 
 def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
     """Return the key at fault and what is wrong with it.  Unknown keys come first: they may explain a missing key."""
-    faults = error.errors()
+    faults = [
+        fault | {"loc": _without_branch(fault["loc"])} for fault in error.errors() if _is_meant(fault["loc"], data)
+    ]
     fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     location = fault["loc"]
     place, given = _place(location, data)
@@ -101,6 +103,18 @@ def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
         case "string_pattern_mismatch":
             return f"{where!r} is {given!r}; a label has only a-z, 0-9, '.' and '-', and begins with a letter or digit"
     return fault_text(where, given, kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
+
+
+def _is_meant(location: tuple[int | str, ...], data: Mapping[str, Any]) -> bool:
+    """Return whether a fault is about the branch of a union that was meant: of a table, the record and not a word."""
+    place, given = _place(location, data)
+    is_word = len(place) < len(location) and location[len(place)] != SuccessiveHalving.__name__
+    return not (place == ("search", "pruning") and isinstance(given, dict) and is_word)
+
+
+def _without_branch(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return a pydantic location without the record among the branches of a union, whose fields follow it."""
+    return tuple(part for part in location if part != SuccessiveHalving.__name__)
 
 
 def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tuple[int | str, ...], Any]:
@@ -121,6 +135,8 @@ def _place(location: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[tu
 def _of_union(place: tuple[int | str, ...]) -> str:
     if "space" in place[:-1]:
         return "a number, a string, true, false, or a list of such values that is not empty"
+    if place[-1] == "pruning":
+        return '"none" or a table: { kind = "successive-halving", minimum_updates = 200 }'
     if place[-1] == "parameters":
         return '"published" or a whole number of at least 1'
     return "a number, a string, true or false"

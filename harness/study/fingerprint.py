@@ -31,6 +31,8 @@ def cell_fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
         parts["space"] = {name: repr(dimension) for name, dimension in plan.space.dimensions.items()}
         parts["sampler"] = study.search.sampler
         parts["tolerance"] = plan.tolerance
+        if plan.facts.rungs:  # a larger budget has other rungs, at which other trials train on
+            parts["pruning"] = [list(rung) for rung in plan.facts.rungs]
     return {name: fingerprint_of(part) for name, part in parts.items()}
 
 

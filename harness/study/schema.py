@@ -93,11 +93,22 @@ class Budget(Record):
     """The budget of every model of a task."""
 
     trials: int = Field(default=20, ge=1)
-    """Search trials per cell."""
+    """Search trials per cell; with `search.pruning`, the full trials whose updates a cell uses."""
     repetitions: int = Field(default=5, ge=1)
     """Final trials of each winner with new seeds."""
     tolerance: float = Field(default=0.01, gt=0, lt=1)
     """Largest deviation from the parameter budget, as a share of the count without the embedding."""
+
+
+class SuccessiveHalving(Record):
+    """Stop the worse trials early, so that the same updates try more configurations."""
+
+    kind: Literal["successive-halving"]
+    """Trials are compared at rungs of increasing length; the best of a rung train on to the next one."""
+    reduction: int = Field(default=3, ge=2)
+    """Ratio of the updates of two rungs; one of this many trials trains on."""
+    minimum_updates: int = Field(ge=1)
+    """Fewest updates of a trial before it may be pruned."""
 
 
 class Search(Record):
@@ -109,6 +120,9 @@ class Search(Record):
     """Seed of the study, from which every other seed is derived."""
     space: SpaceOverride = {}
     """Dimensions that all models share, fixed or restricted."""
+    pruning: Literal["none"] | SuccessiveHalving = "none"
+    """none: every trial trains to its end.  A table: a cell uses the updates of `budget.trials` full trials for more
+    trials, most of which are stopped early."""
 
 
 class Study(Record):
@@ -153,6 +167,7 @@ def known_keys(location: tuple[int | str, ...]) -> list[str]:
         "search": Search,
         "resources": Resources,
         "schedule": Schedule,
+        "pruning": SuccessiveHalving,
     }
     for part in location[:-1]:
         model = sections.get(str(part), model)

@@ -88,13 +88,22 @@ def _cell_samples(result: CellResult, created: float) -> list[Sample]:
     step, time = _progress(result, created)
     values: dict[str, float | None] = {
         "best_validation": result.best_validation,
+        "search_updates": _search_updates(result) if result.facts.rungs else None,
         "trials_done": result.search_ended,
         "repetitions_done": result.finals_ended,
         "test_opened": result.test_opened,
-        **{f"outcomes/{outcome}": result.outcomes[outcome] for outcome in get_args(Outcome)},
+        **{
+            f"outcomes/{outcome}": result.outcomes[outcome]
+            for outcome in get_args(Outcome)
+            if outcome != "pruned" or result.facts.rungs
+        },
         **_scored_values(result),
     }
     return [Sample(name, float(value), time, step) for name, value in values.items() if value is not None]
+
+
+def _search_updates(result: CellResult) -> int:
+    return sum(entry.result.updates for entry in result.search if entry.result is not None)
 
 
 def _outdated(result: CellResult, created: float) -> list[Sample]:

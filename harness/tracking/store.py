@@ -21,7 +21,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it prints a traceback of what we report in one line
 
 Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[RunTag]]
-Status = Literal["RUNNING", "FINISHED", "FAILED"]
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 METRICS_PER_BATCH = 800
 PARAMS_PER_BATCH = 50
 TAGS_PER_BATCH = 50

@@ -13,7 +13,7 @@ from harness.analysis.cell_result import CellResult, State, summarize_cells
 from harness.analysis.stored_study import SyncMark
 from harness.errors import HarnessError
 from harness.ledger.journal import TrialEntry
-from harness.records import Cell, Manifest
+from harness.records import Cell, Manifest, Outcome
 from harness.tracking import cell_run, run_data, trial_run
 from harness.tracking.client import as_tracking_error
 from harness.tracking.store import Status, Store
@@ -102,7 +102,8 @@ class Tracker:
         parent = _cell_key(manifest, trial.cell)
         name = f"{trial.cell}/{trial.phase}/{trial.number}"
         store.open(trial.key, "trial", name, start=_start(entry), parent=parent)
-        status: Status = "RUNNING" if result is None else "FINISHED" if result.outcome == "complete" else "FAILED"
+        ended: dict[Outcome, Status] = {"complete": "FINISHED", "pruned": "KILLED"}
+        status = "RUNNING" if result is None else ended.get(result.outcome, "FAILED")
         store.upsert(
             trial.key,
             trial_run.trial_position(entry, superseded=superseded),

@@ -51,7 +51,9 @@ class TrainingRun:
         self.stopping = StoppingRule(training)
         self.points: list[Point] = []
         self.outcome: Outcome | None = None
-        """None while it can advance; `complete` or `diverged` after."""
+        """None while it can advance; `complete`, `diverged`, or `pruned` where it pauses at `until`."""
+        self.until: int | None = None
+        """Updates after which it pauses, at an evaluation; None: it trains to its end."""
         self.reason = ""
         self.seconds = 0.0
         """Training and evaluation so far."""
@@ -148,6 +150,12 @@ class TrainingRun:
         self.step.learning_rate.follow(self._validation_losses())
         if self.stopping.is_over(self.update, self.seconds, without_better=self._evaluations_since_best()):
             self.outcome = "complete"
+        else:
+            self._pause_if_due()
+
+    def _pause_if_due(self) -> None:
+        if self.until is not None and self.update >= self.until:
+            self.outcome = "pruned"
 
     def _diverge(self, reason: str) -> None:
         """End the run; the weights and the score of its best evaluation stay."""
@@ -177,3 +185,4 @@ class TrainingRun:
         self.step.restore(state)
         self.kept.restore(state, {point.update: point.metrics[self._task.metric.name] for point in self.points})
         self.step.learning_rate.follow(self._validation_losses())
+        self._pause_if_due()

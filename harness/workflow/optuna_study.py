@@ -17,6 +17,7 @@ from harness.ledger.journal import TrialEntry
 from harness.plugin.loader import load_plugins
 from harness.plugin.local import with_local
 from harness.plugin.registry import plugin_border
+from harness.records import TrialResult
 from harness.study.space import common_space, contains
 from harness.workflow.results import Results
 
@@ -25,8 +26,9 @@ def optuna_study(results: Results, cell: str) -> optuna.Study:
     """Return the search of a cell as a real `optuna.Study`, in memory.
 
     For `optuna.visualization`, `optuna.importance` and optuna-dashboard.  cell: "task/model", by their labels.  A trial
-    without a score has failed; a diverged trial that has a score is complete; intermediate values are the validation
-    scores at each evaluation, by update, if the results were read from a folder.
+    that successive halving stopped is pruned; another one without a score has failed; a diverged trial that has a score
+    is complete.  Intermediate values are the validation scores at each evaluation, by update, if the results were read
+    from a folder; otherwise a pruned trial has its score at the rung.
     Raises UnknownNameError if there is no such cell or it was not searched.
     """
     searched = {str(result.facts.cell): result for result in results.stored.results if result.facts.trials}
@@ -66,8 +68,10 @@ def _space(results: Results, result: CellResult) -> dict[str, BaseDistribution]:
 
 def _trial(entry: TrialEntry, space: dict[str, BaseDistribution], metric: str) -> FrozenTrial:
     trial, result = entry.trial, entry.result
-    score = result.score if result is not None else None
-    state = TrialState.RUNNING if result is None else TrialState.COMPLETE if score is not None else TrialState.FAIL
+    state = _state(result)
+    values = {point.update: point.metrics[metric] for point in entry.points if math.isfinite(point.metrics[metric])}
+    if not values and result is not None and result.score is not None and state == TrialState.PRUNED:
+        values = {result.updates: result.score}
     attributes: dict[str, Any] = {
         "key": trial.key,
         "parameters": trial.parameters,
@@ -76,11 +80,17 @@ def _trial(entry: TrialEntry, space: dict[str, BaseDistribution], metric: str) -
     }
     return create_trial(
         state=state,
-        value=score if state == TrialState.COMPLETE else None,
+        value=result.score if result is not None and state == TrialState.COMPLETE else None,
         params=trial.params,
         distributions={name: space[name] for name in trial.params},
         user_attrs=attributes,
-        intermediate_values={
-            point.update: point.metrics[metric] for point in entry.points if math.isfinite(point.metrics[metric])
-        },
+        intermediate_values=values,
     )
+
+
+def _state(result: TrialResult | None) -> TrialState:
+    if result is None:
+        return TrialState.RUNNING
+    if result.outcome == "pruned":
+        return TrialState.PRUNED
+    return TrialState.COMPLETE if result.score is not None else TrialState.FAIL

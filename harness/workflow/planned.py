@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.halving import describe, total_updates
 from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
 from harness.report.columns import CELL, Column, Values, to_frame
@@ -14,7 +15,7 @@ from harness.search.proposals import Proposer
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan
-from harness.study.schema import Study
+from harness.study.schema import Study, SuccessiveHalving
 from harness.training.network import build_network, on_meta_device
 
 FLOPS_PER_PARAMETER = 6
@@ -36,6 +37,8 @@ COLUMNS = {
     "updates": Column("Int64", "updates of one trial"),
     "epochs": Column("Float64", "passes over the training split of one trial"),
     "trials": Column("Int64", "search trials"),
+    "search_updates": Column("Int64", "updates of all search trials together"),
+    "plateau": Column("Int64", "updates for which training is known to stay at the floor; missing if unknown"),
     "repetitions": Column("Int64", "final trials"),
     "seconds": Column("Float64", "estimated training of all trials on one core, in seconds"),
 }
@@ -57,9 +60,42 @@ class PlannedTrial:
 
 
 def notes(plan: Plan) -> list[str]:
-    """Return what the tasks of a plan say about their data."""
+    """Return what the tasks of a plan say about their data, and what pruning does on each of them."""
     tasks = {cell.cell.task: cell.task for cell in plan.cells}
-    return [f"{label}: {note}" for label, task in tasks.items() for note in task.notes()]
+    searched = {cell.cell.task: cell for cell in plan.cells if cell.setting is None}
+    of_data = [f"{label}: {note}" for label, task in tasks.items() for note in task.notes()]
+    pruning = plan.study.search.pruning
+    if pruning == "none":
+        return of_data
+    return [
+        *of_data,
+        *(f"{label}: {note}" for label, cell in searched.items() for note in pruning_notes(cell, pruning)),
+    ]
+
+
+def pruning_notes(cell: CellPlan, pruning: SuccessiveHalving) -> list[str]:
+    """Return the rungs of a cell, and a warning if the task is known to stay at the floor beyond the first one."""
+    rungs, plateau = cell.facts.rungs, cell.task.plateau()
+    if not rungs:
+        return [
+            f"search.pruning prunes no trial: the first rung would be {cell.training.updates:,} / {pruning.reduction} "
+            f"updates, fewer than minimum_updates = {pruning.minimum_updates:,}"
+        ]
+    said = [f"successive halving in every cell: {describe(rungs)}"]
+    first = rungs[0].updates
+    if plateau is not None and plateau.updates >= first:
+        said.append(
+            f"pruning is unsafe: training is known to stay at the floor for {plateau.updates:,} updates, "
+            f"{plateau.updates - first:,} more than the first rung of {first:,} ({plateau.source}); set "
+            f'search.pruning.minimum_updates above {plateau.updates:,}, or pruning = "none"'
+        )
+    return said
+
+
+def search_updates(cell: CellPlan) -> int:
+    """Return the updates of all search trials of a cell together."""
+    facts = cell.facts
+    return total_updates(facts.rungs) if facts.rungs else facts.trials * cell.training.updates
 
 
 def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[PlannedTrial]:
@@ -84,7 +120,7 @@ def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> Plann
 
 def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
     """Return the estimated time of all trials of a cell, in seconds."""
-    return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
+    return planned.seconds * (search_updates(cell) / cell.training.updates + cell.facts.repetitions)
 
 
 def epochs_of(cell: CellPlan) -> float:
@@ -104,7 +140,7 @@ def plan_frame(plan: Plan) -> pd.DataFrame:
 
 def _line(cell: CellPlan, study: Study) -> Values:
     with plugin_border(str(cell.cell), *cell.plugins):
-        first = next(planned_trials(cell, study, 1))
+        first, plateau = next(planned_trials(cell, study, 1)), cell.task.plateau()
     return {
         "task": cell.cell.task,
         "model": cell.cell.model,
@@ -119,6 +155,8 @@ def _line(cell: CellPlan, study: Study) -> Values:
         "updates": cell.training.updates,
         "epochs": epochs_of(cell),
         "trials": cell.facts.trials,
+        "search_updates": search_updates(cell),
+        "plateau": plateau.updates if plateau is not None else None,
         "repetitions": cell.facts.repetitions,
         "seconds": cell_seconds(cell, first),
         **{f"params.{name}": value for name, value in first.params.items()},

@@ -57,7 +57,7 @@ class Progress:
             view = self._cells.get(entry.trial.cell)
             if view is not None and entry.result is not None:
                 view.ended[entry.trial.phase] += 1
-                view.unscored += entry.result.outcome != "complete"
+                view.unscored += entry.result.outcome not in ("complete", "pruned")
                 if entry.result.score is not None:
                     view.add_score(entry.result.score)
                 self._ended_before += 1
@@ -74,17 +74,22 @@ class Progress:
             view.add_score(point.metrics[view.facts.metric.name])
 
     @hookimpl
+    def harness_trial_paused(self, trial: Trial) -> None:
+        self._cells[trial.cell].running.discard(trial.key)
+
+    @hookimpl
     def harness_trial_finished(self, trial: Trial, result: TrialResult) -> None:
         view = self._cells[trial.cell]
         view.running.discard(trial.key)
         view.ended[trial.phase] += 1
-        view.unscored += result.outcome != "complete"
+        view.unscored += result.outcome not in ("complete", "pruned")
         self._ended += 1
         if not self._console.is_terminal:
             self._console.print(self._line(trial, result, view), markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, trial: Trial, result: TrialResult, view: _CellView) -> str:
         score = f"{view.facts.metric.name} {result.score:.5g}" if result.score is not None else result.reason
+        score += f" at update {result.updates}" if result.outcome == "pruned" else ""
         name = f"{trial.cell} {trial.phase} {trial.number}"
         return (
             f"[{self._ended_before + self._ended}/{self._total}] {name}: {result.outcome}, {score}, "
@@ -95,7 +100,8 @@ class Progress:
         """Return the remaining time at the speed of this run, or the time so far if there is no estimate."""
         remaining = self._total - self._ended_before - self._ended
         seconds = time.monotonic() - self._started
-        if remaining <= 0 or self._ended == 0:
+        # Under pruning trials have unequal lengths, and many end at once.
+        if remaining <= 0 or self._ended == 0 or any(view.facts.rungs for view in self._cells.values()):
             return f"{duration_text(seconds)} so far"
         return f"about {duration_text(remaining * seconds / self._ended)} left"
 

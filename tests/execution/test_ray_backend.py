@@ -143,6 +143,23 @@ def test_ray_gives_the_same_trials_and_scores_as_one_process(both: TwoRuns) -> N
 
 
 @pytest.mark.slow
+def test_pruned_study_on_ray_gives_the_same_trials_and_scores_as_in_this_process(
+    installed: Loaded, tmp_path: Path
+) -> None:
+    pruning = {"kind": "successive-halving", "reduction": 3, "minimum_updates": 2}
+    study = make_study(
+        models=["toy-ema"],
+        budget={"trials": 2, "repetitions": 1},
+        search={"pruning": pruning},
+        training={"updates": 18, "batch_size": 8, "evaluations": 9},
+    )
+    here, on_ray = (run(study, installed, tmp_path / run.__name__).folder for run in (run_here, run_on_ray))
+    assert reproducible_by_key(on_ray) == reproducible_by_key(here)
+    outcomes = {entry.result.outcome for entry in entries_by_key(on_ray).values() if entry.result is not None}
+    assert outcomes == {"pruned", "complete"}
+
+
+@pytest.mark.slow
 def test_stack_on_ray_gives_the_same_trials_and_scores_as_in_this_process(installed: Loaded, tmp_path: Path) -> None:
     study = make_study(resources={"stack": 2}, budget={"trials": 2, "repetitions": 3, "tolerance": 0.1})
     here, on_ray = (run(study, installed, tmp_path / run.__name__).folder for run in (run_here, run_on_ray))

@@ -84,6 +84,11 @@ def harness_trial_reported():
 
 
 @hookimpl
+def harness_trial_paused():
+    event()
+
+
+@hookimpl
 def harness_trial_finished():
     event()
 

@@ -70,9 +70,10 @@ VALUES = st.recursive(
 KEYS = (
     "name", "protocol", "models", "tasks", "budget", "training", "search", "resources", "trials", "repetitions",
     "tolerance", "updates", "epochs", "batch_size", "evaluations", "patience", "minimum_updates", "seconds", "schedule",
-    "kind", "factor", "every", "window", "start", "sampler", "seed", "space", "cpu", "gpu", "memory_gib",
-    "hang_seconds", "checkpoint_seconds", "as", "setting", "parameters", "length", "sequences", "optimizer", "clip",
-    "dropout", "learning_rate_factor", "bias", "layers", "scale", "fault", "0", "1", "-1", "toy-sum", "toy-ema", "",
+    "kind", "factor", "every", "window", "start", "sampler", "seed", "space", "pruning", "reduction", "cpu", "gpu",
+    "memory_gib", "hang_seconds", "checkpoint_seconds", "as", "setting", "parameters", "length", "sequences",
+    "optimizer", "clip", "dropout", "learning_rate_factor", "bias", "layers", "scale", "fault", "0", "1", "-1",
+    "toy-sum", "toy-ema", "",
 )  # fmt: skip
 PATHS = st.lists(st.sampled_from(KEYS) | st.text(max_size=5), min_size=1, max_size=4)
 

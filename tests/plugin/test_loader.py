@@ -247,7 +247,7 @@ def test_another_process_loads_the_same_plugins(install: Install, tmp_path: Path
 
 
 def test_every_hook_has_a_test() -> None:
-    assert len(HOOKS) == 7
+    assert len(HOOKS) == 8
     assert [name for name in HOOKS if f"test_hook_{name}" not in globals()] == []
 
 
@@ -353,6 +353,33 @@ def test_hook_harness_trial_started(calls: list[tuple[str, str]]) -> None:
 
 def test_hook_harness_trial_reported(calls: list[tuple[str, str]]) -> None:
     assert _of(calls, "trial_reported") == ["search/0 2", "search/0 4", "final/0 2", "final/0 4"]
+
+
+def test_hook_harness_trial_paused(toy_loaded: Loaded, toy_study: MakeStudy, tmp_path: Path) -> None:
+    """Every trial pauses at the first rung; all but one finish there, and the best trains on."""
+    paused: list[tuple[int, int]] = []
+    finished: list[tuple[int, str]] = []
+
+    class Listener:
+        def __init__(self, ledger: Ledger) -> None:
+            self.ledger = ledger
+
+        @hookimpl
+        def harness_trial_paused(self, trial: Trial, result: TrialResult) -> None:
+            assert self.ledger.entry(trial.key).rungs[-1] == result
+            paused.append((trial.number, result.updates))
+
+        @hookimpl
+        def harness_trial_finished(self, trial: Trial, result: TrialResult) -> None:
+            finished.append((result.updates, result.outcome))
+
+    pruning = {"kind": "successive-halving", "reduction": 2, "minimum_updates": 4}
+    study = toy_study(search={"pruning": pruning}, budget={"trials": 2, "repetitions": 1})
+    runner = Runner(make_plan(study, toy_loaded.registry), toy_loaded, tmp_path)
+    worker = Worker(runner.folder, toy_loaded.registry)
+    runner.run(lambda source: run_serial(source, worker), lambda ledger: [Listener(ledger)])
+    assert paused == [(0, 4), (1, 4), (2, 4)]
+    assert finished == [(4, "pruned"), (4, "pruned"), (8, "complete"), (8, "complete")]
 
 
 def test_hook_harness_trial_finished(calls: list[tuple[str, str]]) -> None:

@@ -83,7 +83,7 @@ def test_any_value_in_any_place_is_accepted_or_a_study_error(where: str, value: 
         "": ("name", "protocol", "models", "tasks", "budget", "training", "search", "resources"),
         "budget": ("trials", "repetitions", "tolerance"),
         "training": ("updates", "epochs", "batch_size", "evaluations", "patience", "seconds", "schedule"),
-        "search": ("sampler", "seed", "space"),
+        "search": ("sampler", "seed", "space", "pruning"),
         "resources": ("cpu", "gpu", "memory_gib"),
         "models.1": ("name", "as", "setting", "space"),
     }
@@ -190,5 +190,5 @@ def test_study_written_and_read_back_is_equal(data: dict[str, Any]) -> None:
 def test_written_study_contains_its_defaults(file: Path) -> None:
     written = tomllib.loads(study_toml(read_text(file, TASK)))
     assert written["budget"] == {"trials": 20, "repetitions": 5, "tolerance": 0.01}
-    assert written["search"] == {"sampler": "random", "seed": 0, "space": {}}
+    assert written["search"] == {"sampler": "random", "seed": 0, "space": {}, "pruning": "none"}
     assert written["tasks"] == [{"name": "copy-memory"}]

@@ -12,6 +12,8 @@ from harness.records import Resources
 from harness.study.schema import TrainingSection
 from tests.support.study_files import TASK, fault_of, read_text
 
+HALVING = '[search]\npruning = { kind = "successive-halving", '
+
 
 def test_defaults_are_those_of_the_documentation(file: Path) -> None:
     study = read_text(file, TASK)
@@ -71,6 +73,20 @@ def test_unknown_key_is_named_with_what_is_close(file: Path, text: str, message:
             "'search.sampler' must be 'random', 'tpe' or 'quasi-random', got 'tpee'; did you mean 'tpe'?",
         ),
         ("[search]\nseed = -1", "'search.seed' must be at least 0, got -1"),
+        (
+            '[search]\npruning = "asha"',
+            '\'search.pruning\' must be "none" or a table: { kind = "successive-halving", minimum_updates = 200 }, '
+            "got 'asha'",
+        ),
+        ("[search]\npruning = {}", "'search.pruning.kind' is missing"),
+        (HALVING + "minimum_updates = 0 }", "'search.pruning.minimum_updates' must be at least 1, got 0"),
+        (HALVING + "minimum_updates = 5, reduction = 1 }", "'search.pruning.reduction' must be at least 2, got 1"),
+        (
+            HALVING + "minimum_update = 5 }",
+            "unknown key 'search.pruning.minimum_update'; did you mean 'minimum_updates'? "
+            "Known: kind, minimum_updates, reduction",
+        ),
+        ('[search]\npruning = { kind = "asha" }', "'search.pruning.kind' must be 'successive-halving', got 'asha'"),
         ('[search]\nspace = ["adam"]', "'search.space' must be a table, got a list"),
         (
             "[search.space]\nclip = []",

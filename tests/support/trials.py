@@ -56,15 +56,26 @@ def run_trials(
             break
         if stop_after is None or len(trials) < stop_after:
             ended = running.pop(0)
-            scheduler.tell(ended, result_of(score(ended)))
+            end(scheduler, ended, score(ended))
     return trials
+
+
+def end(scheduler: TrialScheduler, trial: Trial, score: float | None) -> None:
+    """End a trial, or pause it at its rung, and end the trials that are pruned with it.  None: it diverges."""
+    if trial.until is not None and score is not None:
+        scheduler.pause(trial, TrialResult(outcome="pruned", score=score, updates=trial.until))
+    else:
+        updates = {"updates": trial.until or trial.training.updates}
+        scheduler.tell(trial, result_of(score).model_copy(update=updates))
+    for pruned, result in scheduler.pruned():
+        scheduler.tell(pruned, result)
 
 
 def rebuilt(states: Iterable[CellState]) -> TrialScheduler:
     """Return a scheduler with what the ledger holds: every trial, and the results of those that ended."""
     copies = []
     for state in states:
-        again = [key for key, entry in state.entries.items() if entry.result is None]
+        again = [key for key, entry in state.entries.items() if entry.result is None and not entry.rungs]
         copies.append(
             CellState(
                 state.proposer,

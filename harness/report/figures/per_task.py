@@ -169,7 +169,8 @@ def best_of_k(section: Section, styles: Mapping[str, ModelStyle], *, trajectory:
         _add_tuning(panel, section, model, styles, band=not trajectory)
     if section.metric.scale == "log" and all(map(all_positive, panels)):
         panels[0].set_yscale("log")
-    figure.supxlabel("search trials, in the order they ran" if trajectory else "search trials, k", fontsize=9)
+    trials = "search trials, in the order they ran" if trajectory else "search trials, k"
+    figure.supxlabel("updates of the search" if section.rungs else trials, fontsize=9)
     figure.supylabel(label_of(section.metric, "best validation").replace("validation ", "validation\n", 1), fontsize=9)
     what = "best score so far" if trajectory else "expected best of k trials; shaded: 80 % of searches"
     lines = ["other models thin"] if len(section.tuning) > 1 else []
@@ -180,7 +181,7 @@ def best_of_k(section: Section, styles: Mapping[str, ModelStyle], *, trajectory:
 
 def _add_tuning(axes: Axes, section: Section, model: str, styles: Mapping[str, ModelStyle], *, band: bool) -> None:
     for name, curve in section.tuning.items():
-        k, style, own = range(1, len(curve.expected) + 1), styles[name], name == model
+        k, style, own = curve.updates or range(1, len(curve.expected) + 1), styles[name], name == model
         if own and band:
             axes.fill_between(k, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0)
         axes.plot(

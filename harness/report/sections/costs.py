@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from harness.analysis.budget_audit import BudgetUse
 from harness.analysis.comparison import Section
 from harness.analysis.efficiency import TradeOffs
+from harness.halving import Rung, describe, total_updates
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
 from harness.report.formatting import count, number, of_count, of_number, of_size, share_interval
 from harness.report.report import Report
@@ -62,12 +63,15 @@ def _trade_off_notes(section: Section) -> tuple[str, ...]:
 
 def audit(section: Section) -> list[Block]:
     """Return the table of the budget that each cell was allocated and used."""
-    header = (
+    header: tuple[str, ...] = (
         "model", "search trials (ended/allocated)", "repetitions (ended/allocated)", "updates per trial", "batch size",
         "updates used", "training time (s)", "peak memory", "selected by", "test evaluations",
         "expected test evaluations",
     )  # fmt: skip
     rows = tuple(_budget_use(use) for use in section.budget_use)
+    if section.rungs:
+        header = (*header, "updates of the search (used/allocated)")
+        rows = tuple((*row, _search_updates(use)) for row, use in zip(rows, section.budget_use, strict=True))
     return [Heading("Budget allocated and used", 3), Table(header, rows), Notes(tuple(_audit_notes(section)))]
 
 
@@ -87,6 +91,10 @@ def _budget_use(use: BudgetUse) -> tuple[Datum, ...]:
     )
 
 
+def _search_updates(use: BudgetUse) -> Datum:
+    return Datum(f"{count(use.search_updates)}/{count(use.search_updates_allocated)}", use.search_updates)
+
+
 def _ended(outcomes: Mapping[str, int], allocated: int) -> str:
     counts = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items())
     return f"{sum(outcomes.values())}/{allocated}" + (f" ({counts})" if counts else "")
@@ -98,10 +106,20 @@ def _audit_notes(section: Section) -> list[str]:
     return [
         "Failed and diverged trials use budget. A fair comparison needs equal allocations; the training time is what "
         "they took.",
+        *([halving_note(section.rungs)] if section.rungs else []),
         *_seeds_note({use.seeds for use in section.budget_use if use.seeds}),
         *(f"data {quote(name)}: sha256 {digest}." for name, digest in data.items()),
         *([f"devices: {quote(', '.join(devices))}."] if devices else []),
     ]
+
+
+def halving_note(rungs: Sequence[Rung]) -> str:
+    """Describe the rungs of successive halving, in updates."""
+    full = f"{total_updates(rungs) / rungs[-1].updates:.3g}"
+    return (
+        f"Successive halving: {describe(rungs)}, as many as {full} full trials, for every model. Budgets count in "
+        "updates. Only trials of the last rung can win."
+    )
 
 
 def _seeds_note(seeds: Collection[tuple[int, ...]]) -> list[str]:

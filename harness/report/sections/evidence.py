@@ -8,6 +8,8 @@ from harness.analysis.comparison import Pair, Section
 from harness.analysis.paired_tests import MEANINGFUL, MINIMUM_PAIRS, noether_pairs, power
 from harness.analysis.reproduction import Reproduction
 from harness.analysis.statistics import Interval
+from harness.analysis.tuning_curves import TuningCurve
+from harness.halving import total_updates
 from harness.records import MetricFacts
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Table, quote
 from harness.report.formatting import count, mean_interval, number, of_number, share_interval
@@ -82,6 +84,8 @@ def tuning(section: Section, sampler: str) -> list[Block]:
     """Return the best validation score by number of trials; empty if there are no tuning curves."""
     if not section.tuning:
         return []
+    if section.rungs:
+        return _pruned_tuning(section)
     most = max(len(curve.expected) for curve in section.tuning.values())
     shown = [k for k in dict.fromkeys((*(2**power for power in range(12)), most)) if k <= most]
     rows = tuple(
@@ -91,6 +95,25 @@ def tuning(section: Section, sampler: str) -> list[Block]:
     title = "Effect of tuning" if sampler == "random" else "Tuning history"
     header = ("best validation score of k trials", *(f"k = {k}" for k in shown))
     return [Heading(title, 3), Table(header, rows), Notes(tuple(_tuning_notes(section, sampler)))]
+
+
+def _pruned_tuning(section: Section) -> list[Block]:
+    """Return the best validation score by updates, in eighths of the cell's total."""
+    total = total_updates(section.rungs)
+    shown = [total * eighths // 8 for eighths in (1, 2, 4, 6, 8)]
+    rows = tuple((Datum(model), *(_best_by(curve, most) for most in shown)) for model, curve in section.tuning.items())
+    header = ("best validation score by updates of the search", *(count(updates) for updates in shown))
+    note = (
+        "The best score so far of one search under successive halving, by the updates of the trials that have ended: "
+        "those pruned at the first rung come first. A pruned trial has the score of its rung and cannot win."
+    )
+    return [Heading("Tuning history", 3), Table(header, rows), Notes((note,))]
+
+
+def _best_by(curve: TuningCurve, updates: int) -> Datum:
+    """Return the best score of the trials that fit in these updates."""
+    ended = sum(used <= updates for used in curve.updates)
+    return of_number(curve.expected[ended - 1] if ended else None)
 
 
 def _tuning_notes(section: Section, sampler: str) -> list[str]:

@@ -91,3 +91,9 @@ def test_loss_does_not_depend_on_batch_size() -> None:
 
 def batch_of(data: Arrays, start: int, size: int) -> Batch:
     return Batch(data.inputs[start : start + size], data.targets[start : start + size])
+
+
+@pytest.mark.parametrize(("length", "updates"), [(100, None), (200, 1500), (400, 1500), (600, 6200), (1000, 6200)])
+def test_plateau_is_that_of_the_longest_measured_length_that_is_not_longer(length: int, updates: int | None) -> None:
+    plateau = Adding(length=length).plateau()
+    assert (None if plateau is None else plateau.updates) == updates

@@ -154,3 +154,10 @@ def test_totals_do_not_depend_on_batch_size() -> None:
     for name, total in whole.items():
         assert sum(int(part[name].count) for part in parts) == total.count
         assert sum(float(part[name].sum) for part in parts) == pytest.approx(float(total.sum), rel=1e-5)
+
+
+def test_plateau_is_stated_from_the_measured_length_on() -> None:
+    plateau = CopyMemory(length=500).plateau()
+    assert plateau is not None
+    assert plateau.updates == 250
+    assert CopyMemory(length=50).plateau() is None

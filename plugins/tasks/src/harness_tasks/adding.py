@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from pydantic import Field
 from torch import Tensor
 
-from harness import Arrays, Batch, Metric, Real, Seeds, Signature, Split, Total, mean_of
+from harness import Arrays, Batch, Metric, Plateau, Real, Seeds, Signature, Split, Total, mean_of
 from harness_tasks.synthetic import Synthetic
 
 
@@ -31,6 +31,10 @@ class Adding(Synthetic):
     parameters: ClassVar[Mapping[int, int]] = {200: 58_051, 400: 67_582, 600: 70_369}
     results: ClassVar[Mapping[int, Mapping[str, float]]] = {
         600: {"lstm": 0.164, "gru": 5.3e-5, "rnn": 0.177, "tcn": 5.8e-5}
+    }
+    plateaus: ClassVar[Mapping[int, Plateau]] = {
+        200: Plateau(1500, "T = 200, a TCN of 20,000 parameters: benchmarks/plateaus.py"),
+        600: Plateau(6200, "T = 600, the published TCN: benchmarks/results/adding-600.md"),
     }
 
     length: int = Field(default=600, ge=2)

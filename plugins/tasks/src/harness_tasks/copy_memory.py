@@ -19,6 +19,7 @@ from harness import (
     Batch,
     Classes,
     Metric,
+    Plateau,
     PublishedRow,
     Real,
     Seeds,
@@ -49,6 +50,9 @@ class CopyMemory(Synthetic):
     parameters: ClassVar[Mapping[int, int]] = {500: 10_750, 1000: 12_530, 2000: 14_170}
     results: ClassVar[Mapping[int, Mapping[str, float]]] = {
         1000: {"lstm": 0.0204, "gru": 0.0197, "rnn": 0.0202, "tcn": 3.5e-5}
+    }
+    plateaus: ClassVar[Mapping[int, Plateau]] = {
+        100: Plateau(250, "T = 100, a TCN of 10,000 parameters: benchmarks/plateaus.py"),
     }
 
     length: int = Field(default=1000, ge=1)

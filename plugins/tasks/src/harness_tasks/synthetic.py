@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness import PublishedRow, Seeds, Split, Task, derive
+from harness import Plateau, PublishedRow, Seeds, Split, Task, derive
 from harness_tasks.paper import published_row
 
 
@@ -28,6 +28,9 @@ class Synthetic(Task):
     results: ClassVar[Mapping[int, Mapping[str, float]]]
     """Length → model → test metric of Table 1."""
 
+    plateaus: ClassVar[Mapping[int, Plateau]]
+    """Length → how long training stays at the floor."""
+
     length: int
     sequences: int = Field(ge=1)
     """Training sequences."""
@@ -45,6 +48,11 @@ class Synthetic(Task):
 
     def row(self) -> str:
         return f"{self.name}-{self.length}"
+
+    def plateau(self) -> Plateau | None:
+        """Return the plateau at the longest measured length that is not longer: a longer sequence is not easier."""
+        measured = max((length for length in self.plateaus if length <= self.length), default=None)
+        return None if measured is None else self.plateaus[measured]
 
     def published(self) -> PublishedRow | None:
         """The size at each length of Table 2, and the results of Table 1 on as many sequences as they stand for."""
