@@ -66,12 +66,13 @@ class StudyController:
             self.call_hook("harness_trial_paused", trial=trial, result=result)
         else:
             self._finish(trial, result)
-        self.end_pruned()
+        self._end_pruned()
 
-    def end_pruned(self) -> None:
+    def _end_pruned(self) -> None:
         """End the trials that wait at a rung and do not train on.
 
-        Called at the start too: a kill may have come between the decision and its record.
+        After a kill between the decision and its record they end with the next event: the best trial of the rung
+        always has one.
         """
         for trial, result in self.scheduler.pruned():
             self._finish(trial, result)

@@ -104,7 +104,6 @@ class Runner:
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             source.call_hook("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
             try:
-                source.end_pruned()
                 execute(source)
             finally:
                 source.call_hook(

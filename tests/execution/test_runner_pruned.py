@@ -13,6 +13,7 @@ import pytest
 from harness.errors import LedgerError, StudyError
 from harness.execution.runner import StudyOutcome
 from harness.execution.trial import Worker
+from harness.halving import total_updates
 from harness.ledger.journal import TrialEntry, read_study
 from harness.ledger.ledger import Ledger
 from harness.plugin.loader import Loaded
@@ -21,6 +22,7 @@ from harness.search.cell import CellState
 from harness.search.proposals import Proposer
 from harness.study.plan import make_plan
 from harness.study.schema import Study
+from harness.training.update_step import UpdateStep
 from tests.support.ledgers import entries_by_key, reproducible, reproducible_by_key
 from tests.support.sources import Interrupting
 
@@ -70,6 +72,21 @@ def test_promoted_trial_equals_the_same_configuration_at_full_length(launch: Lau
 
 def _curve(entry: TrialEntry) -> list[object]:
     return [point.model_dump(exclude={"seconds", "time"}) for point in entry.points]
+
+
+def test_every_update_is_trained_once(launch: Launch, toy_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A promoted trial continues from its checkpoint: all trainings together do the updates of the plan."""
+    trained: list[int] = []
+    run = UpdateStep.run
+
+    def counted(step: UpdateStep) -> None:
+        run(step)
+        trained.append(step.update)
+
+    monkeypatch.setattr(UpdateStep, "run", counted)
+    folder = launch(toy_study(**PRUNED)).folder
+    (facts,) = read_study(folder).manifest.cells
+    assert len(trained) == total_updates(facts.rungs) + 18  # and the final trial
 
 
 @pytest.mark.parametrize("after", range(0, 160, 16))

@@ -7,9 +7,10 @@ from typing import Literal
 
 import pytest
 
+from harness.halving import Rung
 from harness.ledger.journal import TrialEntry
 from harness.ledger.selection import winner
-from harness.records import Outcome, Phase
+from harness.records import Outcome, Phase, TrialResult
 from tests.ledger.conftest import make_result, make_trial
 
 
@@ -55,3 +56,20 @@ def test_only_search_trials_with_a_finite_score_of_their_own_can_win(
     best = winner([other, entry(1, 1.0), entry(2, 1.0)], better)
     assert best is not None
     assert best.trial.number == 1
+
+
+def test_trial_that_diverged_before_the_last_rung_cannot_win() -> None:
+    """It has the score of its best evaluation, which may be better than those of the last rung."""
+    rungs = (Rung(2, 2), Rung(6, 1))
+    results = [
+        TrialResult(outcome="diverged", score=0.1, updates=2),
+        TrialResult(outcome="complete", score=0.5, updates=6),
+    ]
+    entries = [TrialEntry(make_trial(number), 1, (), result) for number, result in enumerate(results)]
+    best = winner(entries, "lower", rungs)
+    assert best is not None
+    assert best.trial.number == 1
+    diverged_later = results[0].model_copy(update={"updates": 4})
+    best = winner([TrialEntry(entries[0].trial, 1, (), diverged_later), entries[1]], "lower", rungs)
+    assert best is not None
+    assert best.trial.number == 0
