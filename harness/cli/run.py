@@ -7,6 +7,7 @@ import typer
 from harness.cli.options import (
     RUNS,
     Address,
+    Baseline,
     Data,
     Details,
     Fresh,
@@ -45,6 +46,7 @@ def run(
     storage: Storage = None,
     log_models: LogModels = True,
     details: Details = False,
+    baseline: Baseline = None,
 ) -> None:
     """Run a study. Run the same command again to resume it: only what is missing is trained.
 
@@ -69,5 +71,6 @@ def run(
         fresh=fresh,
         skip_missing=skip_missing,
         details=details,
+        baseline=baseline,
     )
     raise typer.Exit(code)
