@@ -109,18 +109,14 @@ def _differences(stored: StoredCell, planned: CellPlan, plan: Plan) -> Iterator[
     """Yield what differs between a stored cell and the plan of its task, in words."""
     facts, now, fair = stored.facts, planned.facts, plan.study.protocol == "fair"
     versions = {plugin.name: plugin.version for plugin in stored.study.manifest.plugins}
-    provider = planned.plugins[0]
+    provider, searched = planned.plugins[0], fair and now.trials > 0 and facts.setting == "searched"
     yield from _differing({provider.name: versions.get(provider.name)}, {provider.name: provider.version})
-    names = (*OF_ANY_CELL, *(OF_A_SEARCH if fair and facts.trials and now.trials else ()))
+    names = (*OF_ANY_CELL, *(OF_A_SEARCH if searched else ()))
     for name in names:
         if name in facts.fingerprint and facts.fingerprint[name] != now.fingerprint.get(name):
             yield name
-    budget = {"repetitions": facts.repetitions}, {"repetitions": now.repetitions}
-    if fair:
-        budget = {**budget[0], "parameters": facts.parameters}, {**budget[1], "parameters": now.parameters}
-    if fair and facts.trials and now.trials:
-        budget = {**budget[0], "trials": facts.trials}, {**budget[1], "trials": now.trials}
-    yield from _differing(*budget)
+    compared = ["repetitions", *(["parameters"] if fair else []), *(["trials"] if searched else [])]
+    yield from _differing(*({name: getattr(of, name) for name in compared} for of in (facts, now)))
     trained = next((entry.trial.training for entry in stored.entries), None)
     if fair and trained is not None:
         yield from _differing(trained.model_dump(), planned.training.model_dump())

@@ -14,7 +14,7 @@ from tests.support.command import run_command
 from tests.support.documents import ROOT, code_blocks
 from tests.support.toys import ToyEma, ToyStack, ToySum
 
-OPTIONS = {"executor": "serial", "progress": False, "log_models": False}
+OPTIONS: dict[str, Any] = {"executor": "serial", "progress": False, "log_models": False}
 
 
 def study(name: str, models: list[Any], **sections: Any) -> harness.Study:
@@ -101,8 +101,8 @@ def test_the_model_of_the_docs_beside_stored_chorales(
         pytest.skip("reads the chorales")
     monkeypatch.delenv("HARNESS_DISABLE_PLUGINS")
     _install_model(tmp_path, monkeypatch)
-    small = ("budget.trials=1", "budget.repetitions=3", "budget.tolerance=0.3", "training.updates=20")
-    small = (*small, "training.evaluations=2", "training.evaluation_limit=8", "tasks.0.parameters=20000")
+    budget = ("budget.trials=1", "budget.repetitions=3", "budget.tolerance=0.3", "tasks.0.parameters=20000")
+    small = (*budget, "training.updates=20", "training.evaluations=2", "training.evaluation_limit=8")
     file, common = ROOT / "studies" / "fair" / "jsb-chorales.toml", [part for text in small for part in ("-s", text)]
     run = ("run", str(file), "--serial", "--no-log-models", *common)
     assert run_command(monkeypatch, *run, "--models", "gru,rnn", "--runs", "stored") == 0
