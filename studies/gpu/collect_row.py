@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import optuna
 from row import Row, read_row
 
 from harness.errors import HarnessError, LedgerError
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("results", type=Path, help="folder that train_row.py wrote")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of the studies")
     given = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         folder, ended = collect(read_row(given.row), given.results, given.runs)
     except HarnessError as error:
