@@ -21,6 +21,8 @@ FLOPS_PER_PARAMETER = 6
 """Operations per parameter and step of a sequence: a multiply and an add, forward and backward."""
 FLOPS_PER_SECOND = 3e10
 """Assumed speed of one core on networks this small.  Fast paths and large networks are faster."""
+RAY_AND_MLFLOW_SECONDS = 23.0
+"""Time of a run outside training: `study` in benchmarks/results/overhead.md, forty trials on two cores."""
 
 COLUMNS = {
     **CELL,
@@ -85,6 +87,16 @@ def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> Plann
 def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
     """Return the estimated time of all trials of a cell, in seconds."""
     return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
+
+
+def wall_seconds(plan: Plan, training: float, cores: int) -> float:
+    """Return the estimated time of `harness run` on one machine, start and end included.
+
+    training: of all trials on one core, in seconds.  cores: of the machine.  Trials of a GPU are not considered.
+    """
+    per_trial = max((cell.resources.cpu for cell in plan.cells), default=1)
+    workers = max(1, min(int(cores / per_trial), plan.trials()))
+    return training / workers + RAY_AND_MLFLOW_SECONDS
 
 
 def epochs_of(cell: CellPlan) -> float:

@@ -11,7 +11,14 @@ import pytest
 from harness.plugin.registry import Registry
 from harness.study.plan import make_plan
 from harness.training.network import build_network
-from harness.workflow.planned import FLOPS_PER_PARAMETER, FLOPS_PER_SECOND, plan_frame, planned_trials
+from harness.workflow.planned import (
+    FLOPS_PER_PARAMETER,
+    FLOPS_PER_SECOND,
+    RAY_AND_MLFLOW_SECONDS,
+    plan_frame,
+    planned_trials,
+    wall_seconds,
+)
 from tests.conftest import MakeStudy
 
 
@@ -53,3 +60,16 @@ def test_a_plan_starts_without_the_libraries_that_it_does_not_need() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == ""
+
+
+def test_wall_time_shares_the_training_among_the_cores_and_adds_the_start(
+    toy_registry: Registry, toy_study: MakeStudy
+) -> None:
+    plan = make_plan(toy_study(), toy_registry)  # four trials of one core each
+    two_cores_each = make_plan(toy_study(resources={"cpu": 2}), toy_registry)
+    assert wall_seconds(plan, 0.0, 8) == RAY_AND_MLFLOW_SECONDS
+    assert wall_seconds(plan, 120.0, 1) == 120 + RAY_AND_MLFLOW_SECONDS
+    assert wall_seconds(plan, 120.0, 2) == 60 + RAY_AND_MLFLOW_SECONDS
+    assert wall_seconds(plan, 120.0, 64) == 30 + RAY_AND_MLFLOW_SECONDS  # no more workers than trials
+    assert wall_seconds(two_cores_each, 120.0, 4) == 60 + RAY_AND_MLFLOW_SECONDS
+    assert wall_seconds(two_cores_each, 120.0, 1) == 120 + RAY_AND_MLFLOW_SECONDS
