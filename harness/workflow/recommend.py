@@ -37,6 +37,7 @@ from harness.workflow.planned import notes
 from harness.workflow.question import REPETITIONS, Question
 from harness.workflow.results import Results, results_of
 from harness.workflow.run import IncompleteWarning, log_models
+from harness.workflow.study_log import logger
 from harness.workflow.training import Place, checked, reach_store, say, train
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class _Rounds:
         return trained.outcome
 
     def tell(self, text: str) -> None:
+        logger.info("%s", text)
         self.console.print(f"recommend: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
