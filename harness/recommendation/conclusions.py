@@ -108,8 +108,16 @@ def _candidate(
         needed=needed(pair, margin=field.margin, budget=budget) if pair is not None and place == "open" else None,
         seconds=_seconds(one),
         parameters=one.setting.parameters if one.setting is not None else None,
+        deviation_percent=_off_budget(one),
         reason=one.reason,
     )
+
+
+def _off_budget(one: CellResult) -> float | None:
+    """Return the deviation from the budget in percent, if it is larger than the study's tolerance."""
+    if one.setting is None or one.facts.parameters is None or not one.off_budget:
+        return None
+    return 100 * (one.setting.parameters / one.facts.parameters - 1)
 
 
 def _span(interval: Interval | None) -> Span | None:

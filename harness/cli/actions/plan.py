@@ -16,7 +16,15 @@ from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 from harness.study.shapes import unmet_shapes
 from harness.workflow.formatting import duration_text, params_text, widths_text
-from harness.workflow.planned import FLOPS_PER_SECOND, PlannedTrial, cell_seconds, epochs_of, plan_frame, planned_trials
+from harness.workflow.planned import (
+    FLOPS_PER_SECOND,
+    PlannedTrial,
+    cell_seconds,
+    epochs_of,
+    is_off_budget,
+    plan_frame,
+    planned_trials,
+)
 from harness.workflow.run import notes
 
 
@@ -106,7 +114,7 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
         widths_text(size.widths),
         f"{facts.parameters:,}" if facts.parameters is not None else "as published",
         f"{size.count.parameters:,}",
-        f"{size.deviation:+.2%}",
+        f"{size.deviation:+.2%}{' (off budget)' if is_off_budget(cell, size) else ''}",
         f"{size.bare_deviation:+.2%}",
         _receptive_field(cell, planned),
         f"{cell.training.updates:,} ({epochs:.3g})",
