@@ -157,6 +157,8 @@ class Trial(Record):
     widths: tuple[int, ...]
     parameters: int
     """Trainable, unique, the whole network."""
+    embedding_parameters: int | None = None
+    """Parameters of the encoder, which `parameters` includes; None in trials of earlier versions."""
     embedding: int | None = None
     """Embedding size where the input is tokens and a published setting states its own."""
     embedding_dropout: float | None = None
@@ -190,6 +192,7 @@ class Trial(Record):
         the same way.
         """
         place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
+        place.add("embedding_parameters")  # follows from model, build and widths
         # Trials that were stored before there was embedding dropout keep their digest.
         added = {"embedding_dropout"} if self.embedding_dropout is None else set()
         return digest_of(self.model_dump(mode="json", exclude=place | added))
@@ -277,6 +280,11 @@ class CellFacts(Record):
     """Further metrics that the task reports."""
     parameters: int | None
     """The parameter budget; None under protocol `paper`, which trains published widths."""
+    tolerance: float | None = None
+    """Largest deviation from the budget, as a share of the count without the embedding; None in studies of earlier
+    versions."""
+    allow_deviation: bool = False
+    """Whether a cell that is off the budget by more than the tolerance is ranked."""
     task_parameters: int | None = None
     """The published size of the task; None if none is published."""
     setting: Literal["searched", "published"] = "searched"

@@ -106,6 +106,8 @@ def _facts(request: CellRequest, setting: Published | None) -> CellFacts:
         metric=metric_facts(task.metric),
         others=tuple(metric_facts(metric) for metric in task.metrics()[1:]),
         parameters=None if study.protocol == "paper" else _parameters(request),
+        tolerance=study.budget.tolerance,
+        allow_deviation=study.budget.allow_deviation,
         floor=task.floor(),
         validation_floor=task.validation_floor(),
         **_published_facts(task, model),

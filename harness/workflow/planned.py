@@ -33,6 +33,7 @@ COLUMNS = {
     "parameters": Column("Int64", "trainable parameters of the whole network"),
     "deviation_percent": Column("Float64", "deviation from the budget, in percent"),
     "bare_deviation_percent": Column("Float64", "the same without the embedding"),
+    "off_budget": Column("boolean", "whether it deviates by more than budget.tolerance; false under protocol paper"),
     "receptive_field": Column("Int64", "in steps; missing if unlimited or not stated"),
     "dependency": Column("Int64", "steps that the task needs; missing if unknown"),
     "updates": Column("Int64", "updates of one trial"),
@@ -84,6 +85,11 @@ def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> Plann
     return PlannedTrial(params, size, field, hasattr(backbone, "receptive_field"), seconds)
 
 
+def is_off_budget(cell: CellPlan, size: Size) -> bool:
+    """Return whether a size deviates from the cell's budget by more than the tolerance; never under `paper`."""
+    return cell.facts.parameters is not None and abs(size.bare_deviation) > cell.tolerance
+
+
 def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
     """Return the estimated time of all trials of a cell, in seconds."""
     return planned.seconds * (cell.facts.trials + cell.facts.repetitions)
@@ -126,6 +132,7 @@ def _line(cell: CellPlan, study: Study) -> Values:
         "parameters": first.size.count.parameters,
         "deviation_percent": 100 * first.size.deviation,
         "bare_deviation_percent": 100 * first.size.bare_deviation,
+        "off_budget": is_off_budget(cell, first.size),
         "receptive_field": first.receptive_field,
         "dependency": cell.signature.dependency,
         "updates": cell.training.updates,

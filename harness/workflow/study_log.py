@@ -56,10 +56,9 @@ class _LogFile(RotatingFileHandler):
 class _LineFormatter(logging.Formatter):
     """Time in UTC, level and message, without secrets."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))

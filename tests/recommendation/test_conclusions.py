@@ -144,3 +144,11 @@ def test_each_split_is_read_against_its_own_floor() -> None:
     assert scoring_of_validation(one.facts).floor == 60.0
     assert scoring_of_test([one]).floor == 50.0
     assert scoring_of_validation(cell("a", [70.0]).facts).floor is None  # never that of test
+
+
+def test_candidate_off_the_budget_carries_its_deviation() -> None:
+    small = weighted(cell("a", noisy(90, 0)))  # its trials have 1010 parameters
+    limits = {"parameters": 1000, "tolerance": 0.005}
+    small = replace(small, facts=small.facts.model_copy(update=limits))
+    deviations = {one.model: one.deviation_percent for one in found(small, cell("b", noisy(70, 1))).candidates}
+    assert deviations == {"a": pytest.approx(1.0), "b": None}

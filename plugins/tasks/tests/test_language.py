@@ -558,9 +558,12 @@ def test_real_texts_have_the_published_counts_and_floors(task: Language, counts:
     assert task.training_tokens() == counts[0]
     numbers = np.bincount(data["train"].tokens.numpy(), minlength=task.vocabulary())
     assert len(numbers) == np.count_nonzero(numbers) == task.vocabulary()
-    nats = -np.log((numbers + 0.5) / (numbers.sum() + task.vocabulary() / 2))[data["test"].tokens.numpy()]
-    if task.floor() is not None:
-        assert task.floor() == pytest.approx(task.metric.of({"nll": (nats.sum(), len(nats))}), rel=1e-12)
+    nats = -np.log((numbers + 0.5) / (numbers.sum() + task.vocabulary() / 2))
+    for split, floor in (("test", task.floor()), ("validation", task.validation_floor())):
+        of_split = nats[data[split].tokens.numpy()]
+        if floor is not None:
+            assert floor == pytest.approx(task.metric.of({"nll": (of_split.sum(), len(of_split))}), rel=1e-12)
+    assert (task.floor() is None) == (task.validation_floor() is None)
 
 
 def largest(cache: Path, name: str) -> str:

@@ -224,6 +224,15 @@ def test_floor_is_the_loss_of_key_frequencies(task: Task, rounded: float) -> Non
 
 
 @needs_data
+@both
+def test_floor_of_validation_is_the_loss_of_the_same_frequencies_there(task: Task) -> None:
+    scored, validation = load(task, "train").targets.double(), load(task, "validation").targets.double()
+    logits = torch.logit((scored.sum(0) + 0.5) / (len(scored) + 1))
+    total = task.loss(logits.expand(1, len(validation), 88), Batch(validation[None], validation[None]))["nll"]
+    assert float(total.sum) / int(total.count) == pytest.approx(task.validation_floor(), rel=1e-12)
+
+
+@needs_data
 def test_corrupt_file_never_reaches_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = JsbChorales().files()[0]
     content = bytearray(locate(file).read_bytes())

@@ -513,6 +513,8 @@ def test_floor_is_the_accuracy_of_the_most_frequent_digit(task: Task) -> None:
     digit = int(torch.bincount(training).argmax())
     answer = torch.nn.functional.one_hot(torch.full_like(targets, digit), 10).float()
     assert scores(answer, targets)["accuracy"] == pytest.approx(task.floor(), rel=1e-6)
+    drawn = torch.cat([load(task, split, official()).targets for split in ("train", "validation")])
+    assert task.validation_floor() == pytest.approx(100 * float((drawn == digit).double().mean()))
     published = task.published()
     assert published is not None
     assert all(result > 11.35 for result in published.results.values())

@@ -64,6 +64,10 @@ class PtbWord(WordLanguage):
         """Test perplexity of word frequencies (n + 1/2) / (N + V/2) in the training text."""
         return 639.4854341554874
 
+    def validation_floor(self) -> float:
+        """Return the perplexity of the same frequencies on validation."""
+        return 685.635049701544
+
     def published(self) -> PublishedRow:
         return published_row(
             1,
@@ -109,6 +113,10 @@ class PtbChar(CharacterLanguage):
     def floor(self) -> float:
         """Test bits of character frequencies (n + 1/2) / (N + V/2) in the training text."""
         return 4.345873981940768 if self.text == "mikolov" else 4.3012392597204245
+
+    def validation_floor(self) -> float:
+        """Return the bits of the same frequencies on validation."""
+        return 4.336209021952077 if self.text == "mikolov" else 4.2948908573426685
 
     def published(self) -> PublishedRow:
         return published_row(
