@@ -46,8 +46,8 @@ Roll = npt.NDArray[np.uint8]
 class _Music(Task):
     """Which of 88 keys sound in the next frame, given all frames before it.
 
-    Input are frames 0..L-2 of a piece, targets frames 1..L-1: the first frame is not scored.  The loss is the binary
-    cross-entropy summed over the keys, in nats a frame, and averaged over all frames of all pieces.
+    Inputs are frames 0..L-2 of a piece, targets frames 1..L-1: the first frame is not scored.  The loss is the binary
+    cross-entropy summed over the keys, in nats per frame, and averaged over all frames of all pieces.
     """
 
     data: ClassVar[DataFile]
@@ -56,7 +56,7 @@ class _Music(Task):
     longest: ClassVar[int]
     """Frames of the longest piece of any split."""
     marginal_nats: ClassVar[float]
-    """Test nats a frame of independent keys with frequency (n + 1/2) / (N + 1), over the N scored training frames."""
+    """Test nats per frame of independent keys with frequency (n + 1/2) / (N + 1), over the N scored training frames."""
     validation_nats: ClassVar[float]
     """The same on validation."""
     row_of_paper: ClassVar[PublishedRow]
@@ -86,7 +86,7 @@ class _Music(Task):
         mask = batch.mask
         if mask is None:
             return {"nll": Total(_nats(output, batch.targets).sum(), batch.targets[..., 0].numel())}
-        # Masked before the loss too, else a NaN in padding would reach the weights as 0 · NaN.
+        # Also masked before the loss; otherwise a NaN in padding would reach the weights as 0 · NaN.
         nats = _nats(torch.where(mask[..., None], output, 0.0), batch.targets)
         return {"nll": Total(torch.where(mask, nats, 0.0).sum(), mask.sum())}
 
@@ -151,10 +151,11 @@ class Nottingham(_Music):
 
 
 def _nats(logits: Tensor, keys: Tensor) -> Tensor:
-    """(batch, time, 88) twice → (batch, time) float64.  From logits, so finite at any size of them.
+    """Return nats, (batch, time) float64, for logits and keys, each (batch, time, 88).
 
-    Scores are in float64: a model at the floor predicts the same for every frame, so that float32's rounding errors
-    add up (1e-6 nats a frame) instead of cancelling.  What is back-propagated need not be.
+    They are computed from logits, so they are finite for logits of any size.  Scores are in float64: a model at the
+    floor predicts the same for every frame, so float32's rounding errors add up (1e-6 nats per frame) instead of
+    cancelling.  Gradients do not need float64.
     """
     if not logits.requires_grad:
         logits, keys = logits.double(), keys.double()
@@ -163,7 +164,7 @@ def _nats(logits: Tensor, keys: Tensor) -> Tensor:
 
 
 def _read(path: Path, variable: str) -> list[Roll]:
-    """The piano rolls of one split: a 1 x N cell array of (frames, 88) uint8 matrices."""
+    """Return the piano rolls of one split, stored as a 1 x N cell array of (frames, 88) uint8 matrices."""
     try:
         rolls = list(loadmat(path, variable_names=[variable])[variable][0])
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error) as error:
