@@ -16,6 +16,8 @@ os.environ.update(
     TUNE_DISABLE_SIGINT_HANDLER="1",
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
 )
+# Ray's default raises the niceness of workers by 15: a study under `nice` would starve.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists():
     # `ray start` requires the token in this file; a client with an address sends it only in this mode.  A Ray that is
