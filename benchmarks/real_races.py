@@ -1,9 +1,9 @@
-"""What `harness recommend` says where the right answer is known, how long it takes, and how often it is right.
+"""Run `harness recommend` on data with a known answer; print the answer, the time, and how often it is right.
 
     python benchmarks/real_races.py [--only memory,equal,noise,small,real] [--races 20]
 
-Four data sets of known answer are raced in this process, `--races` times with other seeds of everything, and a real one
-once.  The first answer of each is printed as a user reads it.
+Four data sets with a known answer are raced in this process, `--races` times with different seeds of everything, and a
+real data set once.  The first recommendation of each is printed as a user reads it.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ SEQUENCES: dict[Split, int] = {"train": 128, "validation": 64, "test": 256}
 
 
 def _noise(split: Split, seeds: Seeds, *shape: int) -> Tensor:
-    """Uniform in [-1, 1]; the test split is one a study."""
+    """Return numbers uniform in [-1, 1]; a study has one test split."""
     seed = derive(seeds.fixed if split == "test" else seeds.data, split)
     random = torch.Generator().manual_seed(seed)
     return 2 * torch.rand(SEQUENCES[split], *shape, generator=random) - 1
 
 
 class Delayed(Task):
-    """The input of `delay` steps ago, at each step.  A network that sees fewer is no better than the floor."""
+    """Predict the input of `delay` steps ago, at each step; a shorter receptive field is no better than the floor."""
 
     name: ClassVar[str] = "delayed"
     delay: int = 24
     spread: float = 1.0
-    """Of noise in place of the target: 1 is the target alone, 0 noise alone."""
+    """Weight of the target against noise: 1 is only the target, 0 only noise."""
 
     def signature(self) -> Signature:
         return Signature(input=Real(1), output=Real(1), length=LENGTH, readout="each")
@@ -88,12 +88,12 @@ class Delayed(Task):
         return {"mse": Total(nn.functional.mse_loss(real, wanted, reduction="sum"), wanted.numel())}
 
     def floor(self) -> float:
-        """Of the constant 0: the variance of the target."""
+        """Return the score of the constant 0: the variance of the target."""
         return (self.spread**2 + (1 - self.spread) ** 2) / 3
 
 
 class LastSign(Task):
-    """The sign of the last input, of which every architecture is capable.  Inputs keep away from zero."""
+    """Predict the sign of the last input, which every architecture can do; inputs are not close to zero."""
 
     name: ClassVar[str] = "last-sign"
 
@@ -128,7 +128,7 @@ def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A race whose right answer is known, or one on real data."""
+    """A race with a known right answer, or one on real data."""
 
     name: str
     known: str
@@ -141,7 +141,7 @@ SHORT, LONG = (
     {"name": "tcn", "as": label, "space": {"kernel_size": 2, "levels": levels}}
     for label, levels in (("tcn-short", 3), ("tcn-long", 5))
 )
-"""They see 15 and 63 steps."""
+"""Their receptive fields are 15 and 63 steps."""
 TINY = {"updates": 150, "batch_size": 16, "evaluations": 5}
 EASY = {"learning_rate_factor": [1.0, 3.0], "optimizer": "adam", "clip": "none", "dropout": [0.0, 0.1]}
 SMALL_RACE = {"trials": 2, "repetitions": 15, "tolerance": 0.1}
@@ -156,7 +156,7 @@ EQUALS: Mapping[str, Any] = {
 CASES = (
     Case(
         "memory",
-        "tcn-long: the target lies 24 steps back, and tcn-short sees 15",
+        "tcn-long: the target is 24 steps back, and the receptive field of tcn-short is 15",
         {
             "models": [SHORT, LONG],
             "tasks": [{"name": "delayed", "parameters": 1000}],
@@ -164,13 +164,13 @@ CASES = (
             "training": TINY,
             "search": {"space": EASY},
         },
-        lambda found: found.verdict == "best" and found.model == "tcn-long",
+        lambda recommendation: recommendation.verdict == "best" and recommendation.model == "tcn-long",
     ),
     Case(
         "equal",
         "equivalent: the sign of the last input, which both learn to within 1 %",
         EQUALS,
-        lambda found: found.verdict == "equivalent",
+        lambda recommendation: recommendation.verdict == "equivalent",
     ),
     Case(
         "noise",
@@ -182,13 +182,13 @@ CASES = (
             "training": {**TINY, "updates": 50},
             "search": {"space": EASY},
         },
-        lambda found: found.verdict == "nothing-learned",
+        lambda recommendation: recommendation.verdict == "nothing-learned",
     ),
     Case(
         "small",
         "inconclusive: the equals, with 6 repetitions, where equals need 10",
         {**EQUALS, "budget": {**SMALL_RACE, "repetitions": 6}},
-        lambda found: found.verdict == "undecided",
+        lambda recommendation: recommendation.verdict == "undecided",
     ),
     Case(
         "real",
@@ -211,56 +211,58 @@ def loaded_here() -> Loaded:
 
 
 def raced(case: Case, loaded: Loaded, runs: Path, *, seed: int) -> tuple[Recommendation, float]:
-    """A whole race in this process, and the seconds that its trainings took."""
+    """Run a whole race in this process; return its recommendation and the seconds of its trainings."""
     tables = {**case.study, "name": f"{case.name}-{seed}"}
     tables["search"] = {**tables["search"], "seed": seed}
     study = parse_study(tables, source=case.name)
 
     def train(plan: Plan) -> StudyOutcome:
         runner = Runner(plan, loaded, runs)
-        return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+        return runner.run(lambda trials: run_serial(trials, Worker(runner.folder, loaded.registry)))
 
-    asked = RecommendRequest(make_plan(study, loaded.registry))
-    race = begin(asked, loaded.registry, runs, slots=1, say=lambda _: None)
-    found = RaceDriver(race, race_plan(race, asked, loaded.registry), runs, train).run()
-    assert found is not None  # no trial is postponed in one process
+    request = RecommendRequest(make_plan(study, loaded.registry))
+    race = begin(request, loaded.registry, runs, slots=1, say=lambda _: None)
+    recommendation = RaceDriver(race, race_plan(race, request, loaded.registry), runs, train).run()
+    assert recommendation is not None  # no trial is postponed in one process
     results = [entry.result for entry in read_study(runs / study.name).entries() if entry.result is not None]
-    return found, sum(result.ended - result.started for result in results)
+    return recommendation, sum(result.ended - result.started for result in results)
 
 
-def tell(case: Case, found: Recommendation, seconds: float) -> None:
-    right = "" if case.right is None else f" [{'right' if case.right(found) else 'WRONG'}]"
-    print(f"## {case.name}\n\nKnown: {case.known}. Raced for real, {seconds:.0f} s of training{right}.\n")
-    print(f"> {brief(found)}\n")
+def show(case: Case, recommendation: Recommendation, seconds: float) -> None:
+    right = "" if case.right is None else f" [{'right' if case.right(recommendation) else 'WRONG'}]"
+    print(f"## {case.name}\n\nKnown: {case.known}. A real race, {seconds:.0f} s of training{right}.\n")
+    print(f"> {brief(recommendation)}\n")
     print("| model | against the leader | P(best) | test mean | repetitions |\n| :-- | --: | --: | --: | --: |")
-    for one in found.candidates:
-        mean = "" if one.mean is None else f"{one.mean:.4g}"
-        print(f"| {one.model} | {one.place} | {chance(one.probability)} | {mean} | {one.repetitions} |")
+    for candidate in recommendation.candidates:
+        mean = "" if candidate.mean is None else f"{candidate.mean:.4g}"
+        probability = chance(candidate.probability)
+        print(f"| {candidate.model} | {candidate.place} | {probability} | {mean} | {candidate.repetitions} |")
     print(flush=True)
 
 
-def count(case: Case, found: Sequence[tuple[Recommendation, float]]) -> str:
-    """A row of the last table."""
-    right = "–" if case.right is None else sum(case.right(one) for one, _ in found)
-    said = ", ".join(f"{n} {verdict}" for verdict, n in Counter(one.verdict for one, _ in found).most_common())
-    seconds = sum(each for _, each in found) / len(found)
-    return f"| {case.name} | {len(found)} | {right} | {said} | {seconds:.0f} |"
+def count(case: Case, results: Sequence[tuple[Recommendation, float]]) -> str:
+    """Return a row of the last table."""
+    right = "–" if case.right is None else sum(case.right(recommendation) for recommendation, _ in results)
+    verdicts = Counter(recommendation.verdict for recommendation, _ in results)
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
+    seconds = sum(seconds for _, seconds in results) / len(results)
+    return f"| {case.name} | {len(results)} | {right} | {counts} | {seconds:.0f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(case.name for case in CASES))
-    parser.add_argument("--races", type=int, default=20, help="of each case whose answer is known")
+    parser.add_argument("--races", type=int, default=20, help="races of each case with a known answer")
     given = parser.parse_args()
     torch.set_num_threads(1)
     loaded, rows = loaded_here(), []
     with tempfile.TemporaryDirectory() as scratch:
         for case in [case for case in CASES if case.name in given.only.split(",")]:
             races = 1 if case.right is None else given.races
-            found = [raced(case, loaded, Path(scratch), seed=seed) for seed in range(races)]
-            tell(case, *found[0])
-            rows.append(count(case, found))
-    print("## How often\n\n| case | races | right | what was said | seconds of training |")
+            results = [raced(case, loaded, Path(scratch), seed=seed) for seed in range(races)]
+            show(case, *results[0])
+            rows.append(count(case, results))
+    print("## How often\n\n| case | races | right | recommendations | seconds of training |")
     print("| :-- | --: | --: | :-- | --: |", *rows, sep="\n")
 
 
