@@ -61,10 +61,13 @@ def test_log_interval_is_the_linear_one_of_the_logarithms() -> None:
 
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=8), st.floats(1e-3, 1e3))
 def test_log_interval_scales_with_its_unit(values: list[float], unit: float) -> None:
-    one, other = mean_interval(values, scale="log"), mean_interval([unit * value for value in values], scale="log")
-    assert one is not None
-    assert other is not None
-    assert (other.low, other.high) == pytest.approx((unit * one.low, unit * one.high), rel=1e-6)
+    interval, rescaled = (
+        mean_interval(values, scale="log"),
+        mean_interval([unit * value for value in values], scale="log"),
+    )
+    assert interval is not None
+    assert rescaled is not None
+    assert (rescaled.low, rescaled.high) == pytest.approx((unit * interval.low, unit * interval.high), rel=1e-6)
 
 
 def test_mean_interval_of_one_value_is_none() -> None:

@@ -44,8 +44,8 @@ class Block:
 
 
 def blocks_of(page: str) -> list[Block]:
-    found = BLOCK.finditer((DOCS / page).read_text())
-    return [Block(match["language"], match["text"], match["reason"]) for match in found]
+    matches = BLOCK.finditer((DOCS / page).read_text())
+    return [Block(match["language"], match["text"], match["reason"]) for match in matches]
 
 
 def members_of(page: str, module: str) -> list[str]:

@@ -15,7 +15,7 @@ from tests.support.scores import HIGHER, apart
 def raced(
     validation: np.ndarray, looks: Sequence[int], test: np.ndarray | None = None, scoring: Scoring = HIGHER
 ) -> Step:
-    """Hand in every repetition that is asked for.  validation, test: (models, repetitions)."""
+    """Run every requested repetition.  validation, test: (models, repetitions)."""
     test = validation if test is None else test
     names = [str(index) for index in range(len(validation))]
     budget = ErrorBudget.of(0.95, looks=looks, models=len(names))
@@ -96,9 +96,9 @@ def test_what_is_wanted_next_depends_on_the_scores_alone() -> None:
     budget = ErrorBudget.of(0.95, looks=ladder(29), models=3)
     short = {str(k): list(world[k][:10]) for k in range(3)}
     long = {"0": list(world[0]), "1": list(world[1][:10]), "2": list(world[2])}
-    found = [follow(each, each, budget, on_validation=HIGHER, on_test=HIGHER) for each in (short, long)]
-    assert found[0].lost == found[1].lost == {"2": 10}
-    assert found[1].models == ("1",)
+    steps = [follow(scores, scores, budget, on_validation=HIGHER, on_test=HIGHER) for scores in (short, long)]
+    assert steps[0].lost == steps[1].lost == {"2": 10}
+    assert steps[1].models == ("1",)
 
 
 def test_an_extension_replays_the_looks_of_the_race_before_it() -> None:
