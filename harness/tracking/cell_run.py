@@ -127,12 +127,14 @@ def _scored_values(result: CellResult) -> dict[str, float | None]:
 def _winner_curve(result: CellResult) -> list[Sample]:
     """Return the winner's learning curve once the search has ended, so that the cell's page in MLflow shows it.
 
-    Its name contains the winner's number: another winner, after more trials, has another curve.
+    The curves of all models have the same name, so MLflow draws them in one chart.  MLflow cannot remove a curve: if
+    more trials gave another winner, the name of its curve contains the number of its trial.
     """
     winner, metric = result.winner, result.facts.metric.name
     if winner is None or result.search_ended < result.facts.trials:
         return []
-    name = f"curve-of-winner-{winner.trial.number}/{validation_name(metric)}"
+    curve = f"winner-{winner.trial.number}-curve" if result.superseded else "winner-curve"
+    name = f"{curve}/{validation_name(metric)}"
     return [Sample(name, point.metrics[metric], milliseconds(point.time), point.update) for point in winner.points]
 
 

@@ -152,5 +152,6 @@ def test_candidate_off_the_budget_carries_its_deviation() -> None:
     small = weighted(cell("a", noisy(90, 0)))  # its trials have 1010 parameters
     limits = {"parameters": 1000, "tolerance": 0.005}
     small = replace(small, facts=small.facts.model_copy(update=limits))
-    deviations = {one.model: one.deviation_percent for one in found(small, cell("b", noisy(70, 1))).candidates}
+    answered = conclude_cells(small, cell("b", noisy(70, 1)))
+    deviations = {candidate.model: candidate.deviation_percent for candidate in answered.candidates}
     assert deviations == {"a": pytest.approx(1.0), "b": None}
