@@ -9,7 +9,9 @@ from typing import get_args
 from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Proportion, Summary
 from harness.records import Outcome, digest_of
+from harness.tracking.description import cell_description
 from harness.tracking.run_data import (
+    DESCRIPTION,
     TAG_LIMIT,
     DataInput,
     RunData,
@@ -45,6 +47,7 @@ def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
         "harness.fingerprint": to_json(facts.fingerprint),
         "harness.winner": result.winner.trial.key if result.winner is not None else "",
         "harness.winner_params": to_json(dict(setting.params)) if setting is not None else "",
+        DESCRIPTION: cell_description(result),
     }
     samples = [*_cell_samples(result, created), *_winner_curve(result)]
     finished = result.state in ("complete", "partial") and setting is not None
