@@ -559,7 +559,8 @@ def test_real_texts_have_the_published_counts_and_floors(task: Language, counts:
     numbers = np.bincount(data["train"].tokens.numpy(), minlength=task.vocabulary())
     assert len(numbers) == np.count_nonzero(numbers) == task.vocabulary()
     nats = -np.log((numbers + 0.5) / (numbers.sum() + task.vocabulary() / 2))
-    for split, floor in (("test", task.floor()), ("validation", task.validation_floor())):
+    floors: dict[Split, float | None] = {"test": task.floor(), "validation": task.validation_floor()}
+    for split, floor in floors.items():
         of_split = nats[data[split].tokens.numpy()]
         if floor is not None:
             assert floor == pytest.approx(task.metric.of({"nll": (of_split.sum(), len(of_split))}), rel=1e-12)
