@@ -165,6 +165,11 @@ def test_what_was_learned_is_decided_by_mean_half_and_floor(scores: list[float],
     assert looked({"a": scores}, Scoring("higher", margin=0.5, floor=1.0)).learned == {"a": expected}
 
 
+def test_a_repetition_at_the_bound_is_not_better_than_the_floor_by_more_than_the_margin() -> None:
+    scores = [1.5] * 8 + [5.0] * 4  # the floor is 1 and the margin 0.5
+    assert looked({"a": scores}, Scoring("higher", margin=0.5, floor=1.0)).learned == {"a": "no"}
+
+
 def test_a_mean_above_the_floor_by_less_than_the_reach_of_the_held_out_answers_is_unsure() -> None:
     scores = [70.0, 71.0] * 10
     known = {"a": SamplingError(12, 5.0)}
