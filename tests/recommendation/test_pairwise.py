@@ -211,3 +211,8 @@ def test_equals_need_the_pairs_of_an_equivalence_and_without_a_margin_no_number_
 
 def test_one_repetition_says_nothing_of_what_is_needed() -> None:
     assert needed(pair({"a": [1.0], "b": [0.0]}), margin=0.1, budget=TWO) is None
+
+
+def test_equal_scores_are_ties_and_no_wins() -> None:
+    shown = pair({"a": [2.0] * 6 + [1.0] * 6, "b": [1.0] * 12})
+    assert (shown.wins, shown.ties, shown.n) == (6, 6, 12)
