@@ -192,9 +192,8 @@ class Trial(Record):
         the same way.
         """
         place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition"}
-        place.add("embedding_parameters")  # follows from model, build and widths
-        # Trials that were stored before there was embedding dropout keep their digest.
-        added = {"embedding_dropout"} if self.embedding_dropout is None else set()
+        # Trials that were stored before there were these fields keep their digest.
+        added = {"embedding_parameters", *(["embedding_dropout"] if self.embedding_dropout is None else [])}
         return digest_of(self.model_dump(mode="json", exclude=place | added))
 
 
@@ -284,15 +283,16 @@ class CellFacts(Record):
     """Largest deviation from the budget, as a share of the count without the embedding; None in studies of earlier
     versions."""
     allow_deviation: bool = False
-    """Whether a cell that is off the budget by more than the tolerance is ranked."""
+    """Whether a cell that is off budget by more than that is ranked."""
     task_parameters: int | None = None
     """The published size of the task; None if none is published."""
     setting: Literal["searched", "published"] = "searched"
     """`published`: a published setting beside the search of a fair study. It was chosen with the test set in view, so
     it is shown but not ranked. Under protocol `paper`, cells are ranked among themselves."""
-    floor: float | None = None
-    """Of the test split."""
+    floor: float | None = None  # of the test split
     validation_floor: float | None = None
+    sampled_floors: bool = False
+    """Whether floors are of the samples that `evaluation_limit` scores."""
     published: float | None = None
     published_source: str = ""
     trials: int

@@ -174,6 +174,11 @@ def test_what_was_learned_is_decided_by_mean_half_and_floor(scores: list[float],
     assert looked({"a": scores}, Scoring("higher", margin=0.5, floor=1.0)).learned == {"a": expected}
 
 
+def test_a_repetition_at_the_bound_is_not_better_than_the_floor_by_more_than_the_margin() -> None:
+    scores = [1.5] * 8 + [5.0] * 4  # the floor is 1 and the margin 0.5
+    assert looked({"a": scores}, Scoring("higher", margin=0.5, floor=1.0)).learned == {"a": "no"}
+
+
 def test_a_mean_above_the_floor_by_less_than_the_reach_of_the_held_out_answers_is_unsure() -> None:
     scores = [70.0, 71.0] * 10
     known = {"a": SamplingError(12, 5.0)}
@@ -215,3 +220,8 @@ def test_equals_need_the_pairs_of_an_equivalence_and_without_a_margin_no_number_
 
 def test_one_repetition_says_nothing_of_what_is_needed() -> None:
     assert needed(pair({"a": [1.0], "b": [0.0]}), margin=0.1, budget=TWO) is None
+
+
+def test_equal_scores_are_ties_and_no_wins() -> None:
+    shown = pair({"a": [2.0] * 6 + [1.0] * 6, "b": [1.0] * 12})
+    assert (shown.wins, shown.ties, shown.n) == (6, 6, 12)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.recommendation.gains import Scoring
+from harness.recommendation.gains import Scoring, gains
 from harness.recommendation.pairwise import ErrorBudget, ladder
-from harness.recommendation.race import Step, follow
+from harness.recommendation.race import Step, follow, interim_look
 from tests.support.scores import HIGHER, apart
 
 
@@ -41,6 +41,15 @@ def test_a_race_asks_all_first_and_drops_who_is_worse_on_validation() -> None:
     assert (after(0).repetitions, after(0).models) == (5, ("0", "1", "2", "3"))
     assert (after(5).repetitions, after(5).models) == (10, ("0", "1", "2", "3"))
     assert (after(10).repetitions, after(10).models, after(10).lost) == (15, ("0", "1"), {"2": 10, "3": 10})
+
+
+def test_leader_is_the_best_of_the_models_with_the_most_repetitions() -> None:
+    scores = {"early": [9.0] * 5, "first": [2.0, 2.1] * 6, "second": [1.0, 1.1] * 6}  # "early" left after 5
+    field = gains(scores, HIGHER)
+    assert field is not None
+    look = interim_look(field, ErrorBudget.of(0.95, looks=(5, 10), models=3))
+    assert (look.leader, look.n) == ("first", 12)
+    assert {one.rival: one.n for one in look.comparisons} == {"early": 5, "second": 12}
 
 
 def test_a_race_of_one_ends_at_the_first_look_that_claims() -> None:

@@ -189,6 +189,6 @@ def test_study_written_and_read_back_is_equal(data: dict[str, Any]) -> None:
 
 def test_written_study_contains_its_defaults(file: Path) -> None:
     written = tomllib.loads(study_toml(read_text(file, TASK)))
-    assert written["budget"] == {"trials": 20, "repetitions": 5, "tolerance": 0.01}
+    assert written["budget"] == {"trials": 20, "repetitions": 5, "tolerance": 0.01, "allow_deviation": False}
     assert written["search"] == {"sampler": "random", "seed": 0, "space": {}}
     assert written["tasks"] == [{"name": "copy-memory"}]

@@ -151,10 +151,11 @@ def _notes(section: Section) -> list[str]:
             "last 3 evaluations: mean over repetitions, each the mean over the weights of its last three evaluations."
         )
     notes += [_fixed(name, values) for name, values in section.fixed.items()]
+    sampled = any(result.facts.sampled_floors for result in section.results)
     for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
         notes.append(
             f"partial evaluation: scored on {count(limit)} sequences, or windows of a stream, drawn from each held-out "
-            "split, the same for every model; floors are of the whole splits."
+            f"split, the same for every model; floors are of the {'same sample' if sampled else 'whole splits'}."
         )
     sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
     if sources:

@@ -217,6 +217,7 @@ def test_floor_is_the_loss_of_key_frequencies(task: Task, rounded: float) -> Non
     floor = task.floor()
     assert floor is not None
     assert float(total.sum) / int(total.count) == pytest.approx(floor, rel=1e-12)
+    assert task.sample_floor(load(task, "test"), load(task, "train")) == pytest.approx(floor, rel=1e-6)
     assert round(floor, 2) == rounded
     published = task.published()
     assert published is not None

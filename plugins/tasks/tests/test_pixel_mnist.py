@@ -18,7 +18,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from harness import Arrays, Batch, Classes, Real, Seeds, Signature, Split, Task
-from harness.api.dataset import SPLITS
+from harness.api.dataset import SPLITS, sample
 from harness.data.files import CACHE, DATA, locate
 from harness.errors import DataError
 from harness.plugin.loader import load_plugins
@@ -518,6 +518,9 @@ def test_floor_is_the_accuracy_of_the_most_frequent_digit(task: Task) -> None:
     digit = int(torch.bincount(training).argmax())
     answer = torch.nn.functional.one_hot(torch.full_like(targets, digit), 10).float()
     assert scores(answer, targets)["accuracy"] == pytest.approx(task.floor(), rel=1e-6)
+    few = sample(load(task, "test", official()), 50, 0)
+    assert isinstance(few, Arrays)
+    assert task.sample_floor(few, few) == 100 * float((few.targets == digit).double().mean())
     drawn = torch.cat([load(task, split, official()).targets for split in ("train", "validation")])
     assert task.validation_floor() == pytest.approx(100 * float((drawn == digit).double().mean()))
     published = task.published()

@@ -99,6 +99,14 @@ class Language(Task):
             return {"nll": Total(nats.sum(dtype=torch.float64), batch.targets.numel())}
         return {"nll": Total(torch.where(mask.flatten(), nats, 0.0).sum(dtype=torch.float64), mask.sum())}
 
+    def sample_floor(self, sample: Dataset, train: Dataset) -> float | None:
+        """Return the score of the word frequencies (n + 1/2) / (N + V/2) in the training text; None without a floor."""
+        if self.floor() is None or not (isinstance(sample, Stream) and isinstance(train, Stream)):
+            return None
+        counts = np.bincount(train.tokens.numpy(), minlength=self.vocabulary())
+        nats = -np.log((counts + 0.5) / (counts.sum() + self.vocabulary() / 2))[sample.tokens.numpy()]
+        return self.metric.of({"nll": (float(nats.sum()), len(nats))})
+
     def stream(self, tokens: npt.NDArray[np.generic]) -> Stream:
         """Return the tokens of a split with this task's options."""
         return Stream(

@@ -20,6 +20,7 @@ from harness import (
     Bits,
     DataError,
     DataFile,
+    Dataset,
     Metric,
     PublishedRow,
     Ragged,
@@ -96,6 +97,11 @@ class _Music(Task):
     def validation_floor(self) -> float:
         return self.validation_nats
 
+    def sample_floor(self, sample: Dataset, train: Dataset) -> float:
+        frames = _targets(train).double()
+        logits = torch.logit((frames.sum(0) + 0.5) / (len(frames) + 1))
+        return float(_nats(logits.expand(_targets(sample).shape), _targets(sample)).mean())
+
     def published(self) -> PublishedRow:
         return self.row_of_paper
 
@@ -148,6 +154,12 @@ class Nottingham(_Music):
         results={"lstm": 3.29, "gru": 3.46, "rnn": 4.05, "tcn": 3.07},
         note="parameters: count of the published TCN at Table 2's setting; Table 1 says 1M",
     )
+
+
+def _targets(dataset: Dataset) -> Tensor:
+    """(frames, 88)"""
+    assert isinstance(dataset, Ragged)  # as `load` returns it
+    return dataset.targets
 
 
 def _nats(logits: Tensor, keys: Tensor) -> Tensor:

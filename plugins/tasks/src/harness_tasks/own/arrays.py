@@ -100,6 +100,11 @@ class OwnArrays(Options, Task):
     def validation_floor(self) -> float:
         return self._facts().validation_floor
 
+    def sample_floor(self, sample: Dataset, train: Dataset) -> float:
+        from harness_tasks.own.sample_floor import floor_on
+
+        return floor_on(sample, train, self._facts(), ahead=self.horizon > 0)
+
     def regularisation(self) -> dict[str, BaseDistribution]:
         """Return dropout from 0 to 0.4, because nothing is known of the data; a grid, so that 0 itself is drawn."""
         return {"dropout": FloatDistribution(0.0, 0.4, step=0.1)}
