@@ -309,11 +309,9 @@ class CellFacts(Record):
         `perplexity-80-40` those of `perplexity`.
         """
         known = [
-            metric
-            for metric in (self.metric, *self.others)
-            if name == metric.name or name.startswith(f"{metric.name}-")
+            facts for facts in (self.metric, *self.others) if name == facts.name or name.startswith(f"{facts.name}-")
         ]
-        return max(known, key=lambda metric: len(metric.name), default=None)
+        return max(known, key=lambda facts: len(facts.name), default=None)
 
 
 class LeftOut(Record):
