@@ -308,9 +308,8 @@ class CellFacts(Record):
         """Return the facts of a reported metric. A further reading of the test split has the facts of its metric:
         `perplexity-80-40` those of `perplexity`.
         """
-        known = [
-            facts for facts in (self.metric, *self.others) if name == facts.name or name.startswith(f"{facts.name}-")
-        ]
+        every = (self.metric, *self.others)
+        known = [facts for facts in every if name == facts.name or name.startswith(f"{facts.name}-")]
         return max(known, key=lambda facts: len(facts.name), default=None)
 
 
