@@ -109,6 +109,7 @@ def test_figures_reports_and_html_are_made(monkeypatch: pytest.MonkeyPatch) -> N
     assert results.report("parquet")[:4] == b"PAR1"
     assert "data:image/svg+xml" in results._repr_html_()
     assert results.figure("scores-toy-sum").axes
+    assert results.figure("scores-toy-sum")._repr_svg_().startswith("<?xml"), "notebooks display it"  # type: ignore[attr-defined]
     with pytest.raises(StudyError, match="no figure 'score-toy-sum'; did you mean 'scores-toy-sum'"):
         results.figure("score-toy-sum")
     with pytest.raises(StudyError, match="format 'html5'"):
