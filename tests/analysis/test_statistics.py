@@ -197,3 +197,8 @@ def test_sampling_error_reaches_as_far_as_two_of_students_intervals() -> None:
     assert SamplingError(12, 2.0).reach(0.01) == pytest.approx(2 * 2.0 * float(stats.t.ppf(0.99, 11)))
     assert SamplingError(FEWEST_GROUPS, 0.0).reach(0.01) == 0
     assert SamplingError(FEWEST_GROUPS - 1, 0.0).reach(0.01) == math.inf  # all right, which may be chance
+
+
+def test_summary_has_the_interval_of_its_median() -> None:
+    values = [3.0, 1.0, 9.0, 2.0, 4.0]
+    assert summarise(values, "linear").median_interval == median_interval(values) is not None

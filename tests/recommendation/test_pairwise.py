@@ -225,3 +225,9 @@ def test_one_repetition_says_nothing_of_what_is_needed() -> None:
 def test_equal_scores_are_ties_and_no_wins() -> None:
     shown = pair({"a": [2.0] * 6 + [1.0] * 6, "b": [1.0] * 12})
     assert (shown.wins, shown.ties, shown.n) == (6, 6, 12)
+
+
+def test_a_difference_of_exactly_the_margin_is_not_lost() -> None:
+    scores = {"a": [2.0] * 20, "b": [1.0] * 20}
+    verdicts = [looked(scores, Scoring("higher", margin=margin)).comparisons[0].verdict for margin in (1.0, 0.99)]
+    assert verdicts == ["open", "lost"]
