@@ -158,8 +158,8 @@ def test_candidate_off_the_budget_carries_its_deviation() -> None:
 
 
 def test_an_open_candidate_has_the_repetitions_that_a_decision_needs() -> None:
-    candidates = found(cell("a", noisy(90, 0)), cell("b", noisy(89.98, 1)), cell("c", noisy(60, 2))).candidates
-    needed = {one.place: one.needed for one in candidates}
+    candidates = conclude_cells(cell("a", noisy(90, 0)), cell("b", noisy(89.98, 1)), cell("c", noisy(60, 2))).candidates
+    needed = {candidate.place: candidate.needed for candidate in candidates}
     assert needed["open"] is not None
     assert needed["open"] > 10
     assert needed["leader"] is needed["lost"] is None
@@ -167,8 +167,8 @@ def test_an_open_candidate_has_the_repetitions_that_a_decision_needs() -> None:
 
 def test_a_model_without_any_score_is_failed_beside_the_others() -> None:
     failed = facts("b", ACCURACY, repetitions=10).model_copy(update={"floor": 50.0})
-    answered = found(cell("a", noisy(90, 0)), summarize_cell(failed, []))
-    assert {one.model: one.place for one in answered.candidates} == {"a": "leader", "b": "failed"}
+    answered = conclude_cells(cell("a", noisy(90, 0)), summarize_cell(failed, []))
+    assert {candidate.model: candidate.place for candidate in answered.candidates} == {"a": "leader", "b": "failed"}
 
 
 def test_test_scores_are_read_on_the_scale_of_the_metric() -> None:
@@ -178,6 +178,8 @@ def test_test_scores_are_read_on_the_scale_of_the_metric() -> None:
 
 def test_repetitions_without_a_score_are_noted() -> None:
     scores = noisy(90, 0)
-    assert not any("without a score" in note for note in found(cell("a", scores), cell("b", noisy(70, 1))).notes)
+    assert not any(
+        "without a score" in note for note in conclude_cells(cell("a", scores), cell("b", noisy(70, 1))).notes
+    )
     short = cell("b", [*noisy(70, 1)[:9], math.nan])
-    assert any(note.endswith("known: b 1 of 10") for note in found(cell("a", scores), short).notes)
+    assert any(note.endswith("known: b 1 of 10") for note in conclude_cells(cell("a", scores), short).notes)
