@@ -80,7 +80,7 @@ class Score:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all where none is named")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; default: all")
     parser.add_argument("--sample", type=int, default=40, help="mutants of each group; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--work", type=Path, default=Path("runs/mutation"), help="copies of the code, and results")
@@ -92,12 +92,17 @@ def main() -> int:
         scores[name] = score(name, given.work.resolve() / name, given.sample, given.seed)
         print("\n".join(table({name: scores[name]}, {})[2:]), flush=True)
     if given.json is not None:
-        given.json.write_text(json.dumps({name: asdict(found) for name, found in scores.items()}, indent=1) + "\n")
+        given.json.write_text(
+            json.dumps({name: asdict(group_score) for name, group_score in scores.items()}, indent=1) + "\n"
+        )
     earlier = json.loads(given.before.read_text()) if given.before is not None else {}
-    before = {name: Score(**{**found, "survivors": tuple(found["survivors"])}) for name, found in earlier.items()}
+    before = {
+        name: Score(**{**earlier_score, "survivors": tuple(earlier_score["survivors"])})
+        for name, earlier_score in earlier.items()
+    }
     print("\n".join(table(scores, before)))
-    for name, found in scores.items():
-        for mutant in found.survivors:
+    for name, group_score in scores.items():
+        for mutant in group_score.survivors:
             print(f"\n{mutant}\n{difference(given.work.resolve() / name, mutant)}")
     return 0
 
@@ -111,10 +116,10 @@ def score(name: str, work: Path, count: int, seed: int) -> Score:
     left = [mutant for mutant in names if results(work).get(mutant) in UNCHECKED]
     if left:
         mutmut(work, "run", "--max-children", "1", *left)
-    found = results(work)
-    if any(found.get(mutant) in UNCHECKED for mutant in names):
+    codes = results(work)
+    if any(codes.get(mutant) in UNCHECKED for mutant in names):
         raise SystemExit(f"{name}: mutmut has not run all mutants; see {work / 'run.log'}")
-    survivors = tuple(mutant for mutant in names if found[mutant] not in KILLED)
+    survivors = tuple(mutant for mutant in names if codes[mutant] not in KILLED)
     return Score(len(every), len(names), len(names) - len(survivors), survivors)
 
 
@@ -138,7 +143,7 @@ def sample(mutants: Sequence[str], count: int, seed: int) -> list[str]:
 
 
 def prepare(group: Group, work: Path) -> None:
-    """Copy code and tests; begin again if they have changed since the last run."""
+    """Copy code and tests; start over if they have changed since the last run."""
     state = digest([path for folder in sources() for path in sorted(folder.rglob("*.py"))])
     stamp = work / "state"
     if stamp.exists() and stamp.read_text() == state:
@@ -167,10 +172,10 @@ def sources() -> Iterator[Path]:
 
 
 def digest(paths: Sequence[Path]) -> str:
-    found = hashlib.sha256()
+    hashed = hashlib.sha256()
     for path in paths:
-        found.update(path.read_bytes())
-    return found.hexdigest()
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()
 
 
 def mutmut(work: Path, *arguments: str) -> str:
@@ -180,11 +185,11 @@ def mutmut(work: Path, *arguments: str) -> str:
     paths = [str(work / "mutants"), *filter(None, [os.environ.get("PYTHONPATH", "")]), *plugins]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mutmut", *arguments]
-    found = subprocess.run(
+    finished = subprocess.run(
         command, cwd=work, env=environment, capture_output=True, text=True, check=False, preexec_fn=_limit_memory
     )
-    (work / f"{arguments[0]}.log").write_text(found.stdout + found.stderr)
-    return found.stdout
+    (work / f"{arguments[0]}.log").write_text(finished.stdout + finished.stderr)
+    return finished.stdout
 
 
 def _limit_memory() -> None:

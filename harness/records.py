@@ -280,8 +280,7 @@ class CellFacts(Record):
     parameters: int | None
     """The parameter budget; None under protocol `paper`, which trains published widths."""
     tolerance: float | None = None
-    """Largest deviation from the budget, as a share of the count without the embedding; None in studies of earlier
-    versions."""
+    """Largest deviation from the budget, as a share of the count without the embedding; None in older studies."""
     allow_deviation: bool = False
     """Whether a cell that is off budget by more than that is ranked."""
     task_parameters: int | None = None
@@ -289,7 +288,8 @@ class CellFacts(Record):
     setting: Literal["searched", "published"] = "searched"
     """`published`: a published setting beside the search of a fair study. It was chosen with the test set in view, so
     it is shown but not ranked. Under protocol `paper`, cells are ranked among themselves."""
-    floor: float | None = None  # of the test split
+    floor: float | None = None
+    """Of the test split."""
     validation_floor: float | None = None
     sampled_floors: bool = False
     """Whether floors are of the samples that `evaluation_limit` scores."""

@@ -90,6 +90,12 @@ class CellResult:
         return self.finals[0].trial if self.finals else None
 
     @property
+    def deviation_percent(self) -> float | None:
+        """Deviation of the measured setting from the budget; from the task's published size if there is no budget."""
+        size = self.facts.parameters if self.facts.parameters is not None else self.facts.task_parameters
+        return None if self.setting is None or size is None else 100 * (self.setting.parameters / size - 1)
+
+    @property
     def off_budget(self) -> bool:
         """Whether the measured setting deviates from the parameter budget by more than the tolerance.
 

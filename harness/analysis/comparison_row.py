@@ -12,7 +12,7 @@ from harness.analysis.cell_result import CellResult, State, outcomes_of
 from harness.analysis.paired_tests import Decision
 from harness.analysis.statistics import Proportion, Summary
 from harness.ledger.journal import TrialEntry
-from harness.records import CellFacts, ParamValue, Trial
+from harness.records import ParamValue
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def make_row(result: CellResult, lacking: int | None) -> Row:
         state=result.state,
         reason=result.reason,
         parameters=setting.parameters if setting is not None else None,
-        deviation_percent=_deviation_percent(setting, facts),
+        deviation_percent=result.deviation_percent,
         off_budget=result.off_budget,
         allow_deviation=facts.allow_deviation,
         dimensions=setting.params if setting is not None else {},
@@ -164,11 +164,6 @@ def make_row(result: CellResult, lacking: int | None) -> Row:
         superseded=len(result.superseded),
         test_opened=result.test_opened,
     )
-
-
-def _deviation_percent(setting: Trial | None, facts: CellFacts) -> float | None:
-    size = facts.parameters if facts.parameters is not None else facts.task_parameters
-    return None if setting is None or size is None else 100 * (setting.parameters / size - 1)
 
 
 def _updates(entries: Sequence[TrialEntry]) -> tuple[int, int] | None:

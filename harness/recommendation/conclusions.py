@@ -110,16 +110,9 @@ def _candidate(
         needed=needed(pair, margin=field.margin, budget=budget) if pair is not None and place == "open" else None,
         seconds=_seconds(result),
         parameters=result.setting.parameters if result.setting is not None else None,
-        deviation_percent=_off_budget(result),
+        deviation_percent=result.deviation_percent if result.off_budget else None,
         reason=result.reason,
     )
-
-
-def _off_budget(result: CellResult) -> float | None:
-    """Return the deviation from the budget in percent, if it is larger than the study's tolerance."""
-    if result.setting is None or result.facts.parameters is None or not result.off_budget:
-        return None
-    return 100 * (result.setting.parameters / result.facts.parameters - 1)
 
 
 def _span(interval: Interval | None) -> Span | None:

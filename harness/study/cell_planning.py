@@ -23,7 +23,7 @@ from harness.records import (
 )
 from harness.study.cell_plan import CellPlan
 from harness.study.fingerprint import cell_fingerprint
-from harness.study.floors import floors_of
+from harness.study.floors import Floors
 from harness.study.labels import different_options
 from harness.study.schema import ModelEntry, Study, TaskEntry
 from harness.study.space import CellSpace, at_unit, cell_space, contains, describe
@@ -43,6 +43,8 @@ class CellRequest:
     task_plugin: Plugin
     model_entry: ModelEntry
     model: Entry[Model]
+    floors: Floors
+    """Of the task."""
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -79,7 +81,7 @@ def plan_cell(request: CellRequest) -> CellPlan | LeftOut:
     if resources.stack > 1 and not offers_stack(model, signature, setting.params if setting else _example(space)):
         resources = resources.model_copy(update={"stack": 1})  # its trials are trained one by one
     plan = CellPlan(
-        facts=_facts(request, setting, training),
+        facts=_facts(request, setting),
         task=task,
         model=model,
         signature=signature,
@@ -96,10 +98,9 @@ def plan_cell(request: CellRequest) -> CellPlan | LeftOut:
     return replace(plan, facts=plan.facts.model_copy(update={"fingerprint": cell_fingerprint(plan, study)}))
 
 
-def _facts(request: CellRequest, setting: Published | None, training: Training) -> CellFacts:
+def _facts(request: CellRequest, setting: Published | None) -> CellFacts:
     """Return the cell's budget, metric, floor and published values, with an empty fingerprint."""
     study, task, model = request.study, request.task, request.model.value
-    floors = floors_of(task, training.evaluation_limit, study.search.seed)
     published_row = study.protocol == "fair" and request.model_entry.setting != "searched"
     return CellFacts(
         cell=request.cell,
@@ -110,9 +111,9 @@ def _facts(request: CellRequest, setting: Published | None, training: Training) 
         parameters=None if study.protocol == "paper" else _parameters(request),
         tolerance=study.budget.tolerance,
         allow_deviation=study.budget.allow_deviation,
-        floor=floors.test,
-        validation_floor=floors.validation,
-        sampled_floors=floors.sampled,
+        floor=request.floors.test,
+        validation_floor=request.floors.validation,
+        sampled_floors=request.floors.sampled,
         **_published_facts(task, model),
         trials=0 if setting else study.budget.trials,
         repetitions=study.budget.repetitions,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from harness.api.dataset import Split, sample
 from harness.api.task import Task
@@ -25,7 +24,7 @@ class Floors:
 def floors_of(task: Task, limit: int | None, seed: int) -> Floors:
     """Return the floors of a task in a study of this seed.
 
-    With a limit they are those of the samples, if the task states how and its data are present.
+    With a limit they are those of the samples, if the task states how and its data are present; the data are loaded.
     """
     whole = Floors(task.floor(), task.validation_floor(), sampled=False)
     if limit is None or type(task).sample_floor is Task.sample_floor:
@@ -36,7 +35,6 @@ def floors_of(task: Task, limit: int | None, seed: int) -> Floors:
         return whole
 
 
-@lru_cache(maxsize=64)
 def _sampled(task: Task, limit: int, seed: int) -> Floors | None:
     seeds, files = Seeds.of(seed, 0), {file.name: locate(file) for file in task.files()}
     train = task.load("train", seeds, files)

@@ -9,7 +9,7 @@ from typing import get_args
 from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Proportion, Summary
 from harness.records import Outcome, digest_of
-from harness.tracking.description import cell_description
+from harness.tracking.description import cell_description, curve_name
 from harness.tracking.run_data import (
     DESCRIPTION,
     TAG_LIMIT,
@@ -23,7 +23,7 @@ from harness.tracking.run_data import (
     non_finite_tags,
     to_json,
 )
-from harness.tracking.trial_run import validation_name, weights_artifact
+from harness.tracking.trial_run import weights_artifact
 
 DIGEST_LIMIT = 36
 """Characters of a data set's digest that MLflow stores."""
@@ -128,16 +128,11 @@ def _scored_values(result: CellResult) -> dict[str, float | None]:
 
 
 def _winner_curve(result: CellResult) -> list[Sample]:
-    """Return the winner's learning curve once the search has ended, so that the cell's page in MLflow shows it.
-
-    The curves of all models have the same name, so MLflow draws them in one chart.  MLflow cannot remove a curve: if
-    more trials gave another winner, the name of its curve contains the number of its trial.
-    """
+    """Return the winner's learning curve once the search has ended, so that the cell's page in MLflow shows it."""
     winner, metric = result.winner, result.facts.metric.name
     if winner is None or result.search_ended < result.facts.trials:
         return []
-    curve = f"winner-{winner.trial.number}-curve" if result.superseded else "winner-curve"
-    name = f"{curve}/{validation_name(metric)}"
+    name = curve_name(result, winner.trial)
     return [Sample(name, point.metrics[metric], milliseconds(point.time), point.update) for point in winner.points]
 
 

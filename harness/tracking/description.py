@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.cell_result import CellResult
+from harness.records import Trial
 from harness.tracking.trial_run import validation_name
 
 
@@ -24,9 +25,19 @@ def cell_description(result: CellResult) -> str:
         f"| | |\n| :-- | :-- |\n{table}\n\n"
         "Child runs `search/…` are the trials of the search, `final/…` those of its winner with new seeds. `mean` and "
         "`interval_low` to `interval_high` summarise the repetitions' test scores; "
-        f"`winner-curve/{validation_name(metric.name)}` is the winner's learning curve. The comparison with the other "
+        f"`{curve_name(result, result.setting)}` is the winner's learning curve. The comparison with the other "
         "models is the description of the experiment and of the study's run."
     )
+
+
+def curve_name(result: CellResult, winner: Trial | None) -> str:
+    """Return the metric that holds the winner's learning curve.
+
+    It is the same for all models, so MLflow draws them in one chart.  MLflow cannot remove a curve: if more trials gave
+    another winner, the name of its curve contains the number of its trial.
+    """
+    other = f"-{winner.number}" if winner is not None and result.superseded else ""
+    return f"winner{other}-curve/{validation_name(result.facts.metric.name)}"
 
 
 def _test(result: CellResult) -> str:

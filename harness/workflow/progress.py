@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -75,8 +76,9 @@ class Progress:
     @hookimpl
     def harness_trial_reported(self, trial: Trial, point: Point) -> None:
         view = self._cells[trial.cell]
-        scores = ", ".join(f"{name} {value:.5g}" for name, value in point.metrics.items())
-        logger.debug("%s: update %d, training loss %.5g, %s", _name(trial), point.update, point.train_loss, scores)
+        if logger.isEnabledFor(logging.DEBUG):
+            scores = ", ".join(f"{name} {value:.5g}" for name, value in point.metrics.items())
+            logger.debug("%s: update %d, training loss %.5g, %s", _name(trial), point.update, point.train_loss, scores)
         if trial.phase == "search" or not view.facts.trials:
             view.add_score(point.metrics[view.facts.metric.name])
 

@@ -24,8 +24,8 @@ logger = logging.getLogger("harness")
 def logged(folder: Path) -> Iterator[None]:
     """Write what is logged in this context to the log file of the study in `folder`.
 
-    The file is created at the first record, so a run that is refused leaves the folder as it was.  Its level is that of
-    the logger `harness`, or INFO if it has none.
+    The file is created at the first record.  An error before it is a refusal: it is not logged, and the folder stays as
+    it was.  The level is that of the logger `harness`, or INFO if it has none.
     """
     handler = _LogFile(folder / LOG, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8", delay=True)
     handler.setFormatter(_LineFormatter())
@@ -35,10 +35,12 @@ def logged(folder: Path) -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        logger.error("%s", error)
+        if handler.begun:
+            logger.error("%s", error)
         raise
     except Exception:
-        logger.exception("the run ended with an error")
+        if handler.begun:
+            logger.exception("the run ended with an error")
         raise
     finally:
         logger.removeHandler(handler)
@@ -48,6 +50,11 @@ def logged(folder: Path) -> Iterator[None]:
 
 class _LogFile(RotatingFileHandler):
     """A log file that never stops a study."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it holds a record of this run."""
+        return self.stream is not None
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that `logging` calls
         """Do nothing: the ledger, which is in the same folder, reports a full disk or a folder that is gone."""

@@ -21,7 +21,7 @@ from harness.plugin.local import NO_CLASSES, LocalClasses
 from harness.tracking.client import prepare_store, store_uri
 from harness.tracking.listener import TrackingListener
 from harness.workflow.progress import progress
-from harness.workflow.study_log import logged, logger
+from harness.workflow.study_log import logger
 
 DRAIN_SECONDS = 60.0
 """Maximum time that the end of a run waits for MLflow, in seconds."""
@@ -94,11 +94,6 @@ def train(runner: Runner, place: Place, console: Console, local: LocalClasses = 
 
     local: models and tasks of the study that no package provides.
     """
-    with logged(runner.folder):
-        return _train(runner, place, console, local)
-
-
-def _train(runner: Runner, place: Place, console: Console, local: LocalClasses) -> Trained:
     tracking = TrackingListener(place.store)
     patience = DRAIN_SECONDS
     execute = _executor(runner, place, local, lambda text: say(console, text))

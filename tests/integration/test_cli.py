@@ -396,3 +396,19 @@ def test_quiet_shows_the_result_alone_and_verbose_every_evaluation(
     code, out, err = harness("run", "toys.toml", "-v", "-q")
     assert (code, out) == (2, "")
     assert err == "harness: --verbose shows more and --quiet less; give only one of them\n"
+
+
+def test_log_of_a_race_has_what_the_race_says_between_its_rounds(harness: Harness) -> None:
+    code, _, err = harness(
+        "recommend", "toy-sum", "--budget", "161", "--trials", "1", "--repetitions", "2", "updates=8", "--serial",
+        "-s", "budget.tolerance=0.1", "-s", "training.evaluations=2",
+    )  # fmt: skip
+    assert code == 0
+    log = Path("runs/recommend-toy-sum/study.log").read_text().splitlines()
+    said = [line.removeprefix("recommend: ") for line in err.splitlines() if line.startswith("recommend: ")]
+    trials = [line for line in err.splitlines() if line.startswith("[")]
+    assert said
+    assert trials
+    assert [sum(line.endswith(f" INFO {text}") for line in log) for text in (*said, *trials)] == [1] * (
+        len(said) + len(trials)
+    )

@@ -46,9 +46,9 @@ class Absent(Sampled):
 
 def drawn(task: ToySum, split: Split, limit: int) -> float:
     seeds = Seeds.of(7, 0)
-    found = sample(task.load(split, seeds, {}), limit, evaluation_seed(seeds, split))
-    assert isinstance(found, Arrays)
-    return float(found.targets.square().mean())
+    drawn_sample = sample(task.load(split, seeds, {}), limit, evaluation_seed(seeds, split))
+    assert isinstance(drawn_sample, Arrays)
+    return float(drawn_sample.targets.square().mean())
 
 
 def test_floors_are_those_of_the_samples_that_every_trial_scores() -> None:

@@ -22,6 +22,13 @@ def _default_level() -> Iterator[None]:
     logger.setLevel(level)
 
 
+def run_that_raises(folder: Path, error: Exception) -> None:
+    """Log one record, then raise."""
+    with logged(folder):
+        logger.info("begun")
+        raise error
+
+
 def lines(folder: Path) -> list[str]:
     """Return the messages of the log file, without their times."""
     return [re.sub("^" + LINE, r"\1 ", line) for line in (folder / LOG).read_text().splitlines()]
@@ -58,11 +65,17 @@ def test_a_run_that_logs_nothing_leaves_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_errors_are_logged_and_raised(tmp_path: Path) -> None:
+def test_a_refused_run_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(StudyError), logged(tmp_path):
-        raise StudyError("s.toml: no models; name one")
-    with pytest.raises(ZeroDivisionError), logged(tmp_path):
-        _ = 1 / 0
+        raise StudyError("s.toml: was started with other settings; use --fresh")
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_of_a_run_that_has_begun_are_logged_and_raised(tmp_path: Path) -> None:
+    with pytest.raises(StudyError):
+        run_that_raises(tmp_path, StudyError("s.toml: no models; name one"))
+    with pytest.raises(ZeroDivisionError):
+        run_that_raises(tmp_path, ZeroDivisionError("division by zero"))
     text = (tmp_path / LOG).read_text()
     assert "ERROR s.toml: no models; name one" in text
     assert text.splitlines()[-1] == "ZeroDivisionError: division by zero"  # with its traceback, which no user sees
@@ -73,12 +86,13 @@ def test_secrets_do_not_reach_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     with logged(tmp_path):
         logger.info("MLflow %s", "postgresql://me:hunter22@host/db")
         logger.warning("refused abcdef123456")
-    with pytest.raises(RuntimeError), logged(tmp_path):
-        raise RuntimeError("who is abcdef123456?")
+    with pytest.raises(RuntimeError):
+        run_that_raises(tmp_path, RuntimeError("who is abcdef123456?"))
     text = (tmp_path / LOG).read_text()
     assert "hunter22" not in text
     assert "abcdef123456" not in text
     assert "host/db" in text
+    assert text.splitlines()[-1] == "RuntimeError: who is ***?"
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

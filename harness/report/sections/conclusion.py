@@ -60,8 +60,8 @@ def _undecided(ranked: Sequence[Row]) -> list[str]:
 def _unranked(section: Section) -> str:
     others = [_marked(row) for row in section.rows if row.rank is None and row.setting == "searched"]
     allowed = [_marked(row) for row in section.rows if row.rank is not None and row.off_budget]
-    parts = [f"; not ranked: {_listed(others)}"] if others else []
-    return "".join([*parts, f"; ranked although off budget: {_listed(allowed)}"] if allowed else parts)
+    named = (("not ranked", others), ("ranked although off budget", allowed))
+    return "".join(f"; {what}: {_listed(models)}" for what, models in named if models)
 
 
 def _marked(row: Row) -> str:
