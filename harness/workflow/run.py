@@ -25,6 +25,7 @@ from harness.workflow.models import send_models
 from harness.workflow.planned import notes
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
+from harness.workflow.study_log import logged
 from harness.workflow.training import Place, Trained, checked, reach_store, say, train
 
 
@@ -97,11 +98,12 @@ def run_plan(
     for text in notes(plan):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     reach_store(place, console, begun=not fresh and read_manifest(runner.folder) is not None)
-    trained = train(runner, place, console, local)
-    if trained.outcome is not None and trained.error is None:
-        _keep_report(trained, trained.outcome)
-        if place.log_models:
-            log_models(results_of(read_study(trained.outcome.folder), local), place, console)
+    with logged(runner.folder):
+        trained = train(runner, place, console, local)
+        if trained.outcome is not None and trained.error is None:
+            _keep_report(trained, trained.outcome)
+            if place.log_models:
+                log_models(results_of(read_study(trained.outcome.folder), local), place, console)
     return trained
 
 

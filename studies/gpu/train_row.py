@@ -2,8 +2,8 @@
 
     python studies/gpu/train_row.py row.json --minutes 15 --device cuda --out results
 
-Each trial leaves one JSON file in the folder: its trial, its curve, its result, the machine and the versions.  The file
-is rewritten after each evaluation, so an interrupted trial leaves its curve.
+Each trial writes one JSON file to the folder, with its trial, curve and result, the machine and the versions.  The file
+is rewritten after each evaluation, so an interrupted trial keeps its curve.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from harness.records import Point, Trial, TrialResult
 from harness.training.run import TrainingRun
 
 SLICE_SECONDS = 1.0
-"""Training time between two looks at the clock."""
+"""Training time between two checks of the clock."""
 
 
 @dataclass
 class Rate:
-    """Updates per second of training alone: slices with an evaluation are not counted, nor is the first slice."""
+    """Updates per second of training only: slices with an evaluation and the first slice are not counted."""
 
     device: str
     updates: int = 0
@@ -44,14 +44,14 @@ class Rate:
     _slices: int = 0
 
     def time(self, run: TrainingRun, seconds: float) -> None:
-        """Advance a run by about so many seconds."""
+        """Advance a run by about this many seconds."""
         updates, points, begun = run.update, len(run.points), self._now()
         run.advance(seconds)
-        spent = self._now() - begun
+        elapsed = self._now() - begun
         self._slices += 1
         if self._slices > 1 and len(run.points) == points and run.outcome is None:
             self.updates += run.update - updates
-            self.seconds += spent
+            self.seconds += elapsed
 
     def _now(self) -> float:
         if self.device == "cuda":
@@ -65,7 +65,7 @@ class Rate:
 
 @dataclass
 class Record:
-    """What is written of one trial."""
+    """The data written for one trial."""
 
     trial: Trial
     path: Path
@@ -137,13 +137,13 @@ def _end_text(record: Record) -> str:
     if result.outcome != "complete":
         return f"{result.outcome} after {done}: {result.reason}"
     rate = f"{record.updates / max(result.train_seconds, 1e-9):.1f} updates/s with evaluations"
-    alone = "" if record.rate is None else f", {record.rate:.1f} without"
+    without = "" if record.rate is None else f", {record.rate:.1f} without"
     scores = "; ".join(
         f"{split} " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
         for split, metrics in result.metrics.items()
     )
     end = "stopped by --minutes" if record.stopped else "complete"
-    return f"{end} after {done} in {result.train_seconds:.1f} s, {rate}{alone}; {scores}"
+    return f"{end} after {done} in {result.train_seconds:.1f} s, {rate}{without}; {scores}"
 
 
 def _say(text: str) -> None:
@@ -170,7 +170,7 @@ def _train_all(registry: Registry, row: Row, out: Path, *, device: str, until: f
     for number, trial in enumerate(row.trials):
         place = f"seed {number + 1} of {len(row.trials)}"
         if number and time.monotonic() >= until:
-            _say(f"{place}: not begun, --minutes are over")
+            _say(f"{place}: not started, because --minutes are over")
             continue
         _say(f"{trial.cell}, {place}: {trial.parameters:,} parameters, {trial.training.updates} updates")
         path = out / f"{trial.cell.task}-{trial.cell.model}-{trial.repetition}.json"
@@ -183,7 +183,9 @@ def _train_all(registry: Registry, row: Row, out: Path, *, device: str, until: f
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("row", type=Path, help="file that plan_row.py wrote")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at the first evaluation after these")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop at the first evaluation after this time"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the JSON files are written")
     return parser

@@ -1,4 +1,4 @@
-"""Whether a Ray cluster can be reached, how often it is asked for its nodes, and how the connection begins and ends."""
+"""Reachability of a Ray cluster, polling of its nodes, and the start and end of the connection."""
 
 from __future__ import annotations
 

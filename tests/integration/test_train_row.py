@@ -58,16 +58,16 @@ def test_each_trial_is_written_with_its_records_without_ray_mlflow_and_optuna(tm
     paths = sorted((tmp_path / "out").iterdir())
     assert [path.name for path in paths] == ["adding-200-tcn-0.json", "adding-200-tcn-1.json"]
     for repetition, path in enumerate(paths):
-        found = json.loads(path.read_text())
-        trial, result = Trial.model_validate(found["trial"]), TrialResult.model_validate(found["result"])
-        points = [Point.model_validate(point) for point in found["points"]]
+        record = json.loads(path.read_text())
+        trial, result = Trial.model_validate(record["trial"]), TrialResult.model_validate(record["result"])
+        points = [Point.model_validate(point) for point in record["points"]]
         assert (trial.phase, trial.repetition, trial.widths) == ("final", repetition, (27,) * 7)
         assert [point.update for point in points] == [2, 4, 6]
         assert (result.outcome, result.updates, result.test_opened) == ("complete", 6, 1)
         assert result.metrics.keys() == {"validation", "test", "test-last3"}
-        assert (found["updates"], found["stopped"], found["device"]) == ({"done": 6, "of": 6}, False, "cpu")
-        assert {"torch", "seqharness"} <= found["versions"].keys()
-        assert "cpu" in found["machine"]
+        assert (record["updates"], record["stopped"], record["device"]) == ({"done": 6, "of": 6}, False, "cpu")
+        assert {"torch", "seqharness"} <= record["versions"].keys()
+        assert "cpu" in record["machine"]
     assert said.count("complete after 6 of 6 updates") == 2
 
 
@@ -75,11 +75,11 @@ def test_a_trial_stops_at_the_first_evaluation_after_its_minutes(tmp_path: Path)
     _plan(tmp_path / "row.json", 2, "training.updates=1000")
     said = _train(tmp_path / "row.json", tmp_path / "out", "--minutes", "0")
     (path,) = (tmp_path / "out").iterdir()
-    found = json.loads(path.read_text())
-    assert (found["updates"], found["stopped"]) == ({"done": 8, "of": 1000}, True)  # an epoch
-    assert (len(found["points"]), found["result"]["updates"]) == (1, 8)
+    record = json.loads(path.read_text())
+    assert (record["updates"], record["stopped"]) == ({"done": 8, "of": 1000}, True)  # an epoch
+    assert (len(record["points"]), record["result"]["updates"]) == (1, 8)
     assert "stopped by --minutes after 8 of 1000 updates" in said
-    assert "seed 2 of 2: not begun" in said
+    assert "seed 2 of 2: not started" in said
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_the_trials_are_those_of_harness_run_and_their_ledger_is_synced_and_repo
     there, here = (entries_by_key(tmp_path / place / "paper-adding-600") for place in ("runs", "here"))
     assert there.keys() == here.keys()
     for key, entry in there.items():
-        mine = here[key].result
+        result = here[key].result
         assert entry.result is not None
-        assert mine is not None
-        assert entry.result.metrics == mine.metrics
+        assert result is not None
+        assert entry.result.metrics == result.metrics

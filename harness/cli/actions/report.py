@@ -120,13 +120,13 @@ def sync(study: str, runs: Path) -> None:
 def ui(port: int) -> NoReturn:
     """Replace this process by the MLflow server, so that a signal to this command ends the server."""
     uri, address = store_uri(Path.cwd()), f"http://127.0.0.1:{port}"
-    command = ui_command(uri, port)
+    command, variables = ui_command(uri, port)
     pages = study_pages(uri, address)
     typer.echo(f"MLflow on {address} (press Ctrl-C to stop it)")
     for name, page in pages.items():
         typer.echo(f"  {name}: {page}")
     sys.stdout.flush()
-    os.execv(command[0], command)
+    os.execve(command[0], command, os.environ | variables)
 
 
 def _existing_store() -> str:

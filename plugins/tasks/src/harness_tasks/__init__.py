@@ -32,9 +32,9 @@ TASKS: tuple[type[Task], ...] = (
     WikiText2,
     WikiText103,
 )
-"""With data of their own: each stands at its defaults."""
+"""Tasks with their own data, usable without options."""
 OWN: tuple[type[Task], ...] = (OwnArrays, TextFile)
-"""On a user's own file, which they need."""
+"""Tasks on a user's file; each needs the path of the file."""
 
 __all__ = [
     "OWN",

@@ -44,9 +44,9 @@ SOURCE = "N. Boulanger-Lewandowski, Y. Bengio and P. Vincent (2012), as distribu
 class PianoRolls(Task):
     """Which of 88 keys sound in the next frame, given all frames before it.
 
-    A subclass states `pieces` and `longest` and returns its pieces from `rolls`.  Input are frames 0..L-2 of a piece,
+    A subclass states `pieces` and `longest` and returns its pieces from `rolls`.  Inputs are frames 0..L-2 of a piece,
     targets frames 1..L-1: the first frame is not scored.  The loss is the binary cross-entropy summed over the keys, in
-    nats a frame, and averaged over all frames of all pieces.
+    nats per frame, and averaged over all frames of all pieces.
     """
 
     pieces: ClassVar[int]
@@ -82,7 +82,7 @@ class PianoRolls(Task):
         mask = batch.mask
         if mask is None:
             return {"nll": Total(_nats(output, batch.targets).sum(), batch.targets[..., 0].numel())}
-        # Masked before the loss too, else a NaN in padding would reach the weights as 0 · NaN.
+        # Also masked before the loss; otherwise a NaN in padding would reach the weights as 0 · NaN.
         nats = _nats(torch.where(mask[..., None], output, 0.0), batch.targets)
         return {"nll": Total(torch.where(mask, nats, 0.0).sum(), mask.sum())}
 
@@ -158,10 +158,11 @@ class Nottingham(_Released):
 
 
 def _nats(logits: Tensor, keys: Tensor) -> Tensor:
-    """(batch, time, 88) twice → (batch, time) float64.  From logits, so finite at any size of them.
+    """Return nats, (batch, time) float64, for logits and keys, each (batch, time, 88).
 
-    Scores are in float64: a model at the floor predicts the same for every frame, so that float32's rounding errors
-    add up (1e-6 nats a frame) instead of cancelling.  What is back-propagated need not be.
+    They are computed from logits, so they are finite for logits of any size.  Scores are in float64: a model at the
+    floor predicts the same for every frame, so float32's rounding errors add up (1e-6 nats per frame) instead of
+    cancelling.  Gradients do not need float64.
     """
     if not logits.requires_grad:
         logits, keys = logits.double(), keys.double()
@@ -170,7 +171,7 @@ def _nats(logits: Tensor, keys: Tensor) -> Tensor:
 
 
 def _read(path: Path, variable: str) -> list[Roll]:
-    """The piano rolls of one split: a 1 x N cell array of (frames, 88) uint8 matrices."""
+    """Return the piano rolls of one split, stored as a 1 x N cell array of (frames, 88) uint8 matrices."""
     try:
         rolls = list(loadmat(path, variable_names=[variable])[variable][0])
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error) as error:
