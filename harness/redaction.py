@@ -43,7 +43,7 @@ def without_secrets(text: str, address: str = "") -> str:
 
     address: another one whose password the text may hold.
     """
-    shown = _ADDRESS.sub(lambda found: without_credentials(found[0]), text) if "://" in text else text
+    shown = _ADDRESS.sub(lambda match: without_credentials(match[0]), text) if "://" in text else text
     for secret in _secrets([*os.environ.items(), ("URL", address)]):
         if secret in shown:
             shown = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, shown)
@@ -67,8 +67,10 @@ def _secrets(variables: Iterable[tuple[str, str]]) -> Iterator[str]:
 def passwords(address: str) -> list[str]:
     """Return the passwords and tokens of an address, as it has them and decoded."""
     rest = address.partition("://")[2]
-    found = [match[2] for match in _QUERY.finditer(rest) if not re.search(rf"[?&;#]({_USER_WORDS})=$", match[1], re.I)]
+    secrets = [
+        match[2] for match in _QUERY.finditer(rest) if not re.search(rf"[?&;#]({_USER_WORDS})=$", match[1], re.I)
+    ]
     if "@" in rest and not rest.startswith("/"):
         user, _, password = _QUERY.sub(rf"\g<1>{HIDDEN}", rest).rpartition("@")[0].partition(":")
-        found.append(password or user)  # a user name alone may be a token
-    return [form for value in found if value for form in dict.fromkeys((value, unquote_plus(value)))]
+        secrets.append(password or user)  # a user name alone may be a token
+    return [form for value in secrets if value for form in dict.fromkeys((value, unquote_plus(value)))]

@@ -2,7 +2,7 @@
 
     python studies/published_table.py [STUDY …] > docs/results/README.md
 
-Rows come from the installed tasks; a row that no study has run has no value of ours.  Each study is read from MLflow
+Rows come from the installed tasks; a row without a study has no measured value.  Each study is read from MLflow
 (`MLFLOW_TRACKING_URI`, or mlflow.db in the current folder); its protocol determines the column it fills.
 """
 
@@ -63,8 +63,8 @@ def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     return [
         Heading("Published results and ours", 1),
         Paragraph(
-            "Made by studies/published_table.py from the studies below. A row without a value of ours has not been run "
-            "at the published size, or its cell is not complete."
+            "studies/published_table.py makes this page from the studies below. A row without a value of ours was not "
+            "run at the published size, or its cell is not complete."
         ),
         Table(header, tuple(lines)),
         Notes(

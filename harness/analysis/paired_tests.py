@@ -73,7 +73,7 @@ class Decision:
 
 
 def decide(
-    one: Sequence[float],
+    scores: Sequence[float],
     other: Sequence[float],
     *,
     better: Literal["lower", "higher"],
@@ -85,15 +85,15 @@ def decide(
     Better: the probability of winning is above one half.  Equivalent: the mean difference is within the margin, which
     takes precedence.  Both claims are made at `LEVEL`, from `MINIMUM_PAIRS` pairs on.
 
-    one, other: scores by repetition; NaN if a repetition has none.  margin: on `scale`.  scale: the scale of the mean
-    difference; None if a mean of these scores is not meaningful.  Raises ValueError if the scores are not paired.
+    scores, other: scores by repetition; NaN if a repetition has none.  margin: on `scale`.  scale: the scale of the
+    mean difference; None if a mean of these scores is not meaningful.  Raises ValueError if the scores are not paired.
     """
-    if len(one) != len(other) or not one:
-        raise ValueError(f"{len(one)} and {len(other)} scores are no pairs")
-    gain = _gains(one, other, better)
-    wins, ties, n = int((gain > 0).sum()), int((gain == 0).sum()), len(one)
+    if len(scores) != len(other) or not scores:
+        raise ValueError(f"{len(scores)} and {len(other)} scores are no pairs")
+    gain = _gains(scores, other, better)
+    wins, ties, n = int((gain > 0).sum()), int((gain == 0).sum()), len(scores)
     interval = Interval(proportion(wins, n).interval.low, proportion(wins + ties, n).interval.high, 0.95)
-    difference = _difference(one, other, scale)
+    difference = _difference(scores, other, scale)
     within = difference is not None and -margin < difference.low and difference.high < margin
     p_equivalent = _equivalence_p_value(difference, n, margin)
     p_sign = sign_p_value(wins, n - wins - ties, ties)
@@ -107,26 +107,26 @@ def correct(decisions: Sequence[Decision]) -> list[Decision]:
     Holm's correction (1979) over all possible claims: for each pair of models that one is better and, if the task has a
     margin, that they are equivalent.
     """
-    signs = [one.p_sign for one in decisions]
-    able = [index for index, one in enumerate(decisions) if one.p_equivalent is not None]
+    signs = [decision.p_sign for decision in decisions]
+    able = [index for index, decision in enumerate(decisions) if decision.p_equivalent is not None]
     adjusted = holm([*signs, *(decisions[index].p_equivalent or 0.0 for index in able)])
     equivalent = dict(zip(able, adjusted[len(signs) :], strict=True))
     return [
-        _decided(one, adjusted[index], equivalent.get(index, 1.0), len(decisions))
-        for index, one in enumerate(decisions)
+        _decided(decision, adjusted[index], equivalent.get(index, 1.0), len(decisions))
+        for index, decision in enumerate(decisions)
     ]
 
 
-def _decided(one: Decision, p_sign: float, p_equivalent: float, pairs: int) -> Decision:
+def _decided(decision: Decision, p_sign: float, p_equivalent: float, pairs: int) -> Decision:
     """Return the decision with the verdict that the adjusted p-values allow."""
     verdict: PairedVerdict = "undecided"
-    if one.n >= MINIMUM_PAIRS:
+    if decision.n >= MINIMUM_PAIRS:
         if p_equivalent <= LEVEL:
             verdict = "equivalent"
-        elif p_sign <= LEVEL and not one.within:
-            verdict = "better" if one.wins > one.n - one.wins - one.ties else "worse"
-    needed = needed_pairs(one.n, one.probability, pairs) if verdict == "undecided" else None
-    return replace(one, verdict=verdict, needed=needed)
+        elif p_sign <= LEVEL and not decision.within:
+            verdict = "better" if decision.wins > decision.n - decision.wins - decision.ties else "worse"
+    needed = needed_pairs(decision.n, decision.probability, pairs) if verdict == "undecided" else None
+    return replace(decision, verdict=verdict, needed=needed)
 
 
 def sign_p_value(wins: int, losses: int, ties: int = 0) -> float:
@@ -155,17 +155,18 @@ def _equivalence_p_value(difference: Interval | None, n: int, margin: float) -> 
     return float(stats.t.sf(nearest / error, n - 1))
 
 
-def _gains(one: Sequence[float], other: Sequence[float], better: str) -> NDArray[np.float64]:
+def _gains(scores: Sequence[float], other: Sequence[float], better: str) -> NDArray[np.float64]:
     """Return 1 for each pair won, 0 for a tie and -1 for each pair lost."""
     sign = -1.0 if better == "lower" else 1.0
     mine, others = (
-        np.where(np.isfinite(values), sign * np.asarray(values, dtype=np.float64), -np.inf) for values in (one, other)
+        np.where(np.isfinite(values), sign * np.asarray(values, dtype=np.float64), -np.inf)
+        for values in (scores, other)
     )
     return np.sign(np.greater(mine, others).astype(np.float64) - np.less(mine, others))
 
 
-def _difference(one: Sequence[float], other: Sequence[float], scale: Scale | None) -> Interval | None:
-    values = np.asarray([one, other], dtype=np.float64)
+def _difference(scores: Sequence[float], other: Sequence[float], scale: Scale | None) -> Interval | None:
+    values = np.asarray([scores, other], dtype=np.float64)
     if scale is None or not np.isfinite(values).all() or (scale == "log" and (values <= 0).any()):
         return None
     mine, others = np.log(values) if scale == "log" else values

@@ -104,6 +104,12 @@ LogModels = Annotated[
         help="Store the best repetition of each cell as an MLflow model, about a second per cell.",
     ),
 ]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show also trials that begin, and every evaluation of a trial.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress and no notes: only errors and the result.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 RUNS = Path("runs")
 

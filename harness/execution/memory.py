@@ -35,10 +35,10 @@ class PeakMemory:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         try:
-            found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+            peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         except OSError:
             return None
-        return int(found[1]) * 1024 if found else None
+        return int(peak[1]) * 1024 if peak else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -33,7 +33,7 @@ from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry, names_of
 from harness.records import Outcome, Plugin, Resources, Trial, TrialResult
-from harness.seeds import derive
+from harness.seeds import evaluation_seed
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
@@ -110,7 +110,7 @@ class ActiveTrial:
         self._started = time.time()
         self._run: TrainingRun | None = None
         self._task: Task | None = None
-        self._told = 0
+        self._reported = 0
         self._saved_at = 0.0
         self._field: int | None = None
         self._state_bytes: int | None = None
@@ -151,9 +151,9 @@ class ActiveTrial:
             return self._progress(self._failure(error))
 
     def _progress(self, result: TrialResult | None) -> Progress:
-        """What has not been told yet; points before a failure count too."""
-        points = tuple(self._run.points[self._told :]) if self._run is not None else ()
-        self._told += len(points)
+        """Return what has not been reported yet; points before a failure count too."""
+        points = tuple(self._run.points[self._reported :]) if self._run is not None else ()
+        self._reported += len(points)
         notes, self._notes = tuple(self._notes), []
         return Progress(points, result, notes)
 
@@ -201,8 +201,7 @@ class ActiveTrial:
     def _held_out(self, task: Task, split: Split) -> Dataset:
         """Return validation or test, or the sample of it that every trial of the study scores."""
         whole, limit = self._split(task, split), self.trial.training.evaluation_limit
-        seed = derive(self.trial.seeds.fixed, "evaluation", split)  # `fixed`: the same in every cell and repetition
-        return whole if limit is None else sample(whole, limit, seed)
+        return whole if limit is None else sample(whole, limit, evaluation_seed(self.trial.seeds, split))
 
     def _network(self, task: Task) -> Network:
         """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""
@@ -234,14 +233,14 @@ class ActiveTrial:
         """Raise PluginError for a backbone that sees what it must predict, or whose `forward` breaks its contract."""
         signature = task.signature().with_embedding(self.trial.embedding)
         device = _device(self.trial.resources)
-        found = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
+        inspection = inspect_backbone(network.backbone.to(device), signature.in_features, signature.length, device)
         model = self._model()
-        if found.wrong_output:
-            raise PluginError(f"{model}: {found.wrong_output}; `harness check {self.trial.model}` tests a model")
-        if found.reads_future:
+        if inspection.wrong_output:
+            raise PluginError(f"{model}: {inspection.wrong_output}; `harness check {self.trial.model}` tests a model")
+        if inspection.reads_future:
             raise PluginError(f"{model} is not causal: its outputs change with inputs that come after them")
-        if found.touches:
-            self._notes.append(f"{model} moves the global random state of {', '.join(found.touches)} in forward")
+        if inspection.touches:
+            self._notes.append(f"{model} moves the global random state of {', '.join(inspection.touches)} in forward")
 
     def _result(self, run: TrainingRun) -> TrialResult:
         """Return the scores of the best evaluation, and for a final trial those of the test split.

@@ -18,7 +18,7 @@ from harness.training.vectorized import VectorizedRuns
 class ActiveGroup:
     """Trials of one shape in training.  One alone is advanced as it is.
 
-    What their common update raises is no one's own: they go on apart, where each meets its own failure.
+    An error of the common update belongs to no single trial: they go on separately, where each meets its own failure.
     """
 
     def __init__(self, members: Sequence[ActiveTrial]) -> None:
@@ -27,22 +27,22 @@ class ActiveGroup:
         self._lockstep: VectorizedRuns | None = None
 
     def advance(self, seconds: float) -> list[tuple[Trial, Progress]]:
-        """What a slice of about `seconds` brought to each; nothing is left to advance once every result is there."""
+        """Train for about `seconds` and return the progress of each trial.  Not called again once all have a result."""
         if not self._together:
-            return self._told([(member, member.advance(seconds)) for member in self._active])
+            return self._drop_ended([(member, member.advance(seconds)) for member in self._active])
         first = self._active[0]
         with first.isolated() as notes:
-            told = self._advance_stack(seconds)
+            progress = self._advance_stack(seconds)
         # Before its result, after which nothing more is reported of a trial.
-        return [*((first.trial, Progress((), None, (note,))) for note in notes), *told]
+        return [*((first.trial, Progress((), None, (note,))) for note in notes), *progress]
 
     def _advance_stack(self, seconds: float) -> list[tuple[Trial, Progress]]:
-        told: list[tuple[Trial, Progress]] = []
+        progress: list[tuple[Trial, Progress]] = []
         if self._lockstep is None:
-            told = self._told([(member, member.follow(_stay)) for member in self._active])
+            progress = self._drop_ended([(member, member.follow(_stay)) for member in self._active])
         note = self._advance_together(seconds)
-        told += self._told([(member, member.follow(self._raise_own)) for member in self._active])
-        return told + ([(self._active[0].trial, Progress((), None, (note,)))] if note and self._active else [])
+        progress += self._drop_ended([(member, member.follow(self._raise_own)) for member in self._active])
+        return progress + ([(self._active[0].trial, Progress((), None, (note,)))] if note and self._active else [])
 
     @property
     def ended(self) -> bool:
@@ -52,12 +52,13 @@ class ActiveGroup:
         for member in self._active:
             member.save()
 
-    def _told(self, progress: list[tuple[ActiveTrial, Progress]]) -> list[tuple[Trial, Progress]]:
-        self._active = [member for member, one in progress if one.result is None]
-        return [(member.trial, one) for member, one in progress]
+    def _drop_ended(self, progress: list[tuple[ActiveTrial, Progress]]) -> list[tuple[Trial, Progress]]:
+        """Keep the trials that have not ended, and return the progress of all."""
+        self._active = [member for member, news in progress if news.result is None]
+        return [(member.trial, news) for member, news in progress]
 
     def _advance_together(self, seconds: float) -> str | None:
-        """Why they go on apart, where they do."""
+        """Train the trials as one batch; return why they go on separately, None if they do not."""
         runs = [member.run for member in self._active if member.run is not None]
         if self._lockstep is None:
             self._lockstep = VectorizedRuns(runs, graphs=any(member.trial.resources.graphs for member in self._active))
@@ -73,7 +74,7 @@ class ActiveGroup:
             return None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # not before the error, which holds what the update held, is gone
-        return f"its stack of {len(runs)} could not be trained as one ({reason}); its trials go on apart"
+        return f"its stack of {len(runs)} could not be trained as one ({reason}); its trials go on separately"
 
     def _raise_own(self, run: TrainingRun) -> None:
         if self._lockstep is not None and run in self._lockstep.errors:

@@ -62,20 +62,20 @@ def _text_of(definition: type | types.FunctionType) -> str:
 
 def _reachable(kind: type) -> list[type | types.FunctionType]:
     """Return a class, its functions, and the classes and functions of its module that their code names."""
-    found: dict[int, type | types.FunctionType] = {}
+    definitions: dict[int, type | types.FunctionType] = {}
     waiting: list[type | types.FunctionType] = [kind]
     while waiting:
         definition = waiting.pop()
-        if id(definition) in found or definition.__module__ != kind.__module__:
+        if id(definition) in definitions or definition.__module__ != kind.__module__:
             continue
-        found[id(definition)] = definition
+        definitions[id(definition)] = definition
         if isinstance(definition, type):
             waiting += [*definition.__bases__, *_functions(definition)]
         else:
             known = definition.__globals__
             named = (known.get(name) for name in sorted(_names(definition.__code__)))
             waiting += [value for value in named if isinstance(value, type | types.FunctionType)]
-    return sorted(found.values(), key=lambda definition: definition.__qualname__)
+    return sorted(definitions.values(), key=lambda definition: definition.__qualname__)
 
 
 def _functions(kind: type) -> Iterator[types.FunctionType]:

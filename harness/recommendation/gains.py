@@ -112,14 +112,14 @@ def gains(scores: Scores, scoring: Scoring) -> Gains | None:
     linear = scoring.scale == "log" and not log
     margin = 0.0 if linear else scoring.margin
     sampling = {
-        model: _on_scale(one, arrays[model], log=log) for model, one in scoring.sampling.items() if model in arrays
+        model: _on_scale(error, arrays[model], log=log) for model, error in scoring.sampling.items() if model in arrays
     }
     return Gains(values, lost, margin=margin, floor=floor_gain, linear=linear, sampling=sampling)
 
 
-def _on_scale(one: SamplingError, scores: Array, *, log: bool) -> SamplingError:
+def _on_scale(error: SamplingError, scores: Array, *, log: bool) -> SamplingError:
     """Return the sampling error on the scale of the gains; of a logarithm by the delta method."""
     finite = scores[np.isfinite(scores)]
     if not log or finite.size == 0:
-        return one
-    return replace(one, standard_error=one.standard_error / float(np.exp(np.log(finite).mean())))
+        return error
+    return replace(error, standard_error=error.standard_error / float(np.exp(np.log(finite).mean())))

@@ -32,8 +32,8 @@ def best_probabilities(values: Array, *, seed: int = 0) -> Array:
         return np.full(models, 1 / models)
     means, weights = _posterior_means(distinct, np.random.default_rng(seed))
     share = np.bincount(means.argmax(axis=1), weights=weights, minlength=len(distinct)) / weights.sum()
-    found: Array = (share / count)[place.ravel()]
-    return found
+    probabilities: Array = (share / count)[place.ravel()]
+    return probabilities
 
 
 def _posterior_means(values: Array, random: np.random.Generator) -> tuple[Array, Array]:

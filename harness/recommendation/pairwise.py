@@ -127,10 +127,10 @@ def compare_pair(field: Gains, leader: str, rival: str, budget: ErrorBudget) -> 
     )
 
 
-def _wins(field: Gains, one: str, other: str, n: int) -> int:
-    """Return the repetitions in which the one is better; a repetition without a score loses to any score."""
-    mine, theirs = field.values[one][:n], field.values[other][:n]
-    mine_lost, theirs_lost = field.lost[one][:n], field.lost[other][:n]
+def _wins(field: Gains, model: str, other: str, n: int) -> int:
+    """Return how many of n repetitions the model wins; a repetition without a score loses to any score."""
+    mine, theirs = field.values[model][:n], field.values[other][:n]
+    mine_lost, theirs_lost = field.lost[model][:n], field.lost[other][:n]
     return int((~mine_lost & (theirs_lost | (mine > theirs))).sum())
 
 
@@ -169,24 +169,24 @@ def learned(field: Gains, model: str, budget: ErrorBudget) -> Learned:
     return "yes" if mean - reach > floor else "unsure"
 
 
-def needed(one: PairwiseComparison, *, margin: float, budget: ErrorBudget) -> int | None:
+def needed(pair: PairwiseComparison, *, margin: float, budget: ErrorBudget) -> int | None:
     """Return the total repetitions that would decide an open comparison with probability `POWER`.
 
     The observed difference, spread and share of failures are taken to be the true ones.  None if `MOST_NEEDED` would
     not decide, or if there are fewer than two repetitions.
     """
-    if one.n < 2:
+    if pair.n < 2:
         return None
-    return next((n for n in ladder(MOST_NEEDED) if n > one.n and _power(one, n, margin, budget) >= POWER), None)
+    return next((n for n in ladder(MOST_NEEDED) if n > pair.n and _power(pair, n, margin, budget) >= POWER), None)
 
 
-def _power(one: PairwiseComparison, n: int, margin: float, budget: ErrorBudget) -> float:
+def _power(pair: PairwiseComparison, n: int, margin: float, budget: ErrorBudget) -> float:
     """Return the probability that the look at n repetitions finds one model better, or both equivalent."""
-    error, ahead = budget.pair * budget.share(n), one.own if one.mean > 0 else one.other
-    mean, spread = abs(one.mean), max(one.spread, 1e-12 * max(abs(one.mean), 1e-300))
+    error, ahead = budget.pair * budget.share(n), pair.own if pair.mean > 0 else pair.other
+    mean, spread = abs(pair.mean), max(pair.spread, 1e-12 * max(abs(pair.mean), 1e-300))
     if mean > margin:
         return difference_power(mean / spread, n, error) if mean > ahead.hidden_loss(budget.failure, n) else 0.0
-    hidden = max(each.hidden_loss(budget.failure, n) for each in (one.own, one.other))
+    hidden = max(each.hidden_loss(budget.failure, n) for each in (pair.own, pair.other))
     if n < EQUIVALENT_PAIRS and mean + hidden >= margin:
         return 0.0
     return equivalence_power(mean, spread, n, margin=margin, error=error)

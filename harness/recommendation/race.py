@@ -29,7 +29,7 @@ class InterimLook:
     """Model → whether it is better than the floor by more than the margin; `yes` for all if no floor is known."""
 
     def of(self, *verdicts: RivalStatus) -> tuple[str, ...]:
-        return tuple(one.rival for one in self.comparisons if one.verdict in verdicts)
+        return tuple(pair.rival for pair in self.comparisons if pair.verdict in verdicts)
 
     @property
     def nothing_learned(self) -> bool:
@@ -50,12 +50,12 @@ def interim_look(field: Gains, budget: ErrorBudget) -> InterimLook:
         key=lambda model: (-float(field.counted(model, most).mean()), model),
     )
     comparisons = tuple(compare_pair(field, leader, rival, budget) for rival in field.values if rival != leader)
-    if any(one.verdict == "lost" for one in comparisons):
+    if any(pair.verdict == "lost" for pair in comparisons):
         eased = replace(budget, pair=budget.pair * budget.step)
-        again = [compare_pair(field, leader, one.rival, eased) for one in comparisons]
+        again = [compare_pair(field, leader, pair.rival, eased) for pair in comparisons]
         comparisons = tuple(
-            new if (one.verdict, new.verdict) == ("open", "lost") else one
-            for one, new in zip(comparisons, again, strict=True)
+            new if (pair.verdict, new.verdict) == ("open", "lost") else pair
+            for pair, new in zip(comparisons, again, strict=True)
         )
     return InterimLook(most, leader, comparisons, {model: learned(field, model, budget) for model in field.values})
 
@@ -66,8 +66,8 @@ def probabilities(field: Gains, models: Sequence[str], *, seed: int = 0) -> dict
     See `best_probabilities`.  The order of models has no effect.
     """
     n, names = field.common(*models), list(models)
-    found = best_probabilities(np.stack([field.counted(model, n) for model in names]), seed=seed)
-    return dict(zip(names, found.tolist(), strict=True))
+    probabilities = best_probabilities(np.stack([field.counted(model, n) for model in names]), seed=seed)
+    return dict(zip(names, probabilities.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

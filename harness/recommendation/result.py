@@ -48,6 +48,8 @@ class Candidate(Record):
     seconds: float | None = None
     """Of one training, the mean of its repetitions."""
     parameters: int | None = None
+    deviation_percent: float | None = None
+    """Deviation from the parameter budget, if it is larger than the study's tolerance."""
     reason: str = ""
     """Why repetitions or trials have no score."""
 
@@ -116,20 +118,20 @@ class Setup(Record):
     out_of_time: bool
 
 
-def train_command(found: Recommendation) -> str | None:
+def train_command(recommendation: Recommendation) -> str | None:
     """`harness train` at the winner's configuration."""
-    if found.winner is None:
+    if recommendation.winner is None:
         return None
-    trial = found.winner.trial
+    trial = recommendation.winner.trial
     given: Mapping[str, object] = {
-        **found.task.options,
-        "parameters": found.parameters,
+        **recommendation.task.options,
+        "parameters": recommendation.parameters,
         "updates": trial.training.updates,
         "batch_size": trial.training.batch_size,
         **trial.params,
     }
     pairs = [shlex.quote(f"{key}={_toml(value)}") for key, value in given.items()]
-    return " ".join(["harness train", found.task.name, trial.model, *pairs])
+    return " ".join(["harness train", recommendation.task.name, trial.model, *pairs])
 
 
 def _toml(value: object) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+import pandas as pd
 
 from harness.records import Outcome
 
 Dtype = Literal["string", "Int64", "Float64", "boolean", "datetime64[ns, UTC]"]
+TIMES = ("started", "ended")
+
+Values = dict[str, object]
+"""Column → value of one line."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,8 @@ COMPARISON = {
     "race": _flag("whether the study is a race, which has no ranks"),
     "parameters": _whole("parameters of the measured setting"),
     "deviation_percent": _number("deviation from the budget, in percent"),
+    "off_budget": _flag("whether it deviates by more than the study's tolerance"),
+    "allow_deviation": _flag("whether the study ranks a model that is off the budget"),
     "search_ended": _whole("search trials that have ended"),
     "search_granted": _whole("search trials of the budget"),
     "repetitions_ended": _whole("final trials that have ended"),
@@ -211,3 +220,25 @@ COMPARISON = {
     "state_bytes": _number("median state of a recurrent pass for one sequence, in bytes"),
 }
 """The columns of CSV and Parquet files of `harness report`."""
+
+
+def to_frame(lines: Iterable[Values], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Return a frame with the declared columns and dtypes, and after them the other columns of the lines."""
+    rows = list(lines)
+    others = list(dict.fromkeys(name for row in rows for name in row if name not in columns))
+    frame = pd.DataFrame(rows, columns=list(columns))
+    for name in TIMES:
+        if name in columns:
+            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
+    typed = {name: frame[name].astype(column.dtype) for name, column in columns.items()}
+    return frame.assign(**typed, **{name: _inferred([row.get(name) for row in rows]) for name in others})
+
+
+def _inferred(values: Sequence[object]) -> pd.Series:
+    """Return the values in a dtype that says what they are: numbers, truth values, otherwise text."""
+    kinds = {type(value) for value in values if value is not None}
+    dtypes: list[tuple[set[type], Dtype]] = [({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "Float64")]
+    dtype = next((dtype for allowed, dtype in dtypes if kinds <= allowed), None)
+    if dtype is not None:
+        return pd.Series(values, dtype=dtype)
+    return pd.Series([None if value is None else str(value) for value in values], dtype="string")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import get_args
 
 import pandas as pd
@@ -14,35 +14,8 @@ from harness.analysis.statistics import Interval, Summary
 from harness.analysis.stored_study import StoredStudy
 from harness.ledger.journal import TrialEntry
 from harness.records import Outcome
-from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS, Column, Dtype
+from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TIMES, TRIALS, Values, to_frame
 from harness.report.report import Report
-
-Values = dict[str, object]
-"""Column → value of one line."""
-
-TIMES = ("started", "ended")
-
-
-def to_frame(lines: Iterable[Values], columns: Mapping[str, Column]) -> pd.DataFrame:
-    """Return a frame with the declared columns and dtypes, and after them the other columns of the lines."""
-    rows = list(lines)
-    others = list(dict.fromkeys(name for row in rows for name in row if name not in columns))
-    frame = pd.DataFrame(rows, columns=list(columns))
-    for name in TIMES:
-        if name in columns:
-            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
-    typed = {name: frame[name].astype(column.dtype) for name, column in columns.items()}
-    return frame.assign(**typed, **{name: _inferred([row.get(name) for row in rows]) for name in others})
-
-
-def _inferred(values: Sequence[object]) -> pd.Series:
-    """Return the values in a dtype that says what they are: numbers, truth values, otherwise text."""
-    kinds = {type(value) for value in values if value is not None}
-    dtypes: list[tuple[set[type], Dtype]] = [({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "Float64")]
-    dtype = next((dtype for allowed, dtype in dtypes if kinds <= allowed), None)
-    if dtype is not None:
-        return pd.Series(values, dtype=dtype)
-    return pd.Series([None if value is None else str(value) for value in values], dtype="string")
 
 
 def trials(stored: StoredStudy) -> pd.DataFrame:

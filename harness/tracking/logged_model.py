@@ -51,7 +51,7 @@ def models_in(uri: str, study: str, study_id: str) -> dict[str, str]:
         client = mlflow_client(uri)
         runs = study_runs(client, find_experiment(client, uri, study), study_id)
         tags = {key: run.data.tags for key, run in runs.items()}
-        return {key.partition("/")[2]: found[MODEL] for key, found in tags.items() if MODEL in found}
+        return {key.partition("/")[2]: tagged[MODEL] for key, tagged in tags.items() if MODEL in tagged}
 
 
 def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:

@@ -38,7 +38,7 @@ def inspect_backbone(backbone: nn.Module, in_features: int, length: int, device:
     before = _global_states()
     backbone.eval()
     with torch.no_grad():
-        first, second = (backbone(one.unsqueeze(0).to(device)) for one in inputs)
+        first, second = (backbone(sequence.unsqueeze(0).to(device)) for sequence in inputs)
     after = _global_states()
     backbone.train(training)
     touches = tuple(name for name, state in before.items() if state != after[name])
@@ -59,8 +59,8 @@ def _wrong_output(output: object, steps: int, out_features: object) -> str:
     )
 
 
-def _differ(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() > TOLERANCE * one.abs().max())
+def _differ(outputs: Tensor, other: Tensor) -> bool:
+    return bool((outputs - other).abs().max() > TOLERANCE * outputs.abs().max())
 
 
 def _global_states() -> dict[str, object]:

@@ -21,8 +21,10 @@ from harness.report.formats import ENDINGS, FORMATS, to_description
 from harness.study.plan import Plan, make_plan
 from harness.tracking.run_data import TAG_LIMIT
 from harness.workflow.models import send_models
+from harness.workflow.planned import notes
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
+from harness.workflow.study_log import logged
 from harness.workflow.training import Place, Trained, checked, reach_store, say, train
 
 
@@ -86,11 +88,12 @@ def run_plan(
     for text in notes(plan):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     reach_store(place, console, begun=not fresh and read_manifest(runner.folder) is not None)
-    trained = train(runner, place, console, local)
-    if trained.outcome is not None and trained.error is None:
-        _keep_report(trained, trained.outcome)
-        if place.log_models:
-            log_models(results_of(read_study(trained.outcome.folder), local), place, console)
+    with logged(runner.folder):
+        trained = train(runner, place, console, local)
+        if trained.outcome is not None and trained.error is None:
+            _keep_report(trained, trained.outcome)
+            if place.log_models:
+                log_models(results_of(read_study(trained.outcome.folder), local), place, console)
     return trained
 
 
@@ -110,12 +113,6 @@ def log_models(results: Results, place: Place, console: Console) -> None:
         problems = [str(error)]
     for problem in problems:
         say(console, problem)
-
-
-def notes(plan: Plan) -> list[str]:
-    """Return what the tasks of a plan say about their data."""
-    tasks = {cell.cell.task: cell.task for cell in plan.cells}
-    return [f"{label}: {note}" for label, task in tasks.items() for note in task.notes()]
 
 
 def shortcomings(outcome: StudyOutcome, error: str | None) -> list[str]:

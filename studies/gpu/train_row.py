@@ -3,8 +3,8 @@
     python studies/gpu/train_row.py --task ptb-word --model tcn --seeds 3 --minutes 30 --device cuda --out results
 
 The trials are those of `harness run studies/paper/TASK.toml`: the same settings, seeds, updates and evaluations.  Each
-leaves one JSON file in the folder: its trial, its curve, its result, the machine and the versions.  The file is
-rewritten after each evaluation, so an interrupted trial leaves its curve.
+writes one JSON file to the folder, with its trial, curve and result, the machine and the versions.  The file is
+rewritten after each evaluation, so an interrupted trial keeps its curve.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from harness.training.run import TrainingRun
 
 STUDIES = Path(__file__).parent.parent / "paper"
 SLICE_SECONDS = 1.0
-"""Training time between two looks at the clock."""
+"""Training time between two checks of the clock."""
 NEVER = 1e8
-"""Seconds between checkpoints: a trial is not resumed here."""
+"""Seconds between checkpoints, so long that none is written: this script does not resume trials."""
 
 
 @dataclass
 class Rate:
-    """Updates per second of training alone: slices with an evaluation are not counted, nor is the first slice."""
+    """Updates per second of training only: slices with an evaluation and the first slice are not counted."""
 
     device: str
     updates: int = 0
@@ -51,14 +51,14 @@ class Rate:
     _slices: int = 0
 
     def time(self, run: TrainingRun, seconds: float) -> None:
-        """Advance a run by about so many seconds."""
+        """Advance a run by about this many seconds."""
         updates, points, begun = run.update, len(run.points), self._now()
         run.advance(seconds)
-        spent = self._now() - begun
+        elapsed = self._now() - begun
         self._slices += 1
         if self._slices > 1 and len(run.points) == points and run.outcome is None:
             self.updates += run.update - updates
-            self.seconds += spent
+            self.seconds += elapsed
 
     def _now(self) -> float:
         if self.device == "cuda":
@@ -72,7 +72,7 @@ class Rate:
 
 @dataclass
 class Record:
-    """What is written of one trial."""
+    """The data written for one trial."""
 
     trial: Trial
     path: Path
@@ -130,7 +130,7 @@ def train_trial(registry: Registry, trial: Trial, path: Path, *, device: str, un
 
 
 def plan_of(registry: Registry, task: str, model: str, overrides: list[str], *, seeds: int, device: str) -> CellState:
-    """Return the paper study's cell of one model; the device is the only thing that this script changes in it."""
+    """Return the paper study's cell of one model; this script changes only its device."""
     given = [*overrides, f"budget.repetitions={seeds}"]
     study = read_study_file(STUDIES / f"{task}.toml", given, models=[model])
     study = study.model_copy(
@@ -156,13 +156,13 @@ def _end_text(record: Record) -> str:
     if result.outcome != "complete":
         return f"{result.outcome} after {done}: {result.reason}"
     rate = f"{record.updates / max(result.train_seconds, 1e-9):.1f} updates/s with evaluations"
-    alone = "" if record.rate is None else f", {record.rate:.1f} without"
+    without = "" if record.rate is None else f", {record.rate:.1f} without"
     scores = "; ".join(
         f"{split} " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
         for split, metrics in result.metrics.items()
     )
     end = "stopped by --minutes" if record.stopped else "complete"
-    return f"{end} after {done} in {result.train_seconds:.1f} s, {rate}{alone}; {scores}"
+    return f"{end} after {done} in {result.train_seconds:.1f} s, {rate}{without}; {scores}"
 
 
 def _say(text: str) -> None:
@@ -190,7 +190,7 @@ def _train_all(registry: Registry, state: CellState, seeds: int, out: Path, *, d
     failed = False
     for repetition in range(seeds):
         if repetition and time.monotonic() >= until:
-            _say(f"seed {repetition + 1} of {seeds}: not begun, --minutes are over")
+            _say(f"seed {repetition + 1} of {seeds}: not started, because --minutes are over")
             continue
         trial = state.final_trial(repetition)
         state.remember(trial)
@@ -212,11 +212,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", default="ptb-word", help="a file of studies/paper, without .toml")
     parser.add_argument("--model", required=True, help="a model with a published setting: tcn or lstm")
     parser.add_argument("--seeds", type=_at_least_one, default=1, help="trials, trained one after another")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at the first evaluation after these")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop at the first evaluation after this time"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the JSON files are written")
     parser.add_argument(
-        "-s", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as of harness run"
+        "-s", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as in harness run"
     )
     return parser
 

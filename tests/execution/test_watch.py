@@ -29,10 +29,10 @@ CHILD = (
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What has ended of Ray: nothing, until a test adds a text."""
-    found: list[str] = []
+    texts: list[str] = []
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(watch, "what_ended", lambda address: found[0] if found else "")
-    return found
+    monkeypatch.setattr(watch, "what_ended", lambda address: "".join(texts[:1]))
+    return texts
 
 
 def wait_in_tune() -> None:

@@ -29,14 +29,14 @@ STUBBORN = (
 
 def of_ray(driver: int) -> list[psutil.Process]:
     """Return the processes of Ray below a driver."""
-    found = []
+    processes = []
     for process in children(driver):
         try:
             if process.name().startswith(("ray::", "raylet", "gcs_server")):
-                found.append(process)
+                processes.append(process)
         except psutil.NoSuchProcess:
             continue
-    return found
+    return processes
 
 
 def running(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -67,7 +67,7 @@ def test_driver_says_in_one_line_that_ray_has_ended_and_the_study_resumes(
     process = place.start("run", "toys.toml", **SLOW_TOYS)
     wait_until(lambda: any(trains(entry) for entry in place.entries()), process)
     processes = of_ray(process.pid)
-    (victim,) = [found for found in processes if found.name() == kind]
+    (victim,) = [each for each in processes if each.name() == kind]
     assert kill(victim)
     landed()
     at = time.monotonic()
@@ -97,7 +97,7 @@ def test_no_process_of_ray_outlives_the_driver(place: Place, landed: Callable[[]
     process = place.start("run", "toys.toml", PYTHONPATH=path)
     wait_until(lambda: any(entry.points for entry in place.entries()), process)
     processes = of_ray(process.pid)
-    assert any(found.name().startswith(("ray::Res", "ray::RayW")) for found in processes)
+    assert any(each.name().startswith(("ray::Res", "ray::RayW")) for each in processes)
     if how == "kill -9":
         kill_driver(process)
     else:

@@ -25,11 +25,11 @@ LEAKS = """import os
 
 def leaks_in(folder: Path, *texts: str) -> list[str]:
     """Return the secrets in these texts and in every file of a folder, with the place."""
-    found = [f"{part} in the output" for part in PARTS for text in texts if part in text]
+    leaks = [f"{part} in the output" for part in PARTS for text in texts if part in text]
     for path in folder.rglob("*"):
         if path.is_file() and "more" not in path.parts:
-            found += [f"{part} in {path}" for part in PARTS if part.encode() in path.read_bytes()]
-    return found
+            leaks += [f"{part} in {path}" for part in PARTS if part.encode() in path.read_bytes()]
+    return leaks
 
 
 @pytest.mark.fault("secrets in the errors of a plugin and of a store")

@@ -47,16 +47,16 @@ def test_each_trial_is_written_with_its_records_and_neither_ray_nor_mlflow_is_im
     paths = sorted(tmp_path.iterdir())
     assert [path.name for path in paths] == ["adding-200-tcn-0.json", "adding-200-tcn-1.json"]
     for repetition, path in enumerate(paths):
-        found = json.loads(path.read_text())
-        trial, result = Trial.model_validate(found["trial"]), TrialResult.model_validate(found["result"])
-        points = [Point.model_validate(point) for point in found["points"]]
+        record = json.loads(path.read_text())
+        trial, result = Trial.model_validate(record["trial"]), TrialResult.model_validate(record["result"])
+        points = [Point.model_validate(point) for point in record["points"]]
         assert (trial.phase, trial.repetition, trial.widths) == ("final", repetition, (27,) * 7)
         assert [point.update for point in points] == [2, 4, 6]
         assert (result.outcome, result.updates, result.test_opened) == ("complete", 6, 1)
         assert result.metrics.keys() == {"validation", "test", "test-last3"}
-        assert (found["updates"], found["stopped"], found["device"]) == ({"done": 6, "of": 6}, False, "cpu")
-        assert {"torch", "seqharness"} <= found["versions"].keys()
-        assert "cpu" in found["machine"]
+        assert (record["updates"], record["stopped"], record["device"]) == ({"done": 6, "of": 6}, False, "cpu")
+        assert {"torch", "seqharness"} <= record["versions"].keys()
+        assert "cpu" in record["machine"]
     assert said.count("complete after 6 of 6 updates") == 2
 
 
@@ -64,8 +64,8 @@ def test_a_trial_stops_at_the_first_evaluation_after_its_minutes(tmp_path: Path)
     given = ("-s", "training.updates=1000")
     said = _train(tmp_path, "--minutes", "0", "--seeds", "2", *given)
     (path,) = tmp_path.iterdir()
-    found = json.loads(path.read_text())
-    assert (found["updates"], found["stopped"]) == ({"done": 8, "of": 1000}, True)  # an epoch
-    assert (len(found["points"]), found["result"]["updates"]) == (1, 8)
+    record = json.loads(path.read_text())
+    assert (record["updates"], record["stopped"]) == ({"done": 8, "of": 1000}, True)  # an epoch
+    assert (len(record["points"]), record["result"]["updates"]) == (1, 8)
     assert "stopped by --minutes after 8 of 1000 updates" in said
-    assert "seed 2 of 2: not begun" in said
+    assert "seed 2 of 2: not started" in said

@@ -16,22 +16,22 @@ from harness.workflow.run import run_plan, shortcomings
 from harness.workflow.training import Place
 
 
-def run(study: Study, place: Place, *, fresh: bool, skip_missing: bool, details: bool) -> int:
+def run(study: Study, place: Place, console: Console, *, fresh: bool, skip_missing: bool, details: bool) -> int:
     """Start or resume a study, print its comparison, and return the exit code.
 
-    details: print the whole comparison as Markdown, as is done where the output is no terminal.
+    console: of the progress.  details: print the whole comparison as Markdown, as to a file or a pipe.
     """
     loaded = load_with_messages()
     plan = make_plan(study, loaded.registry)
     plan = plan.without_missing() if skip_missing else plan
-    trained = run_plan(plan, loaded, place, Console(stderr=True), fresh=fresh)
+    trained = run_plan(plan, loaded, place, console, fresh=fresh)
     if trained.outcome is None:
         return interrupted()
-    results, console = results_of(read_study(trained.outcome.folder)), Console()
-    if details or not console.is_terminal:
+    results, output = results_of(read_study(trained.outcome.folder)), Console()
+    if details or not output.is_terminal:
         typer.echo(results.summary())
     else:
-        show_comparison(console, results.content)
+        show_comparison(output, results.content)
     lacking = shortcomings(trained.outcome, None)  # what MLflow lacks has been said already
     for text in lacking:
         typer.echo(f"harness: {text}", err=True)

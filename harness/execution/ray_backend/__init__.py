@@ -20,6 +20,8 @@ os.environ.update(
     # A request to a GCS server that has ended blocks the driver for this time, also against signals.
     RAY_gcs_server_request_timeout_seconds="20",
 )
+# Ray's default raises the niceness of workers by 15: a study under `nice` would starve.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists():
     # `ray start` requires the token in this file; a client with an address sends it only in this mode.  A Ray that is

@@ -45,11 +45,11 @@ def _processes(number: int) -> list[psutil.Process]:
 
 def _with_children(known: Iterable[psutil.Process]) -> set[psutil.Process]:
     """Return those of the processes that run, and all processes below them."""
-    found = {process for process in known if _runs(process)}
-    for process in tuple(found):
+    running = {process for process in known if _runs(process)}
+    for process in tuple(running):
         with contextlib.suppress(psutil.NoSuchProcess):
-            found.update(process.children(recursive=True))
-    return found
+            running.update(process.children(recursive=True))
+    return running
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -10,8 +10,8 @@ NAMES = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*?)\s*(?:,|$)')
 
 def listed(text: str) -> tuple[str, ...]:
     """Split a list of names at its commas; a name that contains one is quoted, as in a CSV file: `"RH, %",wind`."""
-    found = (match[1] for match in NAMES.finditer(text))
-    return tuple(_unquoted(name) for name in found if name)
+    names = (match[1] for match in NAMES.finditer(text))
+    return tuple(_unquoted(name) for name in names if name)
 
 
 def _unquoted(name: str) -> str:
@@ -26,7 +26,7 @@ def as_list(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """Return a name for a message of one line: as it is, or escaped where it has characters that cannot be printed."""
+    """Return a name for a message of one line, escaped if it has characters that cannot be printed."""
     return name if name.isprintable() and name.strip() == name != "" else repr(name)
 
 

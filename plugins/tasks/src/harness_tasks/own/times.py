@@ -1,4 +1,4 @@
-"""Columns that order rows in time: whole numbers, numbers and dates, compared to the last digit."""
+"""Columns that order rows in time: whole numbers, other numbers and dates, compared exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness_tasks.own.plain_types import is_text
 
 Times = npt.NDArray[np.int64] | Numbers
 YEAR_FIRST = ((r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3"), (r"^(\d{4})[-/](\d{1,2})$", r"\1-\2-1"))
-"""Dates as 2024/01/31 and months as 2024-01 → the former as 2024-01-31."""
+"""Patterns for dates such as 2024/01/31 and months such as 2024-01, and their replacements with dashes and a day."""
 PADDED = ((r"-(\d)\b", r"-0\1"),)
 UNITS = ("us", "ns")
 """Units of dates written as text, in the order in which they are tried: microseconds cover more years."""
@@ -75,8 +75,8 @@ def _as_dates(column: Column, written: str | None) -> Column | None:
         for pattern, with_dashes in (*YEAR_FIRST, *PADDED):
             text = pc.replace_substring_regex(text, pattern=pattern, replacement=with_dashes)
     kinds = [pa.timestamp(unit, tz=zone) for unit in UNITS for zone in (None, "UTC")]
-    found = (_cast(lambda kind=kind: pc.cast(text, kind)) for kind in kinds)  # type: ignore[misc]
-    return next((dates for dates in found if dates is not None), None)
+    casts = (_cast(lambda kind=kind: pc.cast(text, kind)) for kind in kinds)  # type: ignore[misc]
+    return next((dates for dates in casts if dates is not None), None)
 
 
 def _strptime(text: Column, written: str) -> Column:
@@ -92,10 +92,10 @@ def _strptime(text: Column, written: str) -> Column:
 def _cast(read: Callable[[], Column]) -> Column | None:
     """Return the converted column; None if a value cannot be converted or becomes missing."""
     try:
-        found = read()
+        dates = read()
     except pa.ArrowException:
         return None
-    return None if found.null_count else found
+    return None if dates.null_count else dates
 
 
 def _ticks(column: Column) -> npt.NDArray[np.int64]:
