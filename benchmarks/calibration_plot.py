@@ -1,4 +1,4 @@
-"""Draw how often the leader is the best model against the P(best) that was said, from the numbers of `worlds.py`."""
+"""Draw how often the leader is the best model against its reported P(best), from the numbers of `worlds.py`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ GREY = "#767676"
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
-def draw(found: Sequence[Line], before: Sequence[Line] | None, path: Path) -> None:
-    """Write the plot as SVG, one panel per number of models.  found, before: `calibration` of `worlds.py --json`."""
-    counts = sorted({models_of(one) for one in found})
+def draw(after: Sequence[Line], before: Sequence[Line] | None, path: Path) -> None:
+    """Write the plot as SVG, one panel per number of models.  after, before: `calibration` of `worlds.py --json`."""
+    counts = sorted({models_of(line) for line in after})
     figure = Figure(figsize=(2.4 * len(counts), 2.9), layout="constrained")
     for panel, (axes, models) in enumerate(zip(figure.subplots(1, len(counts), sharey=True), counts, strict=True)):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, label="calibrated")
         if before is not None:
-            _points(axes, [one for one in before if models_of(one) == models], ORANGE, "before", offset=-0.012)
-        _points(axes, [one for one in found if models_of(one) == models], BLUE, "now", offset=0.0)
+            _points(axes, [line for line in before if models_of(line) == models], ORANGE, "before", offset=-0.012)
+        _points(axes, [line for line in after if models_of(line) == models], BLUE, "now", offset=0.0)
         axes.set(title=f"{models} models", xlabel="P(best) said", xlim=(0.1, 1.02), ylim=(0, 1.02))
         if panel == 0:
             axes.set_ylabel("share of races in which\nthe leader is the best")

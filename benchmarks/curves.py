@@ -1,12 +1,12 @@
-"""A whole run of the adding problem with the short way to the last output, and the same seeds by the reference.
+"""Train the adding problem with the fast computation of the last output, and with the reference on the same seeds.
 
     python benchmarks/curves.py fast --save benchmarks/results [--length 600] [--updates 15630]
     python benchmarks/curves.py plain --save benchmarks/results [--updates 1500]
     python benchmarks/curves.py show --save benchmarks/results
 
-Both begin with the same weights and read the same batches in the same order.  `fast` is the harness's own training
-loop with the published setting; `plain` is the released code's structure (reference.py) on its batches.  Each appends
-its points to its own file as it goes; `show` prints both curves beside each other.
+Both start with the same weights and read the same batches in the same order.  `fast` is the harness's training loop
+with the published setting; `plain` is the structure of the released code (reference.py) on the same batches.  Each
+writes its points to a separate file during training; `show` prints both curves side by side.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def fast(task: Adding, updates: int) -> Iterator[dict[str, float]]:
-    """The harness's training loop."""
+    """Yield the points of the harness's training loop."""
     run = TrainingRun(
         network(task),
         task,
@@ -74,16 +74,16 @@ def fast(task: Adding, updates: int) -> Iterator[dict[str, float]]:
         seeds=SEEDS,
     )
     test = split(task, "test")
-    begun, told = time.process_time(), 0
+    begun, yielded = time.process_time(), 0
     while run.outcome is None:
         run.advance(0)
-        for point in run.points[told:]:
+        for point in run.points[yielded:]:
             yield _point(point.update, begun, point.train_loss, evaluate(run.network, task, test, CPU)["mse"])
-        told = len(run.points)
+        yielded = len(run.points)
 
 
 def plain(task: Adding, updates: int) -> Iterator[dict[str, float]]:
-    """The released code's structure, from the same weights, on the same batches."""
+    """Yield the points of the released code's structure, from the same weights and on the same batches."""
     like = network(task)
     step = ReferenceStep(tcn_like(like, 0.0, last=True), squared_error, OPTIMISATION)
     batches = training_batches(split(task, "train"), batch_size=BATCH_SIZE, order_seed=SEEDS.order, device=CPU)
@@ -118,7 +118,7 @@ def _file(folder: Path, kind: str, length: int) -> Path:
 
 
 def side_by_side(folder: Path, length: int) -> str:
-    """A Markdown table of both curves; the shorter one ends first."""
+    """Return a Markdown table of both curves; the shorter one ends first."""
     curves = [_read(_file(folder, kind, length)) for kind in ("fast", "plain")]
     lines = [
         "| update | fast: train MSE | test MSE | CPU s | plain: train MSE | test MSE | CPU s |",

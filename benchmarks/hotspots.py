@@ -1,8 +1,8 @@
-"""Where a training step spends its time, by PyTorch's profiler: the largest operators' shares of a step.
+"""Print the operators that take the largest shares of a training step, measured by PyTorch's profiler.
 
     python benchmarks/hotspots.py [WORK ...] [--models tcn,lstm] [--top 6]
 
-One thread; shares are of operators' own time, wall clock, so that other load blurs them.
+It uses one thread.  Shares are of the operators' own wall time, so other load on the machine distorts them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORKS: Mapping[str, Callable[[], Work]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)}; all where none is named")
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)}; all unless given")
     parser.add_argument("--models", default="tcn,lstm")
     parser.add_argument("--top", type=int, default=6)
     arguments = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def shares(work: Work, model: str, top: int) -> str:
-    """Of the `top` operators, and of all others together."""
+    """Return the shares of the `top` operators, and of all others together."""
     step = HarnessStep(work.network(model), work.task, work.optimisation)
     step(work.batches[0])
     with profile(activities=[ProfilerActivity.CPU]) as seen:

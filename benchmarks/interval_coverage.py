@@ -177,7 +177,7 @@ Line = tuple[str, list[float]]
 
 
 def lines(samples: int, seed: int) -> Iterator[Line]:
-    """Yield what is estimated, with the coverage at each of `COUNTS`."""
+    """Yield the name of each estimate, with its coverage at each of `COUNTS`."""
     for population in POPULATIONS:
         warned = f" ({population.warned})" if population.warned else ""
         shares = [mean_coverage(population, n, samples, seed) for n in COUNTS]

@@ -1,4 +1,4 @@
-"""Ratios that hold on a shared machine: sides that take turns in one process, in CPU time, on one thread."""
+"""Measure ratios of times on a shared machine: sides take turns in one process, in CPU time, on one thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 LEAST_SECONDS = 0.1
-"""Of one measurement: a side shorter than this is repeated within a round."""
+"""Shortest measurement; a side that takes less time is repeated within a round."""
 LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 
 Clock = Callable[[], float]
@@ -35,7 +35,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of two values at least."""
+        """Return the spread of at least two values."""
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high)
 
@@ -56,7 +56,7 @@ class Rounds:
         return Spread.of(self.seconds[side])
 
     def ratio(self, slow: str, fast: str) -> Spread:
-        """How often `fast` is done while `slow` is done once: a ratio a round, then its spread."""
+        """Return the spread over rounds of the time of `slow` divided by the time of `fast`."""
         return Spread.of([a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)])
 
 
@@ -85,10 +85,10 @@ def take_turns(
     clock: Clock = time.process_time,
     warm_ups: int = 0,
 ) -> Rounds:
-    """Every side once a round, in an order that rotates from round to round, for about `seconds` of `clock`.
+    """Time every side once per round, in an order that rotates from round to round, for about `seconds` of `clock`.
 
-    A first round is not counted; it says how often a short side is repeated within a round.  Before it every side is
-    called `warm_ups` times.
+    A first round is not counted; it decides how often a short side is repeated within a round.  Before it, every side
+    is called `warm_ups` times.
     """
     for side in sides.values():
         for _ in range(warm_ups):
@@ -116,19 +116,19 @@ def _timed(side: Callable[[], object], repeats: int, clock: Clock) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """What a benchmark prints of one work."""
+    """The result of a benchmark for one work."""
 
     work: str
     value: Spread
     """A ratio of times, or seconds."""
     bound: str
-    """What must be reached, and what is aimed at: `>= 8 (11)`."""
+    """Required value, and target value in brackets: `>= 8 (11)`."""
     holds: bool
     seconds: Mapping[str, float]
     """Median of each side."""
     rounds: int
     parts: Mapping[str, float] = field(default_factory=dict)
-    """What is lost where one of our ways is replaced by the released one, as a factor."""
+    """Part → factor by which a step is slower with the released version of that part."""
     note: str = ""
 
 
@@ -141,10 +141,10 @@ def at_most(value: float, must: float, aim: float) -> tuple[str, bool]:
 
 
 def environment(*packages: str) -> dict[str, str]:
-    """Machine, versions and commit."""
-    found = {"machine": f"{_processor()}, {_cores()} cores, {platform.system()}", "python": platform.python_version()}
-    found |= {name: version(name) for name in packages}
-    return found | {"commit": _commit(), "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    """Return machine, versions and commit."""
+    facts = {"machine": f"{_processor()}, {_cores()} cores, {platform.system()}", "python": platform.python_version()}
+    facts |= {name: version(name) for name in packages}
+    return facts | {"commit": _commit(), "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
 
 
 def _processor() -> str:
@@ -162,7 +162,7 @@ def _cores() -> int:
 
 
 def _commit() -> str:
-    """Of this checkout; `+` where tracked files differ from it."""
+    """Return the commit of this checkout, with a `+` if tracked files differ from it."""
 
     def git(*arguments: str) -> str:
         command = ("git", "-C", str(ROOT), *arguments)
@@ -176,9 +176,9 @@ def _commit() -> str:
 
 
 class Table:
-    """Rows of one command, each with the environment it was measured in.
+    """Rows of one command, each with the environment of its measurement.
 
-    In a folder it holds what was measured before too: a row takes the place of an older one of its work.
+    In a folder, the table also keeps earlier rows; a new row replaces the older one of the same work.
     """
 
     def __init__(self, title: str, facts: Mapping[str, str], folder: Path | None) -> None:
@@ -206,7 +206,7 @@ class Table:
 
 
 def markdown(rows: Sequence[Json]) -> str:
-    """A line for each environment, then a table whose rows name theirs by a number."""
+    """Return a line for each environment, then a table whose rows name their environment by its number."""
     environments = list(dict.fromkeys(_line(row["environment"]) for row in rows))
     lines = [f"{number}. {text}" for number, text in enumerate(environments, start=1)]
     lines += [

@@ -1,11 +1,12 @@
-"""What the harness costs around the training step: its loop, its start-up, its planning, a study of short trials.
+"""Measure the overhead of the harness around the training step: loop, start-up, planning, a study of short trials.
 
     python benchmarks/overhead.py [WORK ...] [--json] [--save benchmarks/results]
 
-loop-*: the training loop without evaluation, over a bare loop that slices its batches and makes the same update; CPU
-time, one process, one thread, in turns, a ratio a round.  help, version, plan: wall seconds of fresh processes, and
-the CPU seconds beside them, which other load does not stretch; help and version less those of `python -c pass`, in
-turns.  study: wall seconds of forty trials of five seconds less their training divided by the cores.
+loop-*: time of the training loop without evaluation, divided by that of a bare loop that slices its batches and makes
+the same update; CPU time, one process, one thread, in turns, one ratio per round.  help, version, plan: wall time of
+new processes, and their CPU time, which does not depend on other load; help and version minus the time of `python -c
+pass`, in turns.  study: wall time of forty trials of five seconds, minus their training time divided by the number of
+cores.
 """
 
 from __future__ import annotations
@@ -63,19 +64,19 @@ STUDY_TRIALS = 40
 
 
 class Unevaluated(TrainingRun):
-    """Stops where it would evaluate."""
+    """A run that stops before its first evaluation."""
 
     def evaluate(self) -> None:
         self.outcome = "complete"
 
-    def go_on(self) -> None:
-        """As many updates as lie between two evaluations."""
+    def train_until_evaluation(self) -> None:
+        """Train for the number of updates between two evaluations."""
         self.outcome = None
         self.advance(float("inf"))
 
 
 def loop(make: Callable[[], Work], updates: int, *, seconds: float) -> Row:
-    """Both sides train a network of their own on the same data."""
+    """Compare the harness's loop with a bare one; each trains its own network on the same data."""
     work = make()
     data = _training_data(work)
     batch_size = work.batches[0].targets.shape[0]
@@ -94,11 +95,11 @@ def loop(make: Callable[[], Work], updates: int, *, seconds: float) -> Row:
         for _ in range(updates):
             step(next(batches)())
 
-    rounds = take_turns({"harness": run.go_on, "bare": bare}, seconds=seconds)
+    rounds = take_turns({"harness": run.train_until_evaluation, "bare": bare}, seconds=seconds)
     ratio = rounds.ratio("harness", "bare")
     bound, holds = at_most(ratio.median, 1.03, 1.01)
     medians = {side: rounds.of(side).median / updates for side in ("harness", "bare")}
-    return Row(f"loop-{work.name}", ratio, bound, holds, medians, len(rounds), note="seconds an update")
+    return Row(f"loop-{work.name}", ratio, bound, holds, medians, len(rounds), note="seconds per update")
 
 
 def _training_data(work: Work) -> Dataset:
@@ -106,7 +107,7 @@ def _training_data(work: Work) -> Dataset:
 
 
 def _sliced(data: Dataset, batch_size: int) -> Sequence[Callable[[], Batch]]:
-    """How a script cuts its batches."""
+    """Return functions that cut one batch each, as a script does."""
     if isinstance(data, Stream):
         return _windows(data, batch_size)
     if isinstance(data, Ragged):
@@ -137,7 +138,7 @@ def _window(tokens: Tensor, start: int, history: int, scored: int) -> Batch:
 
 
 def start_up(argument: str, *, seconds: float) -> Row:
-    """`harness ARGUMENT` beyond what an empty Python takes."""
+    """Measure the time of `harness ARGUMENT` beyond that of an empty Python program."""
     sides = {
         "harness": partial(_command, HARNESS, argument),
         "python": partial(_command, PYTHON, "-c", "pass"),
@@ -150,7 +151,7 @@ def start_up(argument: str, *, seconds: float) -> Row:
 
 
 def planning(*, seconds: float) -> Row:
-    """`harness plan studies/fair.toml`: every cell solved."""
+    """Measure `harness plan studies/fair.toml`, which solves every cell."""
     sides = {"plan": partial(_command, HARNESS, "plan", str(ROOT / "studies" / "fair.toml"))}
     wall, cpu = (take_turns(sides, seconds=seconds / 2, clock=clock) for clock in (time.monotonic, _cpu_of_children))
     spent = wall.of("plan")
@@ -158,8 +159,8 @@ def planning(*, seconds: float) -> Row:
     return Row("plan", spent, bound, holds, {"wall": spent.median, "cpu": cpu.of("plan").median}, len(wall))
 
 
-def study(*, seconds: float) -> Row:  # takes what it takes
-    """Forty trials on the cores of this machine, from an empty folder to the table."""
+def study(*, seconds: float) -> Row:  # has no time limit
+    """Measure forty trials on the cores of this machine, from an empty folder to the table."""
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
@@ -206,10 +207,10 @@ BENCHMARKS: Mapping[str, Callable[..., Row]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(BENCHMARKS)}; all where none is named")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="seconds a row, about")
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(BENCHMARKS)}; all unless given")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="approximate seconds per row")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="leave overhead.json and overhead.md there too")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="also write overhead.json and overhead.md there")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.works) - set(BENCHMARKS))
     if unknown:

@@ -1,42 +1,24 @@
 """What `harness recommend` says where the right answer is known, how long it takes, and how often it is right.
 
-    python benchmarks/real_races.py [--only memory,equal,noise,small,real] [--races 20]
+    python benchmarks/real_races.py [--only memory,equal,noise,small,real,sunspots,weather] [--races 10] [--runs FOLDER]
 
-Four data sets of known answer are raced in this process, `--races` times with other seeds of everything, and a real one
-once.  The first answer of each is printed as a user reads it.
+Each data set is raced in this process, `--races` times with other seeds of data, weights, order and search.  The same
+command continues an interrupted run.  The two data sets of other packages need `pip install statsmodels vega_datasets`.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from statistics import mean
 
 import torch
-from torch import Tensor, nn
 
-from harness import (
-    Arrays,
-    Batch,
-    Classes,
-    Dataset,
-    Metric,
-    Real,
-    Seeds,
-    Signature,
-    Split,
-    Task,
-    Total,
-    derive,
-    hookimpl,
-    mean_of,
-    percent_of,
-)
+from harness.data.in_memory import data_file
 from harness.execution.runner import Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
@@ -48,220 +30,89 @@ from harness.recommendation.result import Recommendation
 from harness.recommendation.state import RecommendRequest, begin, race_plan
 from harness.study.file import parse_study
 from harness.study.plan import Plan, make_plan
-
-LENGTH = 40
-SEQUENCES: dict[Split, int] = {"train": 128, "validation": 64, "test": 256}
-
-
-def _noise(split: Split, seeds: Seeds, *shape: int) -> Tensor:
-    """Uniform in [-1, 1]; the test split is one a study."""
-    seed = derive(seeds.fixed if split == "test" else seeds.data, split)
-    random = torch.Generator().manual_seed(seed)
-    return 2 * torch.rand(SEQUENCES[split], *shape, generator=random) - 1
-
-
-class Delayed(Task):
-    """The input of `delay` steps ago, at each step.  A network that sees fewer is no better than the floor."""
-
-    name: ClassVar[str] = "delayed"
-    delay: int = 24
-    spread: float = 1.0
-    """Of noise in place of the target: 1 is the target alone, 0 noise alone."""
-
-    def signature(self) -> Signature:
-        return Signature(input=Real(1), output=Real(1), length=LENGTH, readout="each")
-
-    def metrics(self) -> tuple[Metric, ...]:
-        return (Metric("mse", "", "lower", mean_of("mse"), margin=0.05, scale="log"),)
-
-    def training_sequences(self) -> int:
-        return SEQUENCES["train"]
-
-    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
-        drawn = _noise(split, seeds, LENGTH, 2)
-        targets = nn.functional.pad(drawn[..., :1], (0, 0, self.delay, 0))[:, :LENGTH]
-        targets = self.spread * targets + (1 - self.spread) * drawn[..., 1:]
-        return Arrays(drawn[..., :1], targets)
-
-    def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
-        real, wanted = output[:, self.delay :], batch.targets[:, self.delay :]
-        return {"mse": Total(nn.functional.mse_loss(real, wanted, reduction="sum"), wanted.numel())}
-
-    def floor(self) -> float:
-        """Of the constant 0: the variance of the target."""
-        return (self.spread**2 + (1 - self.spread) ** 2) / 3
-
-
-class LastSign(Task):
-    """The sign of the last input, of which every architecture is capable.  Inputs keep away from zero."""
-
-    name: ClassVar[str] = "last-sign"
-
-    def signature(self) -> Signature:
-        return Signature(input=Real(1), output=Classes(2), length=LENGTH, readout="last")
-
-    def metrics(self) -> tuple[Metric, ...]:
-        return (Metric("accuracy", "%", "higher", percent_of("right"), margin=1.0),)
-
-    def training_sequences(self) -> int:
-        return SEQUENCES["train"]
-
-    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
-        drawn = _noise(split, seeds, LENGTH, 1)
-        drawn = drawn + 0.2 * torch.sign(drawn)
-        return Arrays(drawn, (drawn[:, -1, 0] > 0).long())
-
-    def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
-        right = (output.argmax(-1) == batch.targets).float().sum()
-        nll = nn.functional.cross_entropy(output, batch.targets, reduction="sum")
-        return {"nll": Total(nll, len(output)), "right": Total(right, len(output))}
-
-    def floor(self) -> float:
-        return 50.0
-
-
-@hookimpl
-def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
-    register(Delayed)
-    register(LastSign)
+from race_cases import CASES, Case
 
 
 @dataclass(frozen=True)
-class Case:
-    """A race whose right answer is known, or one on real data."""
+class Raced:
+    """The answer of a race and its cost."""
 
-    name: str
-    known: str
-    study: Mapping[str, Any]
-    """Tables of a study file, hence Any."""
-    right: Callable[[Recommendation], bool] | None
+    answer: Recommendation
+    minutes: float
+    """Sum of the times of its trainings, one after another."""
 
-
-SHORT, LONG = (
-    {"name": "tcn", "as": label, "space": {"kernel_size": 2, "levels": levels}}
-    for label, levels in (("tcn-short", 3), ("tcn-long", 5))
-)
-"""They see 15 and 63 steps."""
-TINY = {"updates": 150, "batch_size": 16, "evaluations": 5}
-EASY = {"learning_rate_factor": [1.0, 3.0], "optimizer": "adam", "clip": "none", "dropout": [0.0, 0.1]}
-SMALL_RACE = {"trials": 2, "repetitions": 15, "tolerance": 0.1}
-EQUALS: Mapping[str, Any] = {
-    "models": ["gru", "rnn"],
-    "tasks": [{"name": "last-sign", "parameters": 300}],
-    "budget": SMALL_RACE,
-    "training": TINY,
-    "search": {"space": {**EASY, "learning_rate_factor": 3.0, "dropout": 0.0}},
-}
-
-CASES = (
-    Case(
-        "memory",
-        "tcn-long: the target lies 24 steps back, and tcn-short sees 15",
-        {
-            "models": [SHORT, LONG],
-            "tasks": [{"name": "delayed", "parameters": 1000}],
-            "budget": SMALL_RACE,
-            "training": TINY,
-            "search": {"space": EASY},
-        },
-        lambda found: found.verdict == "best" and found.model == "tcn-long",
-    ),
-    Case(
-        "equal",
-        "equivalent: the sign of the last input, which both learn to within 1 %",
-        EQUALS,
-        lambda found: found.verdict == "equivalent",
-    ),
-    Case(
-        "noise",
-        "no recommendation: the target is noise",
-        {
-            "models": ["tcn", "gru"],
-            "tasks": [{"name": "delayed", "spread": 0.0, "parameters": 500}],
-            "budget": SMALL_RACE,
-            "training": {**TINY, "updates": 50},
-            "search": {"space": EASY},
-        },
-        lambda found: found.verdict == "nothing-learned",
-    ),
-    Case(
-        "small",
-        "inconclusive: the equals, with 6 repetitions, where equals need 10",
-        {**EQUALS, "budget": {**SMALL_RACE, "repetitions": 6}},
-        lambda found: found.verdict == "undecided",
-    ),
-    Case(
-        "real",
-        "not known",
-        {
-            "models": ["tcn", "gru"],
-            "tasks": [{"name": "jsb-chorales", "parameters": 10_000}],
-            "budget": {"trials": 1, "repetitions": 10},
-            "training": {"updates": 600, "batch_size": 8, "evaluations": 3},
-            "search": {"space": {**EASY, "learning_rate_factor": 3.0}},
-        },
-        None,
-    ),
-)
+    @property
+    def repetitions(self) -> int:
+        """Most repetitions of any model."""
+        return max(candidate.repetitions for candidate in self.answer.candidates)
 
 
 def loaded_here() -> Loaded:
-    own = EntryPoint(name="real-races", value="real_races", group="harness")
+    """Return the installed plugins and the tasks of `race_cases`."""
+    own = EntryPoint(name="race-cases", value="race_cases", group="harness")
     return load_plugins([*entry_points(group="harness"), own])
 
 
-def raced(case: Case, loaded: Loaded, runs: Path, *, seed: int) -> tuple[Recommendation, float]:
-    """A whole race in this process, and the seconds that its trainings took."""
+def race(case: Case, loaded: Loaded, runs: Path, *, seed: int) -> Raced:
+    """Run a whole race in this process, or read it if it has run."""
     tables = {**case.study, "name": f"{case.name}-{seed}"}
     tables["search"] = {**tables["search"], "seed": seed}
+    if case.rows is not None:
+        path = data_file(case.rows(), runs / "data", case.name)
+        tables["tasks"] = [{**tables["tasks"][0], "as": case.name, "data": str(path.resolve())}]
     study = parse_study(tables, source=case.name)
 
     def train(plan: Plan) -> StudyOutcome:
         runner = Runner(plan, loaded, runs)
-        return runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+        return runner.run(lambda controller: run_serial(controller, Worker(runner.folder, loaded.registry)))
 
-    asked = RecommendRequest(make_plan(study, loaded.registry))
-    race = begin(asked, loaded.registry, runs, slots=1, say=lambda _: None)
-    found = RaceDriver(race, race_plan(race, asked, loaded.registry), runs, train).run()
-    assert found is not None  # no trial is postponed in one process
+    request = RecommendRequest(make_plan(study, loaded.registry))
+    begun = begin(request, loaded.registry, runs, slots=1, say=lambda _: None)
+    answer = RaceDriver(begun, race_plan(begun, request, loaded.registry), runs, train).run()
+    assert answer is not None  # no trial is postponed in one process
     results = [entry.result for entry in read_study(runs / study.name).entries() if entry.result is not None]
-    return found, sum(result.ended - result.started for result in results)
+    return Raced(answer, sum(result.ended - result.started for result in results) / 60)
 
 
-def tell(case: Case, found: Recommendation, seconds: float) -> None:
-    right = "" if case.right is None else f" [{'right' if case.right(found) else 'WRONG'}]"
-    print(f"## {case.name}\n\nKnown: {case.known}. Raced for real, {seconds:.0f} s of training{right}.\n")
-    print(f"> {brief(found)}\n")
+def print_answer(case: Case, raced: Raced) -> None:
+    """Print the answer of a race as a user reads it."""
+    right = "" if case.right is None else f" [{'right' if case.right(raced.answer) else 'WRONG'}]"
+    print(f"## {case.name}\n\n{case.about}. The first race took {raced.minutes:.1f} min of training{right}.\n")
+    print(f"> {brief(raced.answer)}\n")
     print("| model | against the leader | P(best) | test mean | repetitions |\n| :-- | --: | --: | --: | --: |")
-    for one in found.candidates:
-        mean = "" if one.mean is None else f"{one.mean:.4g}"
-        print(f"| {one.model} | {one.place} | {chance(one.probability)} | {mean} | {one.repetitions} |")
+    for candidate in raced.answer.candidates:
+        test = "" if candidate.mean is None else f"{candidate.mean:.4g}"
+        place, probability = candidate.place, chance(candidate.probability)
+        print(f"| {candidate.model} | {place} | {probability} | {test} | {candidate.repetitions} |")
     print(flush=True)
 
 
-def count(case: Case, found: Sequence[tuple[Recommendation, float]]) -> str:
-    """A row of the last table."""
-    right = "–" if case.right is None else sum(case.right(one) for one, _ in found)
-    said = ", ".join(f"{n} {verdict}" for verdict, n in Counter(one.verdict for one, _ in found).most_common())
-    seconds = sum(each for _, each in found) / len(found)
-    return f"| {case.name} | {len(found)} | {right} | {said} | {seconds:.0f} |"
+def row(case: Case, races: Sequence[Raced]) -> str:
+    """Return a row of the last table: how often each answer was given, and its cost."""
+    right = "–" if case.right is None else sum(case.right(raced.answer) for raced in races)
+    said = Counter(
+        raced.answer.verdict + (f" ({raced.answer.model})" if raced.answer.verdict == "best" else "") for raced in races
+    )
+    listed = ", ".join(f"{count} {answer}" for answer, count in said.most_common())
+    repetitions = [raced.repetitions for raced in races]
+    span = f"{mean(repetitions):.1f} ({min(repetitions)} to {max(repetitions)})"
+    return f"| {case.name} | {len(races)} | {right} | {listed} | {span} | {mean(r.minutes for r in races):.1f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(case.name for case in CASES))
-    parser.add_argument("--races", type=int, default=20, help="of each case whose answer is known")
+    parser.add_argument("--races", type=int, default=10, help="of each case")
+    parser.add_argument("--runs", type=Path, default=Path("runs/real-races"), help="ledgers, from which it continues")
     given = parser.parse_args()
     torch.set_num_threads(1)
     loaded, rows = loaded_here(), []
-    with tempfile.TemporaryDirectory() as scratch:
-        for case in [case for case in CASES if case.name in given.only.split(",")]:
-            races = 1 if case.right is None else given.races
-            found = [raced(case, loaded, Path(scratch), seed=seed) for seed in range(races)]
-            tell(case, *found[0])
-            rows.append(count(case, found))
-    print("## How often\n\n| case | races | right | what was said | seconds of training |")
-    print("| :-- | --: | --: | :-- | --: |", *rows, sep="\n")
+    for case in [case for case in CASES if case.name in given.only.split(",")]:
+        races = [race(case, loaded, given.runs, seed=seed) for seed in range(given.races)]
+        print_answer(case, races[0])
+        rows.append(row(case, races))
+    print("## How often\n\n| case | races | right | what was said | repetitions, mean (range) | minutes of training |")
+    print("| :-- | --: | --: | :-- | :-- | --: |", *rows, sep="\n")
 
 
 if __name__ == "__main__":

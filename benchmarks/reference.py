@@ -1,8 +1,8 @@
-"""What a training step is measured against: the released code (locuslab/TCN at 2f8c2b8), its structure written afresh.
+"""The reference for a training step: a rewrite of the structure of the released code (locuslab/TCN at 2f8c2b8).
 
-Convolutions padded on both sides and chomped, weight norm by PyTorch's older hook, `nn.Dropout` after each activation,
-data as (batch, channels, time), every position computed and decoded, optimisers as PyTorch makes them, the loss read
-back after each update.  Embedding dropout is left out on both sides.
+It has convolutions padded on both sides and then cut, weight norm by PyTorch's older hook, `nn.Dropout` after each
+activation, data as (batch, channels, time), every position computed and decoded, PyTorch's default optimisers, and the
+loss read back after each update.  Embedding dropout is left out on both sides.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from harness_models.convolution import Convolution
 from harness_models.tcn import ResidualBlock, TcnBackbone
 
 Loss = Callable[[Tensor, Batch], Tensor]
-"""Outputs at every step, (batch, time, n), or at the last one, (batch, n), and the batch → what is back-propagated."""
+"""Outputs at every step, (batch, time, n), or at the last one, (batch, n), and the batch → the loss."""
 
 
 class Chomp(nn.Module):
-    """Drops what padding on the right has added."""
+    """Drops the steps that padding on the right has added."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Chomp(nn.Module):
 
 
 class Block(nn.Module):
-    """Twice [convolution, chomp, relu, dropout], and a 1x1 convolution beside it where the widths differ."""
+    """Twice [convolution, chomp, relu, dropout], with a 1x1 convolution on the residual if the widths differ."""
 
     def __init__(self, before: int, after: int, kernel_size: int, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Block(nn.Module):
 
 def _normalised(convolution: nn.Conv1d) -> nn.Conv1d:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # deprecated, and what the released code calls
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated, but the released code calls it
         return nn.utils.weight_norm(convolution)
 
 
@@ -77,17 +77,17 @@ class ReferenceTcn(nn.Module):
 
 
 class ReferenceNetwork(nn.Module):
-    """Embedding or nothing → backbone → projection or nothing → linear decoder, of the sizes and initial weights of
-    one of the harness.
+    """Embedding (if any) → backbone → projection (if any) → linear decoder, with the sizes and initial weights of a
+    network of the harness.
 
-    backbone: `ReferenceTcn`, or any module on (batch, channels, time).  last: only the last step is decoded.
+    backbone: `ReferenceTcn`, or any module on (batch, channels, time).  last: whether only the last step is decoded.
     """
 
     def __init__(self, like: Network, backbone: nn.Module, *, last: bool) -> None:
         super().__init__()
         self.encoder = nn.Embedding(*like.decoder.weight.shape) if _embeds(like) else nn.Identity()
         self.backbone = backbone
-        self.projection = copy.deepcopy(like.projection)  # where widths were solved, they seldom are the embedding's
+        self.projection = copy.deepcopy(like.projection)  # solved widths seldom equal that of the embedding
         self.decoder = nn.Linear(like.decoder.in_features, like.decoder.out_features)
         self.decoder.load_state_dict(like.decoder.state_dict())
         self._last = last
@@ -105,7 +105,7 @@ def _embeds(network: Network) -> bool:
 
 
 def tcn_like(network: Network, dropout: float, *, last: bool) -> ReferenceNetwork:
-    """The reference of a TCN of the harness, with its weights; `network` itself is left as it is."""
+    """Return the reference for a TCN of the harness, with its weights; `network` is not changed."""
     ours = cast(TcnBackbone, network.backbone)
     blocks = [cast(ResidualBlock, block) for block in ours.blocks]
     widths = tuple(block.first.v.shape[0] for block in blocks)
@@ -128,7 +128,7 @@ def _copy_block(block: Block, like: ResidualBlock) -> None:
 
 
 def default_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
-    """As the released scripts make it: by name, with the learning rate alone."""
+    """Return the optimiser of the released scripts: by name, with only the learning rate set."""
     kinds: dict[str, type[Any]] = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
     optimizer: torch.optim.Optimizer = kinds[optimisation.optimizer](
         network.parameters(), lr=optimisation.learning_rate
@@ -137,7 +137,7 @@ def default_optimizer(network: nn.Module, optimisation: Optimisation) -> torch.o
 
 
 class ReferenceStep:
-    """An update as the released scripts have it, clipped after the backward pass."""
+    """An update as in the released scripts, but clipped after the backward pass."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class ReferenceStep:
         self._optimizer = optimizer or default_optimizer(network, optimisation)
 
     def __call__(self, batch: Batch) -> float:
-        """The loss before the update."""
+        """Make an update; return the loss before it."""
         self._optimizer.zero_grad()
         loss = self._loss(self.network(batch.inputs), batch)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -171,19 +171,19 @@ def negative_log_likelihood(output: Tensor, batch: Batch) -> Tensor:
 
 
 def cross_entropy(output: Tensor, batch: Batch) -> Tensor:
-    """Over the scored end of a window: all its positions have been decoded."""
+    """Return the loss over the scored end of a window; all its positions have been decoded."""
     scored = output[:, output.shape[1] - batch.targets.shape[1] :].contiguous()
     return F.cross_entropy(scored.view(-1, scored.shape[2]), batch.targets.contiguous().view(-1))
 
 
 def music_trace(output: Tensor, batch: Batch) -> Tensor:
-    """Of one piece: summed over frames, as the trace of a (time, time) matrix."""
+    """Return the loss of one piece: summed over frames, as the trace of a (time, time) matrix."""
     keys, p = batch.targets[0], torch.sigmoid(output[0]).double()
     on, off = torch.log(p).float().t(), torch.log(1 - p).float().t()
     return -torch.trace(torch.matmul(keys, on) + torch.matmul(1 - keys, off))
 
 
 def music_masked(output: Tensor, batch: Batch) -> Tensor:
-    """Of several pieces, padded on the right: summed over their real frames."""
+    """Return the loss of several pieces, padded on the right: summed over their real frames."""
     nats = F.binary_cross_entropy_with_logits(output, batch.targets, reduction="none").sum(-1)
     return nats.sum() if batch.mask is None else (nats * batch.mask).sum()

@@ -1,11 +1,11 @@
-"""Shapes of each model that can be drawn at small budgets, and what solving one costs.
+"""Count the shapes of each model that can be drawn at small budgets, and measure the cost of solving one.
 
     python benchmarks/shapes.py [MODEL ...] [--json FILE] [--before FILE]
 
-A sequence of 50 numbers, two classes, 1 % tolerance.  A shape has one value of each discrete dimension of the model's
-space; shapes with equal counts at widths 8 and 16 are one.  The builds are those on the meta device per configuration;
-the time is CPU time.  `--json` writes the figures, `--before` reads those of an earlier commit: run this file with that
-commit's folders in PYTHONPATH and `--json`.
+The task has sequences of 50 numbers, two classes and a tolerance of 1 %.  A shape has one value of each discrete
+dimension of the model's space; shapes with equal counts at widths 8 and 16 count as one.  Builds are on the meta
+device, per configuration; the time is CPU time.  `--json` writes the figures, `--before` reads those of an earlier
+commit: run this file with that commit's folders in PYTHONPATH and `--json`.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ Params = dict[str, ParamValue]
 
 @dataclass(frozen=True)
 class Figures:
-    """What one model reaches at one budget."""
+    """The figures of one model at one budget."""
 
     total: int
     drawn: int
     builds: float
-    """Per configuration."""
+    """Builds per configuration."""
     milliseconds: float
     """CPU time per configuration."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="all installed models where none is named")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="all installed models unless given")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--before", type=Path, default=BEFORE, metavar="FILE")
     arguments = parser.parse_args()
     registry = load_plugins().registry
-    found: dict[str, dict[str, Figures]] = {}
+    by_model: dict[str, dict[str, Figures]] = {}
     for name in arguments.models or sorted(registry.models):
         shapes = list(distinct_shapes(registry.model(name).value))
-        found[name] = {str(budget): solved(registry.model(name).value, shapes, budget) for budget in BUDGETS}
+        by_model[name] = {str(budget): solved(registry.model(name).value, shapes, budget) for budget in BUDGETS}
     if arguments.json is not None:
-        figures = {name: {budget: asdict(at) for budget, at in row.items()} for name, row in found.items()}
+        figures = {name: {budget: asdict(at) for budget, at in row.items()} for name, row in by_model.items()}
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     before = json.loads(arguments.before.read_text()) if arguments.before.exists() else {}
     then = {name: {budget: Figures(**at) for budget, at in row.items()} for name, row in before.items()}
-    print("\n".join(table(found, then)))
+    print("\n".join(table(by_model, then)))
     return 0
 
 
@@ -105,11 +105,11 @@ def solved(model: Model, shapes: list[Params], budget: int) -> Figures:
     return Figures(len(shapes), drawn, builds.call_count / len(shapes), 1000 * seconds / len(shapes))
 
 
-def table(found: dict[str, dict[str, Figures]], before: dict[str, dict[str, Figures]]) -> Iterator[str]:
+def table(after: dict[str, dict[str, Figures]], before: dict[str, dict[str, Figures]]) -> Iterator[str]:
     """Yield the lines of the table; a dash where there is no earlier figure."""
     yield "| model | shapes | parameters | drawn before | drawn | builds before | builds | ms before | ms |"
     yield "| :-- | --: | --: | --: | --: | --: | --: | --: | --: |"
-    for name, row in found.items():
+    for name, row in after.items():
         for budget, now in row.items():
             then = before.get(name, {}).get(budget)
             cells = [name, str(now.total), f"{int(budget):,}", str(then.drawn) if then else "-", str(now.drawn)]

@@ -1,4 +1,4 @@
-"""Simulated worlds: where scores come from, what is true, and when a claim is false."""
+"""Simulated worlds: the distribution of scores, the truth, and whether a claim is false."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Draw:
     validation: Array
     test: Array
     truth: Sequence[float]
-    """Model → expected test score on the metric's scale, with the sign by which more is better."""
+    """Model → expected test score on the metric's scale, with the sign for which more is better."""
     floor: float | None = None
     validation_floor: float | None = None
     answers: int | None = None
@@ -30,19 +30,19 @@ class Draw:
 
 
 Drawing = Callable[[Random, int], Draw]
-"""Draws a race of at most so many repetitions."""
+"""Draws a race with at most this number of repetitions."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one race said."""
+    """The claims of one race."""
 
     verdict: str
     leader: int
     places: Mapping[int, str]
     """Rival → lost, equivalent or open."""
     learned: bool
-    """Whether the leader is said to be better than the floor."""
+    """Whether the race claims that the leader is better than the floor."""
     repetitions: float
     """Mean over models."""
     reads: int
@@ -61,7 +61,7 @@ class Outcome:
         return cls(verdict, leader, places, learned, repetitions, reads)
 
     def false_claim(self, truth: Sequence[float], margin: float, *, learns: bool) -> bool:
-        """Whether anything that was said is false.  A race that learned nothing claims nothing of its models."""
+        """Return whether any claim is false.  A race in which nothing was learned claims nothing about its models."""
         if self.verdict == "nothing-learned":
             return learns
         gaps = {rival: truth[self.leader] - truth[rival] for rival in self.places}
@@ -76,7 +76,7 @@ class World:
     name: str
     draw: Drawing
     right: str
-    """The verdict that is wanted."""
+    """The right verdict."""
     better: Literal["lower", "higher"] = "higher"
     margin: float = 0.0
     scale: Literal["linear", "log"] = "linear"
@@ -85,7 +85,7 @@ class World:
     extended: tuple[int, ...] = ()
     """Repetitions to which the race is extended, one after another, until it says `best`."""
     note: str = ""
-    """Why the guarantee is approximate; '' where it is not."""
+    """Why the guarantee is approximate; '' if it is exact."""
 
 
 Noise = Callable[[Random, tuple[int, ...]], Array]
@@ -104,7 +104,7 @@ def _long_bad_tail(random: Random, shape: tuple[int, ...]) -> Array:
 
 
 def _opposite_tails(random: Random, shape: tuple[int, ...]) -> Array:
-    """A long bad tail of the first model, long good tails of the others."""
+    """Return a long bad tail for the first model and long good tails for the others."""
     drawn = random.exponential(size=shape) - 1
     return np.concatenate([-drawn[:1], drawn[1:]])
 
@@ -114,7 +114,7 @@ def _grid(random: Random, shape: tuple[int, ...]) -> Array:
 
 
 def scores(*means: float, noise: Noise = _normal, transfer: float = 0.8, drift: Sequence[float] = ()) -> Drawing:
-    """Return a function that draws scores of spread 1.  30 % of a normal variance are shared by models of one seed.
+    """Return a function that draws scores of spread 1.  Models of one seed share 30 % of a normal variance.
 
     transfer: correlation of validation and test.  drift: added to the means on validation.
     """
@@ -133,9 +133,9 @@ def scores(*means: float, noise: Noise = _normal, transfer: float = 0.8, drift: 
 
 
 def failing(rate: float, gap: float, others: int = 0) -> Drawing:
-    """Return a function that draws squared errors of models of which all but the last fail at this rate.
+    """Return a function that draws squared errors of models; all except the last fail at this rate.
 
-    Where they do not fail they are better than the last by a factor exp(gap).  A failure scores the floor.
+    If they do not fail, they are better than the last by a factor of exp(gap).  A failure scores the floor.
     """
 
     def draw(random: Random, most: int) -> Draw:
@@ -172,8 +172,9 @@ def close(models: int, spread: float) -> Drawing:
 def answered(models: int, answers: int, learned: float = 0.0) -> Drawing:
     """Return a function that draws accuracies on two classes of 40 sequences each; labels are permuted.
 
-    What a model answers depends on the sequence and little on the seed.  The floor is the commonest training class.
-    The truth between models is that of these test answers.  learned: share of the answers that a model knows.
+    The answers of a model depend mostly on the sequence and little on the seed.  The floor is the most common training
+    class.  The true difference between models is that of these test answers.  learned: share of the answers that a
+    model knows.
     """
 
     def draw(random: Random, most: int) -> Draw:
@@ -267,7 +268,7 @@ REPORTS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Models whose true means are drawn with a spread of `tau` seeds' spreads."""
+    """Models whose true means are drawn with `tau` times the spread over seeds."""
 
     models: int
     n: int
@@ -285,7 +286,7 @@ class Case:
 
 
 CASES = tuple(
-    Case(*each)
-    for each in ((2, 10, 0.3), (2, 10, 1.0), (3, 10, 0.3), (3, 10, 1.0), (5, 10, 0.3), (9, 5, 0.3), (9, 10, 0.3),
+    Case(*values)
+    for values in ((2, 10, 0.3), (2, 10, 1.0), (3, 10, 0.3), (3, 10, 1.0), (5, 10, 0.3), (9, 5, 0.3), (9, 10, 0.3),
                  (9, 29, 0.1), (9, 29, 0.3))
 )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Find times in which cores of this machine were idle although trials were left, from the ledger of a study.
+"""Find times in which cores of this machine were idle although trials were waiting, from the ledger of a study.
 
     python benchmarks/slots.py runs/STUDY [--cores 2]
 
 Prints for every trial its resources and when it was scheduled, started on its worker and ended.  Then prints the time
-in which the scheduled trials used fewer cores than there are, and how long scheduled trials waited for their workers.
+in which the scheduled trials used fewer cores than available, and how long scheduled trials waited for their workers.
 An idle core before the last trial was scheduled is a fault of the scheduler, unless no trial fitted or none was ready
 (the final trials of a cell wait for its search).
 """

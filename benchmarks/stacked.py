@@ -1,10 +1,11 @@
-"""Updates a second of stacked trainings: 1, 4, 16 and 64 models as one, plain and as CUDA graphs, beside one alone.
+"""Measure updates per second of stacked trainings: 1, 4, 16 and 64 models as one, with and without CUDA graphs.
 
     python benchmarks/stacked.py [MODEL ...] [--members 1,4,16,64] [--length 600] [--seconds 5] [--device cuda] [--json]
 
-The adding problem at the sizes of the paper's Table 2 and 3 (70K parameters), batch 32, Adam, no clipping.  `alone` is
-the ordinary loop, which on a GPU runs cuDNN's recurrent kernels.  A row's gain is its updates a second, counted for
-every model, over those of `alone`.  Wall clock, the device waited for at both ends; the first updates are not counted.
+The task is the adding problem at the sizes of the paper's Tables 2 and 3 (70K parameters), batch 32, Adam, no clipping.
+`alone` is the usual loop for one model, which on a GPU runs cuDNN's recurrent kernels.  The gain of a row is its
+updates per second, summed over its models, divided by those of `alone`.  Time is wall clock, with the device
+synchronised at both ends; the first updates are not counted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ WORKS: dict[str, tuple[tuple[int, ...], dict[str, ParamValue]]] = {
 }
 """Widths and parameters, about 70,000 weights each."""
 WARM_UPS = 10
-"""Updates before the clock starts: libraries choose their kernels, graphs are recorded."""
+"""Updates before the clock starts, in which libraries choose their kernels and graphs are recorded."""
 NEVER = 1 << 40
 
 
@@ -47,13 +48,13 @@ class Row:
     """alone, stacked or graphs."""
     updates_per_second: float
     gain: float
-    """Updates a second of all members, over those of one alone."""
+    """Updates per second of all members, divided by those of one alone."""
     peak_gib: float | None
-    """Allocated on the GPU."""
+    """Peak memory allocated on the GPU."""
 
 
 def make_run(registry: Registry, model: str, length: int, repetition: int, device: torch.device) -> TrainingRun:
-    """A training of the adding problem that is never evaluated."""
+    """Return a training of the adding problem that is never evaluated."""
     task = registry.make_task("adding", {"length": length})
     seeds = Seeds.of(0, repetition + 1)
     torch.manual_seed(seeds.init)
@@ -111,18 +112,18 @@ def main() -> None:
     registry = load_plugins().registry
     members = [int(count) for count in options.members.split(",")]
     device = torch.device(options.device)
-    found: list[Row] = []
+    measured: list[Row] = []
     for model in options.models or WORKS:
         for row in rows(registry, model, members, length=options.length, seconds=options.seconds, device=device):
             print(f"{row.model} {row.members} {row.way}: {row.updates_per_second:.3g}", file=sys.stderr, flush=True)
-            found.append(row)
+            measured.append(row)
     facts = {**machine(), **environment_versions(), "length": str(options.length), "device": options.device}
     if options.json:
-        json.dump({"environment": facts, "rows": [asdict(row) for row in found]}, sys.stdout, indent=1)
+        json.dump({"environment": facts, "rows": [asdict(row) for row in measured]}, sys.stdout, indent=1)
         return
     print("; ".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
-    print("| model | members | way | updates a second | gain | peak GiB |\n| :-- | --: | :-- | --: | --: | --: |")
-    for row in found:
+    print("| model | members | way | updates per second | gain | peak GiB |\n| :-- | --: | :-- | --: | --: | --: |")
+    for row in measured:
         peak = "" if row.peak_gib is None else f"{row.peak_gib:.2f}"
         print(f"| {row.model} | {row.members} | {row.way} | {row.updates_per_second:.3g} | {row.gain:.2f} | {peak} |")
 
@@ -130,9 +131,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(WORKS)}; all unless given")
-    parser.add_argument("--members", default="1,4,16,64", help="how many models a stack has")
+    parser.add_argument("--members", default="1,4,16,64", help="models per stack")
     parser.add_argument("--length", type=int, default=600, help="steps of a sequence")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each row")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds per row")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

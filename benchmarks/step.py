@@ -1,15 +1,15 @@
-"""Training steps against the released code's structure (reference.py), and RNN steps against nn.* in a bare loop.
+"""Compare training steps with the released code's structure (reference.py), and RNN steps with nn.* in a bare loop.
 
     python benchmarks/step.py [WORK ...] [--seconds 20] [--device cuda] [--json] [--save benchmarks/results]
 
 Both sides of a ratio do the same optimisation: the same initial weights, batches and updates, the published setting,
-element dropout.  One process, one thread, CPU time, sides in turns, a ratio a round; median and quartiles over rounds.
-"without, as a factor": our step with one of its ways replaced by the released one, over our step; `decoding` also
-computes all positions, and counts against the row's `positions`.  Batching ragged data is another optimisation
-problem, so the throughput that it gains stands in rows of its own, without a bound.
+element dropout.  It runs one process and one thread; sides take turns in CPU time, with one ratio per round.  The
+result is the median and the quartiles over rounds.  "without, as a factor": time of our step with one part replaced by
+the released one, divided by that of our step; `decoding` also computes all positions, and is divided by `positions`.
+Batching ragged data is another optimisation problem, so its throughput has separate rows, without a bound.
 
 --device cuda: the same rows on a GPU, in wall time.  The batches are on the device before the clock starts, and the
-clock waits for the device at both ends of a turn.  The bounds are those of a CPU, so ratios have none there.
+clock synchronises with the device at both ends of a turn.  The bounds are those of a CPU, so ratios have none there.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from works import CPU, HarnessStep, Work, over, ways
 
 SECONDS = 20.0
 NOTTINGHAM_EVERY = 11
-"""One batch in so many of an epoch is timed."""
+"""One of this number of batches of an epoch is timed."""
 WARM_UPS = 10
-"""Calls of each side before the first turn on a GPU, where libraries first load and choose their kernels."""
+"""Calls of each side before the first turn on a GPU, in which libraries load and choose their kernels."""
 
 
 def against_reference(
     make: Callable[[], Work], loss: Loss, must: float, aim: float, *, seconds: float, device: torch.device = CPU
 ) -> Row:
-    """A TCN's step, or epoch, beside the reference's from the same weights on the same batches."""
+    """Compare a TCN's step, or epoch, with the reference's, from the same weights on the same batches."""
     work = make().on(device)
     network = tcn_like(work.network(), work.dropout, last=work.last).to(device)
     reference = ReferenceStep(network, loss, work.optimisation)
@@ -69,7 +69,7 @@ def _turns(sides: Mapping[str, Callable[[], object]], seconds: float, device: to
 
 
 def bound_on(device: torch.device, value: float, must: float, aim: float) -> tuple[str, bool]:
-    """Return the bound and whether it holds; there is none beyond the CPU."""
+    """Return the bound and whether it holds; only the CPU has a bound."""
     return at_least(value, must, aim) if device.type == "cpu" else ("none", True)
 
 
@@ -78,13 +78,13 @@ def _medians(rounds: Rounds, *sides: str) -> dict[str, float]:
 
 
 def _parts(rounds: Rounds) -> dict[str, float]:
-    """Each way's factor, in a step that has all the others."""
+    """Return the factor of each part, in a step that has all other parts."""
     against = {"optimiser": "ours", "dropout": "ours", "positions": "ours", "decoding": "positions"}
     return {part: rounds.ratio(part, other).median for part, other in against.items() if part in rounds.seconds}
 
 
 def against_torch(make: Callable[[], Work], kind: str, *, seconds: float, device: torch.device = CPU) -> Row:
-    """An RNN's step beside PyTorch's own module of these sizes, both with the same optimiser."""
+    """Compare an RNN's step with PyTorch's module of these sizes, both with the same optimiser."""
     work = make().on(device)
     network = work.network(kind)
     backbone = cast(RecurrentBackbone, network.backbone)
@@ -104,8 +104,10 @@ def against_torch(make: Callable[[], Work], kind: str, *, seconds: float, device
 
 
 class BareStack(nn.Module):
-    """`nn.LSTM`, `nn.GRU` or `nn.RNN` of the widths of a stack, one module where they are equal; (batch, channels,
-    time) both ways, as the reference's decoder reads it."""
+    """`nn.LSTM`, `nn.GRU` or `nn.RNN` with the widths of a stack, as one module if the widths are equal.
+
+    Input and output are (batch, channels, time), as the reference's decoder reads them.
+    """
 
     def __init__(self, like: RecurrentBackbone) -> None:
         super().__init__()
@@ -126,7 +128,7 @@ class BareStack(nn.Module):
 
 
 def throughput(name: Any, every: int, *, seconds: float, device: torch.device = CPU) -> Row:
-    """An epoch of the reference one piece at a time beside ours at batch 16: another optimisation problem."""
+    """Compare an epoch of the reference, one piece at a time, with ours at batch 16: another optimisation problem."""
     batched = works.music(name, 16, every).on(device)
     single = works.one_by_one(batched)
     network = tcn_like(single.network(), single.dropout, last=False).to(device)
@@ -146,7 +148,7 @@ def throughput(name: Any, every: int, *, seconds: float, device: torch.device = 
 
 
 def _padding(work: Work) -> float:
-    """Padded over real frames."""
+    """Return the ratio of padded to real frames."""
     padded = sum(batch.targets.shape[0] * batch.targets.shape[1] for batch in work.batches)
     real = sum(
         batch.targets.shape[0] * batch.targets.shape[1] if batch.lengths is None else int(batch.lengths.sum())
@@ -180,7 +182,7 @@ TCN: Mapping[str, tuple[Callable[[], Work], float, float]] = {
     "word": (works.word, 1.3, 1.5),
     "char": (works.char, 1.4, 1.6),
 }
-"""Work → how it is made, the least ratio to the reference, and the one aimed at."""
+"""Work → its constructor, the required ratio to the reference, and the target ratio."""
 RNN: Mapping[str, Callable[[], Work]] = {
     "adding": works.adding,
     "mnist": works.mnist,
@@ -193,20 +195,20 @@ RNN: Mapping[str, Callable[[], Work]] = {
 
 
 def benchmarks() -> dict[str, Callable[..., Row]]:
-    """Every row by its name; each takes `seconds` and `device`."""
-    found: dict[str, Callable[..., Row]] = {}
+    """Return every row by its name; each takes `seconds` and `device`."""
+    rows: dict[str, Callable[..., Row]] = {}
     for name, (make, must, aim) in TCN.items():
-        found[name] = partial(against_reference, make, LOSSES[name], must, aim)
-    found["jsb-throughput"] = partial(throughput, "jsb", 1)
-    found["nottingham-throughput"] = partial(throughput, "nottingham", NOTTINGHAM_EVERY)
+        rows[name] = partial(against_reference, make, LOSSES[name], must, aim)
+    rows["jsb-throughput"] = partial(throughput, "jsb", 1)
+    rows["nottingham-throughput"] = partial(throughput, "nottingham", NOTTINGHAM_EVERY)
     for kind in ("lstm", "gru", "rnn"):
         for name, make in RNN.items():
-            found[f"{kind}-{name}"] = partial(against_torch, make, kind)
-    return found
+            rows[f"{kind}-{name}"] = partial(against_torch, make, kind)
+    return rows
 
 
 def _facts(device: torch.device) -> dict[str, str]:
-    """Machine and versions, and by which clock."""
+    """Return machine, versions and clock."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     return environment("torch", "numpy") | gpu | {"clock": clock_of(device.type)[0]}
 
@@ -214,14 +216,14 @@ def _facts(device: torch.device) -> dict[str, str]:
 def main() -> int:
     known = benchmarks()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(known)}; all where none is named")
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(known)}; all unless given")
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="seconds per row, about: of CPU time, on a GPU of wall time"
+        "--seconds", type=float, default=SECONDS, help="approximate seconds per row: CPU time, or wall time on a GPU"
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the rows are measured")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--save", type=Path, metavar="FOLDER", help="write step.json and step.md there too; on a GPU step-cuda.*"
+        "--save", type=Path, metavar="FOLDER", help="also write step.json and step.md there; on a GPU step-cuda.*"
     )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.works) - set(known))

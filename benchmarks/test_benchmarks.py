@@ -1,4 +1,4 @@
-"""Both sides of a ratio do the same: outputs, losses and updates of the reference and of the harness."""
+"""Check that both sides of a ratio have the same outputs, losses and updates: the reference and the harness."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_interval_of_a_mean_covers_at_least_93_percent(population: Population, n
     assert mean_coverage(population, n, samples=2000, seed=0) >= 0.93
 
 
-@pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda one: str(one.name))
+@pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda case: str(case.name))
 def test_interval_of_a_mean_that_is_not_trusted_covers_less(population: Population) -> None:
     # This is why a report warns of one of them and does not show the other.
     assert mean_coverage(population, 5, samples=1000, seed=1) < 0.9
@@ -42,7 +42,7 @@ def test_interval_of_runs_that_succeed_covers_their_mean(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 10])
-@pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda one: str(one.name))
+@pytest.mark.parametrize("population", [FAILING, EXPONENTIAL], ids=lambda case: str(case.name))
 def test_interval_of_a_median_covers_whatever_the_scores(population: Population, n: int) -> None:
     assert median_coverage(population, n, samples=2000, seed=0) >= 0.925
 
@@ -53,7 +53,7 @@ def test_intervals_of_pairs_cover_at_least_93_percent(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 10])
-@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda one: str(one.name))
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda case: str(case.name))
 def test_interval_of_an_interquartile_mean_covers_its_truth(benchmark: Benchmark, n: int) -> None:
     assert interquartile_coverage(benchmark, n, samples=1000, seed=0) >= 0.92
 

@@ -1,4 +1,4 @@
-"""The table of shapes: what is counted, and how it is written."""
+"""Check the counts of the table of shapes, and its text."""
 
 from __future__ import annotations
 

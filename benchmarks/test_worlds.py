@@ -13,11 +13,11 @@ from simulated import WORLDS, Draw, Outcome, World
 from worlds import BINS, NOMINAL, SHORT_RACES, Line, measure, page, races
 
 LEVEL = 0.9999
-"""Of one world, so that the suite errs in fewer than one run in a hundred."""
+"""Confidence level of one world, so that the suite fails by chance in fewer than one run in a hundred."""
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, list[Line]]:
+def measured() -> dict[str, list[Line]]:
     return measure(SHORT_RACES)
 
 
@@ -25,19 +25,19 @@ def exceeds(line: Line) -> bool:
     return proportion(line["false"], line["races"], LEVEL).interval.low > NOMINAL
 
 
-def test_no_world_and_no_report_exceeds_its_nominal_error(found: dict[str, list[Line]]) -> None:
-    assert len(found["races"]) == len(WORLDS)
-    assert [line["name"] for line in (*found["races"], *found["reports"]) if exceeds(line)] == []
+def test_no_world_and_no_report_exceeds_its_nominal_error(measured: dict[str, list[Line]]) -> None:
+    assert len(measured["races"]) == len(WORLDS)
+    assert [line["name"] for line in (*measured["races"], *measured["reports"]) if exceeds(line)] == []
 
 
-def test_what_is_said_of_the_best_model_is_not_more_than_what_is_right(found: dict[str, list[Line]]) -> None:
-    cells = [cell for line in found["calibration"] for cell in line["bins"] if cell is not None]
+def test_what_is_said_of_the_best_model_is_not_more_than_what_is_right(measured: dict[str, list[Line]]) -> None:
+    cells = [cell for line in measured["calibration"] for cell in line["bins"] if cell is not None]
     for low in range(len(BINS) - 1):
-        of_bin = [line["bins"][low] for line in found["calibration"] if line["bins"][low] is not None]
+        of_bin = [line["bins"][low] for line in measured["calibration"] if line["bins"][low] is not None]
         right, n = sum(cell[1] for cell in of_bin), sum(cell[2] for cell in of_bin)
         said = sum(cell[0] * cell[2] for cell in of_bin) / max(n, 1)
         assert n == 0 or said <= proportion(right, n, 0.999).interval.high
-    assert sum(cell[2] for cell in cells) == SHORT_RACES * len(found["calibration"])
+    assert sum(cell[2] for cell in cells) == SHORT_RACES * len(measured["calibration"])
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_what_is_said_of_the_best_model_is_not_more_than_what_is_right(found: di
         ("validation harder by 0.4, 80 repetitions", 0.5),
     ],
 )
-def test_the_power_stays_useful(found: dict[str, list[Line]], name: str, power: float) -> None:
-    (line,) = [each for each in found["races"] if each["name"] == name]
+def test_the_power_stays_useful(measured: dict[str, list[Line]], name: str, power: float) -> None:
+    (line,) = [race for race in measured["races"] if race["name"] == name]
     assert proportion(round(line["right"] * SHORT_RACES), SHORT_RACES, LEVEL).interval.high >= power
     assert line["right"] >= power - 0.2
 
@@ -88,8 +88,8 @@ def test_a_claim_is_false_where_the_truth_says_so(
     assert outcome.false_claim((1.0, 0.0), 0.0, learns=False)  # it says that something was learned
 
 
-def test_the_page_shows_what_was_before(found: dict[str, list[Line]]) -> None:
-    text = page(found, json.loads(json.dumps(found)), command="python benchmarks/worlds.py")
+def test_the_page_shows_what_was_before(measured: dict[str, list[Line]]) -> None:
+    text = page(measured, json.loads(json.dumps(measured)), command="python benchmarks/worlds.py")
     header = next(line for line in text.splitlines() if line.startswith("| world | wanted"))
     assert "error before" in header
     assert all(line.count("|") == header.count("|") for line in text.splitlines() if line.startswith("| normal, "))

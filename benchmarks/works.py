@@ -1,4 +1,4 @@
-"""The works that are timed: each task's published setting, its batches, and one update by the harness's own parts."""
+"""The works that are timed: each task's published setting, its batches, and one update with the harness's parts."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ CPU = torch.device("cpu")
 SEEDS = Seeds.of(0, 0)
 MODELS: Mapping[str, Model] = {model.name: model for model in (Tcn(), Lstm(), Gru(), Rnn())}
 TOLERANCE = 0.05
-"""Of solved widths: speed at about the published size is what is asked for."""
+"""Tolerance of solved widths: the speed is measured at about the published size."""
 
 Read = Callable[[Network, Task, Batch], Tensor]
-"""How outputs are computed: (batch, n) or (batch, time, n)."""
+"""Computes outputs: (batch, n) or (batch, time, n)."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Work:
     task: Task
     batches: Sequence[Batch]
     setting: Published
-    """The TCN's: optimisation and size."""
+    """Optimisation and size of the published TCN."""
     device: torch.device = CPU
-    """Where the batches are, and the networks."""
+    """Device of the batches and the networks."""
 
     def on(self, device: torch.device) -> Work:
         """Return the same work with its batches on a device."""
@@ -76,7 +76,7 @@ class Work:
         return self.setting.optimisation
 
     def network(self, model: str = "tcn") -> Network:
-        """With initial weights of its own seed; element dropout, as in the released code."""
+        """Return a network with seeded initial weights and element dropout, as in the released code."""
         seed_everything(SEEDS.init)
         if model == "tcn":
             params = {**self.setting.params, "dropout_kind": "element"}
@@ -98,7 +98,7 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
 
 
 class HarnessStep:
-    """An update by the harness's own parts, without the loop around them."""
+    """An update with the harness's parts, without its training loop."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class HarnessStep:
 
 
 def over(step: Callable[[Batch], object], batches: Sequence[Batch]) -> Callable[[], None]:
-    """One round: a step on each batch."""
+    """Return a function that runs one round: a step on each batch."""
 
     def run() -> None:
         for batch in batches:
@@ -141,13 +141,13 @@ def over(step: Callable[[Batch], object], batches: Sequence[Batch]) -> Callable[
 
 
 def computing_all(network: Network, task: Task, batch: Batch) -> Tensor:
-    """Every position of the backbone, and only what is scored decoded."""
+    """Compute every position of the backbone; decode only the scored ones."""
     hidden = network.backbone(network.encoder(batch.inputs))
     return network.decode(_scored(hidden, task, batch))
 
 
 def decoding_all(network: Network, task: Task, batch: Batch) -> Tensor:
-    """Every position of the backbone, all decoded."""
+    """Compute and decode every position of the backbone."""
     return _scored(network(batch.inputs), task, batch)
 
 
@@ -158,9 +158,9 @@ def _scored(steps: Tensor, task: Task, batch: Batch) -> Tensor:
 
 
 def ways(work: Work) -> dict[str, HarnessStep]:
-    """The harness's step, and the same with one of its ways replaced by the released one, by the way's name.
+    """Return the harness's step, and the same with one part replaced by the released one, by the name of the part.
 
-    `decoding` also computes all positions, so it counts against `positions`.
+    `decoding` also computes all positions, so it is compared with `positions`.
     """
     task, optimisation = work.task, work.optimisation
     sides = {"ours": HarnessStep(work.network(), task, optimisation)}
@@ -175,7 +175,7 @@ def ways(work: Work) -> dict[str, HarnessStep]:
 
 
 def with_plain_dropout(network: Network) -> Network:
-    """`nn.Dropout` in place of ours."""
+    """Return the network with `nn.Dropout` instead of ours."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
@@ -196,7 +196,7 @@ def adding() -> Work:
 
 
 def mnist() -> Work:
-    """Random pixels; dropout 0.05, the released code's default, where Table 2 has none."""
+    """Return random pixels, with dropout 0.05: the released code's default, because Table 2 has none."""
     task = SequentialMnist()
     setting = _setting(task)
     setting = Published(**{**vars(setting), "params": {**setting.params, "dropout": 0.05}})
@@ -211,7 +211,7 @@ def copy_memory() -> Work:
 
 
 def music(name: Literal["jsb", "nottingham"], batch_size: int, every: int = 1) -> Work:
-    """Every so many-th batch of an epoch."""
+    """Return one of every `every` batches of an epoch."""
     task = JsbChorales() if name == "jsb" else Nottingham()
     data = task.load("train", SEEDS, {file.name: locate(file) for file in task.files()})
     batches = TrainingBatches(data, batch_size=batch_size, order_seed=SEEDS.order, device=CPU)
@@ -220,7 +220,7 @@ def music(name: Literal["jsb", "nottingham"], batch_size: int, every: int = 1) -
 
 
 def one_by_one(work: Work) -> Work:
-    """The same pieces in batches of one."""
+    """Return the same pieces in batches of one."""
     return replace(work, batches=[piece for batch in work.batches for piece in _pieces(batch)])
 
 
@@ -233,12 +233,12 @@ def _pieces(batch: Batch) -> list[Batch]:
 
 
 def word() -> Work:
-    """Random words in windows of 80, of which 40 are scored."""
+    """Return random words in windows of 80; 40 of them are scored."""
     return _language("word", PtbWord(reading="window", scored=40, history=40))
 
 
 def char() -> Work:
-    """Random characters in windows of 400, of which 320 are scored."""
+    """Return random characters in windows of 400; 320 of them are scored."""
     return _language("char", PtbChar(reading="window", scored=320, history=80))
 
 

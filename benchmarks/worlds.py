@@ -3,10 +3,10 @@
     python benchmarks/worlds.py [--races 1000] [--short] [--output docs/results/worlds.md] [--plot calibration.svg]
                                 [--json after.json] [--before before.json]
 
-Prints for each world the nominal error, the observed error with its Monte Carlo interval (Clopper & Pearson, 95 %),
-the share of right answers, the mean repetitions and the mean number of times that test scores were read.  `--before`
-adds the columns of an earlier run's `--json`, as of `benchmarks/worlds_before.py`.  `--plot` draws the calibration of
-P(best).
+Prints for each world the nominal error, the observed error with its Monte Carlo interval (Clopper & Pearson, 95 %), the
+share of right answers, the mean repetitions and the mean number of times that test scores were read.  `--before` adds
+the columns of an earlier run's `--json`, such as that of `benchmarks/worlds_before.py`.  `--plot` draws the calibration
+of P(best).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from simulated import CASES, REPORTS, WORLDS, Array, Case, Draw, Outcome, World
 NOMINAL = 0.05
 SHORT_RACES = 25
 BINS = (0.0, 0.4, 0.6, 0.8, 0.9, 1.0)
-"""Of P(best) of the leader."""
+"""Bins of the leader's P(best)."""
 
 Play = Callable[[Draw, World, Sequence[int]], Outcome]
-"""Holds one race, extended to each of these numbers of repetitions in turn."""
+"""Runs one race, extended to each of these numbers of repetitions in turn."""
 Best = Callable[[Array], Array]
 """Scores, (models, repetitions) → P(best) of each model."""
 Judge = Callable[[Array, float], bool]
-"""Scores, (models, repetitions), and a margin → whether any two models that are equal are called different."""
+"""Scores, (models, repetitions), and a margin → whether any two equal models are called different."""
 Line = dict[str, Any]  # a line of JSON, hence Any
 
 
 def play(draw: Draw, world: World, most: Sequence[int]) -> Outcome:
-    """Hold a race as `harness recommend` does, until it says `best` or the last extension ends."""
+    """Run a race as `harness recommend` does, until its verdict is `best` or the last extension ends."""
     from harness.analysis.statistics import SamplingError
     from harness.recommendation.gains import Scoring, gains
     from harness.recommendation.pairwise import ErrorBudget, ladder
@@ -60,8 +60,8 @@ def play(draw: Draw, world: World, most: Sequence[int]) -> Outcome:
         budget = ErrorBudget.of(1 - NOMINAL, looks=looks, models=len(names))
         while True:
             seen = [
-                {model: list(each[index, : held[model]]) for index, model in enumerate(names)}
-                for each in (draw.validation, draw.test)
+                {model: list(split[index, : held[model]]) for index, model in enumerate(names)}
+                for split in (draw.validation, draw.test)
             ]
             step = follow(seen[0], seen[1], budget, on_validation=on_validation, on_test=on_test)
             if not step.models:
@@ -71,7 +71,7 @@ def play(draw: Draw, world: World, most: Sequence[int]) -> Outcome:
         field = gains(seen[1], on_test)
         assert field is not None
         now = interim_look(field, budget)
-        places = {int(one.rival[1:]): one.verdict for one in now.comparisons}
+        places = {int(comparison.rival[1:]): comparison.verdict for comparison in now.comparisons}
         count = sum(held.values()) / len(names)
         learned = now.learned[now.leader] == "yes"
         outcome = Outcome.of(int(now.leader[1:]), places, learned, now.nothing_learned, count, len(reads))
@@ -89,14 +89,15 @@ def best_of(scores: Array) -> Array:
 def judge(scores: Array, margin: float) -> bool:
     from harness.analysis.paired_tests import correct, decide
 
-    found = [
-        decide(one.tolist(), other.tolist(), better="lower", margin=margin) for one, other in combinations(scores, 2)
+    decisions = [
+        decide(first.tolist(), second.tolist(), better="lower", margin=margin)
+        for first, second in combinations(scores, 2)
     ]
-    return any(one.verdict in ("better", "worse") for one in correct(found))
+    return any(decision.verdict in ("better", "worse") for decision in correct(decisions))
 
 
 def races(world: World, count: int, how: Play) -> Line:
-    """Return what `count` races of a world came to."""
+    """Return the results of `count` races of a world."""
     random = np.random.default_rng(0)
     most = world.extended or (world.most,)
     false: list[bool] = []
@@ -111,8 +112,8 @@ def races(world: World, count: int, how: Play) -> Line:
     line = _line(world.name, sum(false), count, note=world.note)
     means = {
         "right": np.mean(right),
-        "repetitions": np.mean([each.repetitions for each in outcomes]),
-        "reads": np.mean([each.reads for each in outcomes]),
+        "repetitions": np.mean([outcome.repetitions for outcome in outcomes]),
+        "reads": np.mean([outcome.reads for outcome in outcomes]),
     }
     return line | {key: float(value) for key, value in means.items()} | {"wanted": world.right}
 
@@ -137,21 +138,21 @@ def reports(count: int, how: Judge) -> list[Line]:
 
 
 def calibration(case: Case, count: int, how: Best) -> Line:
-    """Return for each bin of P(best) of the leader its mean, how often the leader was the best, and of how many."""
+    """Return for each bin of the leader's P(best): its mean, how often the leader was the best, and the count."""
     random = np.random.default_rng(0)
     said: list[float] = []
     right: list[bool] = []
     for _ in range(count):
         scores, best = case.draw(random)
-        found = how(scores)
-        said.append(float(found.max()))
-        right.append(int(found.argmax()) == best)
+        probabilities = how(scores)
+        said.append(float(probabilities.max()))
+        right.append(int(probabilities.argmax()) == best)
     place = np.clip(np.digitize(said, BINS) - 1, 0, len(BINS) - 2)
     bins = [
-        [float(np.mean(np.asarray(said)[place == each])), int(np.sum(np.asarray(right)[place == each])), int(n)]
-        if (n := int((place == each).sum()))
+        [float(np.mean(np.asarray(said)[place == index])), int(np.sum(np.asarray(right)[place == index])), int(n)]
+        if (n := int((place == index).sum()))
         else None
-        for each in range(len(BINS) - 1)
+        for index in range(len(BINS) - 1)
     ]
     return {"name": case.name, "bins": bins}
 
@@ -165,7 +166,7 @@ def measure(count: int, how: Play = play, best: Best = best_of, report: Judge = 
     }
 
 
-def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | None, command: str) -> str:
+def page(after: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | None, command: str) -> str:
     """Return the tables as Markdown.  command: the command line that prints them."""
     lines = [
         "# Errors of recommendations and reports on simulated scores",
@@ -178,15 +179,15 @@ def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | Non
         *([] if before is None else [f"Before: commit 43604bc, {before['races'][0]['races']} races of each world."]),
         "",
     ]
-    lines += _table(found["races"], None if before is None else before["races"], ("right", "repetitions", "reads"))
-    reasons = dict.fromkeys(one["note"] for one in found["races"] if one["note"])
+    lines += _table(after["races"], None if before is None else before["races"], ("right", "repetitions", "reads"))
+    reasons = dict.fromkeys(line["note"] for line in after["races"] if line["note"])
     notes = [
-        f"- {reason} Worlds: {'; '.join(one['name'] for one in found['races'] if one['note'] == reason)}."
+        f"- {reason} Worlds: {'; '.join(line['name'] for line in after['races'] if line['note'] == reason)}."
         for reason in reasons
     ]
     lines += ["", "## Where the guarantee is approximate", "", *notes, "", "## Reports", ""]
-    lines += ["A report makes an error where it calls any two of these equal models different.", ""]
-    lines += _table(found["reports"], None if before is None else before["reports"], ())
+    lines += ["A report makes an error if it calls any two of these equal models different.", ""]
+    lines += _table(after["reports"], None if before is None else before["reports"], ())
     lines += [
         "",
         "## Calibration of P(best)",
@@ -195,71 +196,71 @@ def page(found: Mapping[str, list[Line]], before: Mapping[str, list[Line]] | Non
         "in standard deviations of a repetition.",
         "",
     ]
-    lines += _calibration_table(found["calibration"], None if before is None else before["calibration"])
+    lines += _calibration_table(after["calibration"], None if before is None else before["calibration"])
     return "\n".join([*lines, ""])
 
 
-def _table(found: Sequence[Line], before: Sequence[Line] | None, more: Sequence[str]) -> list[str]:
-    old = {one["name"]: one for one in before or ()}
+def _table(after: Sequence[Line], before: Sequence[Line] | None, more: Sequence[str]) -> list[str]:
+    old = {line["name"]: line for line in before or ()}
     heads = ["error", *more]
     header = ["world", *(["wanted"] if more else []), "nominal", *([f"{head} before" for head in heads] if old else [])]
     header += heads
     rows = []
-    for one in found:
-        row = [one["name"], *([one["wanted"]] if more else []), f"{NOMINAL:.0%}"]
-        for each in [old.get(one["name"]), one] if old else [one]:
-            row += ["–"] * len(heads) if each is None else [_error(each), *(_number(each[key], key) for key in more)]
+    for line in after:
+        row = [line["name"], *([line["wanted"]] if more else []), f"{NOMINAL:.0%}"]
+        for entry in [old.get(line["name"]), line] if old else [line]:
+            row += ["–"] * len(heads) if entry is None else [_error(entry), *(_number(entry[key], key) for key in more)]
         rows.append(row)
     return _markdown(header, rows)
 
 
-def _error(one: Line) -> str:
-    return f"{100 * one['error']:.1f} [{100 * one['low']:.1f}, {100 * one['high']:.1f}] %"
+def _error(line: Line) -> str:
+    return f"{100 * line['error']:.1f} [{100 * line['low']:.1f}, {100 * line['high']:.1f}] %"
 
 
 def _number(value: float, key: str) -> str:
     return f"{100 * value:.0f} %" if key == "right" else f"{value:.1f}"
 
 
-def _calibration_table(found: Sequence[Line], before: Sequence[Line] | None) -> list[str]:
+def _calibration_table(after: Sequence[Line], before: Sequence[Line] | None) -> list[str]:
     labels = [f"{low:g} to {high:g}" for low, high in pairwise(BINS)]
-    old = {one["name"]: one for one in before or ()}
+    old = {line["name"]: line for line in before or ()}
     rows = []
-    for one in found:
-        for label, each in (("before", old.get(one["name"])), ("after" if old else "", one)):
-            if each is not None:
+    for line in after:
+        for label, entry in (("before", old.get(line["name"])), ("after" if old else "", line)):
+            if entry is not None:
                 cells = [
                     "–" if cell is None else f"{cell[0]:.2f} → {cell[1] / cell[2]:.2f} of {cell[2]}"
-                    for cell in each["bins"]
+                    for cell in entry["bins"]
                 ]
-                rows.append([one["name"], label, *cells])
+                rows.append([line["name"], label, *cells])
     return _markdown(
         ["models, repetitions, spread of true means", "", *(f"said {label} → right" for label in labels)], rows
     )
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(each) + " |" for each in (header, *rows)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
     return [lines[0], "| :-- |" + " --: |" * (len(header) - 1), *lines[1:]]
 
 
 def main(how: Play = play, best: Best = best_of, report: Judge = judge) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--races", type=int, default=1000, help="of each world")
+    parser.add_argument("--races", type=int, default=1000, help="races of each world")
     parser.add_argument("--short", action="store_true", help=f"{SHORT_RACES} races of each world")
-    parser.add_argument("--output", type=Path, help="write the page here too")
+    parser.add_argument("--output", type=Path, help="also write the page here")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--before", type=Path, help="numbers of an earlier run, for the columns `before`")
     parser.add_argument("--plot", type=Path, help="draw the calibration of P(best) here, as SVG")
     options = parser.parse_args()
-    found = measure(SHORT_RACES if options.short else options.races, how, best, report)
+    measured = measure(SHORT_RACES if options.short else options.races, how, best, report)
     before = None if options.before is None else cast(dict[str, list[Line]], json.loads(options.before.read_text()))
     if options.plot is not None:
-        calibration_plot.draw(found["calibration"], None if before is None else before["calibration"], options.plot)
-    text = page(found, before, command=f"python benchmarks/worlds.py {' '.join(sys.argv[1:])}".strip())
+        calibration_plot.draw(measured["calibration"], None if before is None else before["calibration"], options.plot)
+    text = page(measured, before, command=f"python benchmarks/worlds.py {' '.join(sys.argv[1:])}".strip())
     print(text)
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1))
+        options.json.write_text(json.dumps(measured, indent=1))
     if options.output is not None:
         options.output.write_text(text)
 

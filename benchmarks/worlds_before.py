@@ -1,4 +1,4 @@
-"""Run `worlds.py` with the statistics of commit 43604bc; it is needed only to print the columns `before`.
+"""Run `worlds.py` with the statistics of commit 43604bc; only the columns `before` need it.
 
 git worktree add /tmp/before 43604bc
 PYTHONPATH=/tmp/before python benchmarks/worlds_before.py --json /tmp/before.json
@@ -35,7 +35,7 @@ def play(draw, world, most):
         now = look(
             gains({m: draw.test[i, : held[m]] for i, m in enumerate(names)}, scoring), errors, error=errors.answer
         )
-        places = {int(one.rival[1:]): place_of(one, step) for one in now.duels}
+        places = {int(duel.rival[1:]): place_of(duel, step) for duel in now.duels}
         learned = now.learned[now.leader] == "yes"
         count = sum(held.values()) / len(names)
         outcome = Outcome.of(int(now.leader[1:]), places, learned, now.nothing_learned, count, reads)
@@ -46,14 +46,14 @@ def play(draw, world, most):
 
 def best_of(scores):
     names = [str(index) for index in range(len(scores))]
-    found = probabilities(gains(dict(zip(names, scores, strict=True)), Scoring("higher")), names)
-    return np.array([found[name] for name in names])
+    best = probabilities(gains(dict(zip(names, scores, strict=True)), Scoring("higher")), names)
+    return np.array([best[name] for name in names])
 
 
 def judge(scores, margin):
     pairs = combinations(scores, 2)
-    found = [decide(one.tolist(), other.tolist(), better="lower", margin=margin) for one, other in pairs]
-    return any(one.verdict in ("better", "worse") for one in found)
+    decisions = [decide(first.tolist(), second.tolist(), better="lower", margin=margin) for first, second in pairs]
+    return any(decision.verdict in ("better", "worse") for decision in decisions)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ HarnessError                a usage error or a state that only the user can fix;
 │   └── LeaseError          another process is running the study
 ├── CheckpointError         a checkpoint is corrupt or belongs to another trial
 ├── ScaffoldError           a package cannot be written under this name or in this folder
-├── ClusterError            Ray is unreachable or lacks the resources for the study
+├── ClusterError            Ray is unreachable, has ended, or lacks the resources for the study
 └── TrackingError           MLflow is unreachable or lacks the requested experiment or run
 """
 
@@ -102,7 +102,7 @@ class ScaffoldError(HarnessError):
 
 
 class ClusterError(HarnessError):
-    """Ray is unreachable or lacks the resources for the study."""
+    """Ray is unreachable, has ended, or lacks the resources for the study."""
 
 
 class TrackingError(HarnessError):

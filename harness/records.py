@@ -153,6 +153,8 @@ class Trial(Record):
     widths: tuple[int, ...]
     parameters: int
     """Trainable, unique, the whole network."""
+    embedding_parameters: int | None = None
+    """Parameters of the encoder, which `parameters` includes; None in trials of earlier versions."""
     embedding: int | None = None
     """Embedding size where the input is tokens and a published setting states its own."""
     embedding_dropout: float | None = None
@@ -188,8 +190,8 @@ class Trial(Record):
         the same way.
         """
         place = {"study", "cell", "phase", "number", "resources", "winner", "draw", "rejections", "repetition", "until"}
-        # Trials that were stored before there was embedding dropout keep their digest.
-        added = {"embedding_dropout"} if self.embedding_dropout is None else set()
+        # Trials that were stored before there were these fields keep their digest.
+        added = {"embedding_parameters", *(["embedding_dropout"] if self.embedding_dropout is None else [])}
         return digest_of(self.model_dump(mode="json", exclude=place | added))
 
 
@@ -275,6 +277,10 @@ class CellFacts(Record):
     """Further metrics that the task reports."""
     parameters: int | None
     """The parameter budget; None under protocol `paper`, which trains published widths."""
+    tolerance: float | None = None
+    """Largest deviation from the budget, as a share of the count without the embedding; None in older studies."""
+    allow_deviation: bool = False
+    """Whether a cell that is off budget by more than that is ranked."""
     task_parameters: int | None = None
     """The published size of the task; None if none is published."""
     setting: Literal["searched", "published"] = "searched"
@@ -283,6 +289,8 @@ class CellFacts(Record):
     floor: float | None = None
     """Of the test split."""
     validation_floor: float | None = None
+    sampled_floors: bool = False
+    """Whether floors are of the samples that `evaluation_limit` scores."""
     published: float | None = None
     published_source: str = ""
     trials: int
@@ -300,12 +308,9 @@ class CellFacts(Record):
         """Return the facts of a reported metric. A further reading of the test split has the facts of its metric:
         `perplexity-80-40` those of `perplexity`.
         """
-        known = [
-            metric
-            for metric in (self.metric, *self.others)
-            if name == metric.name or name.startswith(f"{metric.name}-")
-        ]
-        return max(known, key=lambda metric: len(metric.name), default=None)
+        every = (self.metric, *self.others)
+        known = [facts for facts in every if name == facts.name or name.startswith(f"{facts.name}-")]
+        return max(known, key=lambda facts: len(facts.name), default=None)
 
 
 class LeftOut(Record):

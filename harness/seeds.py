@@ -51,3 +51,8 @@ class Seeds(BaseModel):
             init=derive(study_seed, "init", stream),
             noise=derive(study_seed, "noise", stream),
         )
+
+
+def evaluation_seed(seeds: Seeds, split: str) -> int:
+    """Return the seed of the sample of a split that `evaluation_limit` scores: one per study."""
+    return derive(seeds.fixed, "evaluation", split)

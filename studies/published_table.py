@@ -1,9 +1,10 @@
 """Print the page of published results of every task, next to ours.
 
-    python studies/published_table.py [STUDY …] > docs/results/README.md
+    python studies/published_table.py [STUDY …] > table.md
 
-Rows come from the installed tasks; a row that no study has run has no value of ours.  Each study is read from MLflow
-(`MLFLOW_TRACKING_URI`, or mlflow.db in the current folder); its protocol determines the column it fills.
+Rows come from the installed tasks; a row without a study has no measured value.  Each study is read from MLflow
+(`MLFLOW_TRACKING_URI`, or mlflow.db in the current folder); its protocol determines the column it fills.  The page of
+docs/results is made by results_page.py.
 """
 
 from __future__ import annotations
@@ -50,23 +51,32 @@ def main() -> None:
     print(markdown.render(page(registry, reports)), end="")
 
 
-def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
-    """Return the page as blocks, with one row per task and published model."""
-    runs = [run for report in reports for run in _runs(registry, report)]
-    tasks = [task for task in registry.default_tasks().values() if task.published() is not None]
-    lines = [line for task in tasks for line in _lines(task, runs)]
+def table(registry: Registry, reports: Sequence[Report]) -> Table:
+    """Return the table with one row per task and published model."""
+    runs = [run for report in reports for run in runs_of(registry, report)]
+    lines = [line for task in published_tasks(registry) for line in _lines(task, runs)]
     header = (
         "task", "model", "published", "protocol paper (mean, 95 % CI)", "verdict", "protocol fair (mean, 95 % CI)",
         "verdict",
     )  # fmt: skip
+    return Table(header, tuple(lines))
+
+
+def published_tasks(registry: Registry) -> list[Task]:
+    """Return the tasks that have published results, at their default options."""
+    return [task for task in registry.default_tasks().values() if task.published() is not None]
+
+
+def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
+    """Return the page as blocks, with one row per task and published model."""
     studies = [f"{report.study} ({report.study_id}, code {report.git or 'unknown'})" for report in reports]
     return [
         Heading("Published results and ours", 1),
         Paragraph(
-            "Made by studies/published_table.py from the studies below. A row without a value of ours has not been run "
-            "at the published size, or its cell is not complete."
+            "studies/published_table.py makes this page from the studies below. A row without a value of ours was not "
+            "run at the published size, or its cell is not complete."
         ),
-        Table(header, tuple(lines)),
+        table(registry, reports),
         Notes(
             (
                 "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
@@ -78,7 +88,7 @@ def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     ]
 
 
-def _runs(registry: Registry, report: Report) -> list[Run]:
+def runs_of(registry: Registry, report: Report) -> list[Run]:
     return [
         Run(report, section, registry.make_task(section.ref.name, section.ref.options).row())
         for section in report.sections

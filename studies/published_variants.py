@@ -1,12 +1,12 @@
-"""What of a published setting its result hangs on: the setting as stated, and with one thing changed at a time.
+"""Measure which part of a published setting its result depends on: the setting as stated, and with one change each.
 
     python studies/published_variants.py jsb-chorales tcn [--seeds 3] [--runs FOLDER] [--only NAME,NAME]
 
-The released code (github.com/locuslab/TCN) departs from the paper's text: its clipping stands before `backward` and
-does nothing, its dropout is element-wise since 2018-04-16, its music script trains at 1e-3.  Each variant is
-trained by the `paper` protocol, in this process; the same command continues.  Printed are test scores by seed, of the
-best-validation weights and, behind the slash, the mean over the last three evaluations; of sequences of different
-lengths also what the loss would be had each sequence, and not each frame, the same weight.
+The released code (github.com/locuslab/TCN) differs from the paper's text: it clips before `backward`, which has no
+effect, its dropout is element-wise since 2018-04-16, and its music script trains at 1e-3.  Each variant is trained by
+the `paper` protocol, in this process; run the same command again to resume.  The output is the test score of each seed:
+with the best-validation weights and, after the slash, the mean over the last three evaluations.  For sequences of
+different lengths it also shows the loss if each sequence, and not each frame, had the same weight.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ VARIANTS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "element-dropout": (ELEMENT, {}),
     "released-loop": (ELEMENT, {"clip": None, "learning_rate": 1e-3}),
 }
-"""Name → what replaces keywords of the architecture, and of the optimisation."""
+"""Name → changes of the architecture's parameters, and of the optimisation."""
 
 
 @dataclass
 class Variant(Model):
-    """A model whose published setting differs."""
+    """A model with a changed published setting."""
 
-    name: str  # type: ignore[misc]  # of an instance here, as one class serves all variants
+    name: str  # type: ignore[misc]  # set per instance, because one class serves all variants
     base: Model
 
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
@@ -103,7 +103,7 @@ def main() -> None:
         }
     )
     runner = Runner(make_plan(study, loaded.registry), loaded, given.runs)
-    runner.run(lambda desk: run_serial(desk, Worker(runner.folder, loaded.registry)))
+    runner.run(lambda trials: run_serial(trials, Worker(runner.folder, loaded.registry)))
     _show(runner)
 
 
@@ -133,7 +133,7 @@ def _scores(result: TrialResult, metric: str) -> str:
 
 @torch.inference_mode()
 def _by_sequence(runner: Runner, plan: CellPlan, result: TrialResult) -> str:
-    """The mean over validation and test sequences of each one's own mean loss, with the best-validation weights."""
+    """Return the mean over sequences of their mean losses, on validation and test, for the best-validation weights."""
     task, setting = plan.task, plan.setting
     if result.weights is None or setting is None:
         return ""

@@ -1,9 +1,9 @@
-"""Recompute final trials of a music study from what MLflow holds, sequence by sequence, without the training loop.
+"""Recompute final trials of a music study from MLflow, sequence by sequence, without the training loop.
 
     HARNESS_DATA=... python studies/recompute.py fair-jsb-chorales [--trials 2]
 
-For each: the parameter count of the stored weights, and the test NLL over the stored network, one unpadded chorale at
-a time, binary cross-entropy summed over keys and averaged over all scored frames in float64.
+For each trial, it computes the parameter count of the stored weights and the test NLL of the stored network: one
+unpadded chorale at a time, binary cross-entropy summed over keys and averaged over all scored frames, in float64.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def compare(trial: dict[str, object], metrics: dict[str, float], weights: Path) -> float:
-    """Prints both sides of one trial; the difference in nats a frame."""
+    """Print the recomputed and the stored values of one trial; return the difference of the NLL in nats per frame."""
     registry = load_plugins().registry
     reference, cell = trial["task"], trial["cell"]
     assert isinstance(reference, dict)

@@ -61,7 +61,7 @@ def toy_study() -> MakeStudy:
 
 
 def make_trial(**changes: object) -> Trial:
-    """A search trial of a toy, with some of its fields changed; valid as a record, made by no dealer."""
+    """Return a search trial of a toy with some fields changed; a valid record that no scheduler made."""
     return Trial.model_validate(
         {
             "study": "0123456789ab",

@@ -91,6 +91,24 @@ class CellResult:
         return self.finals[0].trial if self.finals else None
 
     @property
+    def deviation_percent(self) -> float | None:
+        """Deviation of the measured setting from the budget; from the task's published size if there is no budget."""
+        size = self.facts.parameters if self.facts.parameters is not None else self.facts.task_parameters
+        return None if self.setting is None or size is None else 100 * (self.setting.parameters / size - 1)
+
+    @property
+    def off_budget(self) -> bool:
+        """Whether the measured setting deviates from the parameter budget by more than the tolerance.
+
+        False under protocol `paper`, which keeps published widths and has no budget.
+        """
+        setting, facts = self.setting, self.facts
+        if setting is None or facts.parameters is None or facts.tolerance is None:
+            return False
+        bare = setting.parameters - (setting.embedding_parameters or 0)
+        return abs(setting.parameters - facts.parameters) > facts.tolerance * bare
+
+    @property
     def best_validation(self) -> float | None:
         return None if self.winner is None or self.winner.result is None else self.winner.result.score
 

@@ -118,7 +118,7 @@ def _rows(stored: StoredStudy, comparable: ComparableCells) -> list[Row]:
 
 
 def _pairs(rows: Sequence[Row], results: Sequence[CellResult]) -> tuple[Pair, ...]:
-    """Decide between every two searched cells that have ended, are in sync with the ledger and are not refused.
+    """Decide between every two searched cells that have ended, are in sync with the ledger and are comparable.
 
     The verdicts share the error of the task (`correct`).  A repetition without a score loses its pair.  A race has no
     pairs here: which repetitions it has depends on the
@@ -128,7 +128,7 @@ def _pairs(rows: Sequence[Row], results: Sequence[CellResult]) -> tuple[Pair, ..
         (row.model, result)
         for row, result in zip(rows, results, strict=True)
         if row.setting == "searched" and row.state in ("complete", "partial") and row.lacking == 0
-        and not row.refused and not row.race
+        and row.comparable and not row.race
     ]  # fmt: skip
     combined = list(combinations(able, 2))
     decisions = correct([_decide(first, second) for (_, first), (_, second) in combined])

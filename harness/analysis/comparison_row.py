@@ -12,7 +12,7 @@ from harness.analysis.cell_result import CellResult, State, outcomes_of
 from harness.analysis.paired_tests import Decision
 from harness.analysis.statistics import Proportion, Summary
 from harness.ledger.journal import TrialEntry
-from harness.records import CellFacts, ParamValue, Trial
+from harness.records import ParamValue
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Row:
     """Parameters of the measured setting: the winner, or the published one."""
     deviation_percent: float | None
     """Deviation from the budget in percent; from the task's published size if there is no budget."""
+    off_budget: bool
+    """See `CellResult.off_budget`."""
+    allow_deviation: bool
+    """Whether the study ranks the row although it is off the budget."""
     dimensions: Mapping[str, ParamValue]
     """Name → value in the measured setting."""
     search_ended: int
@@ -77,7 +81,7 @@ class Row:
     race: bool = False
     """Whether the study is a race, whose models have unequal repetitions: the row is shown whole, without a rank."""
     rank: int | None = None
-    """Rank by mean among searched cells; None if the cell is not complete, is refused, or belongs to a race."""
+    """Rank by mean among searched cells; None if the row does not take part in the ranking (`ranks`)."""
     against_best: Decision | None = None
     """Decision of this cell against the cell of rank 1; None for that cell and for cells without a rank."""
 
@@ -90,7 +94,12 @@ class Row:
     def ranks(self) -> bool:
         """Whether the row takes part in the ranking."""
         able = self.complete and self.setting == "searched" and self.test is not None
-        return able and not self.refused and not self.race
+        return able and self.comparable and not self.race
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the row was trained at the budget of its task, so that it can be compared with the others."""
+        return not self.refused and (not self.off_budget or self.allow_deviation)
 
     @property
     def status(self) -> str:
@@ -109,6 +118,8 @@ class Row:
             return f"{scored} of {self.repetitions_granted} repetitions have a score"
         if self.race and self.state == "complete":
             return f"race, {self.repetitions_ended} repetitions"
+        if not self.comparable and self.state == "complete":
+            return "not ranked"
         return "FAILED" if self.state == "failed" else "complete"
 
 
@@ -125,7 +136,9 @@ def make_row(result: CellResult, lacking: int | None) -> Row:
         state=result.state,
         reason=result.reason,
         parameters=setting.parameters if setting is not None else None,
-        deviation_percent=_deviation_percent(setting, facts),
+        deviation_percent=result.deviation_percent,
+        off_budget=result.off_budget,
+        allow_deviation=facts.allow_deviation,
         dimensions=setting.params if setting is not None else {},
         search_ended=result.search_ended,
         search_granted=facts.trials,
@@ -151,11 +164,6 @@ def make_row(result: CellResult, lacking: int | None) -> Row:
         superseded=len(result.superseded),
         test_opened=result.test_opened,
     )
-
-
-def _deviation_percent(setting: Trial | None, facts: CellFacts) -> float | None:
-    size = facts.parameters if facts.parameters is not None else facts.task_parameters
-    return None if setting is None or size is None else 100 * (setting.parameters / size - 1)
 
 
 def _updates(entries: Sequence[TrialEntry]) -> tuple[int, int] | None:

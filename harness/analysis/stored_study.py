@@ -71,6 +71,8 @@ class StoredStudy:
     """Older study ids of the same name."""
     curves: Curves = field(default_factory=dict)
     """Curves of the current final trials, if requested."""
+    baseline: tuple[str, ...] = ()
+    """Which cells are stored results of other studies, one line per study."""
 
     @property
     def cells(self) -> tuple[CellFacts, ...]:

@@ -205,6 +205,13 @@ class Task(BaseModel, ABC):
         """
         return None
 
+    def sample_floor(self, sample: Dataset, train: Dataset) -> float | None:
+        """Return the metric of the same baseline on a part of a held-out split; None: that of the whole split.
+
+        It is the floor of a study with `training.evaluation_limit`.  train: the whole training split.
+        """
+        return None
+
     def row(self) -> str:
         """Return the row of the published tables that these options correspond to, such as `adding-600`."""
         return self.name

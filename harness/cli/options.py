@@ -104,6 +104,21 @@ LogModels = Annotated[
         help="Store the best repetition of each cell as an MLflow model, about a second per cell.",
     ),
 ]
+Baseline = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--baseline",
+        metavar="FOLDER",
+        help="Compare with the stored cells of this folder, as `harness export` writes it; they are not trained again. "
+        "Task, data, budget, training and seeds must agree.",
+    ),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show also trials that begin, and every evaluation of a trial.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress and no notes: only errors and the result.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 RUNS = Path("runs")
 

@@ -15,11 +15,13 @@ from harness.cli.options import (
     Json,
     LogModels,
     Models,
+    Quiet,
     Runs,
     Serial,
     Set,
     Storage,
     Target,
+    Verbose,
     study_folder,
 )
 
@@ -92,6 +94,8 @@ def recommend(
     storage: Storage = None,
     log_models: LogModels = True,
     as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Recommend an architecture: compare models in rounds and stop once the result is statistically clear.
 
@@ -101,7 +105,7 @@ def recommend(
 
     Every model gets the same number of search trials. Then the winners run in rounds with new seeds, and models that
     have clearly lost are dropped. The result is printed and written to runs/NAME/recommendation.md and .json. Run the
-    same command again to resume an interrupted study.
+    same command again to resume an interrupted study. The log is runs/NAME/study.log.
 
     Exit codes: 0, there is a result, possibly that the comparison is inconclusive; 1, no model has a score, trials were
     postponed, or MLflow lacks results; 2, a usage error; 130, interrupted.
@@ -128,7 +132,11 @@ def recommend(
     place = session.place_of(
         study_folder(runs, serial, address, storage), serial=serial, address=address, log_models=log_models
     )
-    raise typer.Exit(recommend.recommend(question, place, fresh=fresh, as_json=as_json))
+    raise typer.Exit(
+        recommend.recommend(
+            question, place, session.console_of(verbose=verbose, quiet=quiet), fresh=fresh, as_json=as_json
+        )
+    )
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""`harness report`, `harness sync` and `harness ui`."""
+"""`harness report`, `harness export`, `harness sync` and `harness ui`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from harness.cli.options import RUNS, Json, Runs
 
 def report(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Names of studies, or their TOML files.", show_default=False)
-    ],
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[STUDY]...", help="Names of studies, or their TOML files.", show_default=False),
+    ] = None,
+    from_: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            "--from",
+            metavar="FOLDER",
+            help="Read studies from files instead of MLflow: the folder of a study, one that `harness export` wrote, "
+            "or a folder of such folders. Repeatable.",
+        ),
+    ] = None,
     format_: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -35,14 +45,31 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the comparison of one or more studies, read from MLflow alone.
+    """Print the comparison of one or more studies, read from MLflow or, with --from, from files.
 
     The report has the ranking with its uncertainty, the cost of each cell, and whether published values were reached.
     Cells that are not comparable are not ranked. The report says which results MLflow lacks.
     """
     from harness.cli.actions import report
 
-    report.report(studies, "json" if as_json else format_, output, study_id, figures)
+    sources = report.Sources(tuple(studies or ()), tuple(from_ or ()), study_id)
+    report.report(sources, "json" if as_json else format_, output, figures)
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Name of a study, or its TOML file.")],
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FOLDER", help="Folder in which the folder of the study is written.")
+    ],
+    runs: Runs = RUNS,
+) -> None:
+    """Write the trials, scores and curves of a study as Parquet files, with its manifest and its study file.
+
+    harness report --from FOLDER and harness.load_results make every table and figure again from these files.
+    """
+    from harness.cli.actions import report
+
+    report.export(study, to, runs)
 
 
 def sync(study: Annotated[str, typer.Argument(help="Name of a study, or its TOML file.")], runs: Runs = RUNS) -> None:

@@ -7,6 +7,7 @@ import typer
 from harness.cli.options import (
     RUNS,
     Address,
+    Baseline,
     Data,
     Details,
     Fresh,
@@ -14,6 +15,7 @@ from harness.cli.options import (
     Models,
     OwnTask,
     Profile,
+    Quiet,
     Runs,
     Serial,
     Set,
@@ -23,6 +25,7 @@ from harness.cli.options import (
     StudyPlace,
     Target,
     Tasks,
+    Verbose,
     study_folder,
 )
 
@@ -45,6 +48,9 @@ def run(
     storage: Storage = None,
     log_models: LogModels = True,
     details: Details = False,
+    baseline: Baseline = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a study. Run the same command again to resume it: only what is missing is trained.
 
@@ -52,13 +58,14 @@ def run(
     model, with 10 configurations and 10 repetitions of the best one, for 50 epochs (500 to 5000 updates). The study is
     stored as runs/my/study.toml. See docs/your-data.md.
 
-    Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store.
+    Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store. The log of a run is study.log in
+    the study's folder; with -v it has every evaluation.
 
     Exit codes: 0, everything is done; 1, a cell failed, trials were postponed, or MLflow lacks results; 2, a usage
     error; 130, interrupted.
     """
     from harness.cli.actions import run, study_input
-    from harness.cli.actions.session import place_of
+    from harness.cli.actions.session import console_of, place_of
 
     runs = study_folder(runs, serial, address, storage)
     dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
@@ -66,8 +73,10 @@ def run(
     code = run.run(
         study_input.read(request),
         place_of(runs, serial=serial, address=address, log_models=log_models),
+        console_of(verbose=verbose, quiet=quiet),
         fresh=fresh,
         skip_missing=skip_missing,
         details=details,
+        baseline=baseline,
     )
     raise typer.Exit(code)

@@ -33,7 +33,7 @@ from harness.execution.trial_source import Progress
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry, names_of
 from harness.records import Outcome, Plugin, Trial, TrialResult
-from harness.seeds import derive
+from harness.seeds import evaluation_seed
 from harness.training import checkpoint
 from harness.training.evaluation import evaluate, evaluate_weights
 from harness.training.inspection import inspect_backbone
@@ -210,8 +210,7 @@ class ActiveTrial:
     def _held_out(self, task: Task, split: Split) -> Dataset:
         """Return validation or test, or the sample of it that every trial of the study scores."""
         whole, limit = self._split(task, split), self.trial.training.evaluation_limit
-        seed = derive(self.trial.seeds.fixed, "evaluation", split)  # `fixed`: the same in every cell and repetition
-        return whole if limit is None else sample(whole, limit, seed)
+        return whole if limit is None else sample(whole, limit, evaluation_seed(self.trial.seeds, split))
 
     def _network(self, task: Task) -> Network:
         """The initial network.  The global seeds are set here, for a model that draws elsewhere than from torch."""

@@ -47,6 +47,6 @@ def _planned_files(task: Task, trial: Trial) -> dict[str, Path]:
         if file.sha256 != planned:
             raise DataError(
                 f"data file {file.name} on {socket.gethostname()} has sha256 {file.sha256}, but the study was planned "
-                f"with {planned}; put that content back, or begin anew with --fresh"
+                f"with {planned}; restore that content, or start again with --fresh"
             )
     return {file.name: locate(file) for file in task.files()}

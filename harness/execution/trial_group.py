@@ -29,7 +29,7 @@ class ActiveGroup:
     def advance(self, seconds: float) -> list[tuple[Trial, Progress]]:
         """Train for about `seconds` and return the progress of each trial.  Not called again once all have a result."""
         if not self._together:
-            return self._still_active([(member, member.advance(seconds)) for member in self._active])
+            return self._drop_ended([(member, member.advance(seconds)) for member in self._active])
         first = self._active[0]
         with first.isolated() as notes:
             progress = self._advance_stack(seconds)
@@ -39,9 +39,9 @@ class ActiveGroup:
     def _advance_stack(self, seconds: float) -> list[tuple[Trial, Progress]]:
         progress: list[tuple[Trial, Progress]] = []
         if self._lockstep is None:
-            progress = self._still_active([(member, member.follow(_stay)) for member in self._active])
+            progress = self._drop_ended([(member, member.follow(_stay)) for member in self._active])
         note = self._advance_together(seconds)
-        progress += self._still_active([(member, member.follow(self._raise_own)) for member in self._active])
+        progress += self._drop_ended([(member, member.follow(self._raise_own)) for member in self._active])
         return progress + ([(self._active[0].trial, Progress((), None, (note,)))] if note and self._active else [])
 
     @property
@@ -52,7 +52,8 @@ class ActiveGroup:
         for member in self._active:
             member.save()
 
-    def _still_active(self, progress: list[tuple[ActiveTrial, Progress]]) -> list[tuple[Trial, Progress]]:
+    def _drop_ended(self, progress: list[tuple[ActiveTrial, Progress]]) -> list[tuple[Trial, Progress]]:
+        """Keep the trials that have not ended, and return the progress of all."""
         self._active = [member for member, news in progress if news.result is None]
         return [(member.trial, news) for member, news in progress]
 

@@ -110,6 +110,7 @@ def _candidate(
         needed=needed(pair, margin=field.margin, budget=budget) if pair is not None and place == "open" else None,
         seconds=_seconds(result),
         parameters=result.setting.parameters if result.setting is not None else None,
+        deviation_percent=result.deviation_percent if result.off_budget else None,
         reason=result.reason,
     )
 

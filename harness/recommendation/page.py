@@ -10,14 +10,14 @@ from harness.analysis.statistics import Interval
 from harness.recommendation.pairwise import MOST_NEEDED, POWER
 from harness.recommendation.result import Candidate, Recommendation, train_command
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
-from harness.report.formatting import count, mean_interval, number, of_count, of_number
+from harness.report.formatting import count, mean_interval, number, of_count, of_number, percent
 from harness.report.sections.evidence import margin_of
 from harness.report.writers import markdown
 
 
 def page(answer: Recommendation, folder: Path) -> str:
     """Return the page as Markdown.  folder: the study's folder, for the commands that the page shows."""
-    heading, sentence = Heading(_title(answer), 1), Paragraph(_sentence(answer))
+    heading, sentence = Heading(_title(answer), 1), Paragraph(_sentence(answer) + _off_budget(answer))
     blocks: list[Block] = [heading, sentence, _table(answer), Notes(_reading(answer))]
     parts = [markdown.render([*blocks, *_cost(answer)])]
     if answer.winner is not None:
@@ -27,7 +27,17 @@ def page(answer: Recommendation, folder: Path) -> str:
 
 def brief(answer: Recommendation) -> str:
     """Return the answer in one line."""
-    return f"{_title(answer)}. {_sentence(answer)}"
+    return f"{_title(answer)}. {_sentence(answer)}{_off_budget(answer)}"
+
+
+def _off_budget(answer: Recommendation) -> str:
+    """Name the models that were not trained at the budget; '' if all were."""
+    marked = [
+        f"{candidate.model} ({percent(candidate.deviation_percent)})"
+        for candidate in answer.candidates
+        if candidate.deviation_percent is not None
+    ]
+    return f" Off the parameter budget by more than the tolerance: {', '.join(marked)}." if marked else ""
 
 
 def _title(answer: Recommendation) -> str:
@@ -123,8 +133,13 @@ def _row(candidate: Candidate, answer: Recommendation) -> tuple[Datum, ...]:
         of_count(candidate.repetitions),
         Datum(_needed(candidate) if candidate.place == "open" else count(candidate.needed), candidate.needed),
         of_number(candidate.seconds),
-        of_count(candidate.parameters),
+        Datum(_parameters(candidate), candidate.parameters),
     )
+
+
+def _parameters(candidate: Candidate) -> str:
+    mark = "" if candidate.deviation_percent is None else f" (off budget {percent(candidate.deviation_percent)})"
+    return count(candidate.parameters) + mark
 
 
 def _place(candidate: Candidate) -> str:

@@ -128,7 +128,7 @@ def compare_pair(field: Gains, leader: str, rival: str, budget: ErrorBudget) -> 
 
 
 def _wins(field: Gains, model: str, other: str, n: int) -> int:
-    """Return the repetitions in which the one is better; a repetition without a score loses to any score."""
+    """Return how many of n repetitions the model wins; a repetition without a score loses to any score."""
     mine, theirs = field.values[model][:n], field.values[other][:n]
     mine_lost, theirs_lost = field.lost[model][:n], field.lost[other][:n]
     return int((~mine_lost & (theirs_lost | (mine > theirs))).sum())

@@ -48,6 +48,8 @@ class Candidate(Record):
     seconds: float | None = None
     """Of one training, the mean of its repetitions."""
     parameters: int | None = None
+    deviation_percent: float | None = None
+    """Deviation from the parameter budget, if it is larger than the study's tolerance."""
     reason: str = ""
     """Why repetitions or trials have no score."""
 

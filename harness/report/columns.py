@@ -171,6 +171,8 @@ COMPARISON = {
     "race": _flag("whether the study is a race, which has no ranks"),
     "parameters": _whole("parameters of the measured setting"),
     "deviation_percent": _number("deviation from the budget, in percent"),
+    "off_budget": _flag("whether it deviates by more than the study's tolerance"),
+    "allow_deviation": _flag("whether the study ranks a model that is off the budget"),
     "search_ended": _whole("search trials that have ended"),
     "search_granted": _whole("search trials of the budget"),
     "repetitions_ended": _whole("final trials that have ended"),

@@ -75,7 +75,8 @@ def _title(report: Report) -> list[Block]:
         others = ", ".join(quote(other) for other in report.others)
         text += f" Several studies have this name; this is the requested or newest one. Others: {others}."
     opening = (RACE,) if report.race else tuple(quote(conclusion(section)) for section in report.sections)
-    return [Heading(quote(report.study), 1), *([Notes(opening)] if opening else []), Paragraph(text)]
+    stored = [Notes(tuple(quote(line) for line in report.baseline))] if report.baseline else []
+    return [Heading(quote(report.study), 1), *([Notes(opening)] if opening else []), Paragraph(text), *stored]
 
 
 def _completeness(report: Report) -> str:

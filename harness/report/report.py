@@ -40,6 +40,8 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
+    baseline: tuple[str, ...] = ()
+    """Which cells are stored results of other studies, one line per study."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -66,6 +68,7 @@ def build_report(stored: StoredStudy) -> Report:
         versions=manifest.versions,
         machine=manifest.machine,
         curves=stored.curves,
+        baseline=stored.baseline,
     )
 
 

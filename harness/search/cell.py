@@ -205,6 +205,7 @@ class CellState:
                 "model": plan.model.name,
                 "widths": size.widths,
                 "parameters": size.count.parameters,
+                "embedding_parameters": size.count.embedding,
                 "training": plan.training,
                 "resources": plan.resources,
                 "data": dict(plan.data),

@@ -24,6 +24,7 @@ from harness.records import (
 )
 from harness.study.cell_plan import CellPlan
 from harness.study.fingerprint import cell_fingerprint
+from harness.study.floors import Floors
 from harness.study.labels import different_options
 from harness.study.schema import ModelEntry, Study, TaskEntry
 from harness.study.space import CellSpace, at_unit, cell_space, contains, describe
@@ -43,6 +44,8 @@ class CellRequest:
     task_plugin: Plugin
     model_entry: ModelEntry
     model: Entry[Model]
+    floors: Floors
+    """Of the task."""
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -107,8 +110,11 @@ def _facts(request: CellRequest, setting: Published | None) -> CellFacts:
         metric=metric_facts(task.metric),
         others=tuple(metric_facts(metric) for metric in task.metrics()[1:]),
         parameters=None if study.protocol == "paper" else _parameters(request),
-        floor=task.floor(),
-        validation_floor=task.validation_floor(),
+        tolerance=study.budget.tolerance,
+        allow_deviation=study.budget.allow_deviation,
+        floor=request.floors.test,
+        validation_floor=request.floors.validation,
+        sampled_floors=request.floors.sampled,
         **_published_facts(task, model),
         trials=0 if setting else study.budget.trials,
         repetitions=study.budget.repetitions,

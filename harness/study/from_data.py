@@ -24,6 +24,8 @@ REPETITIONS = 10
 EPOCHS = 50
 LEAST_UPDATES, MOST_UPDATES = 500, 5000
 BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
+SMALL_NETWORK, SMALL_NETWORK_TOLERANCE = 10_000, 0.05
+"""With fewer parameters than this, one step of a width is often more than the usual tolerance of 1 %."""
 SMALL = 20 * BATCH_SIZE
 """With fewer training sequences than this, the batch size is `SMALL_BATCH_SIZE`."""
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
@@ -53,8 +55,9 @@ def study_of_file(registry: Registry, request: DataRequest) -> Study:
     """Return a study of models on a user-supplied dataset.
 
     Batch size and updates follow from the number of training sequences: 50 epochs, at least 500 and at most 5000
-    updates.  Raises StudyError or UnknownNameError if the request does not fit the task, DataError if the file cannot
-    be used.
+    updates.  Networks of fewer than 10,000 parameters may deviate by 5 % from the budget, others by 1 %.
+
+    Raises StudyError or UnknownNameError if the request does not fit the task, DataError if the file cannot be used.
     """
     data = request.data
     entry = _reader(registry, data, request.task)
@@ -69,10 +72,15 @@ def study_of_file(registry: Registry, request: DataRequest) -> Study:
         "name": label,
         "models": list(request.models or usable_models(registry, task)),
         "tasks": [{"name": entry.name, "as": label, "parameters": request.parameters, **_given_options(task, options)}],
-        "budget": {"trials": TRIALS, "repetitions": REPETITIONS},
+        "budget": {"trials": TRIALS, "repetitions": REPETITIONS, **_tolerance(request.parameters)},
         "training": {"updates": updates, "batch_size": batch_size},
     }
     return study_of(tables, study_overrides, profile=request.profile, source=f"--data {data}")
+
+
+def _tolerance(parameters: int) -> dict[str, float]:
+    """Return the tolerance of a budget, if it is not that of every study."""
+    return {"tolerance": SMALL_NETWORK_TOLERANCE} if parameters < SMALL_NETWORK else {}
 
 
 def parse_count(text: str) -> int:

@@ -12,6 +12,7 @@ from harness.plugin.registry import Registry, plugin_border
 from harness.records import Cell, LeftOut
 from harness.study.cell_plan import CellPlan
 from harness.study.cell_planning import CellRequest, plan_cell
+from harness.study.floors import floors_of
 from harness.study.labels import check_labels, model_label, task_label
 from harness.study.schema import Study, TaskEntry
 
@@ -108,15 +109,20 @@ def _check_no_parameters(study: Study) -> None:
 def _requests(study: Study, tasks: Sequence[tuple[str, TaskEntry, Task]], registry: Registry) -> Iterator[CellRequest]:
     """Yield the cells of a study, task by task."""
     for label, task_entry, task in tasks:
+        plugin = registry.task(task_entry.name).plugin
+        with plugin_border(f"study {study.name!r}, {label}", plugin):
+            limit = study.training.overridden_by(task_entry.training).evaluation_limit
+            floors = floors_of(task, limit, study.search.seed)
         for model_entry in study.models:
             yield CellRequest(
                 study=study,
                 cell=Cell(task=label, model=model_label(model_entry)),
                 task_entry=task_entry,
                 task=task,
-                task_plugin=registry.task(task_entry.name).plugin,
+                task_plugin=plugin,
                 model_entry=model_entry,
                 model=registry.model(model_entry.name),
+                floors=floors,
             )
 
 

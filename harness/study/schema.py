@@ -98,6 +98,9 @@ class Budget(Record):
     """Final trials of each winner with new seeds."""
     tolerance: float = Field(default=0.01, gt=0, lt=1)
     """Largest deviation from the parameter budget, as a share of the count without the embedding."""
+    allow_deviation: bool = False
+    """Whether a report ranks a model that is off the budget by more than `tolerance`, because one step of its widths
+    changes the count by more.  Such a model is marked in any case.  No effect under `paper`."""
 
 
 class SuccessiveHalving(Record):

@@ -9,7 +9,9 @@ from typing import get_args
 from harness.analysis.cell_result import CellResult
 from harness.analysis.statistics import Proportion, Summary
 from harness.records import Outcome, digest_of
+from harness.tracking.description import cell_description, curve_name
 from harness.tracking.run_data import (
+    DESCRIPTION,
     TAG_LIMIT,
     DataInput,
     RunData,
@@ -21,7 +23,7 @@ from harness.tracking.run_data import (
     non_finite_tags,
     to_json,
 )
-from harness.tracking.trial_run import validation_name, weights_artifact
+from harness.tracking.trial_run import weights_artifact
 
 DIGEST_LIMIT = 36
 """Characters of a data set's digest that MLflow stores."""
@@ -45,6 +47,7 @@ def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
         "harness.fingerprint": to_json(facts.fingerprint),
         "harness.winner": result.winner.trial.key if result.winner is not None else "",
         "harness.winner_params": to_json(dict(setting.params)) if setting is not None else "",
+        DESCRIPTION: cell_description(result),
     }
     samples = [*_cell_samples(result, created), *_winner_curve(result)]
     finished = result.state in ("complete", "partial") and setting is not None
@@ -134,14 +137,11 @@ def _scored_values(result: CellResult) -> dict[str, float | None]:
 
 
 def _winner_curve(result: CellResult) -> list[Sample]:
-    """Return the winner's learning curve once the search has ended, so that the cell's page in MLflow shows it.
-
-    Its name contains the winner's number: another winner, after more trials, has another curve.
-    """
+    """Return the winner's learning curve once the search has ended, so that the cell's page in MLflow shows it."""
     winner, metric = result.winner, result.facts.metric.name
     if winner is None or result.search_ended < result.facts.trials:
         return []
-    name = f"curve-of-winner-{winner.trial.number}/{validation_name(metric)}"
+    name = curve_name(result, winner.trial)
     return [Sample(name, point.metrics[metric], milliseconds(point.time), point.update) for point in winner.points]
 
 

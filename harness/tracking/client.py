@@ -76,15 +76,16 @@ def prepare_store(uri: str) -> None:
             encoded.rmdir()
 
 
-def ui_command(uri: str, port: int) -> list[str]:
-    """Return the command line of MLflow's UI, reachable from this machine alone.
+def ui_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command line of MLflow's UI, reachable from this machine alone, and its environment variables.
 
+    The URI is among the variables: it may hold a password, and every user of the machine can read command lines.
     Raises TrackingError if the store is a server, which has a UI of its own.
     """
     if uri.startswith(("http://", "https://")):
         raise TrackingError(f"{without_credentials(uri)} is a server with its own UI; open this address in a browser")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return command, {"MLFLOW_BACKEND_STORE_URI": uri}
 
 
 def study_pages(uri: str, address: str) -> dict[str, str]:

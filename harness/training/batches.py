@@ -158,7 +158,7 @@ class StreamBatches:
 def training_batches(
     dataset: Dataset, *, batch_size: int, order_seed: int, device: torch.device
 ) -> TrainingBatches | StreamBatches:
-    """Batches in an order drawn anew each epoch from `order_seed`, a stream's in its own order; data on `device`."""
+    """Batches in an order drawn again each epoch from `order_seed`, a stream's in its own order; data on `device`."""
     if isinstance(dataset, Stream):
         return StreamBatches(dataset, rows=batch_size, scored=dataset.scored, history=dataset.history, device=device)
     return TrainingBatches(dataset, batch_size=batch_size, order_seed=order_seed, device=device)

@@ -22,6 +22,8 @@ FLOPS_PER_PARAMETER = 6
 """Operations per parameter and step of a sequence: a multiply and an add, forward and backward."""
 FLOPS_PER_SECOND = 3e10
 """Assumed speed of one core on networks this small.  Fast paths and large networks are faster."""
+RAY_AND_MLFLOW_SECONDS = 23.0
+"""Time of a run outside training: `study` in benchmarks/results/overhead.md, forty trials on two cores."""
 
 COLUMNS = {
     **CELL,
@@ -32,6 +34,7 @@ COLUMNS = {
     "parameters": Column("Int64", "trainable parameters of the whole network"),
     "deviation_percent": Column("Float64", "deviation from the budget, in percent"),
     "bare_deviation_percent": Column("Float64", "the same without the embedding"),
+    "off_budget": Column("boolean", "whether it deviates by more than budget.tolerance; false under protocol paper"),
     "receptive_field": Column("Int64", "in steps; missing if unlimited or not stated"),
     "dependency": Column("Int64", "steps that the task needs; missing if unknown"),
     "updates": Column("Int64", "updates of one trial"),
@@ -118,9 +121,24 @@ def _planned(cell: CellPlan, params: dict[str, ParamValue], size: Size) -> Plann
     return PlannedTrial(params, size, field, hasattr(backbone, "receptive_field"), seconds)
 
 
+def is_off_budget(cell: CellPlan, size: Size) -> bool:
+    """Return whether a size deviates from the cell's budget by more than the tolerance; never under `paper`."""
+    return cell.facts.parameters is not None and abs(size.bare_deviation) > cell.tolerance
+
+
 def cell_seconds(cell: CellPlan, planned: PlannedTrial) -> float:
     """Return the estimated time of all trials of a cell, in seconds."""
     return planned.seconds * (search_updates(cell) / cell.training.updates + cell.facts.repetitions)
+
+
+def wall_seconds(plan: Plan, training: float, cores: int) -> float:
+    """Return the estimated time of `harness run` on one machine, start and end included.
+
+    training: of all trials on one core, in seconds.  cores: of the machine.  Trials of a GPU are not considered.
+    """
+    per_trial = max((cell.resources.cpu for cell in plan.cells), default=1)
+    workers = max(1, min(int(cores / per_trial), plan.trials()))
+    return training / workers + RAY_AND_MLFLOW_SECONDS
 
 
 def epochs_of(cell: CellPlan) -> float:
@@ -150,6 +168,7 @@ def _line(cell: CellPlan, study: Study) -> Values:
         "parameters": first.size.count.parameters,
         "deviation_percent": 100 * first.size.deviation,
         "bare_deviation_percent": 100 * first.size.bare_deviation,
+        "off_budget": is_off_budget(cell, first.size),
         "receptive_field": first.receptive_field,
         "dependency": cell.signature.dependency,
         "updates": cell.training.updates,

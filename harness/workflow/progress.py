@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from harness.plugin.hookspecs import hookimpl
 from harness.records import CellFacts, Point, Trial, TrialResult
 from harness.study.plan import Plan
 from harness.workflow.formatting import duration_text
+from harness.workflow.study_log import logger
 
 
 @dataclass
@@ -39,7 +41,10 @@ class _CellView:
 
 
 class Progress:
-    """A listener on a study's hooks.  It redraws a table on a terminal and prints one line per trial elsewhere."""
+    """A listener on a study's hooks.
+
+    It redraws a table on a terminal and prints one line per trial elsewhere.  It logs every event.
+    """
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self._console = console
@@ -64,12 +69,16 @@ class Progress:
         return self
 
     @hookimpl
-    def harness_trial_started(self, trial: Trial) -> None:
+    def harness_trial_started(self, trial: Trial, attempt: int) -> None:
         self._cells[trial.cell].running.add(trial.key)
+        logger.debug("%s: started, attempt %d", _name(trial), attempt)
 
     @hookimpl
     def harness_trial_reported(self, trial: Trial, point: Point) -> None:
         view = self._cells[trial.cell]
+        if logger.isEnabledFor(logging.DEBUG):
+            scores = ", ".join(f"{name} {value:.5g}" for name, value in point.metrics.items())
+            logger.debug("%s: update %d, training loss %.5g, %s", _name(trial), point.update, point.train_loss, scores)
         if trial.phase == "search" or not view.facts.trials:
             view.add_score(point.metrics[view.facts.metric.name])
 
@@ -84,15 +93,16 @@ class Progress:
         view.ended[trial.phase] += 1
         view.unscored += result.outcome not in ("complete", "pruned")
         self._ended += 1
+        line = self._line(trial, result, view)
+        logger.info("%s", line)
         if not self._console.is_terminal:
-            self._console.print(self._line(trial, result, view), markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, trial: Trial, result: TrialResult, view: _CellView) -> str:
         score = f"{view.facts.metric.name} {result.score:.5g}" if result.score is not None else result.reason
         score += f" at update {result.updates}" if result.outcome == "pruned" else ""
-        name = f"{trial.cell} {trial.phase} {trial.number}"
         return (
-            f"[{self._ended_before + self._ended}/{self._total}] {name}: {result.outcome}, {score}, "
+            f"[{self._ended_before + self._ended}/{self._total}] {_name(trial)}: {result.outcome}, {score}, "
             f"{result.train_seconds:.1f} s; {self._time_text()}"
         )
 
@@ -121,6 +131,10 @@ class Progress:
                 best,
             )
         return table
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.cell} {trial.phase} {trial.number}"
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from harness.workflow.planned import notes
 from harness.workflow.question import REPETITIONS, Question
 from harness.workflow.results import Results, results_of
 from harness.workflow.run import IncompleteWarning, log_models
+from harness.workflow.study_log import logged, logger
 from harness.workflow.training import Place, checked, reach_store, say, train
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def run_race(request: RecommendRequest, loaded: Loaded, place: Place, console: C
     runner = checked(Runner(request.plan, loaded, place.runs), console)
     for text in notes(request.plan):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    with leased(runner.folder):  # held from the first read of the folder until the recommendation is written
+    # The lease is held from the first read of the folder until the recommendation is written.
+    with leased(runner.folder), logged(runner.folder):
         return _race(request, _Rounds(loaded, place, console), fresh=fresh)
 
 
@@ -156,6 +158,7 @@ class _Rounds:
         return trained.outcome
 
     def tell(self, text: str) -> None:
+        logger.info("%s", text)
         self.console.print(f"recommend: {text}", markup=False, highlight=False, soft_wrap=True)
 
 

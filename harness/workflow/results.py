@@ -11,8 +11,9 @@ import pandas as pd
 
 from harness.analysis.stored_study import StoredStudy, of_ledger
 from harness.errors import LedgerError, StudyError, did_you_mean
+from harness.ledger.exported import read_folder
 from harness.ledger.folder import read_manifest
-from harness.ledger.journal import Snapshot, read_study
+from harness.ledger.journal import Snapshot
 from harness.plugin.local import NO_CLASSES, LocalClasses
 from harness.report import frames
 from harness.report.formats import FORMATS, figures, to_html, to_summary
@@ -132,13 +133,14 @@ def results_of(snapshot: Snapshot, local: LocalClasses = NO_CLASSES) -> Results:
 def load_results(study: str | os.PathLike[str], tracking_uri: str | None = None) -> Results:
     """Return the results of a study that has run.
 
-    study: the folder of the study, such as "runs/quickstart"; or, from MLflow, its name (the newest of that name) or
-    "NAME/ID".  tracking_uri: of MLflow; None: MLFLOW_TRACKING_URI, or the database `mlflow.db` in the current folder.
+    study: the folder of the study, such as "runs/quickstart", or one that `harness export` wrote; or, from MLflow, its
+    name (the newest of that name) or "NAME/ID".  tracking_uri: of MLflow; None: MLFLOW_TRACKING_URI, or the database
+    `mlflow.db` in the current folder.
     Raises LedgerError, UnknownNameError or TrackingError if there is no such study.
     """
     folder = Path(study)
     if tracking_uri is None and read_manifest(folder) is not None:
-        return results_of(read_study(folder))
+        return results_of(read_folder(folder))
     if folder.is_dir() and tracking_uri is None and len(folder.parts) > 1:
         raise LedgerError(f"{folder}: holds no study; give the folder of one, such as runs/quickstart")
     name, _, study_id = str(study).partition("/")

@@ -13,17 +13,19 @@ from rich.console import Console
 from harness.errors import LedgerError, TrackingError
 from harness.execution.runner import Runner, StudyOutcome
 from harness.ledger.folder import read_manifest
-from harness.ledger.journal import read_study
+from harness.ledger.journal import Snapshot, read_study
 from harness.plugin.loader import Loaded, load_plugins
 from harness.plugin.local import NO_CLASSES, LocalClasses, with_local
 from harness.recommendation.state import read_race
 from harness.report.formats import ENDINGS, FORMATS, to_description
 from harness.study.plan import Plan, make_plan
 from harness.tracking.run_data import TAG_LIMIT
+from harness.workflow.baseline import StoredCell, baseline_cells, beside
 from harness.workflow.models import send_models
 from harness.workflow.planned import notes
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
+from harness.workflow.study_log import logged
 from harness.workflow.training import Place, Trained, checked, reach_store, say, train
 
 
@@ -42,6 +44,7 @@ def run(
     resume: bool = True,
     skip_missing: bool = False,
     log_models: bool = True,
+    baseline: str | os.PathLike[str] | None = None,
 ) -> Results:
     """Run a study and return its results.  The same call again resumes it: only what is missing is trained.
 
@@ -52,6 +55,9 @@ def run(
     resume: False starts over and keeps an earlier study of this name in a folder beside it.
     skip_missing: whether to leave out cells that lack a data file, instead of raising.
     log_models: whether the best repetition of each cell becomes an MLflow model, which takes about a second per cell.
+    baseline: folder of a study, as `harness export` writes it, or of such folders.  Its cells of the same tasks are
+    compared with those of this study, paired by repetition, and not trained again.  StudyError names what differs if
+    they are not comparable.
 
     Ctrl-C stops after a checkpoint of each running trial and raises KeyboardInterrupt.  A cell that fails, trials that
     were postponed and results that MLflow lacks give an IncompleteWarning.  Raises HarnessError, with one line that
@@ -60,15 +66,20 @@ def run(
     place = Place(Path(storage), executor, address, tracking_uri, log_models)
     loaded = with_local(load_plugins(), study.local)
     plan = make_plan(study.definition, loaded.registry)
+    plan = plan.without_missing() if skip_missing else plan
+    stored = baseline_cells(plan, Path(baseline)) if baseline is not None else ()
     console = Console(stderr=True, quiet=not progress)
-    trained = run_plan(
-        plan.without_missing() if skip_missing else plan, loaded, place, console, fresh=not resume, local=study.local
-    )
+    trained = run_plan(plan, loaded, place, console, fresh=not resume, local=study.local)
     if trained.outcome is None:
         raise KeyboardInterrupt
     for text in shortcomings(trained.outcome, trained.error):
         warnings.warn(text, IncompleteWarning, stacklevel=2)
-    return results_of(read_study(trained.outcome.folder), study.local)
+    return results_beside(read_study(trained.outcome.folder), stored, study.local)
+
+
+def results_beside(snapshot: Snapshot, stored: tuple[StoredCell, ...], local: LocalClasses = NO_CLASSES) -> Results:
+    """Return the results of a study, with the stored cells of its baseline, if any."""
+    return Results(beside(snapshot, stored), snapshot.folder, local) if stored else results_of(snapshot, local)
 
 
 def run_plan(
@@ -87,11 +98,12 @@ def run_plan(
     for text in notes(plan):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     reach_store(place, console, begun=not fresh and read_manifest(runner.folder) is not None)
-    trained = train(runner, place, console, local)
-    if trained.outcome is not None and trained.error is None:
-        _keep_report(trained, trained.outcome)
-        if place.log_models:
-            log_models(results_of(read_study(trained.outcome.folder), local), place, console)
+    with logged(runner.folder):
+        trained = train(runner, place, console, local)
+        if trained.outcome is not None and trained.error is None:
+            _keep_report(trained, trained.outcome)
+            if place.log_models:
+                log_models(results_of(read_study(trained.outcome.folder), local), place, console)
     return trained
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +16,12 @@ from harness.execution.runner import Execute, Runner, StudyOutcome
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
 from harness.execution.trial_source import TrialSource
+from harness.ledger.ledger import Ledger
 from harness.plugin.local import NO_CLASSES, LocalClasses
 from harness.tracking.client import prepare_store, store_uri
 from harness.tracking.listener import TrackingListener
 from harness.workflow.progress import progress
+from harness.workflow.study_log import logger
 
 DRAIN_SECONDS = 60.0
 """Maximum time that the end of a run waits for MLflow, in seconds."""
@@ -87,7 +90,7 @@ def reach_store(place: Place, console: Console, *, begun: bool) -> None:
 
 
 def train(runner: Runner, place: Place, console: Console, local: LocalClasses = NO_CLASSES) -> Trained:
-    """Train what the study lacks, send the results to MLflow and show the progress on the console.
+    """Train what the study lacks, send the results to MLflow, show the progress on the console and log it.
 
     local: models and tasks of the study that no package provides.
     """
@@ -96,20 +99,47 @@ def train(runner: Runner, place: Place, console: Console, local: LocalClasses = 
     execute = _executor(runner, place, local, lambda text: say(console, text))
     try:
         with progress(console, runner.plan) as shown:
-            outcome = runner.run(execute, lambda ledger: [tracking.begin(ledger), shown.begin(ledger.entries())])
+
+            def listeners(ledger: Ledger) -> list[object]:
+                _log_start(runner, place)
+                return [tracking.begin(ledger), shown.begin(ledger.entries())]
+
+            outcome = runner.run(execute, listeners)
     except KeyboardInterrupt:
         outcome, patience = None, INTERRUPTED_SECONDS
     finally:
         error = tracking.close(patience)
         for message in runner.messages:
+            logger.warning("%s", message)
             console.print(f"note: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    logger.info("%s", _end(outcome))
     if outcome is not None and error is not None:
         say(console, f"{error}; send the rest later: harness sync {runner.study.name}")
     return Trained(outcome, error, tracking)
 
 
+def _log_start(runner: Runner, place: Place) -> None:
+    where = place.executor if place.address is None else f"{place.executor} at {place.address}"
+    logger.info(
+        "seqharness %s, study %s (%s), %d trials planned, executor %s, MLflow %s",
+        version("seqharness"),
+        runner.study.name,
+        runner.study_id,
+        runner.plan.trials(),
+        where,
+        place.store,
+    )
+
+
+def _end(outcome: StudyOutcome | None) -> str:
+    if outcome is None:
+        return "interrupted"
+    return "; ".join([f"ended {'complete' if outcome.complete else 'incomplete'}", *outcome.failed])
+
+
 def say(console: Console, text: str) -> None:
-    """Print one message, unchanged and unwrapped."""
+    """Print one message, unchanged and unwrapped, and log it."""
+    logger.info("%s", text)
     console.print(f"harness: {text}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,10 +1,9 @@
-"""Train one cell of the paper protocol in this process, without Ray and without MLflow.
+"""Train the trials that `plan_row.py` planned in this process, without Ray, MLflow and Optuna.
 
-    python studies/gpu/train_row.py --task ptb-word --model tcn --seeds 3 --minutes 30 --device cuda --out results
+    python studies/gpu/train_row.py row.json --minutes 15 --device cuda --out results
 
-The trials are those of `harness run studies/paper/TASK.toml`: the same settings, seeds, updates and evaluations.  Each
-leaves one JSON file in the folder: its trial, its curve, its result, the machine and the versions.  The file is
-rewritten after each evaluation, so an interrupted trial leaves its curve.
+Each trial writes one JSON file to the folder, with its trial, curve and result, the machine and the versions.  The file
+is rewritten after each evaluation, so an interrupted trial keeps its curve.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import optuna_stand_in  # noqa: F401  # before what imports Optuna
 import torch
+from row import Row, read_row
 
 from harness.data.files import verify_all
 from harness.errors import HarnessError
@@ -26,24 +27,16 @@ from harness.execution.environment import environment_versions, machine
 from harness.execution.trial import Worker
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
-from harness.records import Point, Resources, Trial, TrialResult
-from harness.search.cell import CellState
-from harness.search.proposals import Proposer
-from harness.study.cell_plan import CellPlan
-from harness.study.file import read_study_file
-from harness.study.plan import make_plan
+from harness.records import Point, Trial, TrialResult
 from harness.training.run import TrainingRun
 
-STUDIES = Path(__file__).parent.parent / "paper"
 SLICE_SECONDS = 1.0
-"""Training time between two looks at the clock."""
-NEVER = 1e8
-"""Seconds between checkpoints: a trial is not resumed here."""
+"""Training time between two checks of the clock."""
 
 
 @dataclass
 class Rate:
-    """Updates per second of training alone: slices with an evaluation are not counted, nor is the first slice."""
+    """Updates per second of training only: slices with an evaluation and the first slice are not counted."""
 
     device: str
     updates: int = 0
@@ -51,14 +44,14 @@ class Rate:
     _slices: int = 0
 
     def time(self, run: TrainingRun, seconds: float) -> None:
-        """Advance a run by about so many seconds."""
+        """Advance a run by about this many seconds."""
         updates, points, begun = run.update, len(run.points), self._now()
         run.advance(seconds)
-        spent = self._now() - begun
+        elapsed = self._now() - begun
         self._slices += 1
         if self._slices > 1 and len(run.points) == points and run.outcome is None:
             self.updates += run.update - updates
-            self.seconds += spent
+            self.seconds += elapsed
 
     def _now(self) -> float:
         if self.device == "cuda":
@@ -72,7 +65,7 @@ class Rate:
 
 @dataclass
 class Record:
-    """What is written of one trial."""
+    """The data written for one trial."""
 
     trial: Trial
     path: Path
@@ -129,18 +122,6 @@ def train_trial(registry: Registry, trial: Trial, path: Path, *, device: str, un
     return record
 
 
-def plan_of(registry: Registry, task: str, model: str, overrides: list[str], *, seeds: int, device: str) -> CellState:
-    """Return the paper study's cell of one model; the device is the only thing that this script changes in it."""
-    given = [*overrides, f"budget.repetitions={seeds}"]
-    study = read_study_file(STUDIES / f"{task}.toml", given, models=[model])
-    study = study.model_copy(
-        update={"resources": Resources(gpu=1 if device == "cuda" else 0, checkpoint_seconds=NEVER)}
-    )
-    plan: CellPlan = make_plan(study, registry).cells[0]
-    proposer = Proposer(plan, seed=study.search.seed, sampler=study.search.sampler)
-    return CellState(proposer, study_id=study.name)
-
-
 def _point_text(point: Point) -> str:
     scores = ", ".join(f"{name} {value:.5g}" for name, value in point.metrics.items())
     return (
@@ -156,13 +137,13 @@ def _end_text(record: Record) -> str:
     if result.outcome != "complete":
         return f"{result.outcome} after {done}: {result.reason}"
     rate = f"{record.updates / max(result.train_seconds, 1e-9):.1f} updates/s with evaluations"
-    alone = "" if record.rate is None else f", {record.rate:.1f} without"
+    without = "" if record.rate is None else f", {record.rate:.1f} without"
     scores = "; ".join(
         f"{split} " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items())
         for split, metrics in result.metrics.items()
     )
     end = "stopped by --minutes" if record.stopped else "complete"
-    return f"{end} after {done} in {result.train_seconds:.1f} s, {rate}{alone}; {scores}"
+    return f"{end} after {done} in {result.train_seconds:.1f} s, {rate}{without}; {scores}"
 
 
 def _say(text: str) -> None:
@@ -172,36 +153,28 @@ def _say(text: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
+    options.out.mkdir(parents=True, exist_ok=True)
     try:
-        registry = load_plugins().registry
-        state = plan_of(
-            registry, options.task, options.model, options.overrides, seeds=options.seeds, device=options.device
-        )
-        verify_all(state.plan.task.files())
+        row, registry = read_row(options.row), load_plugins().registry
+        task = row.trials[0].task
+        verify_all(registry.make_task(task.name, task.options).files())
+        return _train_all(registry, row, options.out, device=options.device, until=until)
     except HarnessError as error:
         print(error, file=sys.stderr)
         return 2
-    options.out.mkdir(parents=True, exist_ok=True)
-    return _train_all(registry, state, options.seeds, options.out, device=options.device, until=until)
 
 
-def _train_all(registry: Registry, state: CellState, seeds: int, out: Path, *, device: str, until: float) -> int:
+def _train_all(registry: Registry, row: Row, out: Path, *, device: str, until: float) -> int:
     _say("; ".join(f"{name}: {value}" for name, value in {**machine(), **environment_versions()}.items()))
     failed = False
-    for repetition in range(seeds):
-        if repetition and time.monotonic() >= until:
-            _say(f"seed {repetition + 1} of {seeds}: not begun, --minutes are over")
+    for number, trial in enumerate(row.trials):
+        place = f"seed {number + 1} of {len(row.trials)}"
+        if number and time.monotonic() >= until:
+            _say(f"{place}: not started, because --minutes are over")
             continue
-        trial = state.final_trial(repetition)
-        state.remember(trial)
-        size = f"{trial.parameters:,} parameters, {trial.training.updates} updates"
-        _say(f"{trial.cell}, seed {repetition + 1} of {seeds}: {size}")
-        path = out / f"{trial.cell.task}-{trial.cell.model}-{repetition}.json"
-        try:
-            record = train_trial(registry, trial, path, device=device, until=until)
-        except HarnessError as error:
-            print(error, file=sys.stderr)
-            return 2
+        _say(f"{trial.cell}, {place}: {trial.parameters:,} parameters, {trial.training.updates} updates")
+        path = out / f"{trial.cell.task}-{trial.cell.model}-{trial.repetition}.json"
+        record = train_trial(registry, trial, path, device=device, until=until)
         _say(_end_text(record))
         failed |= record.result is None or record.result.outcome != "complete"
     return int(failed)
@@ -209,23 +182,13 @@ def _train_all(registry: Registry, state: CellState, seeds: int, out: Path, *, d
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="ptb-word", help="a file of studies/paper, without .toml")
-    parser.add_argument("--model", required=True, help="a model with a published setting: tcn or lstm")
-    parser.add_argument("--seeds", type=_at_least_one, default=1, help="trials, trained one after another")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at the first evaluation after these")
+    parser.add_argument("row", type=Path, help="file that plan_row.py wrote")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop at the first evaluation after this time"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the JSON files are written")
-    parser.add_argument(
-        "-s", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as of harness run"
-    )
     return parser
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":

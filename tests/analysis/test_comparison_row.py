@@ -67,6 +67,28 @@ def test_deviation_is_relative_to_the_budget_or_the_published_size() -> None:
     assert deviations == [pytest.approx(1.0), pytest.approx(-50.0), None]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "embedding", "tolerance", "budget", "off"),
+    [
+        (1010, None, 0.01, 1000, False),  # 10 of 1010 is less than 1 %
+        (1011, None, 0.01, 1000, True),
+        (989, None, 0.01, 1000, True),
+        (873, None, 0.13, 1000, True),  # 127 is 12.7 % of the budget and 14.5 % of the count
+        (1010, 500, 0.01, 1000, True),  # 10 is 2 % of the 510 parameters that are not of the embedding
+        (1010, 500, 0.02, 1000, False),
+        (873, None, 0.01, None, False),  # protocol paper
+        (873, None, None, 1000, False),  # a study of an earlier version
+    ],
+)
+def test_row_is_off_budget_beyond_the_tolerance_of_the_count_without_the_embedding(
+    parameters: int, embedding: int | None, tolerance: float | None, budget: int | None, off: bool
+) -> None:
+    cell = facts("tcn").model_copy(update={"tolerance": tolerance, "parameters": budget, "task_parameters": 1000})
+    changes = {"parameters": parameters, "embedding_parameters": embedding}
+    entries = [replace(entry, trial=entry.trial.model_copy(update=changes)) for entry in cell_of(cell, [0.1, 0.2])]
+    assert rows(stored([cell], entries))["tcn"].off_budget is off
+
+
 def test_rejections_that_differ_only_in_numbers_are_one_kind() -> None:
     cell = facts("tcn")
     first, *others = cell_of(cell, [0.1, 0.2])

@@ -45,8 +45,8 @@ def test_no_number_of_pairs_finds_a_coin(probability: float) -> None:
 def test_ten_wins_of_ten_decide_in_the_direction_of_the_metric(
     better: Literal["lower", "higher"], verdict: str
 ) -> None:
-    found = decide([2.0] * 10, [1.0] * 10, better=better)
-    assert (found.verdict, found.needed) == (verdict, None)
+    decision = decide([2.0] * 10, [1.0] * 10, better=better)
+    assert (decision.verdict, decision.needed) == (verdict, None)
 
 
 def test_ten_of_ten_decide_and_nine_do_not() -> None:
@@ -90,43 +90,43 @@ def test_a_tie_counts_against_the_claim() -> None:
 
 def test_verdicts_of_a_task_share_the_error() -> None:
     alone = [against(*[1.0] * 10)] * 3
-    assert [one.verdict for one in alone] == ["better"] * 3
+    assert [decision.verdict for decision in alone] == ["better"] * 3
     assert alone[0].p_sign * 3 > 0.05
-    assert [one.verdict for one in correct(alone)] == ["undecided"] * 3
+    assert [decision.verdict for decision in correct(alone)] == ["undecided"] * 3
     assert correct(alone)[0].needed == noether_pairs(alpha=0.05 / 3)
-    assert [one.verdict for one in correct([against(*[1.0] * 29)] * 36)] == ["better"] * 36
+    assert [decision.verdict for decision in correct([against(*[1.0] * 29)] * 36)] == ["better"] * 36
 
 
 def test_an_equivalence_is_one_more_claim_that_shares_the_error() -> None:
-    other = list(np.linspace(80.0, 90.0, 12))
-    one = [score + 0.1 + 0.09 * (-1) ** n for n, score in enumerate(other)]
-    near = decide(one, other, better="higher", margin=0.161)
+    second = list(np.linspace(80.0, 90.0, 12))
+    first = [score + 0.1 + 0.09 * (-1) ** n for n, score in enumerate(second)]
+    near = decide(first, second, better="higher", margin=0.161)
     assert (near.verdict, near.within) == ("equivalent", True)
     assert near.p_equivalent is not None
     assert 0.05 / 3 < near.p_equivalent < 0.05 / 2
     assert 6 * near.p_sign < 0.05
     assert {each.verdict for each in correct([near] * 3)} == {"undecided"}  # never better: it is within the margin
-    difference = np.asarray(one) - other
+    difference = np.asarray(first) - second
     upper = stats.ttest_1samp(difference, 0.161, alternative="less")
     assert near.p_equivalent == pytest.approx(float(upper.pvalue))
 
 
 def test_nine_wins_of_nine_are_too_few_pairs() -> None:
-    found = against(*[1.0] * 9)
-    assert found.interval.low > 0.5
-    assert (found.verdict, found.needed) == ("undecided", 29)
+    decision = against(*[1.0] * 9)
+    assert decision.interval.low > 0.5
+    assert (decision.verdict, decision.needed) == ("undecided", 29)
 
 
 def test_more_pairs_than_find_a_meaningful_probability_name_what_finds_the_seen_one() -> None:
-    found = against(*[1.0] * 18, *[-1.0] * 12)
-    assert (found.verdict, found.probability, found.needed) == ("undecided", 0.6, noether_pairs(0.6))
+    decision = against(*[1.0] * 18, *[-1.0] * 12)
+    assert (decision.verdict, decision.probability, decision.needed) == ("undecided", 0.6, noether_pairs(0.6))
     assert needed_pairs(30, 0.5) is None
 
 
 def test_ties_count_half_and_widen_the_interval() -> None:
-    found = against(*[1.0] * 6, 0.0, 0.0, -1.0, -1.0)
-    assert (found.wins, found.ties, found.probability) == (6, 2, 0.7)
-    assert (found.interval.low, found.interval.high) == (
+    decision = against(*[1.0] * 6, 0.0, 0.0, -1.0, -1.0)
+    assert (decision.wins, decision.ties, decision.probability) == (6, 2, 0.7)
+    assert (decision.interval.low, decision.interval.high) == (
         proportion(6, 10).interval.low,
         proportion(8, 10).interval.high,
     )
@@ -139,17 +139,17 @@ def test_equal_scores_are_equivalent_only_where_the_task_states_a_margin() -> No
 
 
 def test_sure_difference_within_the_margin_is_equivalent() -> None:
-    other = list(np.linspace(80.0, 90.0, 12))
-    one = [score + 0.1 for score in other]
-    assert decide(one, other, better="higher", margin=0.05).verdict == "better"
-    assert decide(one, other, better="higher", margin=0.2).verdict == "equivalent"
+    second = list(np.linspace(80.0, 90.0, 12))
+    first = [score + 0.1 for score in second]
+    assert decide(first, second, better="higher", margin=0.05).verdict == "better"
+    assert decide(first, second, better="higher", margin=0.2).verdict == "equivalent"
 
 
 def test_margin_of_a_log_metric_is_a_factor() -> None:
-    other = [10.0**exponent for exponent in range(-10, 0)]
-    one = [1.5 * score for score in other]
-    assert decide(one, other, better="lower", margin=math.log(2), scale="log").verdict == "equivalent"
-    assert decide(one, other, better="lower", margin=math.log(1.4), scale="log").verdict == "worse"
+    second = [10.0**exponent for exponent in range(-10, 0)]
+    first = [1.5 * score for score in second]
+    assert decide(first, second, better="lower", margin=math.log(2), scale="log").verdict == "equivalent"
+    assert decide(first, second, better="lower", margin=math.log(1.4), scale="log").verdict == "worse"
 
 
 def test_equivalence_needs_ten_pairs() -> None:
@@ -157,15 +157,15 @@ def test_equivalence_needs_ten_pairs() -> None:
 
 
 def test_repetition_without_a_score_loses_its_pair() -> None:
-    found = decide([5.0] * 10, [NAN] * 10, better="lower")
-    assert (found.verdict, found.difference) == ("better", None)
+    decision = decide([5.0] * 10, [NAN] * 10, better="lower")
+    assert (decision.verdict, decision.difference) == ("better", None)
     both = decide([NAN] * 10, [NAN] * 10, better="lower", margin=1.0)
     assert (both.verdict, both.ties) == ("undecided", 10)
 
 
 def test_score_without_a_logarithm_leaves_equivalence_open() -> None:
-    found = decide([0.0] * 10, [1e-9] * 10, better="lower", margin=1.0, scale="log")
-    assert (found.verdict, found.difference) == ("better", None)
+    decision = decide([0.0] * 10, [1e-9] * 10, better="lower", margin=1.0, scale="log")
+    assert (decision.verdict, decision.difference) == ("better", None)
 
 
 def test_lists_that_are_no_pairs_are_refused() -> None:
@@ -177,8 +177,8 @@ def test_lists_that_are_no_pairs_are_refused() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)), min_size=1, max_size=30), st.floats(0, 2))
 def test_the_other_side_gets_the_opposite_verdict(pairs: list[tuple[float, float]], margin: float) -> None:
-    one, other = [list(side) for side in zip(*pairs, strict=True)]
-    forth, back = (decide(a, b, better="lower", margin=margin) for a, b in ((one, other), (other, one)))
+    first, second = [list(side) for side in zip(*pairs, strict=True)]
+    forth, back = (decide(a, b, better="lower", margin=margin) for a, b in ((first, second), (second, first)))
     opposite = {"better": "worse", "worse": "better"}
     assert back.verdict == opposite.get(forth.verdict, forth.verdict)
     assert back.probability == pytest.approx(1 - forth.probability)

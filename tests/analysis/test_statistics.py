@@ -61,10 +61,13 @@ def test_log_interval_is_the_linear_one_of_the_logarithms() -> None:
 
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=8), st.floats(1e-3, 1e3))
 def test_log_interval_scales_with_its_unit(values: list[float], unit: float) -> None:
-    one, other = mean_interval(values, scale="log"), mean_interval([unit * value for value in values], scale="log")
-    assert one is not None
-    assert other is not None
-    assert (other.low, other.high) == pytest.approx((unit * one.low, unit * one.high), rel=1e-6)
+    interval, rescaled = (
+        mean_interval(values, scale="log"),
+        mean_interval([unit * value for value in values], scale="log"),
+    )
+    assert interval is not None
+    assert rescaled is not None
+    assert (rescaled.low, rescaled.high) == pytest.approx((unit * interval.low, unit * interval.high), rel=1e-6)
 
 
 def test_mean_interval_of_one_value_is_none() -> None:
@@ -194,3 +197,8 @@ def test_sampling_error_reaches_as_far_as_two_of_students_intervals() -> None:
     assert SamplingError(12, 2.0).reach(0.01) == pytest.approx(2 * 2.0 * float(stats.t.ppf(0.99, 11)))
     assert SamplingError(FEWEST_GROUPS, 0.0).reach(0.01) == 0
     assert SamplingError(FEWEST_GROUPS - 1, 0.0).reach(0.01) == math.inf  # all right, which may be chance
+
+
+def test_summary_has_the_interval_of_its_median() -> None:
+    values = [3.0, 1.0, 9.0, 2.0, 4.0]
+    assert summarise(values, "linear").median_interval == median_interval(values) is not None

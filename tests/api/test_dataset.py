@@ -49,7 +49,7 @@ def test_every_batch_is_prepared_once() -> None:
         evaluation_batches(as_seen(data), batch_size=16, device=CPU),
         strict=True,
     )
-    assert all(torch.equal(one.inputs, other.inputs) for one, other in pairs)
+    assert all(torch.equal(first.inputs, second.inputs) for first, second in pairs)
 
 
 def test_stored_inputs_are_not_changed() -> None:
@@ -122,10 +122,10 @@ def test_sample_of_ragged_sequences_is_of_whole_ones(last: bool) -> None:
     for seed in range(20):
         part = sample(data, 2, seed)
         assert isinstance(part, Ragged)
-        one, other = sorted(set(part.inputs.flatten().tolist()))
-        assert part.lengths.tolist() == [lengths[one], lengths[other]]
-        assert part.inputs.flatten().tolist() == [one] * int(lengths[one]) + [other] * int(lengths[other])
-        assert part.targets.tolist() == ([one, other] if last else part.inputs.flatten().tolist())
+        first, second = sorted(set(part.inputs.flatten().tolist()))
+        assert part.lengths.tolist() == [lengths[first], lengths[second]]
+        assert part.inputs.flatten().tolist() == [first] * int(lengths[first]) + [second] * int(lengths[second])
+        assert part.targets.tolist() == ([first, second] if last else part.inputs.flatten().tolist())
 
 
 def test_sample_of_a_stream_is_one_piece_with_the_token_before_it() -> None:

@@ -20,7 +20,7 @@ from harness.study.schema import Study
 
 @pytest.fixture
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One update per slice, so that sources are asked at every update."""
+    """Use one update per slice, so that every update polls the sources."""
     monkeypatch.setattr(serial, "SLICE_SECONDS", 0)
 
 

@@ -1,4 +1,4 @@
-"""Whether a Ray cluster can be reached, how often it is asked for its nodes, and how the connection begins and ends."""
+"""Reachability of a Ray cluster, polling of its nodes, and the start and end of the connection."""
 
 from __future__ import annotations
 
@@ -100,3 +100,31 @@ def test_ray_starts_here_with_a_token_in_the_home_folder(tmp_path: Path, before:
         check=False,
     )
     assert done.stdout == "1 node\n", done.stderr
+
+
+NICENESS = """
+import os
+from harness.execution.ray_backend.cluster import connect
+import ray
+with connect(None):
+    print(os.nice(0), ray.get(ray.remote(lambda: os.nice(0)).remote()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("chosen", "expected"), [({}, 0), ({"RAY_worker_niceness": "2"}, 2)])
+def test_workers_have_the_niceness_of_the_driver(chosen: dict[str, str], expected: int) -> None:
+    """Unless the user chooses how much nicer than the driver they are."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_worker_niceness"}
+    done = subprocess.run(
+        ["nice", "-n", "5", sys.executable, "-c", NICENESS],
+        env={**environment, **chosen},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    driver, worker = map(int, done.stdout.split())
+    assert driver >= 5
+    assert worker == min(driver + expected, 19), done.stderr

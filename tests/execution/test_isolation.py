@@ -207,7 +207,7 @@ def test_change_that_stays_is_noted_once_per_worker(worker: Worker, trials: list
 
 
 def test_what_another_thread_does_to_warnings_is_not_undone() -> None:
-    """MLflow enters `catch_warnings` in a thread of its own."""
+    """MLflow enters `catch_warnings` in a separate thread."""
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:

@@ -293,7 +293,7 @@ def test_interrupt_writes_checkpoints_from_which_another_executor_resumes(instal
 
 
 UNUSED = cast(TrialSource, None)
-"""A source that must not be asked."""
+"""A source that must not be used."""
 
 
 def test_address_without_ray_is_an_error_of_one_line(tmp_path: Path) -> None:

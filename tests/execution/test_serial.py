@@ -130,7 +130,7 @@ def test_exit_interrupt_or_recursion_of_a_plugin_is_the_outcome_and_names_it(
 def test_ctrl_c_outside_a_study_ends_a_trial_even_in_the_middle_of_a_plugin(
     worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`harness train` has no handler of its own."""
+    """`harness train` installs no signal handler."""
     monkeypatch.setattr(toys, "commit", lambda fault: os.kill(os.getpid(), signal.SIGINT))
     active = worker.start(trials[0], 1)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores the signal

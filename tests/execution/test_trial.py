@@ -36,7 +36,7 @@ FOREVER = 1e9
 TOYS = Plugin(name="toys", version="unknown")
 
 OPENED: list[str] = []
-"""Splits that `Watched` tasks were asked for."""
+"""Splits that were loaded from `Watched` tasks."""
 
 
 class Watched(ToySum):

@@ -31,7 +31,7 @@ TOYS = Plugin(name="toys", version="unknown")
 
 
 class Marked(ToySum):
-    """Its first input tells whose data it is: repetition 1 can be told from the others."""
+    """A task with larger targets in repetition 1, so that its data differ from those of the others."""
 
     name: ClassVar[str] = "marked"
 
@@ -139,9 +139,9 @@ def run_group(worker: Worker, trials: list[Trial], seconds: float = FOREVER, att
     return {number: (points[number], results[number], notes[number]) for number in points}
 
 
-def assert_alike(found: Told, expected: Told, numbers: tuple[int, ...] = (0, 1, 2)) -> None:
+def assert_alike(actual: Told, expected: Told, numbers: tuple[int, ...] = (0, 1, 2)) -> None:
     for number in numbers:
-        (points, result, _), (own_points, own_result, _) = found[number], expected[number]
+        (points, result, _), (own_points, own_result, _) = actual[number], expected[number]
         assert result.outcome == own_result.outcome == "complete"
         assert (result.updates, result.best_update, result.test_opened) == (
             own_result.updates,
@@ -166,10 +166,10 @@ def test_each_trial_of_a_group_has_the_curve_and_result_it_has_alone(
     worker: Worker, finals: list[Trial], seconds: float
 ) -> None:
     expected = apart(worker, finals)
-    found = run_group(worker, finals, seconds)
-    assert_alike(found, expected)
-    assert len({result.score for _, result, _ in found.values()}) == 3
-    for number, (_, result, notes) in found.items():
+    actual = run_group(worker, finals, seconds)
+    assert_alike(actual, expected)
+    assert len({result.score for _, result, _ in actual.values()}) == 3
+    for number, (_, result, notes) in actual.items():
         assert notes == []
         assert result.weights == f"checkpoints/{finals[number].key}/weights.pt"
         assert (worker.folder / result.weights).exists()
@@ -179,20 +179,20 @@ def test_each_trial_of_a_group_has_the_curve_and_result_it_has_alone(
 def test_a_trial_that_fails_leaves_the_others_alone(worker: Worker, finals: list[Trial], task: type[Task]) -> None:
     trials = of_task(finals, task)
     expected = apart(worker, trials)
-    found = run_group(worker, trials)
-    assert_alike(found, expected, (0, 2))
-    assert found[1][1].outcome == expected[1][1].outcome == "failed"
-    assert found[1][1].reason == expected[1][1].reason
-    assert found[1][1].updates == expected[1][1].updates
+    actual = run_group(worker, trials)
+    assert_alike(actual, expected, (0, 2))
+    assert actual[1][1].outcome == expected[1][1].outcome == "failed"
+    assert actual[1][1].reason == expected[1][1].reason
+    assert actual[1][1].updates == expected[1][1].updates
 
 
 def test_a_stack_that_cannot_be_trained_as_one_is_trained_apart_and_that_is_said(
     worker: Worker, finals: list[Trial]
 ) -> None:
     trials = [trial.model_copy(update={"model": "unstackable"}) for trial in finals]
-    found = run_group(worker, trials)
-    assert_alike(found, apart(worker, trials))
-    assert [notes for _, _, notes in found.values()] == [
+    actual = run_group(worker, trials)
+    assert_alike(actual, apart(worker, trials))
+    assert [notes for _, _, notes in actual.values()] == [
         [
             "its stack of 3 could not be trained as one (OutOfMemoryError: CUDA out of memory. "
             "Tried to allocate 9 GiB); its trials go on separately"
@@ -209,9 +209,9 @@ def test_a_group_goes_on_from_its_members_checkpoints(worker: Worker, finals: li
     for _ in range(7):
         group.advance(0)
     group.save()
-    found = run_group(worker, dropped, attempt=2)
+    actual = run_group(worker, dropped, attempt=2)
     for number, (_, result, _) in whole.items():
-        assert found[number][1].metrics == result.metrics
+        assert actual[number][1].metrics == result.metrics
 
 
 def test_one_of_a_group_can_go_on_alone(worker: Worker, finals: list[Trial]) -> None:

@@ -108,7 +108,7 @@ class Machine:
 
 @dataclass
 class Room:
-    """Machines on a network of their own."""
+    """Machines on a separate network."""
 
     environment: dict[str, str]
     machines: list[Machine] = field(default_factory=list)

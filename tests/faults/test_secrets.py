@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.faults.place import Place
+from tests.faults.place import Place, wait_until
 from tests.faults.test_plugins import TRAINS, add, broken
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -22,11 +25,11 @@ LEAKS = """import os
 
 def leaks_in(folder: Path, *texts: str) -> list[str]:
     """Return the secrets in these texts and in every file of a folder, with the place."""
-    found = [f"{part} in the output" for part in PARTS for text in texts if part in text]
+    leaks = [f"{part} in the output" for part in PARTS for text in texts if part in text]
     for path in folder.rglob("*"):
         if path.is_file() and "more" not in path.parts:
-            found += [f"{part} in {path}" for part in PARTS if part.encode() in path.read_bytes()]
-    return found
+            leaks += [f"{part} in {path}" for part in PARTS if part.encode() in path.read_bytes()]
+    return leaks
 
 
 @pytest.mark.fault("secrets in the errors of a plugin and of a store")
@@ -49,3 +52,27 @@ def test_secrets_reach_no_output_ledger_store_or_report(
     assert "***@127.0.0.1:9" in outputs[0][2]
     texts = [text for _, out, err in outputs for text in (out, err)]
     assert leaks_in(place.folder, out, err, *texts) == []
+
+
+@pytest.mark.fault("a password in the URI of the store, and other users who list processes")
+def test_no_command_line_of_the_ui_has_the_uri_of_the_store(place: Place, landed: Callable[[], None]) -> None:
+    """The name of a database stands for the password."""
+    shutil.move(place.folder / "mlflow.db", place.folder / "p4ss.db")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = place.start("ui", "--port", str(port), MLFLOW_TRACKING_URI=f"sqlite:///{place.folder}/p4ss.db")
+    lines: set[str] = set()
+
+    def answers() -> bool:
+        server = psutil.Process(process.pid)
+        for each in (server, *server.children(recursive=True)):
+            lines.add(Path(f"/proc/{each.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode())
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(answers, process)
+    answers()
+    landed()
+    assert any("mlflow ui" in line for line in lines)
+    assert not [line for line in lines if "p4ss" in line]

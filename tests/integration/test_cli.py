@@ -19,6 +19,7 @@ from harness.report.formats import to_markdown
 from harness.report.report import build_report
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
+from harness.workflow.study_log import logger
 from tests.support.command import run_command
 from tests.support.toys import ToyEma
 
@@ -374,3 +375,40 @@ def test_model_of_any_study_is_found_by_folder_and_by_name(harness: Harness) -> 
         assert "task 'toy-sum' reads no rows of your own" in err
     code, _, err = harness("predict", "toys", "rows.csv", "--model", "toy-em")
     assert "no model 'toy-em' with trained models; did you mean 'toy-ema'?" in err
+
+
+def test_quiet_shows_the_result_alone_and_verbose_every_evaluation(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "handlers", [])  # of other tests, and of this one after it
+    monkeypatch.setattr(logger, "level", logger.level)
+    once = ("-s", "budget.trials=1", "-s", "budget.repetitions=1", "--models", "toy-ema", "--serial")
+    code, out, err = harness("run", "toys.toml", *once, "--quiet", "--runs", "quiet")
+    assert (code, err) == (0, "")
+    assert "| toy-ema |" in out
+    code, verbose_out, err = harness("run", "toys.toml", *once, "-v", "--runs", "verbose")
+    assert code == 0
+    assert [line for line in verbose_out.splitlines() if "| toy-ema |" in line]
+    evaluations = re.findall(r"^toy-sum/toy-ema (?:search|final) 0: update (\d+), training loss", err, re.MULTILINE)
+    assert evaluations == ["4", "8", "4", "8"]
+    assert len(re.findall(r": update \d+", Path("verbose/toys/study.log").read_text())) == 4
+    assert ": update" not in Path("quiet/toys/study.log").read_text()
+    code, out, err = harness("run", "toys.toml", "-v", "-q")
+    assert (code, out) == (2, "")
+    assert err == "harness: --verbose shows more and --quiet less; give only one of them\n"
+
+
+def test_log_of_a_race_has_what_the_race_says_between_its_rounds(harness: Harness) -> None:
+    code, _, err = harness(
+        "recommend", "toy-sum", "--budget", "161", "--trials", "1", "--repetitions", "2", "updates=8", "--serial",
+        "-s", "budget.tolerance=0.1", "-s", "training.evaluations=2",
+    )  # fmt: skip
+    assert code == 0
+    log = Path("runs/recommend-toy-sum/study.log").read_text().splitlines()
+    said = [line.removeprefix("recommend: ") for line in err.splitlines() if line.startswith("recommend: ")]
+    trials = [line for line in err.splitlines() if line.startswith("[")]
+    assert said
+    assert trials
+    assert [sum(line.endswith(f" INFO {text}") for line in log) for text in (*said, *trials)] == [1] * (
+        len(said) + len(trials)
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -7,12 +8,14 @@ import tomllib
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from harness.ledger.journal import read_study
 from harness.records import Resources
 from harness.study.file import parse_study
+from harness.testing import check_task
 from tests.faults.machines import Machine, room
 from tests.faults.place import wait_until
 from tests.support.command import run_command
@@ -52,6 +55,26 @@ def test_the_model_of_the_docs_installs_is_listed_and_trains(
     command = "train copy-memory running-mean length=5 sequences=64 parameters=500 updates=4 batch_size=8 evaluations=2"
     assert run_command(monkeypatch, *command.split()) == 0
     assert "best validation" in capsys.readouterr().out
+
+
+def test_the_piano_rolls_of_the_docs_are_a_sound_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("harness_tasks", reason="the docs build on a task of seqharness-tasks")
+    rng = np.random.default_rng(0)
+    lengths = {"train": 30, "validation": 10, "test": 20}
+    rolls = {
+        f"{split}-{piece}": np.repeat(rng.random((10, 88)) < 0.05, 4, axis=0).astype(np.uint8)
+        for split, pieces in lengths.items()
+        for piece in range(pieces)
+    }
+    np.savez(tmp_path / "rolls.npz", allow_pickle=False, **rolls)
+    monkeypatch.chdir(tmp_path)
+    text, call = (block for block in code_blocks("docs/write-a-task.md", "python") if "read(" in block)
+    (tmp_path / "my_rolls.py").write_text(text + call.replace("print(", "MyRolls.floors = ("))
+    monkeypatch.syspath_prepend(tmp_path)
+    task = importlib.import_module("my_rolls").MyRolls()
+    failed = {result.check: result.reason for result in check_task(task) if result.status == "failed"}
+    assert failed == {}
+    assert task.floor() < 0.9 * 88 * -(0.05 * np.log(0.05) + 0.95 * np.log(0.95))
 
 
 # ---- docs/cluster.md

@@ -1,4 +1,4 @@
-"""The code of docs/read-the-results.md, run on a store of its own."""
+"""The code of docs/read-the-results.md, run on a separate store."""
 
 from __future__ import annotations
 

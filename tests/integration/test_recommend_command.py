@@ -57,8 +57,8 @@ def test_file_gives_a_recommendation_and_its_winner_predicts_the_same_in_every_p
     assert recommended.returncode == 0, recommended.stderr
     assert "Traceback" not in recommended.stderr
     folder = tmp_path / "runs" / "sums"
-    found = Recommendation.model_validate_json((folder / ANSWER).read_text())
-    assert {one.model for one in found.candidates} == {"gru", "rnn"}
+    recommendation = Recommendation.model_validate_json((folder / ANSWER).read_text())
+    assert {candidate.model for candidate in recommendation.candidates} == {"gru", "rnn"}
     assert recommended.stdout.strip() == (folder / PAGE).read_text().strip()
     assert recommended.stdout.startswith("# sums: ")
 

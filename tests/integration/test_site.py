@@ -44,8 +44,8 @@ class Block:
 
 
 def blocks_of(page: str) -> list[Block]:
-    found = BLOCK.finditer((DOCS / page).read_text())
-    return [Block(match["language"], match["text"], match["reason"]) for match in found]
+    matches = BLOCK.finditer((DOCS / page).read_text())
+    return [Block(match["language"], match["text"], match["reason"]) for match in matches]
 
 
 def members_of(page: str, module: str) -> list[str]:
@@ -88,8 +88,16 @@ def _run_shell(text: str) -> None:
 
 
 def test_navigation_has_every_page() -> None:
-    pages = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+    pages = sorted(path.relative_to(DOCS).as_posix() for kind in ("*.md", "*.ipynb") for path in DOCS.rglob(kind))
     assert sorted(_listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])) == pages
+
+
+def test_links_of_notebooks_lead_to_pages_of_the_site() -> None:
+    """mkdocs does not check them: they are addresses of the site."""
+    for notebook in DOCS.rglob("*.ipynb"):
+        links = re.findall(r"\]\(([^)\s]+)\)", notebook.read_text())
+        pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
+        assert {link.removeprefix("../../").rstrip("/") for link in links} <= pages, notebook.name
 
 
 def _listed(nav: list[Any]) -> Iterator[str]:

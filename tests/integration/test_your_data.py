@@ -52,7 +52,7 @@ def test_file_gives_a_study_that_beats_the_floor_and_is_resumed_by_its_name(
     given = ("--data", "sums.csv", "--target", "total", "--budget", "1k", "-s", "sequence=id", "-s", "time=step")
     assert run_command(monkeypatch, "run", *given, "--models", "gru,rnn", "--serial", *SMALL) == 0
     shown = capsys.readouterr()
-    assert "sums: target total is read as numbers, one answer a sequence, from 1 inputs; sequences: 210" in shown.err
+    assert "sums: target total is read as numbers, one answer per sequence, from 1 inputs; sequences: 210" in shown.err
     snapshot = read_study(place / "runs" / "sums")
     floor = snapshot.manifest.cells[0].floor
     scores = [

@@ -53,8 +53,8 @@ def without_checksum(line: bytes) -> bytes:
 
 
 def digit_changed(lines: Lines, index: int) -> Lines:
-    found = [match.start() for match in re.finditer(rb"\d", lines[index].partition(b'"worker_id"')[2])]
-    start = len(lines[index].partition(b'"worker_id"')[0]) + len(b'"worker_id"') + found[len(found) // 2]
+    digits = [match.start() for match in re.finditer(rb"\d", lines[index].partition(b'"worker_id"')[2])]
+    start = len(lines[index].partition(b'"worker_id"')[0]) + len(b'"worker_id"') + digits[len(digits) // 2]
     digit = b"%d" % ((int(lines[index][start : start + 1]) + 1) % 10)
     return [*lines[:index], lines[index][:start] + digit + lines[index][start + 1 :], *lines[index + 1 :]]
 

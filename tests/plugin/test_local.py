@@ -1,4 +1,4 @@
-"""Classes of a notebook or a script beside the installed plugins."""
+"""Classes of a notebook or a script, together with the installed plugins."""
 
 from __future__ import annotations
 

@@ -49,48 +49,48 @@ def test_a_repetition_without_a_score_counts_as_the_worst_score_or_the_floor(
 
 
 def test_a_repetition_without_a_score_loses_to_the_worst_score_and_equal_scores_tie() -> None:
-    found = looked({"a": [1.0, 2.0, 3.0], "b": [1.0, math.nan, 2.0], "c": [0.0, 0.0, 0.0]})
-    by_rival = {one.rival: one for one in found.comparisons}
-    assert found.leader == "a"
+    look = looked({"a": [1.0, 2.0, 3.0], "b": [1.0, math.nan, 2.0], "c": [0.0, 0.0, 0.0]})
+    by_rival = {comparison.rival: comparison for comparison in look.comparisons}
+    assert look.leader == "a"
     assert (by_rival["b"].wins, by_rival["b"].ties) == (2, 1)
     worst = compare_pair(field_of({"b": [1.0, math.nan], "c": [2.0, 0.0]}), "c", "b", TWO)
     assert (worst.wins, worst.ties) == (2, 0)
 
 
 def test_scores_below_the_floor_count_as_the_floor_between_models() -> None:
-    found = pair({"a": [2.0] * 10, "b": [-500.0, 1.5] * 5}, Scoring("higher", floor=1.0))
-    assert found.mean == pytest.approx(0.75)
+    comparison = pair({"a": [2.0] * 10, "b": [-500.0, 1.5] * 5}, Scoring("higher", floor=1.0))
+    assert comparison.mean == pytest.approx(0.75)
 
 
 def test_failures_are_the_worse_half_and_cost_the_way_to_the_worst() -> None:
-    found = Failures.of(np.asarray([10.0] * 9 + [0.0]), worst=-2.0)
-    assert (found.failed, found.succeeded, found.mean) == (1, 10.0, 9.0)
+    failures = Failures.of(np.asarray([10.0] * 9 + [0.0]), worst=-2.0)
+    assert (failures.failed, failures.succeeded, failures.mean) == (1, 10.0, 9.0)
     rate = highest_rate(1, 10, 0.05)
     assert stats.binom.cdf(1, 10, rate) == pytest.approx(0.05)
-    assert found.hidden_loss(0.05) == pytest.approx(9.0 - (10.0 - 12.0 * rate))
+    assert failures.hidden_loss(0.05) == pytest.approx(9.0 - (10.0 - 12.0 * rate))
 
 
 def test_no_failure_in_n_hides_a_rate_of_which_none_is_as_probable_as_the_error() -> None:
-    found = Failures.of(np.asarray([10.0] * 29), worst=0.0)
-    rate = found.hidden_loss(0.05) / 10
+    failures = Failures.of(np.asarray([10.0] * 29), worst=0.0)
+    rate = failures.hidden_loss(0.05) / 10
     assert (1 - rate) ** 29 == pytest.approx(0.05)
     assert rate < 0.1  # what `EQUIVALENT_PAIRS` promises
-    assert found.hidden_loss(0.05, 100) / 10 == pytest.approx(1 - 0.05**0.01)
+    assert failures.hidden_loss(0.05, 100) / 10 == pytest.approx(1 - 0.05**0.01)
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.9, "open"), (1.1, "lost")])
 def test_nothing_is_lost_that_unseen_failures_of_the_leader_would_reverse(gap: float, verdict: str) -> None:
     """29 pairs without a failure: the failure rate may be 9.8 %, which costs 0.98 where a failure costs 10."""
-    one = 10 + 0.001 * np.asarray(normal(0, 29))
-    rival = one - gap + 0.001 * np.asarray(normal(1, 29))
-    assert pair({"a": list(one), "b": list(rival)}, Scoring("higher", floor=0.0)).verdict == verdict
+    leader = 10 + 0.001 * np.asarray(normal(0, 29))
+    rival = leader - gap + 0.001 * np.asarray(normal(1, 29))
+    assert pair({"a": list(leader), "b": list(rival)}, Scoring("higher", floor=0.0)).verdict == verdict
 
 
 def test_failures_that_were_seen_count_at_their_highest_rate() -> None:
-    one = np.asarray([10.0] * 96 + [0.0] * 4) + 0.001 * np.asarray(normal(0, 100))
+    leader = np.asarray([10.0] * 96 + [0.0] * 4) + 0.001 * np.asarray(normal(0, 100))
     budget = ErrorBudget.of(0.95, looks=(100,), models=2)
     for gap, verdict in ((0.8, "open"), (3.0, "lost")):  # 4 of 100 may be 9 %
-        field = field_of({"a": list(one), "b": [10.0 - gap] * 100}, Scoring("higher", floor=0.0))
+        field = field_of({"a": list(leader), "b": [10.0 - gap] * 100}, Scoring("higher", floor=0.0))
         assert compare_pair(field, "a", "b", budget).verdict == verdict
 
 

@@ -19,13 +19,13 @@ from harness.recommendation.inference import (
 
 
 def test_equal_rows_share_and_one_model_has_all() -> None:
-    one, other = np.random.default_rng(0).normal(size=(2, 8))
-    found = best_probabilities(np.stack([one, other, one]))
-    assert found[0] == found[2]
-    assert found.sum() == pytest.approx(1)
-    assert list(best_probabilities(one[None])) == [1.0]
+    first, second = np.random.default_rng(0).normal(size=(2, 8))
+    probabilities = best_probabilities(np.stack([first, second, first]))
+    assert probabilities[0] == probabilities[2]
+    assert probabilities.sum() == pytest.approx(1)
+    assert list(best_probabilities(first[None])) == [1.0]
     assert list(best_probabilities(np.zeros((4, 1)))) == [0.25] * 4
-    assert list(best_probabilities(np.stack([one, one]))) == [0.5, 0.5]
+    assert list(best_probabilities(np.stack([first, first]))) == [0.5, 0.5]
 
 
 def test_two_equal_means_share() -> None:
@@ -76,8 +76,8 @@ def test_it_is_right_as_often_as_it_says(models: int, n: int) -> None:
         factor = random.random() ** (1 / SHRINKAGE)  # Beta(SHRINKAGE, 1)
         spread = math.sqrt((1 - factor) / factor / n)
         means = spread * random.normal(size=models)
-        found = best_probabilities(means[:, None] + random.normal(size=n) + random.normal(size=(models, n)))
-        said.append(found)
+        probabilities = best_probabilities(means[:, None] + random.normal(size=n) + random.normal(size=(models, n)))
+        said.append(probabilities)
         right.append(int(means.argmax()))
     shares = np.asarray(said)
     for chosen in (shares.max(axis=1) >= 0, shares.max(axis=1) >= 0.5):

@@ -182,3 +182,11 @@ def test_command_on_the_page_trains_the_winning_configuration(
     )
     assert f"learning_rate_factor={answer.winner.trial.params['learning_rate_factor']}" in command
     assert command in page(answer, Path("runs/toys"))
+
+
+def test_models_off_the_budget_are_marked_in_the_answer_and_in_the_table() -> None:
+    given = answer("best", candidate("gru", "leader", deviation_percent=-12.7), candidate("tcn", "lost"))
+    assert brief(given).endswith(" Off the parameter budget by more than the tolerance: gru (-12.70 %).")
+    lines = lines_of(page(given, FOLDER), "toy-sum: use gru")
+    assert lines["**gru**"]["parameters"] == "161 (off budget -12.70 %)"
+    assert lines["tcn"]["parameters"] == "161"

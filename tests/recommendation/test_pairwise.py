@@ -56,14 +56,14 @@ def test_a_ladder_ends_at_the_most(most: int, looks: tuple[int, ...]) -> None:
 
 def test_the_interval_is_students_at_the_error_of_the_look() -> None:
     scores = {"a": normal(0, 10), "b": normal(1, 10)}
-    found = pair(scores)
-    test = stats.ttest_rel(scores[looked(scores).leader], scores[found.rival], alternative="greater")
-    assert found.probability == pytest.approx(float(test.pvalue))
-    assert found.difference is not None
+    comparison = pair(scores)
+    test = stats.ttest_rel(scores[looked(scores).leader], scores[comparison.rival], alternative="greater")
+    assert comparison.probability == pytest.approx(float(test.pvalue))
+    assert comparison.difference is not None
     level = 1 - 2 * TWO.pair * TWO.share(10)
-    interval = stats.ttest_rel(scores[looked(scores).leader], scores[found.rival]).confidence_interval(level)
-    assert (found.difference.low, found.difference.high) == pytest.approx((interval.low, interval.high))
-    assert found.difference.level == pytest.approx(level)
+    interval = stats.ttest_rel(scores[looked(scores).leader], scores[comparison.rival]).confidence_interval(level)
+    assert (comparison.difference.low, comparison.difference.high) == pytest.approx((interval.low, interval.high))
+    assert comparison.difference.level == pytest.approx(level)
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])
@@ -73,28 +73,32 @@ def test_below_ten_pairs_everything_is_open(n: int) -> None:
 
 
 def test_one_repetition_says_nothing() -> None:
-    found = pair({"a": [1.0], "b": [0.0]})
-    assert (found.probability, found.difference, found.verdict) == (0.5, None, "open")
+    comparison = pair({"a": [1.0], "b": [0.0]})
+    assert (comparison.probability, comparison.difference, comparison.verdict) == (0.5, None, "open")
 
 
 @given(st.integers(0, 10_000), st.floats(0, 3), st.floats(0.01, 3), st.sampled_from([5, 10, 15, 20, 29, 39]))
 def test_an_interval_within_the_margin_is_never_lost(seed: int, shift: float, margin: float, n: int) -> None:
     random = np.random.default_rng(seed)
-    one, other = random.normal(size=(2, n))
-    found = pair({"a": list(0.1 * one + shift), "b": list(0.1 * other)}, Scoring("higher", margin=margin))
-    if found.difference is not None and -margin < found.difference.low and found.difference.high < margin:
-        assert found.verdict in ("equivalent", "open")
-    if abs(found.mean) <= margin:
-        assert found.verdict != "lost"
+    first, second = random.normal(size=(2, n))
+    comparison = pair({"a": list(0.1 * first + shift), "b": list(0.1 * second)}, Scoring("higher", margin=margin))
+    if (
+        comparison.difference is not None
+        and -margin < comparison.difference.low
+        and comparison.difference.high < margin
+    ):
+        assert comparison.verdict in ("equivalent", "open")
+    if abs(comparison.mean) <= margin:
+        assert comparison.verdict != "lost"
 
 
 def test_a_sure_difference_is_equivalent_within_the_margin_and_lost_beyond_it() -> None:
-    one = np.asarray(normal(0, 29))
-    scores = {"a": list(one + 0.1), "b": list(one)}
+    noise = np.asarray(normal(0, 29))
+    scores = {"a": list(noise + 0.1), "b": list(noise)}
     assert pair(scores, Scoring("higher", margin=0.2, floor=-1e6)).verdict == "equivalent"
     near = Scoring("higher", margin=0.2, floor=-2.5)
     assert pair({model: each[:10] for model, each in scores.items()}, near).verdict == "open"  # a failure may be unseen
-    assert pair({"a": list(one + 0.9), "b": list(one)}, Scoring("higher", margin=0.2)).verdict == "lost"
+    assert pair({"a": list(noise + 0.9), "b": list(noise)}, Scoring("higher", margin=0.2)).verdict == "lost"
 
 
 def test_identical_scores_are_equivalent_only_where_there_is_a_margin() -> None:
@@ -104,17 +108,20 @@ def test_identical_scores_are_equivalent_only_where_there_is_a_margin() -> None:
 
 
 def test_models_that_left_are_compared_on_what_both_have() -> None:
-    found = looked({"a": normal(0, 20), "b": normal(1, 10, mean=-9), "c": normal(2, 10, mean=9)})
-    assert found.leader == "a"  # c has a better mean of fewer repetitions
-    assert [(one.n, one.wins, one.verdict) for one in found.comparisons] == [(10, 10, "lost"), (10, 0, "open")]
+    look = looked({"a": normal(0, 20), "b": normal(1, 10, mean=-9), "c": normal(2, 10, mean=9)})
+    assert look.leader == "a"  # c has a better mean of fewer repetitions
+    assert [(comparison.n, comparison.wins, comparison.verdict) for comparison in look.comparisons] == [
+        (10, 10, "lost"),
+        (10, 0, "open"),
+    ]
 
 
 def test_a_leader_that_is_behind_on_what_both_have_is_not_equivalent() -> None:
     scores = {"a": [-5.0, *[-5.0, -5.1] * 14, *[20.0] * 10], "b": [0.0, *[0.0, 0.1] * 14]}
-    found = pair(scores, Scoring("higher", margin=1.0))
-    assert found.difference is not None
-    assert found.difference.high < -1
-    assert (found.n, found.verdict) == (29, "open")
+    comparison = pair(scores, Scoring("higher", margin=1.0))
+    assert comparison.difference is not None
+    assert comparison.difference.high < -1
+    assert (comparison.n, comparison.verdict) == (29, "open")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abcd")), ids="".join)
@@ -122,7 +129,9 @@ def test_the_order_of_models_has_no_effect(order: tuple[str, ...]) -> None:
     scores = {"a": normal(0, 12), "b": normal(0, 12), "c": normal(2, 12, mean=-1), "d": normal(0, 12, mean=-5)}
     first, second = (looked({model: scores[model] for model in names}) for names in ("abcd", order))
     assert first.leader == second.leader == "a"
-    assert {one.rival: one for one in first.comparisons} == {one.rival: one for one in second.comparisons}
+    assert {comparison.rival: comparison for comparison in first.comparisons} == {
+        comparison.rival: comparison for comparison in second.comparisons
+    }
     shares = [probabilities(field_of({m: scores[m] for m in names}), list(names)) for names in ("abcd", order)]
     assert shares[0] == shares[1]
 
@@ -140,8 +149,8 @@ def test_one_sure_difference_eases_the_others_as_far_as_pairs_can_still_be_equal
     other = {"c": list(-apart(30) / 10)}
     verdicts = []
     for each in (scores, scores | other):
-        found = interim_look(field_of(each), budget)
-        verdicts.append(next(one.verdict for one in found.comparisons if one.rival == "b"))
+        look = interim_look(field_of(each), budget)
+        verdicts.append(next(comparison.verdict for comparison in look.comparisons if comparison.rival == "b"))
     error = budget.pair * budget.share(10)
     p_value = float(stats.t.sf(t, 9))
     assert (alone == "lost", beside == "lost") == (p_value <= error, p_value <= 3 * error)
@@ -163,6 +172,11 @@ def test_one_sure_difference_eases_the_others_as_far_as_pairs_can_still_be_equal
 )
 def test_what_was_learned_is_decided_by_mean_half_and_floor(scores: list[float], expected: str) -> None:
     assert looked({"a": scores}, Scoring("higher", margin=0.5, floor=1.0)).learned == {"a": expected}
+
+
+def test_a_repetition_at_the_bound_is_not_better_than_the_floor_by_more_than_the_margin() -> None:
+    scores = [1.5] * 8 + [5.0] * 4  # the floor is 1 and the margin 0.5
+    assert looked({"a": scores}, Scoring("higher", margin=0.5, floor=1.0)).learned == {"a": "no"}
 
 
 def test_a_mean_above_the_floor_by_less_than_the_reach_of_the_held_out_answers_is_unsure() -> None:
@@ -206,3 +220,14 @@ def test_equals_need_the_pairs_of_an_equivalence_and_without_a_margin_no_number_
 
 def test_one_repetition_says_nothing_of_what_is_needed() -> None:
     assert needed(pair({"a": [1.0], "b": [0.0]}), margin=0.1, budget=TWO) is None
+
+
+def test_equal_scores_are_ties_and_no_wins() -> None:
+    shown = pair({"a": [2.0] * 6 + [1.0] * 6, "b": [1.0] * 12})
+    assert (shown.wins, shown.ties, shown.n) == (6, 6, 12)
+
+
+def test_a_difference_of_exactly_the_margin_is_not_lost() -> None:
+    scores = {"a": [2.0] * 20, "b": [1.0] * 20}
+    verdicts = [looked(scores, Scoring("higher", margin=margin)).comparisons[0].verdict for margin in (1.0, 0.99)]
+    assert verdicts == ["open", "lost"]

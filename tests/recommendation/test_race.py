@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.recommendation.gains import Scoring
+from harness.recommendation.gains import Scoring, gains
 from harness.recommendation.pairwise import ErrorBudget, ladder
-from harness.recommendation.race import Step, follow
+from harness.recommendation.race import Step, follow, interim_look
 from tests.support.scores import HIGHER, apart
 
 
 def raced(
     validation: np.ndarray, looks: Sequence[int], test: np.ndarray | None = None, scoring: Scoring = HIGHER
 ) -> Step:
-    """Hand in every repetition that is asked for.  validation, test: (models, repetitions)."""
+    """Run every requested repetition.  validation, test: (models, repetitions)."""
     test = validation if test is None else test
     names = [str(index) for index in range(len(validation))]
     budget = ErrorBudget.of(0.95, looks=looks, models=len(names))
@@ -41,6 +41,15 @@ def test_a_race_asks_all_first_and_drops_who_is_worse_on_validation() -> None:
     assert (after(0).repetitions, after(0).models) == (5, ("0", "1", "2", "3"))
     assert (after(5).repetitions, after(5).models) == (10, ("0", "1", "2", "3"))
     assert (after(10).repetitions, after(10).models, after(10).lost) == (15, ("0", "1"), {"2": 10, "3": 10})
+
+
+def test_leader_is_the_best_of_the_models_with_the_most_repetitions() -> None:
+    scores = {"early": [9.0] * 5, "first": [2.0, 2.1] * 6, "second": [1.0, 1.1] * 6}  # "early" left after 5
+    field = gains(scores, HIGHER)
+    assert field is not None
+    look = interim_look(field, ErrorBudget.of(0.95, looks=(5, 10), models=3))
+    assert (look.leader, look.n) == ("first", 12)
+    assert {one.rival: one.n for one in look.comparisons} == {"early": 5, "second": 12}
 
 
 def test_a_race_of_one_ends_at_the_first_look_that_claims() -> None:
@@ -96,9 +105,9 @@ def test_what_is_wanted_next_depends_on_the_scores_alone() -> None:
     budget = ErrorBudget.of(0.95, looks=ladder(29), models=3)
     short = {str(k): list(world[k][:10]) for k in range(3)}
     long = {"0": list(world[0]), "1": list(world[1][:10]), "2": list(world[2])}
-    found = [follow(each, each, budget, on_validation=HIGHER, on_test=HIGHER) for each in (short, long)]
-    assert found[0].lost == found[1].lost == {"2": 10}
-    assert found[1].models == ("1",)
+    steps = [follow(scores, scores, budget, on_validation=HIGHER, on_test=HIGHER) for scores in (short, long)]
+    assert steps[0].lost == steps[1].lost == {"2": 10}
+    assert steps[1].models == ("1",)
 
 
 def test_an_extension_replays_the_looks_of_the_race_before_it() -> None:

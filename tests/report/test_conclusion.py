@@ -42,9 +42,9 @@ def test_sentence_names_the_leader_the_equivalent_the_worse_and_the_undecided_wi
 @pytest.mark.parametrize("order", list(itertools.permutations(["best", "same", "far"])))
 def test_equal_means_lead_together_and_the_order_of_models_decides_nothing(order: tuple[str, ...]) -> None:
     scores = {"best": BASE, "same": BASE[::-1], "far": SCORES["far"]}
-    found = sentence({model: scores[model] for model in order})
-    assert "lead with mean test accuracy 90.95; far is worse" in found
-    assert "undecided: same (" in found  # against the first of the two in alphabetical order
+    text = sentence({model: scores[model] for model in order})
+    assert "lead with mean test accuracy 90.95; far is worse" in text
+    assert "undecided: same (" in text  # against the first of the two in alphabetical order
 
 
 def test_models_at_the_floor_have_learned_nothing() -> None:

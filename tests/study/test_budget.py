@@ -264,7 +264,7 @@ def curves(draw: st.DrawFn) -> tuple[Callable[[int], int], tuple[int, ...], int]
     """A count that grows but for a dip at one or two special widths, and a budget."""
     first, step, square = draw(st.integers(1, 300)), draw(st.integers(1, 60)), draw(st.integers(0, 5))
     specials = draw(
-        st.sets(st.integers(1, 80), max_size=2).filter(lambda found: max(found or [9]) - min(found or [0]) > 1)
+        st.sets(st.integers(1, 80), max_size=2).filter(lambda drawn: max(drawn or [9]) - min(drawn or [0]) > 1)
     )
     depth = draw(st.integers(0, 400))
 
@@ -285,10 +285,10 @@ def test_uniform_widths_agree_with_trying_every_width(
     count, specials, budget = case
     fitting = [width for width in range(1, 300) if count(width) <= budget]
     plain = [width for width in fitting if width not in specials]
-    found = uniform_widths(count, budget, specials)
-    assert found[0] == max(fitting)
-    if plain and found[0] in specials:
-        assert found[1:] == [max(plain)]
+    widths = uniform_widths(count, budget, specials)
+    assert widths[0] == max(fitting)
+    if plain and widths[0] in specials:
+        assert widths[1:] == [max(plain)]
 
 
 @dataclass(frozen=True)

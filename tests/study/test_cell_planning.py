@@ -31,6 +31,18 @@ def test_facts_of_a_searched_cell(plan_of: PlanOf, toy_registry: Registry) -> No
     assert plan.plugins == toy_registry.plugins
 
 
+def test_facts_say_when_a_size_is_off_the_budget_and_whether_it_is_ranked(plan_of: PlanOf) -> None:
+    default = only_cell(plan_of(budget={"trials": 1, "repetitions": 1})).facts
+    assert (default.tolerance, default.allow_deviation) == (0.01, False)
+    given = only_cell(plan_of(budget={"tolerance": 0.2, "allow_deviation": True})).facts
+    assert (given.tolerance, given.allow_deviation) == (0.2, True)
+
+
+def test_allowing_a_deviation_changes_no_trial(plan_of: PlanOf) -> None:
+    cells = [only_cell(plan_of(budget={"allow_deviation": allowed})) for allowed in (False, True)]
+    assert cells[0].facts.fingerprint == cells[1].facts.fingerprint
+
+
 def test_model_without_a_published_result_has_none(plan_of: PlanOf) -> None:
     facts = only_cell(plan_of(models=["toy-stack"])).facts
     assert (facts.published, facts.published_source) == (None, "")

@@ -183,12 +183,12 @@ def test_study_written_and_read_back_is_equal(data: dict[str, Any]) -> None:
     assert again == study
     assert study_toml(again) == text
     # Defaults of a task must not be written: they would override the study's own section.
-    for one, other in zip(study.tasks, again.tasks, strict=True):
-        assert study.training.overridden_by(one.training) == again.training.overridden_by(other.training)
+    for first, second in zip(study.tasks, again.tasks, strict=True):
+        assert study.training.overridden_by(first.training) == again.training.overridden_by(second.training)
 
 
 def test_written_study_contains_its_defaults(file: Path) -> None:
     written = tomllib.loads(study_toml(read_text(file, TASK)))
-    assert written["budget"] == {"trials": 20, "repetitions": 5, "tolerance": 0.01}
+    assert written["budget"] == {"trials": 20, "repetitions": 5, "tolerance": 0.01, "allow_deviation": False}
     assert written["search"] == {"sampler": "random", "seed": 0, "space": {}, "pruning": "none"}
     assert written["tasks"] == [{"name": "copy-memory"}]

@@ -116,6 +116,15 @@ def test_training_follows_from_how_many_sequences_there_are(
     assert (training.batch_size, training.updates) == (batch_size, updates)
 
 
+@pytest.mark.parametrize(("parameters", "tolerance"), [(500, 0.05), (9_999, 0.05), (10_000, 0.01), (1_000_000, 0.01)])
+def test_small_networks_may_deviate_by_more(
+    registry: Registry, tmp_path: Path, parameters: int, tolerance: float
+) -> None:
+    assert study_of_file(registry, DataRequest(numbered(tmp_path), parameters)).budget.tolerance == tolerance
+    chosen = DataRequest(numbered(tmp_path), parameters, overrides=["budget.tolerance=0.02"])
+    assert study_of_file(registry, chosen).budget.tolerance == 0.02
+
+
 def test_models_that_say_they_cannot_serve_are_left_out(registry: Registry, tmp_path: Path) -> None:
     plugin = registry.plugins[0]
     never: Entry[Model] = Entry("never-serves", NeverServes(), plugin, "")

@@ -30,7 +30,7 @@ def test_defaults_are_those_of_the_documentation(file: Path) -> None:
     ("text", "message"),
     [
         ("nmae = 1\n" + TASK, "unknown key 'nmae'; did you mean 'name'? Known: budget, models, name, protocol,"),
-        (TASK + "[budget]\ntrails = 2", "unknown key 'budget.trails'; did you mean 'trials'? Known: repetitions,"),
+        (TASK + "[budget]\ntrails = 2", "unknown key 'budget.trails'; did you mean 'trials'? Known: allow_deviation,"),
         (TASK + "[training]\nupdate = 2", "unknown key 'training.update'; did you mean 'updates'?"),
         (TASK + "training = { update = 2 }", "unknown key 'tasks.0.training.update'; did you mean 'updates'?"),
         (TASK + "resources = { cpus = 2 }", "unknown key 'tasks.0.resources.cpus'; did you mean 'cpu'? Known: check"),

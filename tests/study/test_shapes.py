@@ -59,9 +59,9 @@ def _unmet(budget: int, space: dict[str, BaseDistribution] | None = None) -> Sha
 
 
 def test_unmet_shapes_are_listed_with_the_nearest_count() -> None:
-    found = _unmet(990)
-    assert (found.total, found.complete) == (4, True)
-    (coarsest,) = found.unmet
+    shapes = _unmet(990)
+    assert (shapes.total, shapes.complete) == (4, True)
+    (coarsest,) = shapes.unmet
     assert coarsest.params == {"blocks": 2, "grain": 90}
     assert coarsest.size is not None
     assert (coarsest.size.count.parameters, f"{coarsest.size.deviation:+.1%}") == (904, "-8.7%")
@@ -83,8 +83,8 @@ def test_shape_is_unmet_where_solving_is_refused() -> None:
 
 
 def test_shape_above_the_budget_at_width_one_has_no_size() -> None:
-    found = [(dict(shape.params), shape.size, shape.reason) for shape in _unmet(95).unmet if shape.size is None]
-    assert found == [({"blocks": 2, "grain": 90}, None, "no width meets 95 parameters: width 1 has 182 already")]
+    unmet = [(dict(shape.params), shape.size, shape.reason) for shape in _unmet(95).unmet if shape.size is None]
+    assert unmet == [({"blocks": 2, "grain": 90}, None, "no width meets 95 parameters: width 1 has 182 already")]
 
 
 def test_dimension_that_changes_no_size_is_left_out() -> None:
@@ -106,16 +106,16 @@ def test_stepped_dimension_has_each_of_its_values() -> None:
         "blocks": FloatDistribution(0.5, 1.0, step=0.5),
         "grain": CategoricalDistribution([90]),
     }
-    found = unmet_shapes(Stepped(), SIGNATURE, space, budget=272, tolerance=0.001)
-    assert [shape.params["blocks"] for shape in found.unmet] == [1.0]
-    assert found.total == 2
+    shapes = unmet_shapes(Stepped(), SIGNATURE, space, budget=272, tolerance=0.001)
+    assert [shape.params["blocks"] for shape in shapes.unmet] == [1.0]
+    assert shapes.total == 2
 
 
 def test_large_space_is_cut_and_says_so() -> None:
     space = {"blocks": IntDistribution(1, 1), "grain": IntDistribution(10, 10 + MOST_SHAPES), **_rest()}
-    found = _unmet(20_000, space)
-    assert not found.complete
-    assert found.total == MOST_SHAPES / 2  # each with two tints
+    shapes = _unmet(20_000, space)
+    assert not shapes.complete
+    assert shapes.total == MOST_SHAPES / 2  # each with two tints
 
 
 @pytest.mark.parametrize("budget", [990, 5_000])

@@ -191,10 +191,10 @@ def _space(
 
 
 def test_common_space_is_the_same_for_every_model(toy_registry: Registry) -> None:
-    one, other = _space(toy_registry, "toy-ema"), _space(toy_registry, "toy-stack")
-    assert one.common == other.common == common_space(toy_registry.make_task("toy-sum", {}))
-    assert one.common.keys() == {"optimizer", "learning_rate_factor", "clip", "dropout"}
-    assert other.architecture.keys() == {"layers", "scale"}
+    first, second = _space(toy_registry, "toy-ema"), _space(toy_registry, "toy-stack")
+    assert first.common == second.common == common_space(toy_registry.make_task("toy-sum", {}))
+    assert first.common.keys() == {"optimizer", "learning_rate_factor", "clip", "dropout"}
+    assert second.architecture.keys() == {"layers", "scale"}
 
 
 def test_dimensions_are_in_the_order_of_their_names(toy_registry: Registry) -> None:

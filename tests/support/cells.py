@@ -70,7 +70,7 @@ def trial(cell: Cell, phase: Phase, number: int, winner: str | None = None) -> T
 def searched(
     cell: Cell, scores: Sequence[float | None], outcome: Outcome = "diverged", reason: str = ""
 ) -> list[TrialEntry]:
-    """Search trials: complete where there is a score, else with `outcome`."""
+    """Return search trials: complete if they have a score, else with `outcome`."""
     results = [
         TrialResult(outcome="complete", score=score)
         if score is not None
@@ -110,11 +110,11 @@ def measured(entry: TrialEntry, seconds: float, peak_bytes: int | None, rejectio
     )
 
 
-def cell_of(one: CellFacts, scores: Sequence[float]) -> list[TrialEntry]:
+def cell_of(cell_facts: CellFacts, scores: Sequence[float]) -> list[TrialEntry]:
     """A complete cell with these test scores."""
     return [
-        *searched(one.cell, [0.2, 0.1] if one.metric.better == "lower" else [0.1, 0.2]),
-        *repeated(one.cell, 1, scores, one.metric),
+        *searched(cell_facts.cell, [0.2, 0.1] if cell_facts.metric.better == "lower" else [0.1, 0.2]),
+        *repeated(cell_facts.cell, 1, scores, cell_facts.metric),
     ]
 
 

@@ -192,7 +192,7 @@ class ToyEma(Model):
 
 
 class Shifts(nn.Module):
-    """Causal layers of kernel 2, each beside a residual whose 1 × 1 map is there only where the width changes."""
+    """Causal layers of kernel size 2, each with a residual that has a 1 × 1 map only if the width changes."""
 
     def __init__(self, inputs: int, widths: tuple[int, ...], *, layers: int, scale: float, dropout: float) -> None:
         super().__init__()

@@ -49,6 +49,7 @@ from tests.testing.planted_models import (
 from tests.testing.planted_tasks import (
     FloorTooHigh,
     FloorTooLow,
+    FloorWithoutInput,
     HashedSeed,
     LongerThanStated,
     MeanOfMeans,
@@ -146,6 +147,7 @@ TASK_DEFECTS: tuple[Defect, ...] = (
     _task(WrongWay, "check_metric_direction", "the metric states that higher is better, but lower is"),
     _task(FloorTooLow, "check_floor", "no predictor without memory reaches the floor"),
     _task(FloorTooHigh, "check_floor", "a constant prediction beats the floor"),
+    _task(FloorWithoutInput, "check_floor", "a rule on the present input beats the floor"),
     _task(ValidatesOnTraining, "check_splits_disjoint", "validation is the training split"),
     _task(TestFromData, "check_seed_axes", "the test split depends on the seed `data`"),
     _task(SeedsGlobally, "check_global_random_state", "load seeds PyTorch's default generator"),

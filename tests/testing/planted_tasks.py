@@ -109,6 +109,15 @@ class FloorTooHigh(Flips):
         return 2.0
 
 
+class FloorWithoutInput(Flips):
+    """The target is the present input; the floor is still that of two coins."""
+
+    def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
+        flips = super().load(split, seeds, files)
+        assert isinstance(flips, Ragged)
+        return Ragged(flips.inputs, flips.inputs, flips.lengths)
+
+
 class ValidatesOnTraining(Flips):
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Dataset:
         return super().load("train" if split == "validation" else split, seeds, files)

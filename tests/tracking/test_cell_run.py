@@ -71,14 +71,14 @@ def test_run_shows_the_winner_s_learning_curve_once_the_search_has_ended(ledger:
     complete, ledger.trials = ledger.trials, ledger.trials[1:2]
     tracker = Tracker(ledger, uri)
     tracker.sync()
-    assert not [name for name in stored_runs(uri)["s1/copy/tcn"].data.metrics if name.startswith("curve-of-winner")]
+    assert not [name for name in stored_runs(uri)["s1/copy/tcn"].data.metrics if "curve" in name]
     ledger.trials = complete
     tracker.sync()
-    assert history(uri, "s1/copy/tcn", "curve-of-winner-1/validation/loss") == [(10, 2.0), (20, 1.0)]
+    assert history(uri, "s1/copy/tcn", "winner-curve/validation/loss") == [(10, 2.0), (20, 1.0)]
     better = TrialEntry(trial(number=2), 1, points(3, loss=1.0), result(0.1))
     ledger.manifest, ledger.trials = manifest(facts(TCN, trials=3)), (*complete, better)
     tracker.sync()
-    assert len(history(uri, "s1/copy/tcn", "curve-of-winner-2/validation/loss")) == 3
+    assert len(history(uri, "s1/copy/tcn", "winner-2-curve/validation/loss")) == 3
 
 
 def test_cell_without_a_complete_trial_is_a_failed_run(ledger: FakeLedger, uri: str) -> None:

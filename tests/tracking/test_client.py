@@ -88,10 +88,11 @@ def test_error_about_a_store_shows_no_part_of_its_credentials(
 
 
 def test_ui_command_listens_on_loopback_only(uri: str) -> None:
-    command = ui_command(uri, 5001)
+    command, variables = ui_command(uri, 5001)
     assert command[1:4] == ["-m", "mlflow", "ui"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
-    assert options == {"--backend-store-uri": uri, "--host": "127.0.0.1", "--port": "5001", "--workers": "1"}
+    assert options == {"--host": "127.0.0.1", "--port": "5001", "--workers": "1"}
+    assert variables == {"MLFLOW_BACKEND_STORE_URI": uri}
 
 
 def test_ui_command_refers_to_a_server_that_has_a_ui() -> None:

@@ -50,11 +50,11 @@ def names(batch: Batch) -> list[int]:
     return [int(value) for value in batch.inputs[:, 0, 0]]
 
 
-def same(one: Batch, other: Batch) -> bool:
-    lengths = one.lengths is other.lengths is None or (
-        one.lengths is not None and other.lengths is not None and torch.equal(one.lengths, other.lengths)
+def same(first: Batch, second: Batch) -> bool:
+    lengths = first.lengths is second.lengths is None or (
+        first.lengths is not None and second.lengths is not None and torch.equal(first.lengths, second.lengths)
     )
-    return lengths and torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+    return lengths and torch.equal(first.inputs, second.inputs) and torch.equal(first.targets, second.targets)
 
 
 def real_lengths(batch: Batch) -> Tensor:
@@ -87,7 +87,7 @@ def test_epochs_and_seeds_differ_in_order(dataset: Dataset, batch_size: int) -> 
         for seed in (1, 2)
         for number in (0, 1)
     ]
-    assert all(one != other for i, one in enumerate(orders) for other in orders[:i])
+    assert all(order != other for i, order in enumerate(orders) for other in orders[:i])
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -158,7 +158,7 @@ def test_bucketing_mixes_companions_and_the_order_of_lengths() -> None:
         assert sorted(chain(*map(names, seen))) == list(range(1, 601))
         assert len(seen) == 38
         longest = [batch.inputs.shape[1] for batch in seen]
-        descents = sum(one > following for one, following in pairwise(longest))
+        descents = sum(length > following for length, following in pairwise(longest))
         assert descents > 9  # 18.5 expected of a random order; 2 where three sorted pools follow each other
     companions = [{tuple(sorted(names(batch))) for batch in seen} for seen in epochs]
     assert not companions[0] & companions[1]

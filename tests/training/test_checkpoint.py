@@ -39,16 +39,16 @@ def state_of(update: int = 3) -> dict[str, Any]:
     }
 
 
-def equal(one: Any, other: Any) -> bool:
+def equal(first: Any, second: Any) -> bool:
     """Equality of trees by bits."""
-    if isinstance(one, torch.Tensor):
-        same = isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.shape == other.shape
-        return same and one.numpy().tobytes() == other.numpy().tobytes()
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return type(one) is type(other) and bool(one == other)
+    if isinstance(first, torch.Tensor):
+        same = isinstance(second, torch.Tensor) and first.dtype == second.dtype and first.shape == second.shape
+        return same and first.numpy().tobytes() == second.numpy().tobytes()
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return type(first) is type(second) and bool(first == second)
 
 
 def test_a_nested_state_reads_back_bit_for_bit(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_nested_state_reads_back_bit_for_bit(tmp_path: Path) -> None:
     sha256 = save(path, state_of(), trial=TRIAL)
     assert equal(load(path, trial=TRIAL), state_of())
     assert sha256 == hashlib.sha256(path.read_bytes().partition(b"\n")[2]).hexdigest()
-    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_state_shares_nothing_with_what_was_saved(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_nothing_else(tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load(path) == {"attempt": 1}
-    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_folder_that_cannot_be_made_is_a_checkpoint_error(tmp_path: Path) -> None:

@@ -94,13 +94,13 @@ def trained(runs: list[TrainingRun], *, graphs: bool) -> list[list[float]]:
 def test_an_update_is_recorded_once_for_each_shape_of_batch() -> None:
     """64 sequences in batches of 7: nine full ones an epoch, and one of a single sequence."""
     runs = make_runs(ToySum())
-    found = trained(runs, graphs=True)
+    graphed = trained(runs, graphs=True)
     assert sorted((again.inputs[0].shape, again.calls) for again in Again.made) == [
         ((3, 1, 6, 1), 1),
         ((3, 7, 6, 1), 17),
     ]
     plain = trained(make_runs(ToySum()), graphs=False)
-    for mine, its in zip(found, plain, strict=True):
+    for mine, its in zip(graphed, plain, strict=True):
         assert mine == pytest.approx(its, rel=1e-6)
 
 
@@ -144,10 +144,10 @@ def test_a_replay_gives_the_outputs_and_gradients_of_its_computation() -> None:
     for seed in range(3):
         x = torch.randn(4, 3, device=device, generator=torch.Generator(device).manual_seed(seed))
         (loss,) = recorded([x])
-        found = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
+        gradients = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
         expected = layer(x).square().sum()
         torch.testing.assert_close(loss, expected.detach())
-        torch.testing.assert_close(found, list(torch.autograd.grad(expected, parameters)))
+        torch.testing.assert_close(gradients, list(torch.autograd.grad(expected, parameters)))
         with torch.no_grad():
             layer.weight.add_(0.1)  # a replay reads the weights of the moment
 
@@ -155,6 +155,6 @@ def test_a_replay_gives_the_outputs_and_gradients_of_its_computation() -> None:
 @pytest.mark.gpu
 def test_recorded_updates_train_as_plain_ones() -> None:
     device = torch.device("cuda")
-    found, plain = (trained(make_runs(ToySum(), device), graphs=graphs) for graphs in (True, False))
-    for mine, its in zip(found, plain, strict=True):
+    graphed, plain = (trained(make_runs(ToySum(), device), graphs=graphs) for graphs in (True, False))
+    for mine, its in zip(graphed, plain, strict=True):
         assert mine == pytest.approx(its, rel=1e-4)

@@ -103,6 +103,6 @@ class Returning(nn.Module):
     ],
 )
 def test_output_that_breaks_the_contract_is_described(output: Callable[[Tensor], object], message: str) -> None:
-    found = inspect_backbone(Returning(output), 3, 10, CPU)
-    assert re.match(message, found.wrong_output)
-    assert not found.reads_future
+    inspection = inspect_backbone(Returning(output), 3, 10, CPU)
+    assert re.match(message, inspection.wrong_output)
+    assert not inspection.reads_future

@@ -18,7 +18,7 @@ KEYS = Signature(input=Real(3), output=Bits(2), length=6, readout="each")
 
 
 class Widen(nn.Module):
-    """Repeats its input's features up to a width; counts what it was asked for."""
+    """Repeats the features of its input up to a width; records the shapes of its inputs."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -466,8 +466,8 @@ def test_each_optimiser_is_pytorchs_own_at_its_defaults(name: Literal["adam", "r
             optimizer.zero_grad()
             (network(torch.ones(2, 1, 1) * step) - 1).square().sum().backward()
             optimizer.step()
-    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+    for actual, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-7)
 
 
 # ---- continuing exactly

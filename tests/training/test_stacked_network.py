@@ -40,8 +40,8 @@ def inputs(signature: Signature) -> Tensor:
     return torch.randn(MEMBERS, BATCH, TIME, signature.input.size, generator=generator, dtype=torch.float64)
 
 
-def assert_near(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+def assert_near(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
 
 
 @every_case

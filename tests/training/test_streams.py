@@ -1,4 +1,4 @@
-"""Token streams: what a batch holds, that ways of reading agree, and that a training goes on where it stopped."""
+"""Token streams: content of batches, agreement of the ways of reading, and resumed training."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ToyReread(ToyTokens):
 
 
 class Unscanned(nn.Module):
-    """A backbone without its `scan`, and where told without its receptive field."""
+    """A backbone without its `scan`, and optionally without its receptive field."""
 
     def __init__(self, backbone: nn.Module, receptive_field: int | None) -> None:
         super().__init__()
@@ -239,8 +239,8 @@ def test_batches_read_the_tokens_where_they_lie() -> None:
 
 
 def test_map_state_keeps_the_tree() -> None:
-    one, two = torch.ones(2), torch.zeros(3)
-    state = (one, [(two, one)], {"c": two})
+    ones, zeros = torch.ones(2), torch.zeros(3)
+    state = (ones, [(zeros, ones)], {"c": zeros})
     doubled = map_state(lambda tensor: 2 * tensor + 1, state)
     assert type(doubled) is tuple
     assert [value.tolist() for value in (doubled[0], *doubled[1][0], doubled[2]["c"])] == [
@@ -437,8 +437,8 @@ def run_of(
     )
 
 
-def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return all(torch.equal(value, other[name]) for name, value in one.items())
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 @pytest.mark.parametrize("reading", ["carry", "window"])

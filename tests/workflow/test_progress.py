@@ -46,7 +46,7 @@ def test_one_line_per_trial_where_there_is_no_terminal(plan: Plan, clock: Simple
     with progress(Console(file=output, width=200), plan) as view:
         for number, result in enumerate([complete(0.5), TrialResult(outcome="diverged", reason="nan in the loss")]):
             trial = make_trial(number=number)
-            view.harness_trial_started(trial)
+            view.harness_trial_started(trial, 1)
             clock.now += 10
             view.harness_trial_finished(trial, result)
     assert output.getvalue().splitlines() == [
@@ -81,7 +81,7 @@ def test_table_has_the_best_score_and_the_trials_that_did_not_complete(plan: Pla
             ),
         )
     view.harness_trial_finished(make_trial(number=0), TrialResult(outcome="failed", reason="raised"))
-    view.harness_trial_started(make_trial(number=1))
+    view.harness_trial_started(make_trial(number=1), 1)
     row = next(line for line in shown(view).splitlines() if "toy-ema" in line)
     assert [part.strip() for part in row.strip("│").split("│")] == [
         "toy-sum", "toy-ema", "1/4", "0/2", "1", "1", "0.25"

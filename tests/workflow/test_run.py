@@ -109,6 +109,7 @@ def test_figures_reports_and_html_are_made(monkeypatch: pytest.MonkeyPatch) -> N
     assert results.report("parquet")[:4] == b"PAR1"
     assert "data:image/svg+xml" in results._repr_html_()
     assert results.figure("scores-toy-sum").axes
+    assert results.figure("scores-toy-sum")._repr_svg_().startswith("<?xml"), "notebooks display it"  # type: ignore[attr-defined]
     with pytest.raises(StudyError, match="no figure 'score-toy-sum'; did you mean 'scores-toy-sum'"):
         results.figure("score-toy-sum")
     with pytest.raises(StudyError, match="format 'html5'"):
@@ -148,3 +149,33 @@ def test_folder_without_a_study_is_one_line() -> None:
 def _folder_of(results: harness.Results) -> Path:
     assert results.folder is not None
     return results.folder
+
+
+class Coarse(ToyEma):
+    """One more on its width costs 40 parameters."""
+
+    name = "coarse"
+
+    def build(self, signature: Any, widths: tuple[int, ...], **params: Any) -> Any:
+        return super().build(signature, (10 * widths[0],), **params)
+
+
+def test_model_off_the_budget_is_ranked_once_the_study_allows_it() -> None:
+    models = [{"name": Coarse, "as": "coarse", "space": {"bias": True}}]
+
+    def coarse(**budget: Any) -> harness.Study:
+        sections: dict[str, Any] = {
+            "budget": {"trials": 1, "repetitions": 2, **budget},
+            "training": {"updates": 6, "batch_size": 8, "evaluations": 2},
+        }
+        return harness.Study("coarse", models, [{"name": ToySum, "parameters": 141}], **sections)
+
+    assert coarse().plan()["off_budget"].tolist() == [True]
+    assert study().plan()["off_budget"].tolist() == [False, False]
+    (before,) = run(coarse()).comparison.to_dict("records")
+    assert (before["parameters"], before["off_budget"]) in [(121, True), (161, True)]
+    assert pd.isna(before["rank"])
+    trained = read_study(Path("runs/coarse")).entries()
+    (after,) = run(coarse(allow_deviation=True)).comparison.to_dict("records")
+    assert (after["rank"], after["off_budget"], after["allow_deviation"]) == (1, True, True)
+    assert read_study(Path("runs/coarse")).entries() == trained

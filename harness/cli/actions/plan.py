@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -21,9 +22,11 @@ from harness.workflow.planned import (
     PlannedTrial,
     cell_seconds,
     epochs_of,
+    is_off_budget,
     notes,
     plan_frame,
     planned_trials,
+    wall_seconds,
 )
 
 
@@ -50,10 +53,13 @@ def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
     for reason in dict.fromkeys(plan.missing().values()):
         console.print(f"cannot be trained yet: {reason}", markup=False, soft_wrap=True)
+    cores = os.cpu_count() or 1
     console.print(
         f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from parameter counts: {duration_text(seconds)} on "
-        f"one core at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s",
+        f"one core at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s; `harness run` on the {cores} cores of this machine: "
+        f"{duration_text(wall_seconds(plan, seconds, cores))}, the start of Ray and MLflow included",
         markup=False,
+        soft_wrap=True,
     )
 
 
@@ -113,7 +119,7 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
         widths_text(size.widths),
         f"{facts.parameters:,}" if facts.parameters is not None else "as published",
         f"{size.count.parameters:,}",
-        f"{size.deviation:+.2%}",
+        f"{size.deviation:+.2%}{' (off budget)' if is_off_budget(cell, size) else ''}",
         f"{size.bare_deviation:+.2%}",
         _receptive_field(cell, planned),
         f"{cell.training.updates:,} ({epochs:.3g})",

@@ -16,11 +16,14 @@ from harness.workflow.recommend import run_race
 from harness.workflow.training import Place
 
 
-def recommend(question: Question, place: Place, *, fresh: bool, as_json: bool) -> int:
-    """Run the race, print the recommendation and write it to the study's folder.  Return the exit code."""
+def recommend(question: Question, place: Place, console: Console, *, fresh: bool, as_json: bool) -> int:
+    """Run the race, print the recommendation and write it to the study's folder.  Return the exit code.
+
+    console: of the progress.
+    """
     loaded = study_input.load_with_messages()
     try:
-        raced = run_race(question.request(loaded.registry), loaded, place, Console(stderr=True), fresh=fresh)
+        raced = run_race(question.request(loaded.registry), loaded, place, console, fresh=fresh)
     except KeyboardInterrupt:
         return session.interrupted()
     if raced.recommendation is None:

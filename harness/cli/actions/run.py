@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 from rich.console import Console
 
@@ -11,27 +13,38 @@ from harness.cli.actions.study_input import load_with_messages
 from harness.ledger.journal import read_study
 from harness.study.plan import make_plan
 from harness.study.schema import Study
-from harness.workflow.results import results_of
-from harness.workflow.run import run_plan, shortcomings
+from harness.workflow.baseline import baseline_cells
+from harness.workflow.run import results_beside, run_plan, shortcomings
 from harness.workflow.training import Place
 
 
-def run(study: Study, place: Place, *, fresh: bool, skip_missing: bool, details: bool) -> int:
+def run(
+    study: Study,
+    place: Place,
+    console: Console,
+    *,
+    fresh: bool,
+    skip_missing: bool,
+    details: bool,
+    baseline: Path | None = None,
+) -> int:
     """Start or resume a study, print its comparison, and return the exit code.
 
-    details: print the whole comparison as Markdown, as is done where the output is no terminal.
+    console: of the progress.  baseline: folder of stored results that are compared with those of this study.
+    details: print the whole comparison as Markdown, as to a file or a pipe.
     """
     loaded = load_with_messages()
     plan = make_plan(study, loaded.registry)
     plan = plan.without_missing() if skip_missing else plan
-    trained = run_plan(plan, loaded, place, Console(stderr=True), fresh=fresh)
+    stored = baseline_cells(plan, baseline) if baseline is not None else ()
+    trained = run_plan(plan, loaded, place, console, fresh=fresh)
     if trained.outcome is None:
         return interrupted()
-    results, console = results_of(read_study(trained.outcome.folder)), Console()
-    if details or not console.is_terminal:
+    results, output = results_beside(read_study(trained.outcome.folder), stored), Console()
+    if details or not output.is_terminal:
         typer.echo(results.summary())
     else:
-        show_comparison(console, results.content)
+        show_comparison(output, results.content)
     lacking = shortcomings(trained.outcome, None)  # what MLflow lacks has been said already
     for text in lacking:
         typer.echo(f"harness: {text}", err=True)

@@ -15,7 +15,13 @@ os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    # Without its GCS server, Ray ends the driver after this time with a message of its own.  `watch.py` is faster.
+    RAY_gcs_rpc_server_reconnect_timeout_s="600",
+    # A request to a GCS server that has ended blocks the driver for this time, also against signals.
+    RAY_gcs_server_request_timeout_seconds="20",
 )
+# Ray's default raises the niceness of workers by 15: a study under `nice` would starve.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ and (Path.home() / ".ray" / "auth_token").exists():
     # `ray start` requires the token in this file; a client with an address sends it only in this mode.  A Ray that is

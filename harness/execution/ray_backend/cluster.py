@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from harness.errors import ClusterError, PluginError
 from harness.execution.placement import Node
 from harness.execution.ray_backend.local import registry_with, to_text
+from harness.execution.ray_backend.watch import guarded, shutdown_after_end, silent, what_ended
 from harness.execution.trial import Worker
 from harness.plugin.local import LocalClasses
 from harness.records import Plugin
@@ -90,13 +91,14 @@ def connect(address: str | None) -> Iterator[None]:
         where = "Ray on this machine" if address is None else f"--address {address}"
         raise ClusterError(f"{where}: {reason}; start Ray with `ray start`") from error
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the controller reports failed workers
-    try:
-        yield
-    finally:
-        _shutdown()
+    with guarded(), silent():
+        try:
+            yield
+        finally:
+            _shutdown(address)
 
 
-def _shutdown() -> None:
+def _shutdown(address: str | None) -> None:
     """Disconnect from Ray while no thread collects garbage.
 
     Tune leaves reference cycles that hold Ray's references.  Ray ends the process with exit code 1 if a thread, such as
@@ -106,7 +108,10 @@ def _shutdown() -> None:
     gc.collect()
     gc.disable()
     try:
-        ray.shutdown()
+        if what_ended(address):
+            shutdown_after_end()
+        else:
+            ray.shutdown()
     finally:
         if was_enabled:
             gc.enable()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from harness.execution.crash_trace import classify_failure, trace_path
 from harness.execution.placement import all_slots, fits_beside
 from harness.execution.ray_backend.cluster import Nodes, connect, dead_node_ids, probe_nodes
 from harness.execution.ray_backend.local import to_text
+from harness.execution.ray_backend.watch import Watch
 from harness.execution.ray_backend.worker import RayWorker
 from harness.execution.retry_policy import FailureKind
 from harness.execution.signals import interruptible
@@ -65,16 +67,23 @@ class RayExecutor:
                 "local": to_text(self.local),
                 "slice_seconds": self.slice_seconds,
             }
-            with interruptible(lambda: self._interrupted(bridge)):
+            with interruptible(bridge.interrupt), Watch(self.address)():
                 _tuner(bridge, config, slots, scratch).fit()
         if bridge.error is not None:
             raise bridge.error
-        if bridge.interrupted:
+        if bridge.interrupted_at is not None:
+            self.messages.append(saved_since(bridge.interrupted_at, bridge.in_training(), folder))
             raise KeyboardInterrupt
 
-    def _interrupted(self, bridge: _Bridge) -> None:
-        bridge.interrupted = True
-        self.messages.append("interrupted: trials in training wrote a checkpoint; run the same command again to resume")
+
+def saved_since(moment: float, trials: Sequence[Trial], folder: Path) -> str:
+    """Return in one line how many of the trials have a checkpoint that was written after a moment in Unix time."""
+    saved = sum(
+        any(path.stat().st_mtime >= moment for path in folder_of(folder, trial.key).glob("attempt-*.pt"))
+        for trial in trials
+    )
+    others = "; the others resume from an earlier checkpoint or from their start" if saved < len(trials) else ""
+    return f"interrupted: {saved} of {len(trials)} trials in training wrote a checkpoint{others}"
 
 
 def _tuner(bridge: _Bridge, config: dict[str, Any], slots: int, scratch: str) -> tune.Tuner:
@@ -131,7 +140,8 @@ class _Bridge:
         self.running: dict[str, _Assignment] = {}
         """Tune's trial id → its assignment."""
         self.error: BaseException | None = None
-        self.interrupted = False
+        self.interrupted_at: float | None = None
+        """Moment of the first interrupt, in Unix time."""
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         """Pickle nothing: Tune pickles its arguments into a snapshot, which is never restored from."""
@@ -139,7 +149,14 @@ class _Bridge:
 
     @property
     def stopping(self) -> bool:
-        return self.error is not None or self.interrupted
+        return self.error is not None or self.interrupted_at is not None
+
+    def interrupt(self) -> None:
+        self.interrupted_at = time.time()
+
+    def in_training(self) -> list[Trial]:
+        """Return the trials that have a worker and have not ended."""
+        return [trial for assignment in self.running.values() for trial, _attempt in assignment.left]
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:

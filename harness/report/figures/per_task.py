@@ -7,7 +7,6 @@ from statistics import median
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.analysis.cell_result import CellResult, Curve, Curves
@@ -23,6 +22,7 @@ from harness.report.figures.style import (
     STYLE,
     WIDTH,
     ModelStyle,
+    ShownFigure,
     add_floor,
     add_interval,
     add_legend,
@@ -161,7 +161,7 @@ def best_of_k(section: Section, styles: Mapping[str, ModelStyle], *, trajectory:
     if not section.tuning or max(len(curve.expected) for curve in section.tuning.values()) < 2:
         return None
     rows = -(-len(section.tuning) // PANELS)
-    figure = Figure(figsize=(WIDTH, 0.5 + 2.0 * rows))
+    figure = ShownFigure(figsize=(WIDTH, 0.5 + 2.0 * rows))
     panels = figure.subplots(rows, min(PANELS, len(section.tuning)), sharex=True, sharey=True, squeeze=False).ravel()
     for panel in panels[len(section.tuning) :]:
         panel.set_visible(False)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -86,10 +87,18 @@ def _model_style(label: str, cycle: int, place: int) -> ModelStyle:
     return ModelStyle(label, COLOURS[place], marker, DASHES[(place + 2 * cycle) % len(DASHES)])
 
 
+class ShownFigure(Figure):
+    """A figure that notebooks display.  They display other figures only after pyplot is imported."""
+
+    def _repr_svg_(self) -> str:
+        with matplotlib.rc_context(STYLE):
+            return svg_of(self)
+
+
 @contextmanager
 def axes_of(metric: MetricFacts | None = None, *, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """Yield a figure and its axes; the y axis becomes logarithmic if the metric's scale and all values allow it."""
-    figure = Figure(figsize=(WIDTH, height))
+    figure = ShownFigure(figsize=(WIDTH, height))
     axes = figure.add_subplot()
     yield figure, axes
     if metric is not None and metric.scale == "log" and all_positive(axes):
@@ -102,11 +111,16 @@ def all_positive(axes: Axes) -> bool:
     return all(value > 0 for value in values if not math.isnan(value))
 
 
-def picture(name: str, figure: Figure, caption: str) -> Picture:
-    """Return the figure, and its SVG without a date, so that equal figures have equal text."""
+def svg_of(figure: Figure) -> str:
+    """Return the figure as SVG without a date, so that equal figures have equal text."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
-    return Picture(name, file.getvalue(), caption, figure)
+    return file.getvalue()
+
+
+def picture(name: str, figure: Figure, caption: str) -> Picture:
+    """Return the figure with its SVG."""
+    return Picture(name, svg_of(figure), caption, figure)
 
 
 def label_of(metric: MetricFacts, where: str) -> str:

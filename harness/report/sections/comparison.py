@@ -82,9 +82,15 @@ def _cells(row: Row) -> tuple[Datum, ...]:
 
 
 def _rank(row: Row) -> str:
+    mark = f" ({off_budget(row)})" if row.off_budget else ""
     if row.setting == "published":
-        return "published" if row.complete else f"published, {row.status}"
-    return row.status if row.rank is None else str(row.rank)
+        return ("published" if row.complete else f"published, {row.status}") + mark
+    return (row.status if row.rank is None else str(row.rank)) + mark
+
+
+def off_budget(row: Row) -> str:
+    """Return how far a row is off the budget, in words."""
+    return f"off budget {of_percent(row.deviation_percent).text}"
 
 
 def _test(row: Row) -> Datum:
@@ -145,16 +151,21 @@ def _notes(section: Section) -> list[str]:
             "last 3 evaluations: mean over repetitions, each the mean over the weights of its last three evaluations."
         )
     notes += [_fixed(name, values) for name, values in section.fixed.items()]
+    sampled = any(result.facts.sampled_floors for result in section.results)
     for limit in {row.evaluation_limit for row in rows if row.evaluation_limit is not None}:
         notes.append(
             f"partial evaluation: scored on {count(limit)} sequences, or windows of a stream, drawn from each held-out "
-            "split, the same for every model; floors are of the whole splits."
+            f"split, the same for every model; floors are of the {'same sample' if sampled else 'whole splits'}."
         )
     sources = dict.fromkeys(row.published_source for row in rows if row.published is not None)
     if sources:
         notes.append(f"published: {quote('; '.join(sources))}.")
+    notes += _off_budget(rows)
     if section.parameters is None and any(row.deviation_percent is not None for row in rows):
-        notes.append("deviation from budget: relative to the task's published size, since published widths are kept.")
+        notes.append(
+            "deviation from budget: relative to the task's published size. Protocol paper keeps published widths, so "
+            "no tolerance applies, and the deviation does not affect the rank."
+        )
     if sources and any(off_size(result.facts) for result in section.results):
         notes.append(
             f"published values are for {count(section.task_parameters)} parameters and this budget is "
@@ -166,6 +177,22 @@ def _notes(section: Section) -> list[str]:
             "it is not ranked."
         )
     return [*notes, *(f"{row.model}: {note}" for row in rows for note in _row_notes(row))]
+
+
+def _off_budget(rows: Sequence[Row]) -> list[str]:
+    """Explain why rows that are off the budget have no rank, or have one."""
+    marked = [row for row in rows if row.off_budget]
+    if not marked:
+        return []
+    ranked = (
+        "They are ranked, since the study has budget.allow_deviation = true."
+        if marked[0].allow_deviation
+        else "They are neither ranked nor compared in pairs; budget.allow_deviation = true ranks them."
+    )
+    return [
+        "off budget: one step of the model's widths changes the count by so much that no widths are within "
+        f"budget.tolerance: {', '.join(row.model for row in marked)}. {ranked}"
+    ]
 
 
 def _fixed(name: str, values: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.analysis.comparison import Section
 from harness.analysis.comparison_row import Row
 from harness.report.formatting import count, number
+from harness.report.sections.comparison import off_budget
 
 
 def conclusion(section: Section) -> str:
@@ -57,8 +58,15 @@ def _undecided(ranked: Sequence[Row]) -> list[str]:
 
 
 def _unranked(section: Section) -> str:
-    others = [row.model for row in section.rows if row.rank is None and row.setting == "searched"]
-    return f"; not ranked: {_listed(others)}" if others else ""
+    others = [_marked(row) for row in section.rows if row.rank is None and row.setting == "searched"]
+    allowed = [_marked(row) for row in section.rows if row.rank is not None and row.off_budget]
+    named = (("not ranked", others), ("ranked although off budget", allowed))
+    return "".join(f"; {what}: {_listed(models)}" for what, models in named if models)
+
+
+def _marked(row: Row) -> str:
+    """Return the model, and how far it is off the budget."""
+    return f"{row.model} ({off_budget(row)})" if row.off_budget else row.model
 
 
 def _listed(models: Sequence[str]) -> str:

@@ -199,24 +199,24 @@ def together_and_apart(make: Callable[[int], TrainingRun]) -> tuple[list[Trainin
     return together, apart
 
 
-def assert_same(found: TrainingRun, expected: TrainingRun, tolerance: float = 1e-9) -> None:
-    assert (found.outcome, found.update, found.best_update) == (
+def assert_same(actual: TrainingRun, expected: TrainingRun, tolerance: float = 1e-9) -> None:
+    assert (actual.outcome, actual.update, actual.best_update) == (
         expected.outcome,
         expected.update,
         expected.best_update,
     )
     near = partial(pytest.approx, rel=tolerance, abs=1e-14)
-    for one, other in zip(found.points, expected.points, strict=True):
-        assert one.update == other.update
-        assert one.learning_rate == other.learning_rate
-        assert one.train_loss == near(other.train_loss)
-        assert one.gradient_norm == near(other.gradient_norm)
-        assert one.metrics == near(other.metrics)
-    pairs = [(found.best, expected.best), (found.network.state_dict(), expected.network.state_dict())]
-    for one_weights, other_weights in (*pairs, *zip(found.last, expected.last, strict=True)):
-        assert one_weights.keys() == other_weights.keys()
-        for name, value in other_weights.items():
-            torch.testing.assert_close(one_weights[name], value, rtol=tolerance, atol=1e-11)
+    for point, expected_point in zip(actual.points, expected.points, strict=True):
+        assert point.update == expected_point.update
+        assert point.learning_rate == expected_point.learning_rate
+        assert point.train_loss == near(expected_point.train_loss)
+        assert point.gradient_norm == near(expected_point.gradient_norm)
+        assert point.metrics == near(expected_point.metrics)
+    pairs = [(actual.best, expected.best), (actual.network.state_dict(), expected.network.state_dict())]
+    for actual_weights, expected_weights in (*pairs, *zip(actual.last, expected.last, strict=True)):
+        assert actual_weights.keys() == expected_weights.keys()
+        for name, value in expected_weights.items():
+            torch.testing.assert_close(actual_weights[name], value, rtol=tolerance, atol=1e-11)
 
 
 def path_of(weights: dict[str, Tensor]) -> Tensor:
@@ -228,8 +228,8 @@ def path_of(weights: dict[str, Tensor]) -> Tensor:
 def test_runs_in_lockstep_end_as_alone(model: str, task: Task, optimisation: Optimisation) -> None:
     """Every kind of reading; twenty updates in epochs whose last batch is smaller."""
     together, apart = together_and_apart(lambda r: make_run(r, model, task, optimisation))
-    for found, expected in zip(together, apart, strict=True):
-        assert_same(found, expected)
+    for actual, expected in zip(together, apart, strict=True):
+        assert_same(actual, expected)
     assert len({point.train_loss for run in together for point in run.points}) == 5 * RUNS
 
 
@@ -238,8 +238,8 @@ def test_each_run_follows_its_own_schedule(optimizer: Literal["adam", "sgd", "rm
     rate = 0.2 if optimizer == "sgd" else 0.02
     optimisation = Optimisation(optimizer=optimizer, learning_rate=rate, schedule=PLATEAU, clip=0.5)
     together, apart = together_and_apart(lambda r: make_run(r, optimisation=optimisation, updates=24, evaluate_every=1))
-    for found, expected in zip(together, apart, strict=True):
-        assert_same(found, expected, tolerance=1e-8)
+    for actual, expected in zip(together, apart, strict=True):
+        assert_same(actual, expected, tolerance=1e-8)
     assert len({tuple(point.learning_rate for point in run.points) for run in together}) == RUNS
 
 
@@ -249,8 +249,8 @@ def test_a_run_stops_by_its_own_patience_and_the_others_go_on() -> None:
 
     together, apart = together_and_apart(make)
     assert len({run.update for run in together}) > 1
-    for found, expected in zip(together, apart, strict=True):
-        assert_same(found, expected)
+    for actual, expected in zip(together, apart, strict=True):
+        assert_same(actual, expected)
 
 
 def test_a_run_that_diverges_leaves_the_others_alone() -> None:
@@ -289,8 +289,8 @@ def test_slices_and_checkpoints_change_nothing(
     for index, run in enumerate(second):
         run.restore(checkpoint.load(tmp_path / f"{index}.pt"))
     VectorizedRuns(second).advance(FOREVER)
-    for found, expected in zip(second, whole, strict=True):
-        assert_same(found, expected, tolerance=1e-12)
+    for actual, expected in zip(second, whole, strict=True):
+        assert_same(actual, expected, tolerance=1e-12)
 
 
 class Dropped(Words):
@@ -323,9 +323,9 @@ def test_slices_and_checkpoints_change_nothing_of_embedding_dropout(
     advance(second, FOREVER)
     plain = make(Words(reading=reading))
     advance(plain, FOREVER)
-    for found, expected, without in zip(second, whole, plain, strict=True):
-        assert_same(found, expected, tolerance=1e-12)
-        assert found.points[-1].train_loss != pytest.approx(without.points[-1].train_loss, rel=1e-6)
+    for actual, expected, without in zip(second, whole, plain, strict=True):
+        assert_same(actual, expected, tolerance=1e-12)
+        assert actual.points[-1].train_loss != pytest.approx(without.points[-1].train_loss, rel=1e-6)
 
 
 def test_a_checkpoint_holds_one_run_and_not_its_stack(tmp_path: Path) -> None:
@@ -365,9 +365,9 @@ def test_a_run_that_was_saved_earlier_catches_up_first() -> None:
         for _ in range(3 * index):
             run.advance(0)
     VectorizedRuns(together).advance(FOREVER)
-    for found, expected in zip(together, apart, strict=True):
+    for actual, expected in zip(together, apart, strict=True):
         expected.advance(FOREVER)
-        assert_same(found, expected)
+        assert_same(actual, expected)
 
 
 def test_dropout_is_of_the_seeds_and_differs_between_runs_of_equal_weights() -> None:
@@ -523,9 +523,9 @@ def test_bfloat16_in_lockstep_is_near_that_alone(model: str) -> None:
         return make_run(repetition, model, dtype=torch.float32, precision="bfloat16")
 
     together, apart = together_and_apart(make)
-    for found, expected in zip(together, apart, strict=True):
-        for one, other in zip(found.points, expected.points, strict=True):
-            assert one.train_loss == pytest.approx(other.train_loss, rel=0.05)
+    for actual, expected in zip(together, apart, strict=True):
+        for point, expected_point in zip(actual.points, expected.points, strict=True):
+            assert point.train_loss == pytest.approx(expected_point.train_loss, rel=0.05)
 
 
 CUDA = torch.device("cuda")

@@ -124,10 +124,10 @@ def test_dropout_leaves_the_carried_state_whole(model: Model, kind: type[nn.RNNB
     x = torch.randn(2, 8, 3)
     with torch.no_grad():
         (trained,), (evaluated,) = (cast(Scan, backbone.train(mode)).scan(x)[1] for mode in (True, False))
-    for one, other in zip(
+    for first, second in zip(
         *(state if isinstance(state, tuple) else (state,) for state in (trained, evaluated)), strict=True
     ):
-        assert torch.equal(one, other)
+        assert torch.equal(first, second)
 
 
 @every_kind

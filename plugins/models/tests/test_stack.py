@@ -59,12 +59,12 @@ def inputs(time: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(MEMBERS, BATCH, time, CHANNELS, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
+def relative(actual: Tensor, expected: Tensor) -> float:
     """Largest difference over the largest value."""
-    assert found.shape == expected.shape
-    found, expected = found.detach(), expected.detach()
+    assert actual.shape == expected.shape
+    actual, expected = actual.detach(), expected.detach()
     scale = float(expected.abs().max()) if expected.numel() else 0.0
-    return float((found - expected).abs().max()) / scale if scale else float(found.abs().sum())
+    return float((actual - expected).abs().max()) / scale if scale else float(actual.abs().sum())
 
 
 def flat(gradients: list[Tensor | None]) -> Tensor:
@@ -121,8 +121,8 @@ def test_scan_carries_each_member_s_own_state(case: Case) -> None:
             expected, states[i] = member.scan(window[i], states[i])
             assert relative(output[i], expected) <= 1e-12
             sliced = tree_map(lambda tensor, i=i: tensor[i], state)
-            for found, own in zip(tree_flatten(sliced)[0], tree_flatten(states[i])[0], strict=True):
-                assert relative(found, own) <= 1e-12
+            for actual, own in zip(tree_flatten(sliced)[0], tree_flatten(states[i])[0], strict=True):
+                assert relative(actual, own) <= 1e-12
 
 
 @every_case

@@ -187,7 +187,7 @@ def test_every_kernel_size_has_a_supported_depth_in_the_space(dependency: int) -
 
 def test_unsupported_says_how_many_steps_are_missing() -> None:
     reason = Tcn().unsupported(_signature(dependency=600), kernel_size=2, levels=6)
-    assert reason == "kernel size 2 and 6 levels see 127 steps, but the solution needs 600"
+    assert reason == "receptive field 127 (kernel size 2, 6 levels) is shorter than the required 600 steps"
 
 
 def test_nothing_is_unsupported_where_the_dependency_is_unknown() -> None:

@@ -93,7 +93,7 @@ def test_word_that_training_lacks_is_refused_in_the_other_splits(tmp_path: Path)
 
 def test_one_word_too_many_is_refused() -> None:
     assert Vocabulary(3).read(["a b"], "here", new=True).tolist() == [0, 1, 2]
-    with pytest.raises(DataError, match="here: more than 3 different words, the first one more is 'c'"):
+    with pytest.raises(DataError, match="here: more than 3 different words; the first one too many is 'c'"):
         Vocabulary(3).read(["a b", "c"], "here", new=True)
 
 
@@ -126,7 +126,7 @@ def test_character_that_training_lacks_is_refused(tmp_path: Path) -> None:
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     files = written(tmp_path, {FILES[split].name: "a\n" for split in SPLITS})
     files[FILES["train"].name].write_bytes(b"a\xff\n")
-    with pytest.raises(DataError, match=r"ptb\.train\.txt: is no UTF-8 text \(invalid start byte at byte 1\)"):
+    with pytest.raises(DataError, match=r"ptb\.train\.txt: is not UTF-8 text \(invalid start byte at byte 1\)"):
         PtbWord().load("train", SEEDS, files)
 
 
@@ -151,16 +151,16 @@ def test_text8_is_cut_in_order_into_its_splits(tmp_path: Path) -> None:
 
 def test_text_too_short_for_text8_is_refused_with_the_size_it_should_have(tmp_path: Path) -> None:
     files = {WHOLE.name: zipped(tmp_path / "a.zip", {"text8": b"one two"})}
-    with pytest.raises(DataError, match=r"holds 7 characters, but text8 has 100,000,000; give the task a fraction"):
+    with pytest.raises(DataError, match=r"holds 7 characters, but text8 has 100,000,000; set the task's fraction"):
         Text8().load("train", SEEDS, files)
-    with pytest.raises(DataError, match=r"holds 7 characters, but text8 has 100,000,000, of which 1,000 asked"):
+    with pytest.raises(DataError, match=r"holds 7 characters, but text8 has 100,000,000; this fraction needs 1,000"):
         Text8(fraction=1e-5).load("train", SEEDS, files)
 
 
 @pytest.mark.parametrize("members", [{}, {"a": b"a", "b": b"b"}])
 def test_archive_of_another_form_is_refused_as_text8(tmp_path: Path, members: dict[str, bytes]) -> None:
     files = {WHOLE.name: zipped(tmp_path / "a.zip", members)}
-    with pytest.raises(DataError, match="no archive of one text could be read"):
+    with pytest.raises(DataError, match="cannot be read as an archive of one text"):
         Text8().load("train", SEEDS, files)
 
 
@@ -558,9 +558,13 @@ def test_real_texts_have_the_published_counts_and_floors(task: Language, counts:
     assert task.training_tokens() == counts[0]
     numbers = np.bincount(data["train"].tokens.numpy(), minlength=task.vocabulary())
     assert len(numbers) == np.count_nonzero(numbers) == task.vocabulary()
-    nats = -np.log((numbers + 0.5) / (numbers.sum() + task.vocabulary() / 2))[data["test"].tokens.numpy()]
-    if task.floor() is not None:
-        assert task.floor() == pytest.approx(task.metric.of({"nll": (nats.sum(), len(nats))}), rel=1e-12)
+    nats = -np.log((numbers + 0.5) / (numbers.sum() + task.vocabulary() / 2))
+    floors: dict[Split, float | None] = {"test": task.floor(), "validation": task.validation_floor()}
+    for split, floor in floors.items():
+        of_split = nats[data[split].tokens.numpy()]
+        if floor is not None:
+            assert floor == pytest.approx(task.metric.of({"nll": (of_split.sum(), len(of_split))}), rel=1e-12)
+    assert (task.floor() is None) == (task.validation_floor() is None)
 
 
 def largest(cache: Path, name: str) -> str:

@@ -17,10 +17,10 @@ from harness import Batch, Bits, Ragged, Real, Seeds, Signature, Split, Task
 from harness.api.dataset import SPLITS
 from harness.data.files import DATA, locate
 from harness.errors import DataError
-from harness_tasks import JsbChorales, Nottingham
+from harness_tasks import JsbChorales, Nottingham, PianoRolls, frame_floors
 
 SEEDS = Seeds.of(0, 0)
-TASKS: list[Task] = [JsbChorales(), Nottingham()]
+TASKS: list[PianoRolls] = [JsbChorales(), Nottingham()]
 both = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 needs_data = pytest.mark.skipif(DATA not in os.environ, reason=f"reads the music files below {DATA}")
 
@@ -209,18 +209,48 @@ def test_frames_are_bits_shifted_by_one(task: Task) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize(("task", "rounded"), list(zip(TASKS, [11.09, 10.26], strict=True)), ids=["jsb", "nottingham"])
-def test_floor_is_the_loss_of_key_frequencies(task: Task, rounded: float) -> None:
-    scored, test = load(task, "train").targets.double(), load(task, "test").targets.double()
-    logits = torch.logit((scored.sum(0) + 0.5) / (len(scored) + 1))
-    total = task.loss(logits.expand(1, len(test), 88), Batch(test[None], test[None]))["nll"]
-    floor = task.floor()
+@both
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_no_rule_of_single_keys_beats_the_floor(task: Task, split: Split) -> None:
+    """Neither the frequency of a key nor its frequency given its present value: the floor has all keys of the frame."""
+    train, held_out = load(task, "train"), load(task, split)
+    floor = task.floor() if split == "test" else task.validation_floor()
     assert floor is not None
-    assert float(total.sum) / int(total.count) == pytest.approx(floor, rel=1e-12)
-    assert round(floor, 2) == rounded
-    published = task.published()
+    on, following = train.inputs.double(), train.targets.double()
+    overall = (following.sum(0) + 0.5) / (len(on) + 1)
+    after_on = ((on * following).sum(0) + 0.5) / (on.sum(0) + 1)
+    after_off = (((1 - on) * following).sum(0) + 0.5) / ((1 - on).sum(0) + 1)
+    rules = (overall.expand_as(held_out.inputs), torch.where(held_out.inputs == 1, after_on, after_off))
+    for chance in rules:
+        total = task.loss(torch.logit(chance)[None], Batch(held_out.inputs[None], held_out.targets[None]))["nll"]
+        assert float(total.sum) / int(total.count) > floor + 0.5
+
+
+@needs_data
+@both
+def test_published_results_beat_the_floor(task: Task) -> None:
+    published, floor = task.published(), task.floor()
     assert published is not None
+    assert floor is not None
     assert all(result < floor for result in published.results.values())
+
+
+@needs_data
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@both
+def test_floors_are_those_of_the_rule_on_the_present_frame(task: PianoRolls) -> None:
+    rolls = [task.rolls(split, {file.name: locate(file) for file in task.files()}) for split in SPLITS]
+    assert frame_floors(*rolls) == pytest.approx(task.floors, rel=1e-5)
+
+
+def test_floor_of_frames_that_repeat_is_small_and_of_unrelated_frames_that_of_coins() -> None:
+    """88 fair coins: 88 ln 2 nats per frame, if the frame before says nothing."""
+    coins = [[roll(200, 3 * piece + split) for piece in range(10)] for split in range(3)]
+    held = [[np.repeat(piece[:20], 10, axis=0) for piece in split] for split in coins]
+    unrelated, repeated = frame_floors(*coins), frame_floors(*held)
+    assert unrelated == pytest.approx((88 * math.log(2),) * 2, rel=0.05)
+    assert max(repeated) < 0.6 * min(unrelated)
 
 
 @needs_data

@@ -25,9 +25,9 @@ def test_rows_of_training_are_encoded_as_they_were_in_training(tmp_path: Path) -
     again = task.examples(Path(task.data), {})
     assert isinstance(again, Ragged)
     assert again.last
-    found = {part.numpy().tobytes() for part in torch.split(again.inputs, again.lengths.tolist())}
-    assert len(found) == 60
-    assert found == {part.tobytes() for split in SPLITS for part in pieces(task, split)}
+    sequences = {part.numpy().tobytes() for part in torch.split(again.inputs, again.lengths.tolist())}
+    assert len(sequences) == 60
+    assert sequences == {part.tobytes() for split in SPLITS for part in pieces(task, split)}
 
 
 def test_classes_are_answered_by_name_in_the_order_of_sequences(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_new_rows_with_holes_are_refused(tmp_path: Path) -> None:
 
 def test_outputs_of_other_rows_are_refused(tmp_path: Path) -> None:
     rows = Path(written(sequences(4), tmp_path / "new.csv"))
-    with pytest.raises(DataError, match="there are 5 outputs for 4 answers; give those of its examples"):
+    with pytest.raises(DataError, match="there are 5 outputs for 4 answers; give the outputs of its examples"):
         of_sequences(tmp_path).answers(torch.zeros(5, 3), rows, {})
 
 

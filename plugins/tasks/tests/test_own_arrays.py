@@ -53,8 +53,8 @@ def test_tables_of_both_kinds_are_the_same_task(ending: str, tmp_path: Path) -> 
     assert (facts.readout, facts.classes, facts.inputs, facts.longest) == ("last", CLASSES, ("a", "b"), 9)
     first = table.groupby("id")["kind"].first()
     expected = sorted(CLASSES.index(kind) for kind in first)
-    found = [target for split in SPLITS for target in load(task, split).targets.tolist()]  # type: ignore[union-attr]
-    assert sorted(found) == expected
+    targets = [target for split in SPLITS for target in load(task, split).targets.tolist()]  # type: ignore[union-attr]
+    assert sorted(targets) == expected
     assert task.training_sequences() == 42
 
 
@@ -187,11 +187,11 @@ def test_whole_numbers_are_numbers_where_the_study_says_so(tmp_path: Path) -> No
 
 
 LAYOUTS = {
-    "one answer a sequence": ({"x": (40, 6, 3), "y": (40,)}, Arrays, (28, 6, 3), (28, 1)),
+    "one answer per sequence": ({"x": (40, 6, 3), "y": (40,)}, Arrays, (28, 6, 3), (28, 1)),
     "a column of answers": ({"x": (40, 6, 3), "y": (40, 1)}, Arrays, (28, 6, 3), (28, 1)),
-    "one answer a step": ({"x": (40, 6, 3), "y": (40, 6)}, Arrays, (28, 6, 3), (28, 6, 1)),
+    "one answer per step": ({"x": (40, 6, 3), "y": (40, 6)}, Arrays, (28, 6, 3), (28, 6, 1)),
     "one channel": ({"x": (40, 6), "y": (40,)}, Arrays, (28, 6, 1), (28, 1)),
-    "a name of its own": ({"inputs": (40, 6, 3), "y": (40,)}, Arrays, (28, 6, 3), (28, 1)),
+    "another name": ({"inputs": (40, 6, 3), "y": (40,)}, Arrays, (28, 6, 3), (28, 1)),
 }
 
 
@@ -216,17 +216,17 @@ def test_ragged_arrays_are_read_padded_or_end_to_end(padded: bool, each: bool, t
     given = {"x": x, "y": y} if padded else {"x": x[real], "y": y[real] if each else y}
     task = OwnArrays(data=arrays(tmp_path, {**given, "lengths": lengths}), target="y")
     facts = task._facts()
-    found = {}
+    targets_of = {}
     for split in SPLITS:
         dataset = load(task, split)
         assert isinstance(dataset, Ragged)
         assert dataset.last is not each
         parts = torch.split(dataset.targets, dataset.lengths.tolist()) if each else dataset.targets
         for inputs, targets in zip(pieces(task, split), parts, strict=True):
-            found[len(inputs), round(float(inputs[0, 0]) * facts.scales[0] + facts.means[0], 4)] = targets
-    assert len(found) == 40
+            targets_of[len(inputs), round(float(inputs[0, 0]) * facts.scales[0] + facts.means[0], 4)] = targets
+    assert len(targets_of) == 40
     for number in range(40):
-        targets = found[lengths[number], round(float(x[number, 0, 0]), 4)].double() * facts.target_scale
+        targets = targets_of[lengths[number], round(float(x[number, 0, 0]), 4)].double() * facts.target_scale
         answers = y[number, : lengths[number], None] if each else y[number, None]
         assert np.allclose(targets + facts.target_mean, answers, atol=1e-4)
 
@@ -249,7 +249,7 @@ def test_row_numbers_that_pandas_wrote_are_no_input(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "my.csv")
     task = OwnArrays(data=str(tmp_path / "my.csv"), target="kind", sequence="id", time="t", drop="level")
     assert task._facts().inputs == ("a", "b")
-    assert "numbers of rows and left out: ''" in task.notes()
+    assert "row numbers, left out: ''" in task.notes()
 
 
 def test_delimiter_is_an_option(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_forgotten_time_and_horizon_are_told(tmp_path: Path) -> None:
     table = series().assign(when=range(400))
     told = of_series(tmp_path, table, time=None).notes()
     assert "an input grows from row to row, as a time does: when; if so, say time = 'when'" in told
-    assert "no forecast: heat is asked for at the step of its inputs; horizon = 1 asks for the next one" in told
+    assert "no forecast: heat is predicted at the step of its inputs; horizon = 1 predicts the next one" in told
     told = of_series(tmp_path, table, horizon=1).notes()
     assert not any("grows from row to row" in note or "no forecast" in note for note in told)
 

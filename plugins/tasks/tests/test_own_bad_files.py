@@ -105,7 +105,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "missing class": (table(put("kind", 2, None)), "column 'kind' is missing in row 3"),
     "one class": (
         table(lambda f: f.assign(kind="ash")),
-        "target 'kind' has one class only in the training rows, 'ash'",
+        "target 'kind' has only one class in the training rows, 'ash'",
     ),
     "constant target": (long(lambda f: f.assign(heat=3.5)), "target 'heat' is 3.5 in all training rows"),
     "constant inputs": (table(lambda f: f.assign(a=1, b=2)), "every input is constant in the training rows: a, b"),
@@ -161,21 +161,21 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "several series as one": (
         long(lambda f: f.assign(time=f.index, site=(f.index // 100).astype(str), when=0), target="site", time="time"),
-        "class '?3'? of target 'site' is in .*: if it holds several, say sequence = COLUMN",
+        "class '?3'? of target 'site' is in .*; if it holds several, say sequence = COLUMN",
     ),
     "a sequence a row": (
         text(
             "y," + ",".join(f"t{n}" for n in range(9)) + "\n" + 50 * "1,0,1,2,3,4,5,6,7,9\n0,3,1,2,3,4,5,6,7,8\n"[:20]
         ),
-        "if each row is a sequence, its columns the steps, say wide = true",
+        "if each row is a sequence and its columns are the steps, say wide = true",
     ),
     "hole in a row": (
         text("y,a,b,c\n" + "p,1,2,3\nq,4,,6\nq,7,8,\n", wide=True),
-        r"column 'b' is missing in row 2, which goes on after it \(1 such values\); fill",
+        r"column 'b' is missing in row 2, but the row continues after it \(1 such values\); fill",
     ),
     "wide arrays": (
         wide_arrays,
-        "is laid out by its arrays; wide is for a table",
+        "has sequences by the shape of its arrays; wide is only for a table",
     ),
     "wide of one column": (text("y,a\np,1\nq,2\n", wide=True), "has 1 columns for the steps"),
     "dates among the inputs": (long(lambda f: f, time=None), "column 'when' holds dates; say time = 'when'"),
@@ -199,23 +199,23 @@ BAD: dict[str, tuple[Make, str]] = {
     "drop that is not there": (table(lambda f: f, drop="levl"), "has no column 'levl' for drop; did you mean 'level'"),
     "one column twice": (table(lambda f: f, time="id"), "column 'id' cannot be two of target, sequence and time"),
     "nothing left": (table(lambda f: f, drop="a,b,level"), "has no column left for the inputs"),
-    "an id for every row": (table(lambda f: f.assign(id=f.index)), "'id' has another value in each of .* rows"),
+    "an id for every row": (table(lambda f: f.assign(id=f.index)), "'id' has a different value in each of .* rows"),
     "group in two": (table(two_values, group="patient", drop="level"), "'patient' has .* in one sequence 's000'"),
     "class that training lacks": (
         table(rare, split_column="fold"),
-        "class 'fir' of target 'kind' is in test and not in the training rows",
+        "class 'fir' of target 'kind' is in test but not in the training rows",
     ),
     "unknown split": (
         table(lambda f: f.assign(fold="holdout"), split_column="fold"),
-        "'fold' has 'holdout'; a split is called train",
+        "'fold' has 'holdout'; the names of splits are train",
     ),
     "group of one series": (
         long(lambda f: f.assign(site=1), group="site"),
-        "is one series, which time cuts; drop group",
+        "is one series, which is split by time; leave out group",
     ),
     "random cut of one series": (
         long(lambda f: f, split="random"),
-        "is one series, which only time cuts: split = 'ordered'",
+        "is one series, which can only be split by time; say split = 'ordered'",
     ),
     "one answer of one series": (
         long(lambda f: f, readout="last"),
@@ -223,7 +223,7 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "score of another kind": (
         long(lambda f: f, score="accuracy"),
-        "score = 'accuracy' is none of a regression; known: rmse, mae",
+        "score = 'accuracy' is not a metric of a regression; use one of rmse, mae",
     ),
     "target too large": (
         long(put("heat", 9, 1e200)),
@@ -242,36 +242,36 @@ BAD: dict[str, tuple[Make, str]] = {
     "tabs": (text("a\ty\n1\t2\n"), "Say delimiter = 'tab'"),
     "long delimiter": (
         text("a,y\n1,2\n", delimiter=";;"),
-        "the delimiter is one character, as ';', or tab or space, got ';;'",
+        "delimiter is ';;'; it must be one character such as ';', or tab or space",
     ),
-    "no delimiter": (text("a,y\n1,2\n", delimiter=""), "the delimiter is one character, .* got ''"),
+    "no delimiter": (text("a,y\n1,2\n", delimiter=""), "delimiter is ''; it must be one character"),
     "no header": (
         text("1.0,2.0\n3.0,4.0\n"),
-        "its first line is '1.0,2.0', but a first line names .*; add one, or say header = f",
+        "its first line is '1.0,2.0', but it must name .*; add such a line, or say header = f",
     ),
-    "comment": (text("# made by me\na,y\n1,2\n"), "its first line is a comment, '# made by me'; .* remove it"),
+    "comment": (text("# made by me\na,y\n1,2\n"), "its first line is a comment, '# made by me', .* remove the comment"),
     "one name twice": (text("a,a,y\n1,2,3\n"), "two columns are called 'a'"),
-    "rows of other lengths": (text("a,y\n1,2\n3,4,5\n"), "its rows do not have one number of fields"),
+    "rows of other lengths": (text("a,y\n1,2\n3,4,5\n"), "its rows have different numbers of fields"),
     "header alone": (text("a,y\n"), "has no rows"),
     "empty": (text(""), "my.csv: is empty"),
-    "no utf-8": (text("a,y\n1,\xe9\n".encode("latin-1")), "is no UTF-8 text"),
-    "no utf-8 in the header": (text("\xe9,y\n1,2\n".encode("latin-1")), "is no UTF-8 text"),
+    "no utf-8": (text("a,y\n1,\xe9\n".encode("latin-1")), "is not UTF-8 text"),
+    "no utf-8 in the header": (text("\xe9,y\n1,2\n".encode("latin-1")), "is not UTF-8 text"),
     "unknown ending": (
         text("a,y\n", name="my.xlsx"),
-        "has the ending '.xlsx'; known: .csv, .tsv, .tab, .parquet, .npz, .npy",
+        "has the suffix '.xlsx'; it must be one of .csv, .tsv, .tab, .parquet, .npz, .npy",
     ),
-    "no parquet": (text("a,y\n", name="my.parquet"), "is no parquet file that can be read"),
-    "no npz": (text("a,y\n", name="my.npz"), "holds Python objects|is no npz file that can be read"),
+    "no parquet": (text("a,y\n", name="my.parquet"), "cannot be read as a parquet file"),
+    "no npz": (text("a,y\n", name="my.npz"), "holds Python objects|cannot be read as a npz file"),
     "not there": (
         lambda folder: {"data": str(folder / "none.csv")},
         "none.csv: cannot be read .*No such file.*; relative paths start",
     ),
     "a folder": (lambda folder: {"data": str(folder)}, "is a folder; name a file in it"),
-    "lists in a column": (nested, "column 'x' holds list.*; lay it out as one row a time step"),
+    "lists in a column": (nested, "column 'x' holds list.*; write one row per time step"),
     "pickle": (pickled, "holds Python objects .*, which are not read, as that could run code"),
     "ragged without lengths": (
         ragged_objects,
-        "holds Python objects .*end to end in one array and add an array lengths",
+        "holds Python objects .*concatenate the sequences in one array and add an array lengths",
     ),
     "frames without lengths": (
         npz(x=np.zeros((90, 3)), y=np.zeros(20)),
@@ -283,7 +283,7 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "lengths of zero": (
         npz(x=np.zeros((20, 3)), y=np.zeros(20), lengths=np.zeros(20, dtype=int)),
-        "lengths must be one whole number",
+        "lengths are not valid; give one whole number",
     ),
     "no inputs": (
         npz(z=np.zeros((20, 3)), y=np.zeros(20)),
@@ -328,11 +328,11 @@ def test_bad_file_is_told_in_one_line(name: str, tmp_path: Path) -> None:
         ({"data": "x.csv", "validation": 0.6, "test": 0.5}, "validation and test take 110% of the data"),
         (
             {"data": "x.csv", "split_column": "fold", "test_data": "y.csv"},
-            "split_column says which row is in which split",
+            "split_column decides the split of each row",
         ),
-        ({"data": "x.csv", "group": "patient", "split": "ordered"}, "group keeps groups whole at random"),
+        ({"data": "x.csv", "group": "patient", "split": "ordered"}, "group splits whole groups at random"),
         ({"data": "x.csv", "kind": "classes"}, "'kind' must be 'auto', 'classification' or 'regression'"),
-        ({"data": "x.csv", "wide": True, "time": "t"}, "wide says that the columns are the steps"),
+        ({"data": "x.csv", "wide": True, "time": "t"}, "wide means that the columns are the steps"),
         ({"data": "x.csv", "targt": "y"}, "no option 'targt'; did you mean 'target'"),
     ],
 )
@@ -344,7 +344,7 @@ def test_wrong_option_is_refused_by_name(options: dict[str, Any], message: str) 
 def test_constant_column_is_left_out_and_told(tmp_path: Path) -> None:
     task = used(table(lambda frame: frame.assign(site=7))(tmp_path))
     assert task._facts().inputs == ("a", "b")
-    assert "constant in the training rows and left out: site" in task.notes()
+    assert "constant in the training rows, left out: site" in task.notes()
 
 
 def test_unsorted_rows_are_sorted_by_time_and_told(tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_sequences_that_stand_in_two_splits_are_told(tmp_path: Path) -> None:
         return pd.concat([frame, frame.assign(id=frame["id"] + "-again")])
 
     task = used(table(twice)(tmp_path))
-    assert any("test sequences stand in the training data, value for value" in note for note in task.notes())
+    assert any("test sequences are also in the training data, value for value" in note for note in task.notes())
 
 
 def test_kept_column_may_look_like_the_target(tmp_path: Path) -> None:

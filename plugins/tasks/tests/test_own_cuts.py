@@ -77,13 +77,13 @@ def test_order_of_rows_in_the_file_changes_nothing(tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("shuffled")
     table = sequences(40)
     shuffled = table.sample(frac=1, random_state=seed)
-    one = of_sequences(folder, table)
-    other = OwnArrays(**{**one.model_dump(), "data": written(shuffled, folder / "shuffled.parquet")})
+    in_order = of_sequences(folder, table)
+    in_disorder = OwnArrays(**{**in_order.model_dump(), "data": written(shuffled, folder / "shuffled.parquet")})
     for split in SPLITS:
-        for left, right in zip(pieces(one, split), pieces(other, split), strict=True):
+        for left, right in zip(pieces(in_order, split), pieces(in_disorder, split), strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
-    assert any("sorted" in note for note in other.notes())
-    assert not any("sorted" in note for note in one.notes())
+    assert any("sorted" in note for note in in_disorder.notes())
+    assert not any("sorted" in note for note in in_order.notes())
 
 
 @pytest.mark.parametrize("horizon", [0, 1, 5])
@@ -135,7 +135,7 @@ def test_ordered_cut_of_sequences_keeps_the_past_before_the_future(tmp_path: Pat
         assert max(end for _, end in spans[earlier]) < min(start for start, _ in spans[later])  # type: ignore[index]
     left_out = 80 - sum(len(each) for each in spans.values())
     assert left_out > 0
-    assert any(note.startswith(f"{left_out} sequences go on") for note in task.notes())
+    assert any(note.startswith(f"{left_out} sequences continue") for note in task.notes())
 
 
 def test_ordered_cut_of_several_series_is_at_one_time(tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_column_that_names_splits_is_followed(tmp_path: Path) -> None:
     facts = task._facts()
     assert facts.inputs == ("a",)
     for split, first in zip(SPLITS, expected, strict=True):
-        found = [float(part[0, 0]) * facts.scales[0] + facts.means[0] for part in pieces(task, split)]
-        assert np.allclose(found, first, atol=1e-5)
+        first_values = [float(part[0, 0]) * facts.scales[0] + facts.means[0] for part in pieces(task, split)]
+        assert np.allclose(first_values, first, atol=1e-5)
 
 
 def test_files_of_their_own_are_the_splits(tmp_path: Path) -> None:

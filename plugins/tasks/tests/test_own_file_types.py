@@ -32,11 +32,11 @@ def parquet(path: Path, columns: dict[str, Any]) -> str:
     return str(path)
 
 
-def same_splits(one: OwnArrays, other: OwnArrays) -> bool:
+def same_splits(first: OwnArrays, second: OwnArrays) -> bool:
     return all(
         np.allclose(left, right, atol=1e-5)
         for split in SPLITS
-        for left, right in zip(pieces(one, split), pieces(other, split), strict=True)
+        for left, right in zip(pieces(first, split), pieces(second, split), strict=True)
     )
 
 
@@ -116,21 +116,23 @@ def test_numbers_of_any_width_and_byte_order_are_the_same_numbers(kind: str, end
     plain = x.astype("<f8")
     if ending == "npz":
         y = np.arange(60.0)
-        one, other = (
+        first, second = (
             OwnArrays(data=arrays(tmp_path, {"x": values, "y": answers}, f"{name}.npz"), target="y")
             for name, values, answers in (("one", x, y.astype(">f8")), ("other", plain, y))
         )
     else:
         np.save(tmp_path / "one.npy", x.reshape(480, 2))
         np.save(tmp_path / "other.npy", plain.reshape(480, 2))
-        one, other = (OwnArrays(data=str(tmp_path / f"{name}.npy"), target="1") for name in ("one", "other"))
-    assert same_splits(one, other)
+        first, second = (OwnArrays(data=str(tmp_path / f"{name}.npy"), target="1") for name in ("one", "other"))
+    assert same_splits(first, second)
 
 
 def test_complex_numbers_are_refused_with_a_way_out(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(60, 12, 2))
     task = OwnArrays(data=arrays(tmp_path, {"x": x + 1j * x, "y": x.sum((1, 2))}), target="y")
-    with pytest.raises(DataError, match="'x-0' holds complex numbers; give the real and the imaginary part a column"):
+    with pytest.raises(
+        DataError, match="'x-0' holds complex numbers; give the real and the imaginary part in two columns"
+    ):
         task.signature()
 
 
@@ -138,7 +140,7 @@ def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> N
     table = sequences()
     columns = [pa.array(table[name]) for name in ("id", "t", "a", "b", "kind")]
     papq.write_table(pa.Table.from_arrays(columns, names=["id", "t", "a", "a", "kind"]), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="two columns are called 'a'; give each a name of its own"):
+    with pytest.raises(DataError, match="two columns are called 'a'; give each column a different name"):
         OwnArrays(data=str(tmp_path / "x.parquet"), target="kind", sequence="id", time="t").signature()
 
 
@@ -224,11 +226,11 @@ def test_sequences_end_where_nan_begins(each: bool, tmp_path: Path) -> None:
     y = random.normal(size=(60, 12) if each else 60)
     padding = np.arange(12) >= lengths[:, None]
     padded = np.where(padding[..., None], np.nan, x)
-    one = OwnArrays(data=arrays(tmp_path, {"x": padded, "y": y}, "one.npz"), target="y")
-    other = OwnArrays(data=arrays(tmp_path, {"x": x, "y": y, "lengths": lengths}, "other.npz"), target="y")
-    assert isinstance(load(one, "train"), Ragged)
-    assert same_splits(one, other)
-    assert any(note.startswith("sequences end where NaN begins") for note in one.notes())
+    first = OwnArrays(data=arrays(tmp_path, {"x": padded, "y": y}, "one.npz"), target="y")
+    second = OwnArrays(data=arrays(tmp_path, {"x": x, "y": y, "lengths": lengths}, "other.npz"), target="y")
+    assert isinstance(load(first, "train"), Ragged)
+    assert same_splits(first, second)
+    assert any(note.startswith("sequences end where NaN begins") for note in first.notes())
 
 
 def test_hole_in_an_array_is_no_end(tmp_path: Path) -> None:
@@ -243,7 +245,9 @@ def test_table_of_monthly_values_says_which_column_names_the_rows(tmp_path: Path
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 12)), columns=months)
     table.insert(0, "YEAR", range(1950, 2010))
     path = written(table, tmp_path / "x.csv")
-    with pytest.raises(DataError, match=r"'YEAR' has another whole number in each row, .*say sequence = 'YEAR', or if"):
+    with pytest.raises(
+        DataError, match=r"'YEAR' has a different whole number in each row, .*say sequence = 'YEAR', or if"
+    ):
         OwnArrays(data=path, target="DEC", wide=True).signature()
     assert OwnArrays(data=path, target="DEC", sequence="YEAR", wide=True).signature().length == 11
     assert OwnArrays(data=path, target="DEC", keep="YEAR", wide=True).signature().length == 12
@@ -258,7 +262,7 @@ def test_other_numbers_of_rows_are_refused_or_told(tmp_path: Path) -> None:
     def task(table: pd.DataFrame) -> OwnArrays:
         return OwnArrays(data=written(table, tmp_path / "x.csv"), target="y", wide=True)
 
-    with pytest.raises(DataError, match="'machine' has another whole number in each row"):
+    with pytest.raises(DataError, match="'machine' has a different whole number in each row"):
         task(floats.assign(machine=names)).signature()
     with pytest.raises(
         DataError, match=r"column 'machine' holds text, as 'm0'; .* say sequence = 'machine' if it names"
@@ -266,7 +270,7 @@ def test_other_numbers_of_rows_are_refused_or_told(tmp_path: Path) -> None:
         task(floats.assign(machine=[f"m{n}" for n in range(60)])).signature()
     told = [note for note in task(counts.assign(machine=names)).notes() if "'machine'" in note]
     assert told == [
-        "column 'machine' is read as step 6, and is different in each row; if it names the rows, say "
+        "column 'machine' is read as step 6, but is different in each row; if it names the rows, say "
         "sequence = 'machine'"
     ]
     assert not any("names the rows" in note for note in task(counts).notes())

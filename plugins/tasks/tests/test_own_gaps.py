@@ -1,4 +1,4 @@
-"""Gaps in time: they are told, and no window reaches across one unless that is asked for."""
+"""Gaps in time: a note reports them, and windows end at them unless `across_gaps` is set."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_no_window_reaches_across_a_gap(horizon: int, tmp_path: Path) -> None:
     assert all(np.all(np.diff(window) == 1) for window in windows)
     assert max(window[-1] for window in windows if window[-1] < 260) == 199 - horizon
     assert gaps_told(task) == [
-        "1 gap in when: before row 201 the step is 61 times the usual one; no window reaches across; "
+        "1 gap in when: before row 201 the step is 61 times the usual one; windows end there; "
         "across_gaps = true joins them"
     ]
 
@@ -82,8 +82,8 @@ def test_uneven_times_are_told_and_cut_nothing(tmp_path: Path) -> None:
     when = np.random.default_rng(0).exponential(size=600).cumsum()
     task = of_series(tmp_path, clocked().assign(when=when), horizon=1)
     assert gaps_told(task) == [
-        "the steps of time in when are uneven, and models see rows, not times; the time since the row before can be an "
-        "input"
+        "the steps of time in when are uneven, and models read rows, not times; the time since the previous row can be "
+        "an input"
     ]
     assert task.training_sequences() == 28
 

@@ -64,11 +64,11 @@ def test_line_breaks_of_any_system_are_one_character(tmp_path: Path) -> None:
 
 def test_floor_of_characters_is_their_frequencies(tmp_path: Path) -> None:
     task = text(tmp_path, prose())
-    found, size = streams(task), task.vocabulary()
-    counts = Counter(found["train"])
-    bits = [-math.log2((counts[token] + 0.5) / (len(found["train"]) + size / 2)) for token in found["test"]]
+    splits, size = streams(task), task.vocabulary()
+    counts = Counter(splits["train"])
+    bits = [-math.log2((counts[token] + 0.5) / (len(splits["train"]) + size / 2)) for token in splits["test"]]
     assert task.floor() == pytest.approx(sum(bits) / len(bits))
-    bits = [-math.log2((counts[token] + 0.5) / (len(found["train"]) + size / 2)) for token in found["validation"]]
+    bits = [-math.log2((counts[token] + 0.5) / (len(splits["train"]) + size / 2)) for token in splits["validation"]]
     assert task.validation_floor() == pytest.approx(sum(bits) / len(bits))
     assert task.metric.name == "bpc"
 
@@ -77,12 +77,12 @@ def test_words_beyond_the_vocabulary_are_unknown(tmp_path: Path) -> None:
     content = prose() + "never seen before\n" * 3
     task = text(tmp_path, content, unit="words", most_words=12)
     assert task.vocabulary() == 12
-    found = streams(task)
-    train = [word for line in content.splitlines() for word in [*line.split(), "<eos>"]][: len(found["train"])]
+    splits = streams(task)
+    train = [word for line in content.splitlines() for word in [*line.split(), "<eos>"]][: len(splits["train"])]
     kept = [word for word, _ in sorted(Counter(w for w in train if w != "<eos>").items(), key=lambda p: (-p[1], p[0]))]
     names = ["<eos>", "<unk>", *kept[:10]]
-    assert [names[token] for token in found["train"]] == [word if word in names else "<unk>" for word in train]
-    assert found["test"][-4:] == [1, 1, 1, 0]
+    assert [names[token] for token in splits["train"]] == [word if word in names else "<unk>" for word in train]
+    assert splits["test"][-4:] == [1, 1, 1, 0]
     assert any("held-out words and " in note and note.endswith(" are <unk>") for note in task.notes())
     assert task.metric.name == "perplexity"
 
@@ -93,20 +93,20 @@ def test_what_occurs_once_in_training_is_unknown_there(unit: str, tmp_path: Path
     signs = [chr(code) for code in range(0x4E00, 0x4E00 + 4000)]
     drawn = random.choice(signs, size=5000, p=(shares := 1 / np.arange(1, 4001)) / shares.sum())
     task = text(tmp_path, (" " if unit == "words" else "").join(drawn), unit=unit)
-    found = streams(task)
+    splits = streams(task)
     unknown = 1 if unit == "words" else task.vocabulary() - 1
-    once = sum(count == 1 for count in Counter(drawn[: len(found["train"])].tolist()).values())
-    in_training, in_test = found["train"].count(unknown), found["test"].count(unknown)
+    once = sum(count == 1 for count in Counter(drawn[: len(splits["train"])].tolist()).values())
+    in_training, in_test = splits["train"].count(unknown), splits["test"].count(unknown)
     assert in_training == once
-    assert 0.5 < in_training / len(found["train"]) / (in_test / len(found["test"])) < 1
-    assert min(Counter(found["train"]).values()) >= 2 or unit == "words"
-    assert max(max(tokens) for tokens in found.values()) < task.vocabulary()
-    assert any(f"{in_training:,} of {len(found['train']):,} training {unit} are <unk>" in n for n in task.notes())
+    assert 0.5 < in_training / len(splits["train"]) / (in_test / len(splits["test"])) < 1
+    assert min(Counter(splits["train"]).values()) >= 2 or unit == "words"
+    assert max(max(tokens) for tokens in splits.values()) < task.vocabulary()
+    assert any(f"{in_training:,} of {len(splits['train']):,} training {unit} are <unk>" in n for n in task.notes())
 
 
 def test_text_without_a_word_twice_is_refused(tmp_path: Path) -> None:
     content = " ".join(f"w{number}" for number in range(2000))
-    with pytest.raises(DataError, match=r"my\.txt: only 2 different words occur twice in the training text, and at"):
+    with pytest.raises(DataError, match=r"my\.txt: only 2 different words occur twice in the training text, but at"):
         text(tmp_path, content, unit="words").signature()
 
 
@@ -119,19 +119,19 @@ def test_facts_are_enough_to_predict_without_the_file(tmp_path: Path) -> None:
 
 def test_floor_of_words_is_a_perplexity(tmp_path: Path) -> None:
     task = text(tmp_path, prose(), unit="words")
-    found, size = streams(task), task.vocabulary()
-    counts = Counter(found["train"])
-    nats = [-math.log((counts[token] + 0.5) / (len(found["train"]) + size / 2)) for token in found["test"]]
+    splits, size = streams(task), task.vocabulary()
+    counts = Counter(splits["train"])
+    nats = [-math.log((counts[token] + 0.5) / (len(splits["train"]) + size / 2)) for token in splits["test"]]
     assert task.floor() == pytest.approx(math.exp(sum(nats) / len(nats)))
 
 
 def test_files_of_their_own_are_the_splits(tmp_path: Path) -> None:
     (tmp_path / "test.md").write_text("x" * 150)
     task = text(tmp_path, prose(), test_data=str(tmp_path / "test.md"))
-    found = streams(task)
-    assert len(found["test"]) == 150
-    assert len(found["train"]) + len(found["validation"]) == len(prose())
-    assert len(set(found["test"])) == 1
+    splits = streams(task)
+    assert len(splits["test"]) == 150
+    assert len(splits["train"]) + len(splits["validation"]) == len(prose())
+    assert len(set(splits["test"])) == 1
 
 
 @pytest.mark.parametrize("unit", ["characters", "words"])
@@ -145,8 +145,8 @@ def test_contract(unit: str, reading: str, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", r"my\.txt: is empty"),
-        ("größe ".encode("latin-1") * 500, r"my\.txt: is no UTF-8 text .*; save it as UTF-8"),
-        (b"ten words " * 10, r"my\.txt: too little text: 80 characters to train, and at least 1,000 are needed"),
+        ("größe ".encode("latin-1") * 500, r"my\.txt: is not UTF-8 text .*; save it as UTF-8"),
+        (b"ten words " * 10, r"my\.txt: too little text: 80 characters for train, but at least 1,000 are needed"),
     ],
 )
 def test_bad_text_is_told_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from harness import Arrays, Batch, Classes, Real, Seeds, Signature, Split, Task
-from harness.api.dataset import SPLITS
+from harness.api.dataset import SPLITS, sample
 from harness.data.files import CACHE, DATA, locate
 from harness.errors import DataError
 from harness.plugin.loader import load_plugins
@@ -173,7 +173,7 @@ def test_validation_follows_from_the_data_seed_alone(made: Files) -> None:
     others = {"fixed": 1, "order": 2, "init": 3, "noise": 4}
     assert held_out(PermutedMnist(), SEEDS.model_copy(update=others)) == mine
     cuts = [mine, *(held_out(SequentialMnist(), Seeds.of(0, stream)) for stream in range(1, 5))]
-    assert all(one != other for i, one in enumerate(cuts) for other in cuts[:i])
+    assert all(cut != other for i, cut in enumerate(cuts) for other in cuts[:i])
 
 
 def test_validation_is_a_sample_of_all_of_the_training_images(made: Files) -> None:
@@ -194,7 +194,9 @@ def test_rows_without_a_run_are_all_others_once(start: int) -> None:
 @both
 def test_training_writes_to_no_page_of_the_next_load(task: Task, made: Files) -> None:
     before = [load(task, split, made).inputs.clone() for split in SPLITS]
-    assert all(torch.equal(load(task, split, made).inputs, one) for split, one in zip(SPLITS, before, strict=True))
+    assert all(
+        torch.equal(load(task, split, made).inputs, inputs) for split, inputs in zip(SPLITS, before, strict=True)
+    )
 
 
 @both
@@ -223,7 +225,10 @@ for split in ("train", "validation", "test"):
 
 def test_same_seeds_give_the_same_batches_in_another_process(made: Files) -> None:
     batches = [first_batch(load(PermutedMnist(), split, made)) for split in SPLITS]
-    mine = [hashlib.sha256(one.inputs.numpy().tobytes() + one.targets.numpy().tobytes()).hexdigest() for one in batches]
+    mine = [
+        hashlib.sha256(batch.inputs.numpy().tobytes() + batch.targets.numpy().tobytes()).hexdigest()
+        for batch in batches
+    ]
     command = [sys.executable, "-c", IN_ANOTHER_PROCESS, *(str(made[file.name]) for file in FILES)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == mine
 
@@ -513,6 +518,11 @@ def test_floor_is_the_accuracy_of_the_most_frequent_digit(task: Task) -> None:
     digit = int(torch.bincount(training).argmax())
     answer = torch.nn.functional.one_hot(torch.full_like(targets, digit), 10).float()
     assert scores(answer, targets)["accuracy"] == pytest.approx(task.floor(), rel=1e-6)
+    few = sample(load(task, "test", official()), 50, 0)
+    assert isinstance(few, Arrays)
+    assert task.sample_floor(few, few) == 100 * float((few.targets == digit).double().mean())
+    drawn = torch.cat([load(task, split, official()).targets for split in ("train", "validation")])
+    assert task.validation_floor() == pytest.approx(100 * float((drawn == digit).double().mean()))
     published = task.published()
     assert published is not None
     assert all(result > 11.35 for result in published.results.values())

@@ -170,13 +170,13 @@ def test_training_sequences_are_the_papers() -> None:
 
 @pytest.mark.parametrize("task", SMALL, ids=lambda task: task.name)
 def test_test_split_follows_from_the_fixed_seed_alone(task: Adding | CopyMemory) -> None:
-    one, other = Seeds.of(7, 0), Seeds.of(7, 3)
-    assert torch.equal(task.load("test", one, {}).inputs, task.load("test", other, {}).inputs)
-    assert not torch.equal(task.load("test", one, {}).inputs, task.load("test", Seeds.of(8, 0), {}).inputs)
+    first, second = Seeds.of(7, 0), Seeds.of(7, 3)
+    assert torch.equal(task.load("test", first, {}).inputs, task.load("test", second, {}).inputs)
+    assert not torch.equal(task.load("test", first, {}).inputs, task.load("test", Seeds.of(8, 0), {}).inputs)
     for split in ("train", "validation"):
-        assert not torch.equal(task.load(split, one, {}).inputs, task.load(split, other, {}).inputs)
-        same_data = other.model_copy(update={"data": one.data, "fixed": 5})
-        assert torch.equal(task.load(split, one, {}).inputs, task.load(split, same_data, {}).inputs)
+        assert not torch.equal(task.load(split, first, {}).inputs, task.load(split, second, {}).inputs)
+        same_data = second.model_copy(update={"data": first.data, "fixed": 5})
+        assert torch.equal(task.load(split, first, {}).inputs, task.load(split, same_data, {}).inputs)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)

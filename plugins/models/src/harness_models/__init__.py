@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def harness_register_models(register: Callable[[Model], None]) -> None:
-    """Imports torch here rather than with the package, so that looking at entry points stays cheap."""
+    """Register the four models.  Torch is imported here, not with the package, so that entry points list quickly."""
     from harness_models.recurrent import Gru, Lstm, Rnn
     from harness_models.tcn import Tcn
 

@@ -15,15 +15,17 @@ NORMAL_STD = 0.01
 
 
 class Convolution(nn.Module):
-    """A dilated convolution of (batch, time, channels) without padding, its weight g · v / ||v|| a filter
-    (Salimans & Kingma 2016).
+    """A dilated convolution of (batch, time, channels) without padding.
+
+    The weight of each filter is g · v / ||v|| (weight normalisation, Salimans & Kingma 2016).
 
     v: (out, in, k).  g: (out, 1, 1), the norm of each filter.  bias: (out,).
-    `torch._weight_norm` directly, because `torch.nn.utils.parametrizations.weight_norm` makes a step of a narrow
-    network slower and the older hook leaves a non-leaf weight that `copy.deepcopy` refuses.
+    It calls `torch._weight_norm` directly: `torch.nn.utils.parametrizations.weight_norm` makes a step of a narrow
+    network slower, and the older hook leaves a non-leaf weight that `copy.deepcopy` refuses.
 
-    init: `default` is PyTorch's of `nn.Conv1d`, uniform in ±1/√(in · k): what the released code trains, since its
-    N(0, 0.01) is overwritten from v and g by the first forward.  `normal` draws the effective weight from N(0, 0.01).
+    init: `default` is PyTorch's initialisation of `nn.Conv1d`, uniform in ±1/√(in · k).  The released code trains from
+    it, because its first forward pass overwrites its N(0, 0.01) from v and g.  `normal` draws the effective weight from
+    N(0, 0.01).
     """
 
     def __init__(self, in_features: int, out_features: int, kernel_size: int, init: Init) -> None:
@@ -37,7 +39,7 @@ class Convolution(nn.Module):
     def reset_parameters(self, init: Init) -> None:
         """Draw v and the bias from the default random state; g = ||v||, so the effective weight is v.
 
-        On the meta device there is nothing to draw, and a norm takes PyTorch milliseconds: a plan solves thousands.
+        Do nothing on the meta device: a norm takes PyTorch milliseconds there, and a plan solves thousands.
         """
         if self.v.is_meta:
             return
@@ -57,9 +59,10 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, dilation: int = 1, stride: int = 1) -> Tensor:
         """(batch, time, in) → (batch, (time - (k - 1) · dilation - 1) // stride + 1, out), contiguous.
 
-        In two dimensions with channels-last storage, which is (batch, time, channels) in memory and twice as fast
-        as (batch, channels, time) at 24 channels.  PyTorch answers in the layout it was asked in; `contiguous` costs
-        nothing there, and restores it where x comes in the other or one channel makes its strides ambiguous.
+        It is computed in two dimensions with channels-last storage, which is (batch, time, channels) in memory and
+        twice as fast as (batch, channels, time) at 24 channels.  PyTorch returns the layout of its input.  `contiguous`
+        then costs nothing; it restores this layout if x has the other one or if one channel makes its strides
+        ambiguous.
         """
         images = x.transpose(1, 2).unsqueeze(2)  # (batch, in, 1, time)
         filters = self.weight.unsqueeze(2)  # (out, in, 1, k)

@@ -15,10 +15,10 @@ _INT64_MIN = -(1 << 63)
 
 
 class Dropout(nn.Module):
-    """In training, zeroes with `probability` in [0, 1) and scales what is left to keep the mean.
+    """Dropout with `probability` in [0, 1): in training, it zeroes values and scales the others to keep the mean.
 
-    channel: a whole channel over time, drawn anew for each sequence (Bai, Kolter & Koltun 2018, section 3.3).
-    element: each number by itself (the released code, and after each layer of the recurrent models).
+    channel: drops whole channels over time, drawn for each sequence (Bai, Kolter & Koltun 2018, section 3.3).
+    element: drops single numbers (the released code, and after each layer of the recurrent models).
     """
 
     def __init__(self, probability: float, kind: Kind) -> None:
@@ -40,7 +40,7 @@ class Dropout(nn.Module):
 
 
 def quantised(probability: float) -> float:
-    """The nearest multiple of 2**-16 below 1: what 16 random bits can decide."""
+    """Return the nearest multiple of 2**-16 below 1: a probability that 16 random bits can decide."""
     return min(round(probability * _LEVELS), _LEVELS - 1) / _LEVELS
 
 
@@ -50,15 +50,15 @@ def _drop_channels(x: Tensor, probability: float) -> Tensor:
 
 
 def _drop_elements_on_cpu(x: Tensor, probability: float) -> Tensor:
-    """`F.dropout` with four 16-bit decisions a 64-bit draw, compared straight into numbers of x's type.
+    """Compute `F.dropout` with four 16-bit decisions per 64-bit draw, compared directly into numbers of x's type.
 
-    The scale belongs to the quantised probability, so the mean is exact; the probability is off by at most 2**-17.
+    The scale is that of the quantised probability, so the mean is exact; the probability is off by at most 2**-17.
     """
     dropped = quantised(probability)
     if dropped == 0:
         return x
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64)
-    draws.random_(_INT64_MIN, None)  # without bounds the sign bit would stay 0, and with it the top one of each four
+    draws.random_(_INT64_MIN, None)  # without bounds the sign bit, the top bit of each fourth lane, would stay 0
     lanes = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in [-2**15, 2**15)
     kept = torch.empty(x.shape, dtype=x.dtype)
     torch.ge(lanes, round(dropped * _LEVELS) - _LEVELS // 2, out=kept)

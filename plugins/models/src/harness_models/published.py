@@ -1,8 +1,8 @@
-"""Tables 2 and 3 of Bai, Kolter & Koltun 2018 (arXiv:1803.01271): row of a task → the setting as it stands there.
+"""Tables 2 and 3 of Bai, Kolter & Koltun 2018 (arXiv:1803.01271): row of a task → its setting.
 
-What the paper does not state is the default of the released code (locuslab/TCN at 2f8c2b8) and named in `assumed`.
-Its clipping before the backward pass (copy memory, music) does nothing; the tables' values stand.
-The paper has no settings for GRU and RNN.
+A value that the paper does not state is the default of the released code (locuslab/TCN at 2f8c2b8) and is named in
+`assumed`.  The released code clips before the backward pass (copy memory, music), which has no effect; the values of
+the tables are used.  The paper has no settings for GRU and RNN.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ _RMSPROP = {"optimizer": "rmsprop", "learning_rate": 5e-4}
 _MUSIC = Schedule(kind="plateau", factor=0.1, window=3, start=10)
 _CHARACTERS = Schedule(kind="plateau", factor=0.1, window=3, start=5)
 _WORDS = Schedule(kind="plateau", factor=0.5, window=5, start=5)
-"""Section 5.3: SGD, halved when validation accuracy plateaus; window and start are the released code's."""
+"""Section 5.3: SGD, its rate halved when validation accuracy plateaus; window and start are the released code's."""
 
 _LENGTH = {"batch_size", "epochs"}
 _LOOP = {*_LENGTH, "schedule"}
 _MUSIC_LOOP = {*_LOOP, "reduction"}
 _OPTIMIZER = {"optimizer", "learning_rate"}
 _DECODER = {"decoder_init"}
-"""Scripts adding_problem, copy_memory, word_cnn and lambada_language of the released code draw the decoder's weights
-from a normal distribution of standard deviation 0.01.  Here they are PyTorch's, uniform in ±1/√(in features).  char_cnn
-draws them uniformly in ±0.1, which is the same at its 100 features; music's and MNIST's are PyTorch's there too."""
+"""The scripts adding_problem, copy_memory, word_cnn and lambada_language of the released code draw the decoder's
+weights from a normal distribution of standard deviation 0.01.  Here PyTorch draws them, uniform in ±1/√(in features).
+char_cnn draws them uniformly in ±0.1, which is the same at its 100 features; the scripts of music and MNIST use
+PyTorch's values too."""
 _LANGUAGE = {*_LENGTH, "embedding_dropout"}
 """Embedding dropout is the default of `--emb_dropout` in word_cnn (0.25), char_cnn and lambada_language (0.1)."""
 
 
 def _setting(source: str, widths: tuple[int, ...], params: Mapping[str, Any], **rest: Any) -> Published:
-    """Return a record; values are of several types, as `Published` takes them, hence Any."""
+    """Return a published setting.  Its values have the several types of the fields of `Published`, hence Any."""
     optimisation, assumed = Optimisation(**rest.pop("optimisation")), frozenset(rest.pop("assumed"))
     return Published(
         source=source, widths=widths, params=dict(params), optimisation=optimisation, assumed=assumed, **rest
@@ -46,12 +47,13 @@ def _setting(source: str, widths: tuple[int, ...], params: Mapping[str, Any], **
 
 
 def _tcn(row: str, kernel_size: int, widths: tuple[int, ...], dropout: float, **rest: Any) -> Published:
+    """Return a setting of Table 2."""
     params = {"kernel_size": kernel_size, "levels": len(widths), "dropout": dropout}
     return _setting(f"{_TABLE_2}, {row}", widths, params, **rest)
 
 
 def _lstm(row: str, widths: tuple[int, ...], dropout: float, forget_bias: float | None, **rest: Any) -> Published:
-    """forget_bias None: the table has a dash there."""
+    """Return a setting of Table 3; a `forget_bias` of None means that the table has a dash."""
     params = {"layers": len(widths), "dropout": dropout, "forget_bias": forget_bias}
     assumed = rest.pop("assumed") | (set() if forget_bias is not None else {"forget_bias"})
     return _setting(f"{_TABLE_3}, {row}", widths, params, assumed=assumed, **rest)
@@ -139,7 +141,7 @@ TCN: Mapping[str, Published] = MappingProxyType(
             embedding_dropout=0.1,
             assumed={*_LANGUAGE, *_DECODER, "learning_rate", "schedule"},
         ),
-        # Table 2's general Adam holds: it notes nothing else here, though the released script's default is SGD 4.
+        # Table 2's general Adam applies, as the row notes nothing else; the default of the released script is SGD at 4.
         "ptb-char": _tcn(
             "character-level PTB",
             3,
@@ -169,7 +171,7 @@ TCN: Mapping[str, Published] = MappingProxyType(
 
 _LSTM_RMSPROP = {"optimizer": "rmsprop", "learning_rate": 1e-3}
 _EITHER = {**_COPY, "assumed": {*_LOOP, *_OPTIMIZER}}
-"""Copy memory has "RMSprop/Adam" without a rate: taken as the TCN's RMSprop at 5e-4."""
+"""Copy memory has "RMSprop/Adam" without a rate: here it is the TCN's RMSprop at 5e-4."""
 
 LSTM: Mapping[str, Published] = MappingProxyType(
     {
@@ -184,7 +186,7 @@ LSTM: Mapping[str, Published] = MappingProxyType(
         "adding-400": _lstm(
             "adding problem, T=400", (77,) * 2, 0.0, 10.0, optimisation={**_ADAM, "clip": 50.0}, **_ADDING
         ),
-        # No optimiser is stated: taken as the general Adam of Table 2.
+        # No optimiser is stated: here it is the general Adam of Table 2.
         "adding-600": _lstm(
             "adding problem, T=600",
             (130,),
@@ -208,7 +210,7 @@ LSTM: Mapping[str, Published] = MappingProxyType(
         "copy-memory-2000": _lstm(
             "copy memory, T=2000", (28,) * 3, 0.05, None, optimisation={**_RMSPROP, "clip": 1.0}, **_EITHER
         ),
-        # "SGD/Adam" without a rate: taken as the general Adam of Table 2.
+        # The table has "SGD/Adam" without a rate: here it is the general Adam of Table 2.
         "jsb-chorales": _lstm(
             "JSB Chorales",
             (200,) * 2,
@@ -247,7 +249,7 @@ LSTM: Mapping[str, Published] = MappingProxyType(
             embedding=700,
             assumed={*_LENGTH, "schedule"},
         ),
-        # No optimiser is stated: taken as the general Adam of Table 2.  The paper ties words alone: taken as untied.
+        # No optimiser is stated: here it is the general Adam of Table 2.  The paper ties only words, so this is untied.
         "ptb-char": _lstm(
             "character-level PTB",
             (600,) * 2,
@@ -260,7 +262,7 @@ LSTM: Mapping[str, Published] = MappingProxyType(
             tied=False,
             assumed={*_LOOP, *_OPTIMIZER, "tied"},
         ),
-        # No embedding is stated: taken as that of character-level PTB.
+        # No embedding is stated: here it is that of character-level PTB.
         "text8": _lstm(
             "text8",
             (1024,),

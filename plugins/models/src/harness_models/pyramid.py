@@ -1,4 +1,4 @@
-"""Which positions each level of a TCN computes, so that nothing is computed that no wanted output reads.
+"""The positions that each level of a TCN computes: only those that a requested output reads.
 
 Level l has dilation 2**l and two convolutions, input → middle → output.  Positions before the sequence are zeros at
 the inputs of the convolutions, never relu(bias).
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelPlan:
-    """Positions in time of one level; each count is of the latest ones."""
+    """Numbers of positions in time of one level, always the latest positions."""
 
     inputs: int
     """Positions of the input that are read."""
     pad_inputs: int
     """Zeros before them."""
     middles: int
-    """Positions the first convolution computes."""
+    """Positions that the first convolution computes."""
     pad_middles: int
     """Zeros before them."""
     outputs: int
-    """Positions the second convolution computes."""
+    """Positions that the second convolution computes."""
     dilation: int
-    """In positions of the input, as they are held."""
+    """Dilation in positions of the input as stored, which may be a grid of every 2**l-th step."""
     stride: int
-    """Of the second convolution."""
+    """Stride of the second convolution."""
 
     @property
     def first_skip(self) -> int:
@@ -35,19 +35,19 @@ class LevelPlan:
 
     @property
     def positions(self) -> int:
-        """What both convolutions compute together."""
+        """Positions that both convolutions compute together."""
         return self.middles + self.outputs
 
 
 def plan(time: int, steps: int, kernel_size: int, levels: int) -> tuple[LevelPlan, ...]:
-    """The cheapest plan for the last `steps` outputs of `time`, first level first."""
+    """Return the cheapest plan for the last `steps` outputs of `time` steps, first level first."""
     if steps == 1:
         return _last_step(time, kernel_size, levels)
     return _last_steps(time, steps, kernel_size, levels)
 
 
 def _last_steps(time: int, steps: int, kernel_size: int, levels: int) -> tuple[LevelPlan, ...]:
-    """Dilated convolutions over the end of the sequence; with steps = time, the whole network."""
+    """Plan dilated convolutions over the end of the sequence; with steps = time, over all of it."""
     plans: list[LevelPlan] = []
     outputs = steps
     for level in reversed(range(levels)):
@@ -70,10 +70,10 @@ def _last_steps(time: int, steps: int, kernel_size: int, levels: int) -> tuple[L
 
 
 def _last_step(time: int, kernel_size: int, levels: int) -> tuple[LevelPlan, ...]:
-    """Level l on the grid time - 1 - 2**l · j, j < ceil(time / 2**l), where its convolutions are undilated; the
-    second one steps over every other position, onto the grid of the level above.
+    """Plan level l on the grid time - 1 - 2**l · j, j < ceil(time / 2**l), where its convolutions are undilated.
 
-    At 600 steps, kernel 8 and 8 levels: 1,795 positions instead of 9,600.
+    The second convolution skips every other position, to reach the grid of the level above.  At 600 steps, kernel size
+    8 and 8 levels, this computes 1,795 positions instead of 9,600.
     """
     plans: list[LevelPlan] = []
     outputs = 1

@@ -1,7 +1,7 @@
-"""LSTMs, GRUs or tanh RNNs of one shape as one: every weight with one more axis in front, every product batched.
+"""Several LSTMs, GRUs or tanh RNNs of one shape as one module.
 
-A GPU's own recurrent kernels take one set of weights, so time is a loop here: it pays where many small networks share
-each of its steps.
+Every weight has one more axis in front, and every product is batched.  The recurrent kernels of a GPU take one set of
+weights, so this module loops over time; that pays if many small networks share each step.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ State = tuple[Tensor, ...]
 
 
 class StackedLayer(nn.Module):
-    """A one-layer recurrent module of each member, under the names that PyTorch gives its weights.
+    """A one-layer recurrent module for each member; the weights have PyTorch's names.
 
-    Subclasses say how many gates a cell has, how many tensors its state, and what one step does.
+    Subclasses state the number of gates of a cell, the number of tensors of its state, and what one step does.
     """
 
     gates: int
@@ -49,12 +49,15 @@ class StackedLayer(nn.Module):
         return torch.stack(outputs, dim=2), state
 
     def step(self, drive: Tensor, recurrent: Tensor, state: State) -> State:
-        """The state after a step: `drive` of its input and `recurrent` of h, each (members, batch, gates · hidden)."""
+        """Return the state after a step.
+
+        drive: the part from the input.  recurrent: the part from h.  Each is (members, batch, gates · hidden).
+        """
         raise NotImplementedError
 
 
 class StackedLstm(StackedLayer):
-    """Gates in the order i, f, g, o."""
+    """An LSTM layer for each member; the gates are in the order i, f, g, o."""
 
     gates, states = 4, 2
 
@@ -65,7 +68,7 @@ class StackedLstm(StackedLayer):
 
 
 class StackedGru(StackedLayer):
-    """Gates in the order r, z, n; the reset gate acts on the product with the recurrent weight."""
+    """A GRU layer for each member; the gates are r, z, n, and r acts on the product with the recurrent weight."""
 
     gates, states = 3, 1
 
@@ -77,11 +80,11 @@ class StackedGru(StackedLayer):
 
 
 class StackedRnn(StackedLayer):
-    """tanh."""
+    """A tanh layer for each member."""
 
     gates, states = 1, 1
 
-    def step(self, drive: Tensor, recurrent: Tensor, state: State) -> State:  # its next state is all it has
+    def step(self, drive: Tensor, recurrent: Tensor, state: State) -> State:
         return (torch.tanh(drive + recurrent),)
 
 
@@ -93,7 +96,7 @@ KINDS: dict[type[nn.Module], Callable[[int, int, int], StackedLayer]] = {
 
 
 class StackedRecurrent(nn.Module):
-    """Recurrent backbones of one shape as one; see `harness.Stack`."""
+    """Recurrent backbones of one shape as one module; see `harness.Stack`."""
 
     def __init__(
         self, members: int, in_features: int, widths: tuple[int, ...], kind: type[nn.Module], dropout: float
@@ -110,15 +113,14 @@ class StackedRecurrent(nn.Module):
         return self.scan(x)[0]
 
     def scan(self, x: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...]]:
-        """Outputs over x and, for each layer, h or (h, c) after its last step: (members, batch, hidden).
+        """Return the outputs over x and, for each layer, h or (h, c) after the last step: (members, batch, hidden).
 
-        The entries are Any as `RecurrentBackbone.scan` has them: a tensor, or a pair.
+        The state of a layer is a tensor or a pair, as in `RecurrentBackbone.scan`, hence Any.
         """
         before = (None,) * len(self.layers) if state is None else state
         after: list[Any] = []
-        for layer, entry in zip(self.layers, before, strict=True):
-            given = (entry,) if isinstance(entry, Tensor) else entry
-            x, end = cast(StackedLayer, layer)(x, given)
+        for layer, start in zip(self.layers, before, strict=True):
+            x, end = cast(StackedLayer, layer)(x, (start,) if isinstance(start, Tensor) else start)
             x = self.dropout(x)
             after.append(end if len(end) > 1 else end[0])
         return x, tuple(after)

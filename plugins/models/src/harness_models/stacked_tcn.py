@@ -1,7 +1,8 @@
-"""TCNs of one shape as one: every weight with one more axis in front, every convolution in groups.
+"""Several TCNs of one shape as one module.
 
-Inside, the members' channels lie side by side in PyTorch's own layout, (batch, members · channels, time): a GPU's
-libraries are made for it.
+Every weight has one more axis in front, and every convolution is grouped.  Inside, the channels of the members are
+concatenated in PyTorch's layout, (batch, members · channels, time), which the libraries of a GPU
+are made for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness_models.pyramid import LevelPlan, plan
 
 
 class StackedConvolution(nn.Module):
-    """`Convolution` of each member.  v: (members, out, in, k).  g: (members, out, 1, 1).  bias: (members, out)."""
+    """A `Convolution` for each member.  v: (members, out, in, k).  g: (members, out, 1, 1).  bias: (members, out)."""
 
     def __init__(self, members: int, in_features: int, out_features: int, kernel_size: int) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class StackedConvolution(nn.Module):
 
 
 class StackedSkip(nn.Module):
-    """The 1x1 convolution of each member.  weight: (members, out, in).  bias: (members, out)."""
+    """A 1x1 convolution for each member.  weight: (members, out, in).  bias: (members, out)."""
 
     def __init__(self, members: int, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class StackedSkip(nn.Module):
 
 
 class StackedBlock(nn.Module):
-    """`ResidualBlock` of each member."""
+    """A `ResidualBlock` for each member."""
 
     def __init__(self, members: int, before: int, after: int, kernel_size: int, dropout: float, kind: Kind) -> None:
         super().__init__()
@@ -63,7 +64,8 @@ class StackedBlock(nn.Module):
         return F.relu(hidden + self.skip(x[..., level.first_skip :: level.stride]))
 
     def scan(self, x: Tensor, dilation: int, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs over x, and the next `first` and `second`: the last (k - 1) · dilation inputs of each convolution."""
+        """Return outputs over x, and the next `first` and `second`: the last (k - 1) · dilation inputs of each
+        convolution."""
         joined = torch.cat((first, x), dim=-1)
         middle = self._stage(self.first, joined, dilation, 1)
         middles = torch.cat((second, middle), dim=-1)
@@ -75,7 +77,7 @@ class StackedBlock(nn.Module):
 
 
 class StackedTcn(nn.Module):
-    """TCNs of one shape as one; see `harness.Stack`."""
+    """TCNs of one shape as one module; see `harness.Stack`."""
 
     def __init__(
         self, members: int, in_features: int, widths: tuple[int, ...], kernel_size: int, dropout: float, kind: Kind
@@ -93,27 +95,27 @@ class StackedTcn(nn.Module):
         return self.suffix(x, x.shape[2])
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        """forward(x)[:, :, -steps:], computing only the positions these outputs read."""
+        """Return forward(x)[:, :, -steps:]; compute only the positions that these outputs read."""
         time = x.shape[2]
         levels = plan(time, steps, self.kernel_size, len(self.blocks))
-        hidden = _side_by_side(x[:, :, time - levels[0].inputs :])
+        hidden = _concatenated(x[:, :, time - levels[0].inputs :])
         for block, level in zip(self.blocks, levels, strict=True):
             hidden = block(hidden, level)
-        return _apart(hidden, len(x))
+        return _separated(hidden, len(x))
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Outputs over x and, two a level, the last inputs of each convolution:
+        """Return the outputs over x and, two per level i, the last inputs of each convolution:
         (members, batch, (k - 1) · 2**i, channels)."""
-        before = self._silence(x) if state is None else tuple(map(_side_by_side, state))
-        hidden, after = _side_by_side(x), list[Tensor]()
+        before = self._initial_state(x) if state is None else tuple(map(_concatenated, state))
+        hidden, after = _concatenated(x), list[Tensor]()
         for level, block in enumerate(self.blocks):
             first, second = before[2 * level : 2 * level + 2]
             hidden, first, second = cast(StackedBlock, block).scan(hidden, 1 << level, first, second)
             after += [first, second]
-        return _apart(hidden, len(x)), tuple(_apart(end, len(x)).contiguous() for end in after)
+        return _separated(hidden, len(x)), tuple(_separated(end, len(x)).contiguous() for end in after)
 
-    def _silence(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The state before a sequence, side by side: zeros at the inputs of the convolutions."""
+    def _initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the state before a sequence, channels concatenated: zeros at the inputs of the convolutions."""
         members, batch = x.shape[:2]
         convolutions = [c for block in self.blocks for c in (block.first, block.second)]
         return tuple(
@@ -123,15 +125,15 @@ class StackedTcn(nn.Module):
 
 
 def _end(x: Tensor, steps: int) -> Tensor:
-    """The last `steps` of x, (batch, channels, time), in memory of their own: a view would keep the window alive."""
+    """Return a copy of the last `steps` of x, (batch, channels, time): a view would keep the window in memory."""
     return x[..., x.shape[-1] - steps :].clone(memory_format=torch.contiguous_format)
 
 
-def _side_by_side(x: Tensor) -> Tensor:
+def _concatenated(x: Tensor) -> Tensor:
     """(members, batch, time, channels) → (batch, members · channels, time)."""
     return x.permute(1, 0, 3, 2).flatten(1, 2)
 
 
-def _apart(x: Tensor, members: int) -> Tensor:
+def _separated(x: Tensor, members: int) -> Tensor:
     """(batch, members · channels, time) → (members, batch, time, channels)."""
     return x.view(x.shape[0], members, x.shape[1] // members, x.shape[2]).permute(1, 0, 3, 2)

@@ -21,16 +21,16 @@ from harness_models.stacked_tcn import StackedTcn
 SMALLEST_KERNEL, LARGEST_KERNEL = 2, 8
 """The kernel sizes of the paper: Table 2 and the ablation of Figure 6."""
 FEWEST_LEVELS_OF_UNKNOWN, MOST_LEVELS_OF_UNKNOWN = 2, 6
-"""Depths searched where the dependency is unknown; the paper takes 2 to 5 on music and language."""
+"""Depths searched if the dependency is unknown; the paper takes 2 to 5 on music and language."""
 
 
 def receptive_field(kernel_size: int, levels: int) -> int:
-    """Steps of input, the present one included: 1 + 2(k - 1)(2**levels - 1), two convolutions a level."""
+    """Return 1 + 2(k - 1)(2**levels - 1) input steps, including the present one; a level has two convolutions."""
     return 1 + 2 * (kernel_size - 1) * ((1 << levels) - 1)
 
 
 def fewest_levels(kernel_size: int, steps: int) -> int:
-    """The smallest depth >= 1 whose receptive field holds `steps`; kernel_size >= 2."""
+    """Return the smallest depth >= 1 whose receptive field covers `steps`; kernel_size >= 2."""
     levels = 1
     while receptive_field(kernel_size, levels) < steps:
         levels += 1
@@ -38,18 +38,18 @@ def fewest_levels(kernel_size: int, steps: int) -> int:
 
 
 class Keywords(Record):
-    """What `Tcn.build` takes beside the widths."""
+    """Parameters of `Tcn.build` besides the widths."""
 
     kernel_size: int = Field(ge=1)
     levels: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dropout_kind: Kind = "channel"
-    """channel: the paper.  element: the released code since 2018-04-16."""
+    """channel: as in the paper.  element: as in the released code since 2018-04-16."""
     init: Init = "default"
 
 
 class ResidualBlock(nn.Module):
-    """relu(x + F(x)), F twice [convolution, relu, dropout]; a 1x1 convolution on x where the widths differ."""
+    """relu(x + F(x)), F twice [convolution, relu, dropout]; x passes a 1x1 convolution if the widths differ."""
 
     def __init__(self, in_features: int, out_features: int, keywords: Keywords) -> None:
         super().__init__()
@@ -68,8 +68,10 @@ class ResidualBlock(nn.Module):
         return F.relu(hidden + self.skip(x[:, level.first_skip :: level.stride]))
 
     def scan(self, x: Tensor, dilation: int, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs over x, (batch, time, in), and the next `first` and `second`: the last (k - 1) · dilation inputs
-        of each convolution, (batch, (k - 1) · dilation, channels)."""
+        """Return the outputs over x, (batch, time, in), and the next `first` and `second`.
+
+        These are the last inputs of each convolution: (batch, (k - 1) · dilation, channels).
+        """
         joined = torch.cat((first, x), dim=1)
         middle = self._stage(self.first, joined, dilation, 1)
         middles = torch.cat((second, middle), dim=1)
@@ -81,13 +83,13 @@ class ResidualBlock(nn.Module):
 
 
 def _pad(x: Tensor, steps: int) -> Tensor:
-    """`steps` of zeros before x, (batch, time, channels)."""
+    """Return x, (batch, time, channels), with `steps` zeros before it."""
     return F.pad(x, (0, 0, steps, 0)) if steps else x
 
 
 def _end(x: Tensor, steps: int) -> Tensor:
-    """The last `steps` of x, (batch, time, channels), in memory of their own: a view would keep the whole window
-    alive, and a checkpoint would store it."""
+    """Return a copy of the last `steps` of x, (batch, time, channels): a view would keep the whole window in memory,
+    and a checkpoint would store it."""
     return x[:, x.shape[1] - steps :].clone(memory_format=torch.contiguous_format)
 
 
@@ -109,7 +111,7 @@ class TcnBackbone(nn.Module):
         return self.suffix(x, x.shape[1])
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        """forward(x)[:, -steps:], computing only the positions these outputs read."""
+        """Return forward(x)[:, -steps:]; compute only the positions that these outputs read."""
         levels = plan(x.shape[1], steps, self.kernel_size, len(self.blocks))
         hidden = x[:, x.shape[1] - levels[0].inputs :]
         for block, level in zip(self.blocks, levels, strict=True):
@@ -117,8 +119,9 @@ class TcnBackbone(nn.Module):
         return hidden
 
     def scan(self, x: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Outputs over x and, two a level, the last inputs of each convolution: (batch, (k - 1) · 2**i, channels)."""
-        before = self._silence(x) if state is None else state
+        """Return the outputs over x and, two per level i, the last inputs of each convolution:
+        (batch, (k - 1) · 2**i, channels)."""
+        before = self._initial_state(x) if state is None else state
         after: list[Tensor] = []
         for level, block in enumerate(self.blocks):
             first, second = before[2 * level : 2 * level + 2]
@@ -127,7 +130,7 @@ class TcnBackbone(nn.Module):
         return x, tuple(after)
 
     def stack(self, count: int) -> StackedTcn:
-        """`count` such backbones as one; see `harness.Stack`."""
+        """Return `count` such backbones as one module; see `harness.Stack`."""
         first = cast(ResidualBlock, self.blocks[0])
         widths = tuple(len(cast(ResidualBlock, block).first.v) for block in self.blocks)
         dropout = first.dropout
@@ -135,8 +138,8 @@ class TcnBackbone(nn.Module):
         stacked = StackedTcn(count, in_features, widths, self.kernel_size, dropout.probability, dropout.kind)
         return stacked.to(first.first.v).train(self.training)
 
-    def _silence(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The state before a sequence: zeros at the inputs of the convolutions."""
+    def _initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the state before a sequence: zeros at the inputs of the convolutions."""
         convolutions = [c for block in self.blocks for c in (block.first, block.second)]
         return tuple(
             x.new_zeros(len(x), (self.kernel_size - 1) << (i // 2), cast(Convolution, c).v.shape[1])
@@ -145,13 +148,16 @@ class TcnBackbone(nn.Module):
 
 
 class Tcn(Model):
-    """A level is a residual block of two convolutions; its width is the number of their filters."""
+    """The TCN.  A level is a residual block of two convolutions; its width is the number of their filters."""
 
     name: ClassVar[str] = "tcn"
 
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
-        """Kernel size, and depths from the fewest levels at the largest kernel to the fewest at the smallest, so
-        that each kernel size has a depth that covers the dependency and none is deeper than it needs to be."""
+        """Return the ranges of kernel size and depth.
+
+        Depths range from the fewest levels at the largest kernel to the fewest at the smallest.  So each kernel size
+        has a depth that covers the dependency, and none is deeper than necessary.
+        """
         if signature.dependency is None:
             fewest = FEWEST_LEVELS_OF_UNKNOWN
             most = min(MOST_LEVELS_OF_UNKNOWN, max(fewest, int(math.log2(signature.length))))
@@ -164,7 +170,11 @@ class Tcn(Model):
         }
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> TcnBackbone:
-        """Takes `kernel_size`, `levels`, `dropout`, `dropout_kind` (channel | element), `init` (default | normal)."""
+        """Return a backbone.
+
+        The parameters are `kernel_size`, `levels`, `dropout`, `dropout_kind` (channel | element) and `init` (default |
+        normal).
+        """
         keywords = read_params(Keywords, self.name, params)
         check_widths(widths, keywords.levels, self.name)
         return TcnBackbone(signature.in_features, widths, keywords)
@@ -182,6 +192,6 @@ class Tcn(Model):
         if signature.dependency is None or field >= signature.dependency:
             return None
         return (
-            f"kernel size {kernel_size} and {levels} levels see {field} steps, "
-            f"but the solution needs {signature.dependency}"
+            f"receptive field {field} (kernel size {kernel_size}, {levels} levels) is shorter than the required "
+            f"{signature.dependency} steps"
         )

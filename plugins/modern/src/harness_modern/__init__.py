@@ -1,4 +1,4 @@
-"""Causal backbones later than Bai, Kolter & Koltun 2018: transformer, minGRU, S4D, gated TCN and Mamba."""
+"""Causal backbones newer than Bai, Kolter & Koltun 2018: transformer, minGRU, S4D, gated TCN and Mamba."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def harness_register_models(register: Callable[[Model], None]) -> None:
-    """Imports torch here rather than with the package, so that looking at entry points stays cheap."""
+    """Register the five models.  Torch is imported here, not with the package, so that entry points list quickly."""
     from harness_modern.gated_tcn import GatedTcn
     from harness_modern.mamba import Mamba
     from harness_modern.mingru import MinGru

@@ -19,12 +19,12 @@ from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
 
 WINDOW = 4096
-"""Steps computed at once at most, without those of the states themselves."""
+"""Most steps computed at once, states excepted (see `CHUNK`)."""
 CHUNK = 128
-"""Steps whose states, channels x state_size numbers a step, exist at the same time."""
+"""Steps whose states exist at the same time; a state has channels x state_size numbers per step."""
 SMALLEST_STEP, LARGEST_STEP = 1e-3, 1e-1
-"""Between which softplus(bias of Δ) is drawn at first, evenly in the logarithm (section 3.6)."""
-CHANNELS_A_RANK = 16
+"""Range of the initial softplus(bias of Δ), drawn uniformly in the logarithm (section 3.6)."""
+CHANNELS_PER_RANK = 16
 """The rank of Δ's projection is the model width over 16, rounded up, as in the released code (state-spaces/mamba)."""
 
 State = tuple[Tensor, Tensor]
@@ -33,24 +33,24 @@ state_size)."""
 
 
 class Keywords(Record):
-    """What `Mamba.build` takes beside the widths."""
+    """Parameters of `Mamba.build` besides the widths."""
 
     layers: int = Field(ge=1)
     state_size: int = Field(default=16, ge=1)
     expansion: int = Field(default=2, ge=1)
-    """Channels of the state space for each one of the model width."""
+    """Channels of the state space per channel of the model width."""
     kernel_size: int = Field(default=4, ge=1)
-    """Of the convolution before the state space."""
+    """Kernel size of the convolution before the state space."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Of what each layer adds to the stream; the paper has none."""
+    """Dropout on what each layer adds to the stream; the paper has none."""
 
 
 class SelectiveStateSpace(nn.Module):
-    """S6 (Algorithm 2): for each channel, with B, C and Δ functions of the step's input,
+    """S6 (Algorithm 2).  For each channel, with B, C and Δ functions of the step's input,
 
         h[t] = exp(Δ[t] A) h[t - 1] + Δ[t] B[t] u[t],  y[t] = C[t] · h[t] + D u[t].
 
-    A starts at -1, -2, …, -state_size (S4D-Real, section 3.6) and is kept negative as -exp of what is learned.
+    A starts at -1, -2, …, -state_size (S4D-Real, section 3.6).  It stays negative, as -exp of the learned values.
     """
 
     def __init__(self, channels: int, *, state_size: int, rank: int) -> None:
@@ -64,14 +64,14 @@ class SelectiveStateSpace(nn.Module):
 
     @torch.no_grad()
     def _reset_step(self, rank: int) -> None:
-        """Draw the projection to Δ uniformly in ±1/√rank, and its bias so that softplus of it is a step size."""
+        """Draw the projection to Δ uniformly in ±1/√rank, and its bias so that softplus(bias) is a step size."""
         self.step.weight.uniform_(-(rank**-0.5), rank**-0.5)
         low, high = math.log(SMALLEST_STEP), math.log(LARGEST_STEP)
         sizes = torch.exp(low + (high - low) * torch.rand_like(self.step.bias))
         self.step.bias.copy_(sizes + torch.log(-torch.expm1(-sizes)))  # the inverse of softplus
 
     def forward(self, u: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(batch, time, channels) and h before it → the same, and h after it: (batch, channels, state_size)."""
+        """(batch, time, channels) and h before it → the same shape and h after it, (batch, channels, state_size)."""
         low_rank, b, c = self.select(u).split(self.sizes, dim=-1)
         delta = F.softplus(self.step(low_rank))
         decay = -self.log_decay.exp()
@@ -84,11 +84,13 @@ class SelectiveStateSpace(nn.Module):
 
 
 def _recomputed(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """`selective_scan`, whose states are not stored for the backward pass but computed again, as section 3.3.2 has it:
-    they are state_size times as many as its inputs."""
+    """Compute `selective_scan`; the backward pass computes its states again instead of storing them (section 3.3.2).
+
+    There are state_size times as many states as inputs.
+    """
     if not torch.is_grad_enabled():
         return selective_scan(*inputs)
-    # It draws nothing, so there is no random state to keep.
+    # The scan draws no random numbers, so there is no random state to keep.
     result = checkpoint(selective_scan, *inputs, use_reentrant=False, preserve_rng_state=False)
     return cast(tuple[Tensor, Tensor], result)
 
@@ -96,7 +98,7 @@ def _recomputed(*inputs: Tensor) -> tuple[Tensor, Tensor]:
 def selective_scan(
     u: Tensor, delta: Tensor, b: Tensor, c: Tensor, decay: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """y without D u, and h after the last step.
+    """Return y without D u, and h after the last step.
 
     u, delta: (batch, time, channels).  b, c: (batch, time, state_size).  decay: A, (channels, state_size).
     """
@@ -132,11 +134,12 @@ class MambaBlock(Block):
 
 
 def step_rank(model: int) -> int:
-    return -(-model // CHANNELS_A_RANK)
+    """Return the rank of Δ's projection for a model width."""
+    return -(-model // CHANNELS_PER_RANK)
 
 
 class Mamba(Model):
-    """Layers that are gate, convolution and selective state space in one; the width counts channels of the latter."""
+    """Layers of a gate, a convolution and a selective state space; the width counts channels of the state space."""
 
     name: ClassVar[str] = "mamba"
 
@@ -148,7 +151,7 @@ class Mamba(Model):
         }
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
-        """Takes `layers`, `state_size`, `expansion`, `kernel_size` and `dropout`."""
+        """Return a backbone; the parameters are `layers`, `state_size`, `expansion`, `kernel_size` and `dropout`."""
         keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, expansion = keywords.layers, keywords.expansion
@@ -156,10 +159,10 @@ class Mamba(Model):
 
         def count(model: int, further: int) -> int:
             channels = layers * expansion * model + further  # of all layers together
-            a_channel = 3 * model + kernel + 2 * step_rank(model) + 3 * size + 3
-            return channels * a_channel + model * (layers + 1 + outside(signature))
+            per_channel = 3 * model + kernel + 2 * step_rank(model) + 3 * size + 3
+            return channels * per_channel + model * (layers + 1 + outside(signature))
 
         model, further = sizes(widths[0], signature, count)
-        made = partial(MambaBlock, model, state_size=size, kernel_size=kernel, dropout=keywords.dropout)
-        blocks = [made(expansion * model + more) for more in spread(further, layers)]
+        block = partial(MambaBlock, model, state_size=size, kernel_size=kernel, dropout=keywords.dropout)
+        blocks = [block(expansion * model + more) for more in spread(further, layers)]
         return Stack(signature.in_features, model, blocks, window=WINDOW)

@@ -15,21 +15,21 @@ from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
 
 WINDOW = 4096
-"""Steps computed at once at most."""
+"""Most steps computed at once."""
 
 
 class Keywords(Record):
-    """What `MinGru.build` takes beside the widths."""
+    """Parameters of `MinGru.build` besides the widths."""
 
     layers: int = Field(ge=1)
     expansion: int = Field(default=1, ge=1)
-    """Units of the recurrence for each channel of the model width."""
+    """Units of the recurrence per channel of the model width."""
     timescale: float | None = Field(default=None, gt=2)
-    """Steps that the slowest unit remembers at first (chrono initialisation: Tallec & Ollivier 2018, "Can recurrent
-    neural networks warp time?", arXiv:1804.11188); None: PyTorch's own biases, at which every unit forgets about half
-    of its past a step."""
+    """Steps that the slowest unit initially remembers (chrono initialisation: Tallec & Ollivier 2018, "Can recurrent
+    neural networks warp time?", arXiv:1804.11188).  None: PyTorch's biases, with which every unit forgets about half of
+    its past per step."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Of what each layer adds to the stream."""
+    """Dropout on what each layer adds to the stream."""
 
 
 class MinGruBlock(Block):
@@ -37,7 +37,8 @@ class MinGruBlock(Block):
 
         z[t] = σ(W_z n[t]),  h[t] = (1 - z[t]) · h[t - 1] + z[t] · W_h n[t]
 
-    (section 3.1).  Neither gate nor candidate sees h, so h is a linear recurrence and all steps are computed at once.
+    (section 3.1).  Neither gate nor candidate depends on h, so h is a linear recurrence and is computed for all steps
+    at once.
     """
 
     def __init__(self, model: int, units: int, *, dropout: float) -> None:
@@ -59,21 +60,24 @@ class MinGruBlock(Block):
 
 @torch.no_grad()
 def spread_timescales(bias: Tensor, longest: float) -> None:
-    """Gate biases -ln u, u uniform in [1, longest - 1]: a unit forgets the share 1 / (1 + u) a step."""
+    """Draw gate biases -ln u, u uniform in [1, longest - 1]: a unit forgets the fraction 1 / (1 + u) per step."""
     bias.uniform_(1.0, longest - 1.0).log_().neg_()
 
 
 class MinGru(Model):
     """Layers of normalisation, minGRU and a projection down, with a residual; the width counts units of the recurrence.
 
-    The form of section 3.1, with candidates of any sign.  The paper trains a variant with positive ones in log space,
-    where its scan divides; the one here does not (see `recurrence`).
+    This is the form of section 3.1, with candidates of any sign.  The paper trains a variant with positive candidates
+    in log space, where its scan divides; the scan here does not divide (see `recurrence`).
     """
 
     name: ClassVar[str] = "mingru"
 
     def space(self, signature: Signature) -> dict[str, BaseDistribution]:
-        """The timescale is the paper's or the task's: the steps that its solution needs, or else all that there are."""
+        """Return the ranges.
+
+        The timescale is the paper's or the task's: its dependency, or its length if that is unknown.
+        """
         needed = float(signature.dependency or signature.length)
         return {
             "layers": IntDistribution(1, MOST_LAYERS),
@@ -82,7 +86,7 @@ class MinGru(Model):
         }
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
-        """Takes `layers`, `expansion`, `timescale` and `dropout`."""
+        """Return a backbone; the parameters are `layers`, `expansion`, `timescale` and `dropout`."""
         keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, expansion = keywords.layers, keywords.expansion
@@ -96,7 +100,7 @@ class MinGru(Model):
             MinGruBlock(model, expansion * model + more, dropout=keywords.dropout) for more in spread(further, layers)
         ]
         stack = Stack(signature.in_features, model, blocks, window=WINDOW)
-        if keywords.timescale is not None:  # drawn last, so that it changes no other weight
+        if keywords.timescale is not None:  # drawn last, so that no other weight changes
             for block in blocks:
                 spread_timescales(block.gate.bias, keywords.timescale)
         return stack

@@ -13,19 +13,20 @@ from torch.autograd.function import once_differentiable
 
 
 def linear_recurrence(decay: Tensor, drive: Tensor, start: Tensor | None) -> Tensor:
-    """h at every step: (batch, time, ...) twice and (batch, ...), zeros where None → (batch, time, ...).
+    """Return h at every step: (batch, time, ...).
 
-    Nothing is divided and no logarithm taken, so a decay may be 0 and a drive of any sign.
+    decay, drive: (batch, time, ...).  start: h before the first step, (batch, ...); None means zeros.
+    There is no division and no logarithm, so a decay may be 0 and a drive may have any sign.
     """
     before = torch.zeros_like(drive[:, 0]) if start is None else start
     return cast(Tensor, _Recurrence.apply(decay, drive, before))  # type: ignore[no-untyped-call]
 
 
 class _Recurrence(Function):
-    """Its gradient is the same recurrence backwards in time, so only the decays and the results are kept."""
+    """The recurrence with its gradient: the same recurrence backwards in time, so it keeps only decays and results."""
 
     @staticmethod
-    def forward(ctx: Any, decay: Tensor, drive: Tensor, start: Tensor) -> Tensor:  # ctx: declared untyped by PyTorch
+    def forward(ctx: Any, decay: Tensor, drive: Tensor, start: Tensor) -> Tensor:  # PyTorch declares ctx untyped
         states = _chunked(decay, drive, start)
         ctx.save_for_backward(decay, states, start)
         return states
@@ -41,10 +42,10 @@ class _Recurrence(Function):
 
 
 def _chunked(decay: Tensor, drive: Tensor, start: Tensor) -> Tensor:
-    """In √time chunks of √time steps: within all chunks at once from zero, then from chunk to chunk, then both joined.
+    """Compute the recurrence in √time chunks of √time steps.
 
-    2 √time operations instead of time, and three multiplications a number instead of the log2(time) of a scan by
-    doubling.
+    First all chunks at once from zero, then from chunk to chunk, then both combined.  This takes 2 √time operations
+    instead of time, and three multiplications per number instead of the log2(time) of a scan by doubling.
     """
     time = drive.shape[1]
     length = math.isqrt(time - 1) + 1
@@ -62,7 +63,7 @@ def _chunked(decay: Tensor, drive: Tensor, start: Tensor) -> Tensor:
 
 
 def _cut(x: Tensor, length: int) -> Tensor:
-    """(batch, time, ...) → (batch, chunks, length, ...), a copy; zeros fill the last chunk."""
+    """(batch, time, ...) → (batch, chunks, length, ...), as a copy with zeros at the end of the last chunk."""
     missing = -x.shape[1] % length
     padded = F.pad(x, (0, 0) * (x.dim() - 2) + (0, missing)) if missing else x.clone()
     return torch.unflatten(padded, 1, (-1, length))

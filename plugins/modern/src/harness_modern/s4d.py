@@ -17,32 +17,32 @@ from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import MOST_LAYERS, Block, Stack, norm
 
 WINDOW = 2048
-"""Steps computed at once at most: the kernel's powers take channels x state_size / 2 x steps complex numbers."""
+"""Most steps computed at once: the powers of the kernel take channels x state_size / 2 x steps complex numbers."""
 SMALLEST_STEP, LARGEST_STEP = 1e-3, 1e-1
-"""Between which the step sizes are drawn, evenly in the logarithm; those of the paper's experiments."""
+"""Range of the initial step sizes, drawn uniformly in the logarithm; that of the paper's experiments."""
 
 
 class Keywords(Record):
-    """What `S4d.build` takes beside the widths."""
+    """Parameters of `S4d.build` besides the widths."""
 
     layers: int = Field(ge=1)
     state_size: int = Field(default=64, ge=2, multiple_of=2)
-    """Real numbers of state a channel, held as half as many complex ones that stand for conjugate pairs."""
+    """Real numbers of state per channel, stored as half as many complex ones, one of each conjugate pair."""
     expansion: int = Field(default=1, ge=1)
-    """Units of the mixing that follows, for each channel of the model width."""
+    """Units of the mixing after the state space, per channel of the model width."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """After the activation, as in the released code (state-spaces/s4, models/s4/s4d.py)."""
+    """Dropout after the activation, as in the released code (state-spaces/s4, models/s4/s4d.py)."""
 
 
 class DiagonalStateSpace(nn.Module):
-    """For each channel  h'(s) = A h(s) + u(s),  y(s) = 2 Re C h(s) + D u(s),  A diagonal and complex.
+    """For each channel  h'(s) = A h(s) + u(s),  y(s) = 2 Re C h(s) + D u(s),  with A diagonal and complex.
 
     With inputs held over steps of size Δ (zero-order hold)
 
         h[t] = Ā h[t - 1] + B̄ u[t],  Ā = exp(ΔA),  B̄ = (Ā - 1) / A,
 
-    so y is a convolution with K[t] = 2 Re Σ C B̄ Ā**t (section 3).  A starts at -1/2 + iπn (S4D-Lin, section 4),
-    its real part kept negative as -exp of what is learned.
+    so y is a convolution with K[t] = 2 Re Σ C B̄ Ā**t (section 3).  A starts at -1/2 + iπn (S4D-Lin, section 4);
+    its real part stays negative, as -exp of the learned values.
     """
 
     def __init__(self, channels: int, state_size: int) -> None:
@@ -56,7 +56,8 @@ class DiagonalStateSpace(nn.Module):
         self.skip = nn.Parameter(torch.randn(channels))  # D
 
     def forward(self, u: Tensor, state: Tensor | None, keep: bool) -> tuple[Tensor, Tensor | None]:
-        """(batch, time, channels) → the same, and h after it: (batch, channels, pairs, 2), real and imaginary."""
+        """(batch, time, channels) → (batch, time, channels), and h after it: (batch, channels, pairs, 2), the last axis
+        real and imaginary part."""
         pole, drive = self._discrete()
         before = None if state is None else torch.view_as_complex(state)
         if u.shape[1] == 1:
@@ -67,18 +68,18 @@ class DiagonalStateSpace(nn.Module):
         kernel = 2 * torch.einsum("cp,cpt->ct", readout * drive, powers).real
         y = causal_convolution(u.transpose(1, 2), kernel).transpose(1, 2) + self.skip * u
         if before is not None:
-            free = before * torch.exp(pole) * readout  # what the state before alone gives at the first step
+            free = before * torch.exp(pole) * readout  # contribution of the earlier state alone at the first step
             y = y + 2 * torch.einsum("bcp,cpt->btc", free, powers).real
         return y, torch.view_as_real(self._end(u, before, pole, drive, powers)) if keep else None
 
     def _discrete(self) -> tuple[Tensor, Tensor]:
-        """ΔA = log Ā, and B̄: (channels, pairs) complex each."""
+        """Return ΔA = log Ā, and B̄: each (channels, pairs), complex."""
         pole = torch.complex(-self.log_decay.exp(), self.frequency)
         scaled = pole * self.log_step.exp().unsqueeze(1)
         return scaled, torch.expm1(scaled) / pole
 
     def _step(self, u: Tensor, before: Tensor | None, pole: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """The recurrence itself, for one step of (batch, channels)."""
+        """Compute the recurrence for one step of (batch, channels)."""
         state = drive * u.unsqueeze(2)
         if before is not None:
             state = state + torch.exp(pole) * before
@@ -86,13 +87,13 @@ class DiagonalStateSpace(nn.Module):
         return 2 * (readout * state).sum(-1).real + self.skip * u, state
 
     def _end(self, u: Tensor, before: Tensor | None, pole: Tensor, drive: Tensor, powers: Tensor) -> Tensor:
-        """h after the last step: Ā**time h + Σ Ā**(time - 1 - t) B̄ u[t]."""
+        """Return h after the last step: Ā**time h + Σ Ā**(time - 1 - t) B̄ u[t]."""
         state = drive * torch.einsum("btc,cpt->bcp", u.to(powers.dtype), powers.flip(2))
         return state if before is None else state + torch.exp(pole * u.shape[1]) * before
 
 
 def causal_convolution(u: Tensor, kernel: Tensor) -> Tensor:
-    """y[t] = Σ kernel[s] u[t - s] over s <= t, by FFT over twice the time.
+    """Return y[t] = Σ kernel[s] u[t - s] over s <= t, by FFT over twice the time.
 
     u: (batch, channels, time).  kernel: (channels, time).
     """
@@ -121,8 +122,8 @@ class S4dBlock(Block):
 class S4d(Model):
     """Layers of S4D, each with the paper's activation and gated mixing of channels after it.
 
-    The paper's mixing goes from H channels to 2H, gated down to H.  Here the gated units are as many as the width
-    makes them, and a linear layer leads back to the stream, so that a layer can be sized by single units.
+    The paper's mixing goes from H channels to 2H, gated down to H.  Here the width decides the number of gated units,
+    and a linear layer leads back to the stream, so that a layer can be sized by single units.
     """
 
     name: ClassVar[str] = "s4d"
@@ -135,15 +136,15 @@ class S4d(Model):
         }
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
-        """Takes `layers`, `state_size`, `expansion` and `dropout`."""
+        """Return a backbone; the parameters are `layers`, `state_size`, `expansion` and `dropout`."""
         keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, expansion = keywords.layers, keywords.expansion
 
         def count(model: int, further: int) -> int:
             units = layers * expansion * model + further  # of all layers together
-            a_channel = layers * (2 * keywords.state_size + 4) + 1 + outside(signature)
-            return units * (3 * model + 2) + model * a_channel
+            per_channel = layers * (2 * keywords.state_size + 4) + 1 + outside(signature)
+            return units * (3 * model + 2) + model * per_channel
 
         model, further = sizes(widths[0], signature, count)
         blocks = [

@@ -1,4 +1,4 @@
-"""What the residual backbones share: a projection in, blocks on one stream of features, a normalisation."""
+"""The common part of the residual backbones: an input projection, blocks on one stream, a normalisation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 EPSILON = 1e-6
-"""Added to the mean square before its root: silence stays small instead of being blown up to unit size."""
+"""Added to the mean square before the root, so that small inputs stay small instead of growing to unit size."""
 
 MOST_LAYERS = 6
-"""Searched depths are 1 to 6; S4D's published networks for classification have 6 (Gu et al. 2022), and at ten
-thousand parameters deeper ones are only a few channels wide."""
+"""Searched depths are 1 to 6.  S4D's published networks for classification have 6 layers (Gu et al. 2022), and at ten
+thousand parameters deeper networks are only a few channels wide."""
 
 
 class Block(nn.Module):
@@ -24,18 +24,18 @@ class Block(nn.Module):
     def forward(self, x: Tensor, state: Any, steps: int, keep: bool) -> tuple[Tensor, Any]:
         """(batch, time, model) and the state before x → the last `steps` of the outputs, and the state after x.
 
-        A state is a tree of tensors (hence Any), None before the first step; where not asked to `keep` it, None is
-        given back, as what a state costs need not be spent.
+        A state is a tree of tensors (hence Any), None before the first step.  Without `keep`, the returned state is
+        None, which saves its cost.
         """
 
 
 class Stack(nn.Module):
-    """A projection in, blocks, RMSNorm.  Every verb of the contract is one pass over the blocks."""
+    """An input projection, blocks and RMSNorm.  Every method of the contract is one pass over the blocks."""
 
     receptive_field: int | None = None
 
     def __init__(self, in_features: int, model: int, blocks: Sequence[Block], window: int) -> None:
-        """window: steps computed at once at most; longer inputs are carried from window to window."""
+        """window: most steps computed at once; longer inputs carry the state from window to window."""
         super().__init__()
         self.out_features = model
         self.window = window
@@ -48,13 +48,13 @@ class Stack(nn.Module):
         return self.suffix(x, x.shape[1])
 
     def suffix(self, x: Tensor, steps: int) -> Tensor:
-        """forward(x)[:, -steps:]; the last block computes no other output."""
+        """Return forward(x)[:, -steps:]; the last block computes no other output."""
         if x.shape[1] <= self.window:
             return self._pass(x, None, steps, keep=False)[0]
         return self.scan(x)[0][:, -steps:]
 
     def scan(self, x: Tensor, state: tuple[Any, ...] | None = None) -> tuple[Tensor, tuple[Any, ...] | None]:
-        """Outputs over x and the state of each block after it."""
+        """Return the outputs over x and the state of each block after it."""
         outputs = []
         for window in torch.split(x, self.window, dim=1):
             y, state = self._pass(window, state, window.shape[1], keep=True)
@@ -67,19 +67,19 @@ class Stack(nn.Module):
         before = state or (None,) * len(self.blocks)
         after = []
         x = self.entry(x)
-        for index, (block, entry) in enumerate(zip(self.blocks, before, strict=True)):
+        for index, (block, start) in enumerate(zip(self.blocks, before, strict=True)):
             wanted = steps if index == len(self.blocks) - 1 else x.shape[1]
-            x, end = block(x, entry, wanted, keep)
+            x, end = block(x, start, wanted, keep)
             after.append(end)
         return cast(Tensor, self.norm(x)), tuple(after)
 
 
 def norm(features: int) -> nn.RMSNorm:
-    """Root mean square normalisation with a gain (Zhang & Sennrich 2019, equation 4)."""
+    """Return a root mean square normalisation with a gain (Zhang & Sennrich 2019, equation 4)."""
     return nn.RMSNorm(features, eps=EPSILON)
 
 
 def tail(x: Tensor, steps: int) -> Tensor:
-    """The last `steps` of x (fewer where x is shorter), (batch, time, ...), in memory of their own: a view would keep
-    all of x alive, and a checkpoint would store it."""
+    """Return a copy of the last `steps` of x (fewer if x is shorter), (batch, time, ...): a view would keep all of x in
+    memory, and a checkpoint would store it."""
     return x[:, max(x.shape[1] - steps, 0) :].clone(memory_format=torch.contiguous_format)

@@ -15,30 +15,30 @@ from harness_modern.sizing import outside, sizes, spread
 from harness_modern.stack import MOST_LAYERS, Block, Stack, norm, tail
 
 ROTARY_BASE = 10_000.0
-"""Su et al. 2021, section 3.2.2: pair i of d numbers turns by base**(-2i / d) a step."""
+"""Su et al. 2021, section 3.2.2: pair i of d numbers turns by base**(-2i / d) per step."""
 
 SHORTEST_SPAN = 2
-"""Attention to one step would leave queries and keys without an effect."""
+"""The smallest span: with a span of one step, queries and keys would have no effect."""
 
 Cache = tuple[Tensor, Tensor]
 """Keys, not yet rotated, and values of the latest steps: (batch, at most span - 1, heads · head size) each."""
 
 
 class Keywords(Record):
-    """What `Transformer.build` takes beside the widths."""
+    """Parameters of `Transformer.build` besides the widths."""
 
     layers: int = Field(ge=1)
     heads: int = Field(ge=1)
     expansion: int = Field(default=4, ge=1)
-    """Hidden units of the feed-forward net for each channel of the model width; 4 in Vaswani et al. 2017."""
+    """Hidden units of the feed-forward net per channel of the model width; 4 in Vaswani et al. 2017."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Of what each sub-layer adds to the stream (Vaswani et al. 2017, section 5.4)."""
+    """Dropout on what each sub-layer adds to the stream (Vaswani et al. 2017, section 5.4)."""
 
 
 class TransformerBlock(Block):
     """x + attention(norm(x)), then x + feed-forward(norm(x)) (Xiong et al. 2020, Figure 1b).
 
-    Each step attends to the `span` latest steps, its own included.
+    Each step attends to the latest `span` steps, including itself.
     """
 
     def __init__(self, model: int, hidden: int, *, heads: int, span: int, dropout: float) -> None:
@@ -66,10 +66,10 @@ class TransformerBlock(Block):
         return x, (tail(keys, self.span - 1), tail(values, self.span - 1)) if keep else None
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The queries are those of the last steps of the keys.  (batch, steps, width) three times → that of queries.
+        """Attend with `queries`, (batch, steps, width), of the last steps of `keys` and `values`, (batch, time, width).
 
-        Positions count from the first key.  Only their differences matter, so none is carried in the state, and no
-        angle grows with the length of a stream.
+        Returns (batch, steps, width).  Positions count from the first key.  Only their differences matter, so the state
+        holds no position, and no angle grows with the length of a stream.
         """
         steps, time = queries.shape[1], keys.shape[1]
         q = rotated(self._split(queries), first=time - steps)
@@ -85,14 +85,16 @@ class TransformerBlock(Block):
 
 
 def attention_width(model: int, heads: int) -> int:
-    """heads · head size, nearest to the model width with an even head size: rotation takes numbers in pairs."""
+    """Return heads · head size, nearest to the model width; the head size is even, because rotation acts on pairs."""
     return heads * 2 * max(round(model / (2 * heads)), 1)
 
 
 def rotated(x: Tensor, first: int) -> Tensor:
-    """Rotary position embedding (Su et al. 2021, equation 15) of (batch, heads, time, head size), head size even, at
-    positions first, first + 1, …  Number i is paired with number i + head size / 2, as in GPT-NeoX; the paper pairs
-    neighbours, which is the same up to the order of the weights' rows."""
+    """Return the rotary position embedding (Su et al. 2021, equation 15) of x at positions first, first + 1, …
+
+    x: (batch, heads, time, head size), head size even.  Number i is paired with number i + head size / 2, as in
+    GPT-NeoX.  The paper pairs neighbours, which is the same up to the order of the rows of the weights.
+    """
     half = x.shape[-1] // 2
     place = torch.arange(first, first + x.shape[2], device=x.device, dtype=x.dtype)
     speed = ROTARY_BASE ** (-torch.arange(half, device=x.device, dtype=x.dtype) / half)
@@ -103,7 +105,7 @@ def rotated(x: Tensor, first: int) -> Tensor:
 
 
 def _band(steps: int, time: int, span: int, device: torch.device) -> Tensor:
-    """(steps, time): whether each of the last `steps` of `time` positions attends to each position."""
+    """Return (steps, time): whether each of the last `steps` of `time` positions attends to each position."""
     place = torch.arange(time, device=device)
     distance = place[time - steps :, None] - place
     return (distance >= 0) & (distance < span)
@@ -112,15 +114,15 @@ def _band(steps: int, time: int, span: int, device: torch.device) -> Tensor:
 class Transformer(Model):
     """Layers of attention and feed-forward.
 
-    Vaswani et al. 2017 (arXiv:1706.03762), the decoder without a memory, with the changes that later language models
-    agree on (as Touvron et al. 2023, arXiv:2302.13971, section 2.2): normalisation before each sub-layer, of the root
-    mean square, no biases, rotary positions.  The feed-forward net is the original one, with GELU.
+    This is the decoder of Vaswani et al. 2017 (arXiv:1706.03762) without a memory, with the changes of later language
+    models (as Touvron et al. 2023, arXiv:2302.13971, section 2.2): root mean square normalisation before each
+    sub-layer, no biases, rotary positions.  The feed-forward net is the original one, with GELU.
 
     Attention spans `signature.length` steps: all of a whole sequence, and in a stream as many as one training window,
-    so that what `scan` carries is bounded (a sliding window, Beltagy et al. 2020, arXiv:2004.05150, section 3.1).
+    so that the state of `scan` is bounded (a sliding window, Beltagy et al. 2020, arXiv:2004.05150, section 3.1).
 
-    The width counts hidden units of the feed-forward nets (see `sizing`).  The head size is free of the model width, so
-    that the latter need be no multiple of anything.
+    The width counts hidden units of the feed-forward nets (see `sizing`).  The head size is independent of the model
+    width, which therefore need not be a multiple of anything.
     """
 
     name: ClassVar[str] = "transformer"
@@ -133,7 +135,7 @@ class Transformer(Model):
         }
 
     def build(self, signature: Signature, widths: tuple[int, ...], **params: Any) -> Stack:
-        """Takes `layers`, `heads`, `expansion` and `dropout`."""
+        """Return a backbone; the parameters are `layers`, `heads`, `expansion` and `dropout`."""
         keywords = read_params(Keywords, self.name, params)
         check_widths(widths, 1, self.name)
         layers, heads = keywords.layers, keywords.heads

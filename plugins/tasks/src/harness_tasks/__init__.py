@@ -8,8 +8,9 @@ from collections.abc import Callable
 from harness import Task, hookimpl
 from harness_tasks.adding import Adding
 from harness_tasks.copy_memory import CopyMemory
+from harness_tasks.frame_floor import frame_floors
 from harness_tasks.lambada import Lambada
-from harness_tasks.music import JsbChorales, Nottingham
+from harness_tasks.music import JsbChorales, Nottingham, PianoRolls
 from harness_tasks.own.arrays import OwnArrays
 from harness_tasks.own.text_file import TextFile
 from harness_tasks.penn_treebank import PtbChar, PtbWord
@@ -31,9 +32,9 @@ TASKS: tuple[type[Task], ...] = (
     WikiText2,
     WikiText103,
 )
-"""With data of their own: each stands at its defaults."""
+"""Tasks with their own data, usable without options."""
 OWN: tuple[type[Task], ...] = (OwnArrays, TextFile)
-"""On a user's own file, which they need."""
+"""Tasks on a user's file; each needs the path of the file."""
 
 __all__ = [
     "OWN",
@@ -45,6 +46,7 @@ __all__ = [
     "Nottingham",
     "OwnArrays",
     "PermutedMnist",
+    "PianoRolls",
     "PtbChar",
     "PtbWord",
     "SequentialMnist",
@@ -52,6 +54,7 @@ __all__ = [
     "TextFile",
     "WikiText2",
     "WikiText103",
+    "frame_floors",
 ]
 
 

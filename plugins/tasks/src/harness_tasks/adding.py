@@ -20,8 +20,8 @@ from harness_tasks.synthetic import Synthetic
 class Adding(Synthetic):
     """The sum of the two marked numbers of a long sequence, read at its last step.
 
-    Input (T, 2): numbers uniform on [0, 1), and markers that are one at two steps, uniform without replacement over
-    the whole sequence, and zero elsewhere.  The released code draws them so; variants that put one marker in each
+    Input (T, 2): numbers uniform on [0, 1), and markers that are 1 at two steps, uniform without replacement over
+    the whole sequence, and 0 elsewhere.  The released code draws them so; variants that put one marker in each
     half are easier.
     """
 
@@ -46,8 +46,8 @@ class Adding(Synthetic):
         return Signature(Real(2), Real(1), length=self.length, readout="last", dependency=self.length)
 
     def metrics(self) -> tuple[Metric, ...]:
-        # A factor of two is no difference: at one published setting the paper states 5.8e-5 and a user of its code
-        # reports 1.0e-4 (locuslab/TCN, issue 40).
+        # A factor of 2 is not a difference: at one published setting the paper states 5.8e-5 and a user of its
+        # code reports 1.0e-4 (locuslab/TCN, issue 40).
         return (Metric("mse", "", "lower", mean_of("mse"), margin=math.log(2), scale="log"),)
 
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:  # reads no file
@@ -55,7 +55,7 @@ class Adding(Synthetic):
         rows = np.arange(count)
         first = random.integers(self.length, size=count)
         second = random.integers(self.length - 1, size=count)
-        second += second >= first  # one of the other steps, uniform: no rejection, no sort
+        second += second >= first  # uniform over the other steps, without rejection or sorting
         inputs = np.zeros((count, self.length, 2), dtype=np.float32)
         inputs[..., 0] = random.random((count, self.length), dtype=np.float32)
         inputs[rows, first, 1] = inputs[rows, second, 1] = 1
@@ -66,7 +66,7 @@ class Adding(Synthetic):
         return {"mse": Total((output - batch.targets).square().sum(dtype=torch.float64), output.numel())}
 
     def floor(self) -> float:
-        """MSE of the constant 1: the variance of the sum of two uniform numbers, 2/12."""
+        """Return the MSE of the constant 1: the variance of the sum of two uniform numbers, 2/12."""
         return 1 / 6
 
     def validation_floor(self) -> float:
@@ -74,9 +74,9 @@ class Adding(Synthetic):
         return self.floor()
 
     def regularisation(self) -> dict[str, BaseDistribution]:
-        """At and near 0, which is published for TCN and LSTM alike (Tables 2 and 3).
+        """Return dropout at and near 0, the published value for both TCN and LSTM (Tables 2 and 3).
 
-        The solution is a regression to 0.01 of a number; noise in the hidden layers stands in its way.  A grid, so
-        that 0 itself is drawn.
+        The solution is a regression to within 0.01 of a number, which noise in the hidden layers hinders.  The range is
+        a grid, so that 0 itself is drawn.
         """
         return {"dropout": FloatDistribution(0.0, 0.1, step=0.05)}

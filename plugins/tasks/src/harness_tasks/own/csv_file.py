@@ -1,4 +1,4 @@
-"""A CSV file, streamed into a Parquet file, so that no more than a column of it is in memory at once."""
+"""A CSV file, streamed into a Parquet file, so that at most one column is in memory at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class CsvFile:
         usual = "," if path.suffix.lower() == ".csv" else TAB
         delimiter = usual if layout.delimiter is None else layout.delimiter
         if len(delimiter) != 1 or delimiter in '"\r\n' or ord(delimiter) > 127:
-            raise DataError(f"{path}: the delimiter is one character, as ';', or tab or space, got {delimiter!r}")
+            raise DataError(
+                f"{path}: delimiter is {delimiter!r}; it must be one character such as ';', or tab or space"
+            )
         self.path = path
         self._layout = replace(layout, delimiter=delimiter)
         fields = _first_record(path, delimiter)
@@ -121,10 +123,10 @@ class CsvFile:
 def _fault(error: Exception) -> str:
     text = (str(error).splitlines() or [type(error).__name__])[0].removeprefix("CSV parse error: ")
     if "UTF8" in text:
-        return f"is no UTF-8 text ({text}); save it as UTF-8"
+        return f"is not UTF-8 text ({text}); save it as UTF-8"
     if "straddling" in text:
-        return f"has a quotation mark that no other one closes ({text}); write it twice where it is part of a value"
-    return f"its rows do not have one number of fields ({text}); quote fields that hold the delimiter"
+        return f"has a quotation mark that is not closed ({text}); write it twice if it is part of a value"
+    return f"its rows have different numbers of fields ({text}); quote fields that contain the delimiter"
 
 
 def _first_record(path: Path, delimiter: str) -> list[str]:
@@ -134,14 +136,14 @@ def _first_record(path: Path, delimiter: str) -> list[str]:
             record = next(_records(file, delimiter), [])
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}: is no UTF-8 text ({error.reason} at byte {error.start:,}); save it as UTF-8"
+                f"{path}: is not UTF-8 text ({error.reason} at byte {error.start:,}); save it as UTF-8"
             ) from error
         except csv.Error as error:
             raise DataError(
-                f"{path}: its first line cannot be read ({error}); see that its quotation marks close"
+                f"{path}: its first line cannot be read ({error}); check that its quotation marks are closed"
             ) from error
     if any("\0" in field for field in record):
-        raise DataError(f"{path}: is no UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
+        raise DataError(f"{path}: is not UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
     return record
 
 
@@ -154,7 +156,7 @@ def _header(path: Path, delimiter: str, fields: list[str]) -> tuple[str, ...]:
     first = delimiter.join(fields)
     if first.startswith("#"):
         raise DataError(
-            f"{path}: its first line is a comment, {first[:40]!r}; the first line names the columns: remove it"
+            f"{path}: its first line is a comment, {first[:40]!r}, but it must name the columns; remove the comment"
         )
     names = [field.strip().strip('"') for field in fields]
     other = next((mark for mark in ";\t|," if mark != delimiter and first.count(mark) > 0), None)
@@ -165,8 +167,8 @@ def _header(path: Path, delimiter: str, fields: list[str]) -> tuple[str, ...]:
         raise DataError(f"{path}: has one column, {first[:40]!r}; is {mark!r} the delimiter? Say delimiter = {mark!r}")
     if all(_is_number(name) for name in names):
         raise DataError(
-            f"{path}: its first line is {first[:40]!r}, but a first line names the columns; add one, or say "
-            "header = false: they are called 0, 1, …"
+            f"{path}: its first line is {first[:40]!r}, but it must name the columns; add such a line, or say "
+            "header = false to call them 0, 1, …"
         )
     return tuple(names)
 

@@ -1,7 +1,7 @@
-"""Which rows train, which select and which are tested on: by sequence, by group, by a column or by time.
+"""Assign rows to train, validation and test: by sequence, by group, by a column or by time.
 
-A cut is a function of the file and the options, whatever the seeds of a study: statistics, classes and the floor follow
-from it, and the harness knows them before it trains.  It does not depend on the order of rows in the file.
+A cut depends only on the file and the options, not on the seeds of a study: statistics, classes and the floor follow
+from it, and the harness needs them before training.  It does not depend on the order of rows in the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS: dict[str, int] = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
     **dict.fromkeys(("test", "testing"), 2),
 }
-"""How a split may be called in a column, in any case of letters → its place in SPLITS."""
+"""Name of a split in a column, in upper or lower case → its place in SPLITS."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,30 @@ class Pieces:
     lengths: Codes
 
     def rows(self) -> Codes:
-        """Every row of every piece, one after another."""
+        """Return all rows of all pieces, one after another."""
         ends = np.cumsum(self.lengths)
         first = np.repeat(self.starts - (ends - self.lengths), self.lengths)
         return first + np.arange(int(ends[-1]) if len(ends) else 0)
 
 
 def by_row(rows: Rows, column: str) -> Codes:
-    """(rows,) places in SPLITS, as a column says."""
+    """Return (rows,): places in SPLITS from a column."""
     named = coded(rows.table, column)
     return by_column(rows, rows.arranged(named.codes), named.labels, column)
 
 
 def by_column(rows: Rows, codes: Codes, labels: tuple[Label, ...], column: str) -> Codes:
-    """Codes of a column that names splits → places in SPLITS."""
+    """Convert the codes of a column that names splits to places in SPLITS."""
     unknown = next((label for label in labels if str(label).lower() not in PARTS), None)
     if unknown is not None:
-        raise rows.table.refuse(f"column {column!r} has {unknown!r}; a split is called train, validation or test")
+        raise rows.table.refuse(
+            f"column {column!r} has {unknown!r}; the names of splits are train, validation and test"
+        )
     return np.array([PARTS[str(label).lower()] for label in labels])[codes]
 
 
 def at_random(count: int, shares: Shares, *, classes: Codes | None, groups: Codes | None) -> Codes:
-    """(sequences,) places in SPLITS.  Groups stay whole; else every class is spread over the splits alike."""
+    """Return (sequences,): places in SPLITS.  Groups stay whole; without groups, splits are stratified by class."""
     random = np.random.default_rng(derive(shares.seed, "arrays", "cut"))
     if groups is not None:
         return _whole_groups(groups, shares, random)
@@ -73,7 +75,7 @@ def at_random(count: int, shares: Shares, *, classes: Codes | None, groups: Code
         ordered, kept = first, 0
     else:
         ordered = first[np.argsort(classes[first], kind="stable")]
-        alone = np.flatnonzero(np.diff(classes[ordered], prepend=-1))  # the first of each class trains
+        alone = np.flatnonzero(np.diff(classes[ordered], prepend=-1))  # the first of each class is for training
         ordered = np.concatenate([ordered[alone], np.delete(ordered, alone)])
         kept = len(alone)
     parts = np.zeros(count, dtype=np.int64)
@@ -82,7 +84,7 @@ def at_random(count: int, shares: Shares, *, classes: Codes | None, groups: Code
 
 
 def _spread(count: int, places: int, shares: Shares, random: np.random.Generator) -> Codes:
-    """The shares of `count`, evenly over so many places: neighbours, which are of one class, differ."""
+    """Return (places,): the splits in their shares of `count`, spread evenly, so that neighbours (one class) differ."""
     parts = np.zeros(places, dtype=np.int64)
     test = _every(places, min(round(shares.test * count), places), random)
     rest = np.delete(np.arange(places), test)
@@ -92,14 +94,14 @@ def _spread(count: int, places: int, shares: Shares, random: np.random.Generator
 
 
 def _every(places: int, chosen: int, random: np.random.Generator) -> Codes:
-    """So many of the places, at equal distances from a random start."""
+    """Return `chosen` of the places, at equal distances from a random start."""
     return np.floor((np.arange(chosen) + random.random()) * places / max(chosen, 1)).astype(np.int64)
 
 
 def _whole_groups(groups: Codes, shares: Shares, random: np.random.Generator) -> Codes:
-    """Groups in random order: to test until it has its share of sequences, then to validation, the rest train.
+    """Assign groups in random order: to test until it has its share of sequences, then to validation, then to train.
 
-    What is more than twice as large as what is wanted trains, unless a split would stay empty.
+    A group more than twice as large as the missing share is for training, unless a split would stay empty.
     """
     sizes = np.bincount(groups)
     part_of, largest = np.zeros(len(sizes), dtype=np.int64), int(np.argmax(sizes))
@@ -116,9 +118,9 @@ def _whole_groups(groups: Codes, shares: Shares, random: np.random.Generator) ->
 
 
 def in_time(rows: Rows, shares: Shares, *, by_step: bool) -> Codes:
-    """Past trains, future tests: (rows,) where every step has an answer, else (sequences,).
+    """Return places in SPLITS by time, the past for training: (rows,) if every step has an answer, else (sequences,).
 
-    A sequence that has begun before a later split does and ends after that is left out of the earlier one.
+    A sequence that begins before the start of a later split and ends after it is left out of the earlier split.
     """
     if by_step:
         time = _relative(rows) if rows.time is None else rows.time
@@ -135,20 +137,20 @@ def _parts(time: Codes | Numbers, boundaries: list[Any]) -> Codes:
 
 
 def _boundaries(time: Codes | Numbers, shares: Shares) -> list[Any]:
-    """The times at which validation and test begin; infinite if nothing is held out."""
+    """Return the times at which validation and test begin; infinite if nothing is held out."""
     ordered = np.sort(time)
     places = [len(ordered) - round(share * len(ordered)) for share in (shares.validation + shares.test, shares.test)]
     return [ordered[place] if place < len(ordered) else np.inf for place in places]
 
 
 def _relative(rows: Rows) -> Codes:
-    """Steps to the end of each sequence as parts of it, in millionths, where no column tells the time."""
+    """Return the place of each row in its sequence, in millionths of it, for tables without a time column."""
     steps = np.arange(int(rows.starts[-1])) - np.repeat(rows.starts[:-1], rows.lengths)
     return steps * 1_000_000 // np.repeat(rows.lengths, rows.lengths)
 
 
 def _spans(rows: Rows) -> tuple[Codes | Numbers, Codes | Numbers]:
-    """First and last time of each sequence; of arrays, whose sequences all begin at step 0, their order."""
+    """Return the first and last time of each sequence; for arrays, whose sequences begin at step 0, their order."""
     if rows.time is None or rows.table.roles.get("time") == rows.roles.time:
         order = np.arange(rows.count)
         return order, order
@@ -156,7 +158,7 @@ def _spans(rows: Rows) -> tuple[Codes | Numbers, Codes | Numbers]:
 
 
 def whole(rows: Rows, parts: Codes) -> dict[Split, Pieces]:
-    """The sequences of each split, uncut."""
+    """Return the sequences of each split, not cut."""
     return {
         split: Pieces(rows.starts[:-1][parts == place], rows.lengths[parts == place])
         for place, split in enumerate(SPLITS)
@@ -166,12 +168,12 @@ def whole(rows: Rows, parts: Codes) -> dict[Split, Pieces]:
 def windows(
     rows: Rows, part_of_row: Codes, gaps: npt.NDArray[np.bool_], *, horizon: int, length: int | None
 ) -> dict[Split, Pieces]:
-    """Runs of rows of one split in one sequence without a gap, cut into windows of at most `length` steps.
+    """Return windows of at most `length` steps, cut from runs of rows of one split in one sequence without a gap.
 
     The windows of a run have one size.  gaps: (rows,), whether a run ends before a row.
 
-    The last `horizon` rows of a run are answers and no inputs, so no split sees what another is asked for.  Rows that
-    do not fill a window's step each are left out at a run's start.
+    The last `horizon` rows of a run are answers and not inputs, so the inputs of a split never contain an answer of
+    another.  Rows left over after cutting windows of one size are left out at the start of the run.
     """
     border = (np.diff(part_of_row, prepend=-2) != 0) | gaps
     border[rows.starts[:-1]] = True
@@ -185,7 +187,7 @@ def windows(
 def _cut(starts: Codes, usable: Codes, length: int | None) -> Pieces:
     if length is None:
         return Pieces(starts, usable)
-    count = -(-usable // length)  # of windows in each run
+    count = -(-usable // length)  # windows of each run
     size = usable // count
     number = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
     first = np.repeat(starts + usable - count * size, count) + number * np.repeat(size, count)

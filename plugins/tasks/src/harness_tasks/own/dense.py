@@ -1,4 +1,4 @@
-"""Arrays whose shape says what is a sequence and what a step, as a table of one row a time step."""
+"""Arrays whose shape defines sequences and steps, as a table of one row per time step."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def dense(
     *,
     notes: tuple[str, ...] = (),
 ) -> Table:
-    """(sequences, time, channels) or (sequences, time), of one length or padded; or concatenated steps.
+    """Return a table of (sequences, time, channels) or (sequences, time), of one length or padded; or of concatenated
+    steps.
 
-    Without `lengths` a sequence ends where NaN begins in all channels, as in the UCR archive.
+    Without `lengths`, a sequence ends where NaN begins in all channels, as in the UCR archive.
     """
     if lengths is not None and (lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any()):
-        raise DataError(f"{path}: lengths must be one whole number of at least 1 for each sequence")
+        raise DataError(f"{path}: lengths are not valid; give one whole number of at least 1 for each sequence")
     if inputs.ndim not in (2, 3) or 0 in inputs.shape:
         raise DataError(
             f"{path}: {name or 'the array'} has the shape {inputs.shape}; give (sequences, time) or (sequences, time, "
@@ -81,7 +82,7 @@ class _Frames:
 
 
 def _laid_out(path: Path, name: str, frames: _Frames, others: Mapping[str, Array], notes: tuple[str, ...]) -> Table:
-    """Columns over the real steps; arrays of one value a sequence stand at each of its steps."""
+    """Return a table of the real steps; a value per sequence is repeated at each of its steps."""
     steps, count = frames.steps, frames.values.shape[1]
     channels = [name or "x"] if count == 1 else [f"{name}-{n}".strip("-") for n in range(count)]
 
@@ -109,7 +110,7 @@ def _laid_out(path: Path, name: str, frames: _Frames, others: Mapping[str, Array
 
 
 def _spread(path: Path, name: str, array: Array, frames: _Frames) -> Array:
-    """An array of one value a sequence, or one a step, as a column."""
+    """Return an array of one value per sequence or per step as a column."""
     steps, rows = frames.steps, len(frames.values)
     flat = array.reshape(-1) if array.size in (len(steps), rows) else array
     if flat.ndim == 1 and len(flat) == rows and (array.ndim > 1 or rows != len(steps)):

@@ -1,7 +1,7 @@
-"""A user's files → facts and splits as a network reads them, a column at a time.
+"""Encode a user's files as facts and as splits for a network, one column at a time.
 
-A numeric target is centred and scaled by its mean and standard deviation over the training rows; classes are numbered
-in the order of their names, of the training rows alone.
+A numeric target is centred and scaled by its mean and standard deviation over the training rows.  Classes are those of
+the training rows, numbered in the order of their names.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HELD_OUT: tuple[Split, ...] = ("validation", "test")
 
 
 def prepared(options: Options) -> Iterator[tuple[str, Array]]:
-    """`facts`, and for each split `<split>-inputs` (steps, channels), `<split>-targets` and `<split>-lengths`."""
+    """Yield `facts`, and for each split `<split>-inputs` (steps, channels), `<split>-targets`, `<split>-lengths`."""
     with ExitStack() as stack:
         tables = [stack.enter_context(open_table(Path(path), layout_of(options))) for path in options.paths()]
         sources = sources_of(options, tables)
@@ -54,7 +54,7 @@ def prepared(options: Options) -> Iterator[tuple[str, Array]]:
 
 
 def _answers(sources: Sources) -> tuple[dict[Split, Numbers | Codes], tuple[Label, ...]]:
-    """Of each split: numbers, or places in the list of training classes."""
+    """Return the answers of each split, as numbers or as places in the list of training classes, and these classes."""
     raw: dict[Split, list[tuple[Source, Any]]] = {
         split: [
             (source, answers_of(source.target, pieces, sources.readout, sources.options.horizon))
@@ -81,7 +81,7 @@ def _refuse_unscalable(sources: Sources, train: Numbers, values: Numbers) -> Non
     with np.errstate(all="ignore"):
         error = values - train.mean()
         scaled = (error / train.std()).astype(np.float32)
-        # Twice: a forecast may be off by the difference of two values.
+        # Twice the error: a forecast may be off by the difference of two values.
         possible = np.isfinite(np.square(scaled)) & np.isfinite(np.square(2 * error) * len(values))
     if not possible.all():
         wrong = values[~possible]
@@ -96,17 +96,17 @@ def _classes(sources: Sources, train: list[tuple[Source, Codes]]) -> tuple[Label
     classes = tuple(sorted(seen, key=lambda label: (isinstance(label, str), label)))
     if len(classes) < 2:
         raise sources.table.refuse(
-            f"target {sources.roles.target!r} has one class only in the training rows, {classes[0]!r}; there is "
-            f"nothing to tell apart{_if_several(sources)}"
+            f"target {sources.roles.target!r} has only one class in the training rows, {classes[0]!r}; there is "
+            f"nothing to learn{_if_several(sources)}"
         )
     return classes
 
 
 def _if_several(sources: Sources) -> str:
-    """What else may be wrong where a file is cut in time as one series."""
+    """Return another possible reason, for a message, if a file is split in time as one series."""
     if sources.roles.sequence is not None:
         return ""
-    return "; the file is read as one series, cut in time: if it holds several, say sequence = COLUMN"
+    return "; the file is read as one series, split in time; if it holds several, say sequence = COLUMN"
 
 
 def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tuple[Label, ...], split: Split) -> Codes:
@@ -118,8 +118,8 @@ def _in_classes(sources: Sources, parts: list[tuple[Source, Codes]], classes: tu
         if len(unseen):
             label = source.target.labels[codes[unseen[0]]]
             raise source.rows.table.refuse(
-                f"class {label!r} of target {sources.roles.target!r} is in {split} and not in the training rows; merge "
-                f"or remove it, or split otherwise{_if_several(sources)}"
+                f"class {label!r} of target {sources.roles.target!r} is in {split} but not in the training rows; merge "
+                f"or remove it, or change the split{_if_several(sources)}"
             )
         numbers.append(of_label[codes])
     return np.concatenate(numbers)
@@ -210,14 +210,14 @@ def _present(sources: Sources, split: Split, place: Mapping[Label, int] | None =
 
 
 def _left_out(sources: Sources) -> int:
-    """Sequences that stand in no split."""
+    """Return the number of sequences that are in no split."""
     if sources.readout == "each":
         return 0
     return sum(source.rows.count for source in sources.files) - sum(len(sources.lengths(split)) for split in SPLITS)
 
 
 def _encoded_answers(answers: Any, facts: Facts) -> Array:
-    """(answers,) int64 classes, or (answers, 1) float32 in standard deviations."""
+    """Return (answers,) int64 classes, or (answers, 1) float32 in standard deviations."""
     if facts.classes:
         return np.asarray(answers, dtype=np.int64)
     scaled: npt.NDArray[np.float32] = ((answers - facts.target_mean) / facts.target_scale).astype(np.float32)

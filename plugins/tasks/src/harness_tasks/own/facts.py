@@ -1,4 +1,4 @@
-"""What a task knows of a user's file once it has been read: enough for its signature, its metrics and its floor."""
+"""The facts about a user's file that its signature, metrics and floor need."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from harness_tasks.own.options import Label, Score
 
 
 class Facts(BaseModel):
-    """Of one file, or three, at one set of options."""
+    """Facts about one file, or three, with one set of options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     readout: Literal["last", "each"]
     inputs: tuple[str, ...]
-    """Columns that the network sees, in the order of its channels."""
+    """Input columns, in the order of the channels."""
     means: tuple[float, ...]
     scales: tuple[float, ...]
     """Mean of each input, then of each shown class, over the training rows; inputs are (value - mean) / scale."""
     shown: tuple[Label, ...] = ()
     """Present classes that are inputs too, with one channel per class: 1 if the target has the class."""
     classes: tuple[Label, ...] = ()
-    """Of the training rows; empty in a regression."""
+    """Classes of the training rows; empty for a regression."""
     target: str
     target_mean: float = 0.0
     target_scale: float = 1.0
@@ -43,7 +43,7 @@ class Facts(BaseModel):
     sequences: Mapping[Split, int]
     score: Score
     floor: float
-    """Of the test split."""
+    """Floor of the test split."""
     validation_floor: float
     margin: float
     notes: tuple[str, ...]

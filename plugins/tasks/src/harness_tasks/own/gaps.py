@@ -1,6 +1,6 @@
-"""Gaps in time: steps from one row to the next that are longer than the data's usual ones.
+"""Gaps in time: steps from one row to the next that are longer than the usual steps of the data.
 
-Steps are measured in the median step of their sequence, so that series of several rates stand in one file.
+Steps are measured in the median step of their sequence, so that one file can hold series of several rates.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def steps_of(rows: Rows) -> Numbers | None:
     first = rows.starts[:-1]
     steps[first] = 0
     sequence = np.repeat(np.arange(rows.count), rows.lengths)
-    ordered = steps[np.lexsort((steps, sequence))]  # in each sequence the 0 of its first row stands first
+    ordered = steps[np.lexsort((steps, sequence))]  # the 0 of the first row comes first in each sequence
     median = np.where(rows.lengths > 1, ordered[first + rows.lengths // 2], 1.0)
     return steps / median[sequence]
 
@@ -73,8 +73,8 @@ def note_on(rows: Rows, longest: float | None, *, cut: bool) -> str | None:
     name = shown(str(rows.roles.time))
     if is_uneven(rows):
         return (
-            f"the steps of time in {name} are uneven, and models see rows, not times; the time since the row before "
-            "can be an input"
+            f"the steps of time in {name} are uneven, and models read rows, not times; the time since the previous "
+            "row can be an input"
         )
     gaps = np.flatnonzero(gaps_in(rows, longest))
     steps = steps_of(rows)
@@ -83,5 +83,5 @@ def note_on(rows: Rows, longest: float | None, *, cut: bool) -> str | None:
     place = int(gaps[np.argmax(steps[gaps])])
     row = place if rows.order is None else int(rows.order[place])
     what = "1 gap" if len(gaps) == 1 else f"{len(gaps):,} gaps"
-    how = "no window reaches across; across_gaps = true joins them" if cut else "rows are read as if they were even"
+    how = "windows end there; across_gaps = true joins them" if cut else "rows are read as if they were even"
     return f"{what} in {name}: before row {row + 1:,} the step is {steps[place]:,.3g} times the usual one; {how}"

@@ -1,4 +1,4 @@
-"""What a network sees of a user's files: columns and the present class, centred and scaled over the training rows."""
+"""The inputs of a network from a user's files: columns and the present class, scaled over the training rows."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from harness_tasks.own.options import MOST_COUNTED, Label
 from harness_tasks.own.sources import Source, Sources
 
 FLAT = 1e-12
-"""Standard deviation over size of the mean, below which a column is constant but for rounding."""
+"""Ratio of standard deviation to mean below which a column is constant except for rounding."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the network sees."""
+    """The encoded inputs."""
 
     names: tuple[str, ...]
     """Columns, in the order of the channels."""
     shown: tuple[Label, ...]
-    """Present classes, whose channels follow."""
+    """Present classes; their channels follow those of the columns."""
     means: tuple[float, ...]
     scales: tuple[float, ...]
     constant: tuple[str, ...]
     """Columns that are left out because they are constant in the training rows."""
     splits: Mapping[Split, npt.NDArray[np.float32]]
-    """(steps, channels), in files."""
+    """Split → (steps, channels), memory-mapped files."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _scaled(sources: Sources, channel: _Channel, values: Numbers, mean: float, s
 def _too_large(sources: Sources, channel: _Channel, value: float) -> Exception:
     name = str(channel.name)
     return sources.table.refuse(
-        f"column {name!r} holds {value:g}, which is too large beside its other values to be scaled; remove such rows, "
+        f"column {name!r} holds {value:g}, which is too large to be scaled with its other values; remove such rows, "
         f"or leave the column out: drop = {as_list(name)}"
     )
 

@@ -1,4 +1,4 @@
-"""Inputs that are the target under another name."""
+"""Detect inputs that are the target under another name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from harness_tasks.own.columns import Codes, Numbers
 
 EXACT = 1e-9
-"""How near to 1 a correlation is that no measurement has."""
+"""Distance of a correlation from 1 below which the two columns must be the same."""
 GLANCE = 10_000
-"""Rows that tell whether a column has as few values as there are classes."""
+"""Rows that are checked first for whether a column has at most as many values as there are classes."""
 COPIES = frozenset(
     {
         "copy",
@@ -36,15 +36,15 @@ COPIES = frozenset(
         "codes",
     }
 )
-"""What a column is called that is another one's copy."""
+"""Words in the name of a column that is a copy of another."""
 
 
 def leaks(
     name: str, values: Numbers, target_name: str, target: Numbers | Codes, *, classes: int, by_name: bool
 ) -> str | None:
-    """How a column gives the target away, as the rest of a sentence about it; None where it does not.
+    """Return how a column reveals the target, as the rest of a sentence about it; None if it does not.
 
-    classes: of the target, 0 where it is a number.  by_name: whether its name alone may.
+    classes: number of classes of the target, 0 if it is a number.  by_name: whether the name alone can reveal it.
     """
     if by_name and is_copy_by_name(name, target_name):
         return f"is named like a copy of the target {target_name!r}"
@@ -56,7 +56,7 @@ def leaks(
 
 
 def is_copy_by_name(name: str, target: str) -> bool:
-    """`y_lag0`, `target copy`, `Y`: the target's words and such as say that it is a copy."""
+    """Return whether a name has the words of the target and words for a copy: `y_lag0`, `target copy`, `Y`."""
     words, of_target = _words(name), _words(target)
     left = [word for word in words if word not in COPIES or word in of_target]
     return name != target and bool(of_target) and left == of_target
@@ -74,14 +74,14 @@ def _is_linear_in(values: Numbers, target: Numbers) -> bool:
 
 
 def _centred(values: Numbers) -> Numbers:
-    """Values without their mean, at most 1 in size, so that no product of two overflows."""
+    """Return values minus their mean, scaled to at most 1, so that no product of two overflows."""
     centred = values - values.mean()
     largest = np.abs(centred).max()
     return np.asarray(centred / largest if largest > 0 else centred)
 
 
 def _names_the_class(values: Numbers, target: Codes, classes: int) -> bool:
-    """Whether the column's values and the classes stand one for one."""
+    """Return whether the column's values and the classes correspond one to one."""
     if len(np.unique(values[:GLANCE])) > classes:
         return False
     distinct, codes = np.unique(values, return_inverse=True)

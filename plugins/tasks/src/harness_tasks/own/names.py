@@ -26,7 +26,7 @@ def as_list(name: str) -> str:
 
 
 def shown(name: str) -> str:
-    """Return a name for a message of one line: as it is, or escaped where it has characters that cannot be printed."""
+    """Return a name for a message of one line, escaped if it has characters that cannot be printed."""
     return name if name.isprintable() and name.strip() == name != "" else repr(name)
 
 

@@ -1,4 +1,4 @@
-"""New rows of a user's, encoded as the training rows were, and what a network says of them in the user's terms."""
+"""Encode a user's new rows like the training rows, and convert a network's outputs to the user's values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREDICTION = "prediction"
 
 
 def examples_in(path: Path, options: Options, facts: Facts) -> tuple[Tensor, Tensor, Tensor]:
-    """inputs (steps, channels), zeros for targets, lengths (sequences,): sequences in the order of their names."""
+    """Return inputs (steps, channels), zeros as targets, and lengths (sequences,), in the order of sequence names."""
     with open_table(path, layout_of(options)) as table:
         rows = _arranged(table, facts)
         inputs = np.empty((table.rows, facts.channels), dtype=np.float32)
@@ -42,7 +42,7 @@ def examples_in(path: Path, options: Options, facts: Facts) -> tuple[Tensor, Ten
 
 
 def _channels(rows: Rows, facts: Facts) -> Iterator[Numbers]:
-    """What the network sees, a channel at a time, in the order of rows."""
+    """Yield the input channels, in the order of rows."""
     for name in facts.inputs:
         yield rows.arranged(numbers(rows.table, name, way_out="leave such rows out"))
     if facts.shown:
@@ -53,8 +53,8 @@ def _channels(rows: Rows, facts: Facts) -> Iterator[Numbers]:
 
 
 def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> DataFrame:
-    """A line a sequence, in the order of their names; or a line a row, in the order of the file."""
-    from pandas import DataFrame  # a second to import, and most trials answer nobody
+    """Return a line per sequence, in the order of their names; or a line per row, in the order of the file."""
+    from pandas import DataFrame  # takes a second to import, and most trials do not predict
 
     with open_table(path, layout_of(options)) as table:
         rows = _arranged(table, facts)
@@ -62,7 +62,7 @@ def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> D
         expected = rows.count if facts.readout == "last" else table.rows
         if len(outputs) != expected:
             raise table.refuse(
-                f"there are {len(outputs):,} outputs for {expected:,} answers; give those of its examples"
+                f"there are {len(outputs):,} outputs for {expected:,} answers; give the outputs of its examples"
             )
         if facts.readout == "last":
             places, taken = np.arange(rows.count), order[rows.starts[1:] - 1]
@@ -86,7 +86,7 @@ def _in_words(outputs: Tensor, facts: Facts) -> dict[str, Any]:
 
 
 def _arranged(table: Table, facts: Facts) -> Rows:
-    """The rows as those of training were; columns that have no part are not looked at."""
+    """Return the rows in the order of the training rows; columns without a role are ignored."""
     shown = (facts.target,) if facts.shown else ()
     needed = (*facts.inputs, *shown, *(name for name in (facts.sequence, facts.time) if name is not None))
     missing = [name for name in needed if name not in table.names]
@@ -96,9 +96,9 @@ def _arranged(table: Table, facts: Facts) -> Rows:
 
 
 def _pieces(rows: Rows, facts: Facts) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Lengths of sequences, or of windows without a gap that are no longer than those of training.
+    """Return the lengths of sequences, or of windows without a gap that are no longer than in training.
 
-    The sizes of the windows of a run differ by one at most.
+    The sizes of the windows of a run differ by at most one.
     """
     if facts.readout == "last":
         return rows.lengths

@@ -1,4 +1,4 @@
-"""What a user should know of their data before a model is trained, a line each."""
+"""Notes for the user about the data, one line each, before a model is trained."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness_tasks.own.names import all_shown, shown
 from harness_tasks.own.targets import IMBALANCE
 
 FEW = 100
-"""Test answers, below which a score is told to be rough."""
+"""Number of test answers below which a note says that scores are rough."""
 MOST_COMPARED = 200_000
-"""Sequences that are compared for copies."""
+"""Most sequences that are compared for copies."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was noticed while the data were read."""
+    """Observations made while the data were read."""
 
     counts: Codes
     """Training answers of each class."""
@@ -35,7 +35,7 @@ class Findings:
     clocks: tuple[str, ...]
     """Inputs that only grow."""
     ahead: bool
-    """Whether the target lies ahead of its inputs."""
+    """Whether the target is later than its inputs."""
     left_out: int
     """Sequences that continue into a later split."""
     answers: int
@@ -47,20 +47,20 @@ def of_data(facts: Facts, findings: Findings) -> Iterator[str]:
     counts, answers = findings.counts, findings.answers
     yield _read_as(facts)
     if findings.indices:
-        yield f"numbers of rows and left out: {', '.join(map(repr, findings.indices))}"
+        yield f"row numbers, left out: {', '.join(map(repr, findings.indices))}"
     if findings.constant:
-        yield f"constant in the training rows and left out: {all_shown(findings.constant)}"
+        yield f"constant in the training rows, left out: {all_shown(findings.constant)}"
     if findings.clocks:
         clocks = all_shown(findings.clocks)
         yield f"an input grows from row to row, as a time does: {clocks}; if so, say time = {findings.clocks[0]!r}"
     if facts.sequence is None and not facts.classes and not findings.ahead:
-        what = f"{shown(facts.target)} is asked for at the step of its inputs"
-        yield f"no forecast: {what}; horizon = 1 asks for the next one"
+        what = f"{shown(facts.target)} is predicted at the step of its inputs"
+        yield f"no forecast: {what}; horizon = 1 predicts the next one"
     if findings.moved:
         where = f"{findings.moved:,} of the sequences are" if facts.sequence is not None else "the file is"
         yield f"rows of {where} not in the order of {shown(str(facts.time))}: sorted"
     if findings.left_out:
-        yield f"{findings.left_out:,} sequences go on after a later split has begun: left out of the earlier one"
+        yield f"{findings.left_out:,} sequences continue into a later split: left out of the earlier one"
     if len(counts) and counts.max() > IMBALANCE * counts.min():
         most, least = facts.classes[int(np.argmax(counts))], facts.classes[int(np.argmin(counts))]
         ranks = f"{facts.score} ranks" + ("" if facts.score != "accuracy" else "; balanced-accuracy would be fairer")
@@ -75,7 +75,7 @@ def of_data(facts: Facts, findings: Findings) -> Iterator[str]:
 
 def _read_as(facts: Facts) -> str:
     what = f"{len(facts.classes)} classes" if facts.classes else "numbers"
-    when = "one answer a sequence" if facts.readout == "last" else "one answer a step"
+    when = "one answer per sequence" if facts.readout == "last" else "one answer per step"
     cut = "sequences" if facts.window is None else f"windows of up to {facts.window} steps"
     counts = ", ".join(f"{facts.sequences[split]:,} {split}" for split in ("train", "validation", "test"))
     inputs = f"{len(facts.inputs)} inputs" + (" and its present class" if facts.shown else "")
@@ -83,7 +83,7 @@ def _read_as(facts: Facts) -> str:
 
 
 def of_copies(splits: Mapping[Split, npt.NDArray[np.float32]], lengths: Callable[[Split], Codes]) -> tuple[str, ...]:
-    """Held-out sequences that stand in the training data too."""
+    """Return a note for each split with held-out sequences that are also in the training data."""
     if sum(len(lengths(split)) for split in splits) > MOST_COMPARED:
         return ()
     train = set(_hashes(splits["train"], lengths("train")))
@@ -93,8 +93,8 @@ def of_copies(splits: Mapping[Split, npt.NDArray[np.float32]], lengths: Callable
         copies = sum(value in train for value in hashes)
         if copies:
             lines.append(
-                f"{copies:,} of {len(hashes):,} {split} sequences stand in the training data, value for value; a score "
-                "on them is of memory"
+                f"{copies:,} of {len(hashes):,} {split} sequences are also in the training data, value for value; a "
+                "score on them measures memory"
             )
     return tuple(lines)
 

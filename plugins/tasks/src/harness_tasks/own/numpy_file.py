@@ -1,4 +1,4 @@
-"""Arrays of NumPy files as a table of one row a time step: .npy and .npz.  Nothing is unpickled."""
+"""Arrays of NumPy files, .npy and .npz, as a table of one row per time step.  Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness_tasks.own.layout import Array, Layout, Table
 from harness_tasks.own.plain_types import from_numpy
 
 INPUTS = ("x", "X", "inputs", "data", "features")
-"""Names under which the inputs of an .npz file are looked for."""
+"""Names that the inputs of an .npz file may have."""
 
 
 def read_npy(path: Path, layout: Layout, folder: Path) -> Table:
     array = _without_pickle(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: holds several arrays; call it {path.stem}.npz")
+        raise DataError(f"{path}: holds several arrays; rename it to {path.stem}.npz")
     if array.dtype.names and array.ndim == 1:
         return Table(path, len(array), array.dtype.names, lambda name: from_numpy(array[name]))
     if array.ndim == 3:
@@ -37,7 +37,7 @@ def read_npz(path: Path, layout: Layout, folder: Path) -> Table:
     with path.open("rb") as content:  # NumPy leaves a damaged archive open if it opens the path itself
         opened = _without_pickle(path, lambda: np.load(content, allow_pickle=False))
         if isinstance(opened, np.ndarray):
-            raise DataError(f"{path}: holds one array without a name; call it {path.stem}.npy")
+            raise DataError(f"{path}: holds one array without a name; rename it to {path.stem}.npy")
         with opened as file:
             members = {name: _without_pickle(path, partial(file.__getitem__, name)) for name in file.files}
     arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
@@ -60,7 +60,7 @@ def _check_target(path: Path, name: str, inputs: Array, lengths: Array | None, t
     if lengths is None and inputs.ndim == 2 and target.ndim == 1 and len(target) not in (len(inputs), 1):
         raise DataError(
             f"{path}: {name} has {len(inputs):,} rows and {target_name} {len(target):,}; if these are frames of "
-            "sequences of different lengths laid end to end, add an array lengths with the frames of each"
+            "concatenated sequences of different lengths, add an array lengths with the frames of each"
         )
 
 
@@ -73,5 +73,5 @@ def _without_pickle(path: Path, read: Callable[[], Any]) -> Any:
             raise
         raise DataError(
             f"{path}: holds Python objects (a list of sequences of different lengths?), which are not read, as that "
-            "could run code; lay the sequences end to end in one array and add an array lengths"
+            "could run code; concatenate the sequences in one array and add an array lengths"
         ) from error

@@ -1,6 +1,6 @@
-"""Columns of any Arrow or NumPy type → the few types that the rest of this package reads.
+"""Convert columns of any Arrow or NumPy type to the few types that the rest of this package reads.
 
-These are: numbers, booleans, text (as it is or as a dictionary), dates and times. Text views, bytes, categories of any
+These are: numbers, booleans, text (plain or as a dictionary), dates and times. Text views, bytes, categories of any
 type, durations, extension types, half precision and byte orders of other machines become one of them.
 """
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from harness_tasks.own.layout import Array, Column
 
 DATE_UNITS = {"s": "s", "ms": "ms", "us": "us", "ns": "ns", "Y": "s", "M": "s", "W": "s", "D": "s", "h": "s", "m": "s"}
-"""Unit of a NumPy date → the unit that Arrow has for it."""
+"""Unit of a NumPy date → unit of the Arrow date."""
 
 
 class UnreadableError(Exception):
@@ -32,7 +32,7 @@ def plain(column: Column) -> Column:
     if isinstance(kind, pa.BaseExtensionType):
         return plain(_storage(column))
     if pa.types.is_nested(kind):
-        raise UnreadableError(f"holds {kind} values; lay it out as one row a time step")
+        raise UnreadableError(f"holds {kind} values; write one row per time step")
     if pa.types.is_dictionary(kind):
         return _dictionary(column)
     if is_text(kind) or _is_binary(kind):
@@ -49,7 +49,7 @@ def plain(column: Column) -> Column:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a type is text of any layout."""
+    """Return whether a type is text of any layout."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -93,7 +93,7 @@ def from_numpy(array: Array) -> Column:
     """Return a one-dimensional NumPy array of any type as an Arrow array.  Raises UnreadableError as `plain` does."""
     kind = array.dtype.kind
     if kind == "c":
-        raise UnreadableError("holds complex numbers; give the real and the imaginary part a column each")
+        raise UnreadableError("holds complex numbers; give the real and the imaginary part in two columns")
     if kind in "OV" or array.ndim != 1:
         raise UnreadableError(f"holds values of the type {array.dtype}; give one number or text per row")
     if kind in "mM":

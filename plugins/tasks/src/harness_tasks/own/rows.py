@@ -1,4 +1,4 @@
-"""The rows of a user's table sequence by sequence, each in the order of time, and what its columns stand for."""
+"""The rows of a user's table sequence by sequence, each in the order of time, and the roles of its columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table stand for; None: no column has that part."""
+    """The roles of the columns of a table; None: no column has that role."""
 
     inputs: tuple[str, ...]
     target: str | None = None
@@ -43,9 +43,9 @@ def roles_of(
     target_is_input: bool,
     as_class: bool = False,
 ) -> Roles:
-    """The roles that options name, then those of the layout; every other column is an input.
+    """Return the roles from the options, then from the layout; every other column is an input.
 
-    given: role → column.  as_class: whether the target is a class, which as an input is no column of numbers.
+    given: role → column.  as_class: whether the target is a class, which is not a numeric column when it is an input.
     Raises DataError if a column is missing or has two roles.
     """
     named = {role: column for role, column in {**table.roles, **given}.items() if column is not None}
@@ -79,7 +79,7 @@ def _columns(table: Table) -> str:
 
 
 def only_column(table: Table) -> str | None:
-    """The column that is left for the target where there is but one."""
+    """Return the only column that can be the target; None if there are several."""
     names = [name for name in table.names if name not in table.roles.values()]
     return names[0] if len(names) == 1 else None
 
@@ -92,18 +92,18 @@ def name_the_target(table: Table) -> DataError:
 
 @dataclass(frozen=True)
 class Rows:
-    """Where each row of the file stands in the order of sequences and time."""
+    """The rows of a file in the order of sequences and time."""
 
     table: Table
     roles: Roles
     order: Codes | None
-    """Rows of the file, sequence by sequence and each in the order of time; None: as they are."""
+    """Rows of the file, sequence by sequence and each in the order of time; None: the order of the file."""
     starts: Codes
     """First row of each sequence in that order, and the end: (sequences + 1,)."""
     names: tuple[Label, ...]
-    """Of the sequences; empty where the file is one series."""
+    """Names of the sequences; empty if the file is one series."""
     time: Times | None
-    """In that order."""
+    """Times in that order."""
     moved: int
     """Sequences whose rows were not in the order of time."""
 
@@ -116,11 +116,11 @@ class Rows:
         return np.diff(self.starts)
 
     def arranged(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
-        """A column in that order."""
+        """Return a column in that order."""
         return values if self.order is None else values[self.order]
 
     def of_sequences(self, name: str) -> tuple[Codes, tuple[Label, ...]]:
-        """A column that has one value in each sequence, and its labels; DataError where it has two."""
+        """Return the codes and labels of a column with one value per sequence.  Raises DataError if one has two."""
         column = coded(self.table, name)
         codes = self.arranged(column.codes)
         first = codes[self.starts[:-1]]
@@ -135,12 +135,12 @@ class Rows:
         return first, column.labels
 
     def called(self, sequence: int) -> str:
-        """A sequence's name for a message, with a space before it; empty for the only one."""
+        """Return the name of a sequence for a message, with a space before it; empty if there is only one."""
         return f" {self.names[sequence]!r}" if self.names else ""
 
 
 def arrange(table: Table, roles: Roles) -> Rows:
-    """Sort by sequence, then by time; rows of equal time in one sequence are an error."""
+    """Sort rows by sequence, then by time.  Raises DataError if two rows of one sequence have the same time."""
     time = None if roles.time is None else times(table, roles.time)
     single = Coded(np.zeros(table.rows, dtype=np.int64), ())
     named = single if roles.sequence is None else coded(table, roles.sequence)
@@ -153,8 +153,8 @@ def arrange(table: Table, roles: Roles) -> Rows:
         _refuse_equal_times(rows)
     if roles.sequence is not None and rows.count == table.rows and table.rows > 1:
         raise table.refuse(
-            f"column {roles.sequence!r} has another value in each of {table.rows:,} rows, so that no sequence has two "
-            "steps; name the column that rows of one sequence share, or leave sequence out for one long series"
+            f"column {roles.sequence!r} has a different value in each of {table.rows:,} rows, so no sequence has two "
+            "steps; name the column that is equal in all rows of a sequence, or leave out sequence for one long series"
         )
     return Rows(table, roles, order, starts, names, rows.time, _moved(rows))
 
@@ -186,7 +186,7 @@ def _refuse_equal_times(rows: Rows) -> None:
 
 
 def _moved(rows: Rows) -> int:
-    """Sequences in which a later row of the file is earlier in time."""
+    """Return the number of sequences in which a later row of the file is earlier in time."""
     if rows.order is None or rows.time is None:
         return 0
     back = np.diff(rows.order) < 0
@@ -195,7 +195,7 @@ def _moved(rows: Rows) -> int:
 
 
 def refuse_dates(table: Table, roles: Roles) -> None:
-    """A column of dates among the inputs orders the rows, and is none."""
+    """Raise DataError if an input holds dates and no column is named as time: dates order the rows."""
     if roles.time is None:
         for name in roles.inputs:
             if looks_like_dates(table, name):

@@ -1,4 +1,4 @@
-"""A user's files with what each split takes of them: columns, order, target and cut."""
+"""A user's files with their columns, order, target and the rows of each split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 5, 100
 
 @dataclass(frozen=True)
 class Source:
-    """One of the user's files, in order, with its target and what each split takes of it."""
+    """One of the user's files, sorted, with its target and the rows of each split."""
 
     rows: Rows
     target: Target
@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """All files of a task, and what was decided about them."""
+    """All files of a task, and the decisions about them."""
 
     options: Options
     kind: Kind
@@ -61,7 +61,7 @@ class Sources:
         return options.horizon > 0 and self.kind == "classification" and self.roles.target not in listed(options.drop)
 
     def of(self, split: Split) -> Iterator[tuple[Source, Pieces]]:
-        """The files that a split takes something of."""
+        """Yield the files that have rows of a split."""
         for source in self.files:
             if len(source.pieces[split].starts):
                 yield source, source.pieces[split]
@@ -82,7 +82,7 @@ def layout_of(options: Options) -> Layout:
         inputs=options.inputs,
         lengths=options.lengths,
         wide=options.wide,
-        beside=tuple(name for name in named if name is not None),
+        not_steps=tuple(name for name in named if name is not None),
         keep=listed(options.keep),
         missing=MISSING if options.missing is None else listed(options.missing),
     )
@@ -103,7 +103,7 @@ def sources_of(options: Options, tables: list[Table]) -> Sources:
     if target is None:
         raise name_the_target(first)
     given = {**given_roles(options), "target": target}
-    roles_of(first, given, drop=listed(options.drop), target_is_input=True)  # names that are not there, first of all
+    roles_of(first, given, drop=listed(options.drop), target_is_input=True)  # reports missing names first
     kind = kind_of(options, first, target)
     ahead = options.horizon > 0
     arranged = []
@@ -125,7 +125,7 @@ def sources_of(options: Options, tables: list[Table]) -> Sources:
         else cuts.windows(rows, part, gaps_in(rows, gap), horizon=options.horizon, length=window)
         for rows, part in zip(arranged, parts, strict=True)
     ]
-    files = tuple(Source(*each) for each in zip(arranged, targets, pieces, strict=True))
+    files = tuple(Source(*parts_of_file) for parts_of_file in zip(arranged, targets, pieces, strict=True))
     return Sources(options, kind, readout, window, gap, files)
 
 
@@ -146,7 +146,7 @@ def _window(options: Options, rows: Rows, readout: Readout) -> int | None:
 
 
 def _parts(options: Options, arranged: list[Rows], targets: list[Target], readout: Readout) -> list[Codes]:
-    """For each file the place in SPLITS of each row, or where one answer a sequence is read, of each sequence."""
+    """Return for each file the place in SPLITS of each row, or of each sequence if there is one answer per sequence."""
     held_out = [place for place, path in ((1, options.validation_data), (2, options.test_data)) if path is not None]
     others = [np.full(rows.count, place) for rows, place in zip(arranged[1:], held_out, strict=True)]
     parts = [_cut(options, arranged[0], targets[0], readout, held_out), *others]
@@ -158,7 +158,7 @@ def _parts(options: Options, arranged: list[Rows], targets: list[Target], readou
 
 
 def _cut(options: Options, rows: Rows, target: Target, readout: Readout, held_out: list[int]) -> Codes:
-    """The cut of the first file, of which no split is taken that has a file of its own."""
+    """Return the cut of the first file, without the splits that have a separate file."""
     shares = Shares(
         0.0 if 1 in held_out else options.validation, 0.0 if 2 in held_out else options.test, options.split_seed
     )
@@ -166,10 +166,12 @@ def _cut(options: Options, rows: Rows, target: Target, readout: Readout, held_ou
         return _by_column(rows, options.split_column, readout)
     if options.split == "ordered" or (options.split == "auto" and rows.roles.sequence is None):
         if options.group is not None:
-            raise rows.table.refuse("is one series, which time cuts; drop group, or say sequence = COLUMN")
+            raise rows.table.refuse("is one series, which is split by time; leave out group, or say sequence = COLUMN")
         return cuts.in_time(rows, shares, by_step=readout == "each")
     if rows.roles.sequence is None:
-        raise rows.table.refuse("is one series, which only time cuts: split = 'ordered'; or say sequence = COLUMN")
+        raise rows.table.refuse(
+            "is one series, which can only be split by time; say split = 'ordered', or sequence = COLUMN"
+        )
     classes = target.values[rows.starts[1:] - 1] if readout == "last" and target.labels else None
     groups = None if options.group is None else rows.of_sequences(options.group)[0]
     return cuts.at_random(rows.count, shares, classes=classes, groups=groups)  # type: ignore[arg-type]
@@ -182,14 +184,14 @@ def _by_column(rows: Rows, column: str, readout: Readout) -> Codes:
 
 
 def _refuse_shared_groups(options: Options, arranged: list[Rows]) -> None:
-    """Groups of one name in two files are one group."""
+    """Raise DataError if a group is in two files."""
     if options.group is None:
         return
     seen: dict[Label, Path] = {}
     for rows in arranged:
         for label in rows.of_sequences(options.group)[1]:
             if label in seen:
-                raise rows.table.refuse(f"group {label!r} is in {seen[label].name} too; a group stands in one split")
+                raise rows.table.refuse(f"group {label!r} is in {seen[label].name} too; a group must be in one split")
             seen[label] = rows.table.path
 
 
@@ -200,7 +202,7 @@ def refuse_too_little(sources: Sources) -> None:
         return
     rows, windowed = sources.files[0].rows, sources.window is not None
     if rows.roles.sequence is None:
-        way_out = "length; if each row is a sequence, its columns the steps, say wide = true"
+        way_out = "length; if each row is a sequence and its columns are the steps, say wide = true"
     elif sources.readout == "each" and sources.options.split != "ordered":
         way_out = (
             "validation and test; long sequences can be cut in time: split = 'ordered', length = STEPS of a window"
@@ -213,5 +215,5 @@ def refuse_too_little(sources: Sources) -> None:
     )
     raise rows.table.refuse(
         f"too little data: {rows.table.rows:,} rows make {has} ({what}); at least "
-        f"{', '.join(str(count) for count in LEAST.values())} are needed. Bring more rows, or change {way_out}"
+        f"{', '.join(str(count) for count in LEAST.values())} are needed. Add rows, or change {way_out}"
     )

@@ -1,4 +1,4 @@
-"""A user's file as a table of one row a time step, read a column at a time: .csv, .parquet, .npz and .npy."""
+"""A user's .csv, .parquet, .npz or .npy file as a table of one row per time step, read one column at a time."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def open_table(path: Path, layout: Layout) -> Iterator[Table]:
         path.suffix.lower()
     )
     if read is None:
-        raise DataError(f"{path}: has the ending {path.suffix or 'of no kind'!r}; known: {', '.join(ENDINGS)}")
+        raise DataError(f"{path}: has the suffix {path.suffix!r}; it must be one of {', '.join(ENDINGS)}")
     with _scratch() as folder:
         try:
             table = _checked(read(path, layout, folder))
         except UNREADABLE as error:
-            raise DataError(f"{path}: is no {path.suffix[1:]} file that can be read ({_first_line(error)})") from error
+            raise DataError(f"{path}: cannot be read as a {path.suffix[1:]} file ({_first_line(error)})") from error
         yield _checked(of_wide(table, layout)) if layout.wide else replace(table, time_format=layout.time_format)
 
 
@@ -61,7 +61,7 @@ def _checked(table: Table) -> Table:
     """Return the table with columns of plain types.  Raises DataError if a name occurs twice or there are no rows."""
     twice = next((name for name in table.names if table.names.count(name) > 1), None)
     if twice is not None:
-        raise table.refuse(f"two columns are called {twice!r}; give each a name of its own")
+        raise table.refuse(f"two columns are called {twice!r}; give each column a different name")
     if table.rows == 0:
         raise table.refuse("has no rows")
 
@@ -80,7 +80,7 @@ def _checked(table: Table) -> Table:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder on the disk of the cache: what does not fit in memory may not fit where /tmp is."""
+    """Yield a temporary folder on the disk of the cache, because /tmp may be in memory or too small."""
     parent = cache_folder() / "parsed"
     parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=parent, prefix=".table-") as folder:
@@ -98,10 +98,10 @@ def _parquet(path: Path, layout: Layout, folder: Path) -> Table:
     schema = file.schema_arrow
 
     def read(name: str) -> Column:
-        # A column alone, in the file's own order; dictionaries keep the names of many sequences small.
+        # One column in the order of the file; dictionaries keep the names of many sequences small.
         text = is_text(schema.field(name).type)
         read = papq.ParquetFile(path, read_dictionary=[name] if text else None).read(columns=[name], use_threads=False)
-        return read.column(read.schema.names.index(name))  # `a` reads `a.b` too
+        return read.column(read.schema.names.index(name))  # reading `a` also reads `a.b`
 
     return Table(path, file.metadata.num_rows, tuple(schema.names), read)
 

@@ -1,5 +1,4 @@
-"""The target of a user's table: classes or numbers, one answer a sequence or a step, and what an answer without memory
-scores."""
+"""The target of a user's table: classes or numbers, one answer per sequence or per step, and the floor."""
 
 from __future__ import annotations
 
@@ -19,14 +18,14 @@ Kind = Literal["classification", "regression"]
 Readout = Literal["last", "each"]
 
 MOST_CLASSES_OF_NUMBERS = 20
-"""Different whole numbers, up to which they are taken for classes."""
+"""Most different whole numbers that are read as classes."""
 MOST_CLASSES = 1000
 IMBALANCE = 3.0
-"""How many times as common as another a class may be for accuracy to rank."""
+"""Largest ratio of two class counts at which accuracy ranks."""
 ACCURACY_MARGIN = 1.0
-"""Per cent points."""
+"""Margin of an accuracy, in percentage points."""
 FLOOR_MARGIN = 0.02
-"""Of the floor."""
+"""Margin of any other score, as a fraction of the floor."""
 WAY_OUT = "give another target"
 
 
@@ -36,7 +35,7 @@ class Target:
 
     values: Numbers | Codes
     labels: tuple[Label, ...] = ()
-    """Empty where the values are numbers."""
+    """Empty if the values are numbers."""
 
 
 def kind_of(options: Options, table: Table, name: str) -> Kind:
@@ -65,49 +64,53 @@ def read_target(rows: Rows, name: str, kind: Kind) -> Target:
     column = coded(rows.table, name)
     if len(column.labels) > MOST_CLASSES:
         raise rows.table.refuse(
-            f"target {name!r} has {len(column.labels):,} different values, which are too many for classes; "
+            f"target {name!r} has {len(column.labels):,} different values, which is too many for classes; "
             "say kind = 'regression' if they are numbers"
         )
     return Target(rows.arranged(column.codes), column.labels)
 
 
 def readout_of(options: Options, rows: Rows, target: Target) -> Readout:
-    """auto: one answer a sequence where all its rows have the same target, and one a step of one long series."""
+    """Return the readout; auto: one answer per sequence if each has the same target in all rows, else one per step."""
     if options.readout == "auto":
         first = np.repeat(target.values[rows.starts[:-1]], rows.lengths)
         same = rows.roles.sequence is not None and options.horizon == 0 and bool((target.values == first).all())
         return "last" if same else "each"
     if options.readout == "last" and rows.roles.sequence is None:
         raise rows.table.refuse(
-            "is one series, so readout = 'last' has one answer; say sequence = COLUMN, or drop readout"
+            "is one series, so readout = 'last' has one answer; say sequence = COLUMN, or leave out readout"
         )
     if options.readout == "last" and options.horizon:
-        raise rows.table.refuse("readout = 'last' has no step ahead to ask for; drop horizon, or say readout = 'each'")
+        raise rows.table.refuse(
+            "readout = 'last' has no later step to predict; leave out horizon, or say readout = 'each'"
+        )
     return options.readout
 
 
 def answers_of(target: Target, pieces: Pieces, readout: Readout, horizon: int) -> Numbers | Codes:
-    """The target of each sequence at its last row, or of each step `horizon` rows later."""
+    """Return the target of each sequence at its last row, or of each step `horizon` rows later."""
     rows = pieces.starts + pieces.lengths - 1 if readout == "last" else pieces.rows() + horizon
     answers: Numbers | Codes = target.values[rows]
     return answers
 
 
 def score_of(options: Options, kind: Kind, counts: Codes) -> Score:
-    """What ranks; counts: training answers of each class."""
+    """Return the metric that ranks.  counts: training answers of each class."""
     balanced: tuple[Score, ...] = ("balanced-accuracy",) if len(counts) <= MOST_COUNTED else ()
     possible: tuple[Score, ...] = ("rmse", "mae") if kind == "regression" else ("accuracy", "log-loss", *balanced)
     if options.score == "auto":
         uneven = kind == "classification" and counts.max() > IMBALANCE * counts.min()
         return balanced[0] if uneven and balanced else possible[0]
     if options.score not in possible:
-        raise ValueError(f"score = {options.score!r} is none of a {kind}; known: {', '.join(possible)}")
+        raise ValueError(f"score = {options.score!r} is not a metric of a {kind}; use one of {', '.join(possible)}")
     return options.score
 
 
 def class_floor(score: Score, train: Codes, test: Codes, classes: int) -> float:
-    """The commonest training class as the answer to everything; of the log loss, the training frequencies
-    (n + 1/2) / (N + K/2)."""
+    """Return the score of always answering the most common training class.
+
+    For the log loss, it is the score of the training frequencies (n + 1/2) / (N + K/2).
+    """
     counts = np.bincount(train, minlength=classes)
     if score == "log-loss":
         shares = (counts + 0.5) / (len(train) + classes / 2)
@@ -135,8 +138,8 @@ def persistence_floor(score: Score, train: tuple[Codes, Codes], test: tuple[Code
 
 
 def number_floor(score: Score, train: Numbers, test: Numbers, present: Numbers | None) -> float:
-    """The better of a constant fitted to the training answers, mean or median, and where the present value is an input,
-    of that as the answer."""
+    """Return the better score of two answers: a constant (training mean or median), and the present value if it is an
+    input."""
     constant = np.mean(train) if score == "rmse" else np.median(train)
     answers: list[npt.NDArray[np.float64]] = [np.full(len(test), constant), *([] if present is None else [present])]
     errors = [test - answer for answer in answers]

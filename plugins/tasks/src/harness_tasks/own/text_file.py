@@ -1,4 +1,4 @@
-"""The task on a user's own text."""
+"""The task on a user's text."""
 
 from __future__ import annotations
 
@@ -48,52 +48,52 @@ class TextFacts(BaseModel):
     rare: int = 0
     """Tokens of the training text that are `<unk>`."""
     nats: float
-    """Test nats a token of training frequencies."""
+    """Test nats per token of training frequencies."""
     validation_nats: float
 
 
 class TextFile(Language):
-    """Your own UTF-8 text, by characters or by words: the next one, given those before it.
+    """The next character or word of your UTF-8 text, given those before it.
 
-    The beginning of the text trains, what follows selects, its end tests.  The vocabulary is that of the training text:
-    what occurs there at least twice.  Any other word or character is `<unk>`, in training too, so that a model
-    learns how frequent it is.  Characters are numbered in the order of their code points; words by how
-    often they occur, with `<eos>` at the end of each line.  Size and floor are found once for the content of the file
-    (SHA-256), and kept in the cache beside the tokens, which all workers of a machine map.
+    The beginning of the text is for training, the next part for validation, the end for the test.  The vocabulary is
+    everything that occurs at least twice in the training text.  Any other word or character is `<unk>`, in training
+    too, so that a model learns how frequent it is.  Characters are numbered in the order of their code points, words by
+    frequency, with `<eos>` at the end of each line.  Size and floor are computed once for the content of the file
+    (SHA-256), and kept in the cache with the tokens, which all workers of a machine map.
     """
 
     name: ClassVar[str] = "text-file"
     _known: TextFacts | None = PrivateAttr(default=None)
-    """Set on a task that predicts without its files."""
+    """Facts of a task that predicts without its files."""
     before: ClassVar[int] = 0
     """`<eos>`, or the first character of the alphabet, which in most texts is the line break."""
 
     data: OwnPath
     """The file; line breaks of any system are one character."""
     unit: Literal["characters", "words"] = "characters"
-    """What is a token."""
+    """Unit of a token."""
     most_words: int = Field(default=10_000, ge=3)
-    """Words of the vocabulary, `<eos>` and `<unk>` included."""
+    """Words of the vocabulary, including `<eos>` and `<unk>`."""
     validation_data: OwnPath | None = None
-    """A file of its own for validation."""
+    """A separate file for validation."""
     test_data: OwnPath | None = None
-    """A file of its own for the test."""
+    """A separate file for the test."""
     validation: float = Field(default=0.1, gt=0, lt=0.5)
-    """Share of the text held out for validation, where no file says."""
+    """Fraction of the text held out for validation, if it has no file."""
     test: float = Field(default=0.1, gt=0, lt=0.5)
-    """Share of the text held out for the test."""
+    """Fraction of the text held out for the test, if it has no file."""
     embedding: int = Field(default=100, ge=1)
     """Size of the embedding, for every model."""
     scored: int = Field(default=80, ge=1)
     """Tokens of a row that an update scores."""
     margin: float = Field(default=0.01, ge=0)
-    """Bits a character, or of words the share of the perplexity, within which scores are equivalent."""
+    """Scores closer than this are equivalent: bits per character, or for words a fraction of the perplexity."""
 
     @model_validator(mode="after")
     def _something_trains(self) -> TextFile:
         if self.validation + self.test >= 0.95:
             raise ValueError(
-                f"validation and test take {self.validation + self.test:.0%} of the text; leave more to train"
+                f"validation and test take {self.validation + self.test:.0%} of the text; leave more for training"
             )
         return self
 
@@ -109,7 +109,7 @@ class TextFile(Language):
         return (Metric("bpc", "bits/character", "lower", bits_of("nll"), margin=self.margin),)
 
     def regularisation(self) -> dict[str, BaseDistribution]:
-        """As of the language tasks of the paper."""
+        """Return the ranges of the language tasks of the paper."""
         return (
             {"dropout": FloatDistribution(0.0, 0.3, step=0.05)}
             if self.unit == "characters"
@@ -123,7 +123,7 @@ class TextFile(Language):
         return () if self._known is not None else tuple(own_file(path) for path in self._paths().values())
 
     def floor(self) -> float:
-        """Test score of token frequencies (n + 1/2) / (N + V/2) in the training text."""
+        """Return the test score of token frequencies (n + 1/2) / (N + V/2) in the training text."""
         return self._score_of(self._facts().nats)
 
     def validation_floor(self) -> float:
@@ -175,7 +175,7 @@ class TextFile(Language):
 
 
 @lru_cache(maxsize=64)
-def _facts_of(task: TextFile, digests: tuple[str, ...]) -> TextFacts:  # digests tell that a file has changed
+def _facts_of(task: TextFile, digests: tuple[str, ...]) -> TextFacts:  # the digests make a changed file a new key
     return TextFacts.model_validate_json(task._stored()["facts"].tobytes())
 
 
@@ -188,13 +188,13 @@ def _parse(task: TextFile, paths: Mapping[Split, Path]) -> Iterator[tuple[str, A
     for split, least in LEAST.items():
         if len(splits[split]) < least:
             raise DataError(
-                f"{task.data}: too little text: {len(splits[split]):,} {task.unit} to {split}, and at least {least:,} "
-                "are needed; bring more, or change validation and test"
+                f"{task.data}: too little text: {len(splits[split]):,} {task.unit} for {split}, but at least {least:,} "
+                "are needed; add text, or change validation and test"
             )
     if len(vocabulary) < 3:
         raise DataError(
-            f"{task.data}: only {len(vocabulary)} different {task.unit} occur twice in the training text, and at least "
-            "3 are needed; bring more text, or read it by characters"
+            f"{task.data}: only {len(vocabulary)} different {task.unit} occur twice in the training text, but at least "
+            "3 are needed; add text, or read it by characters"
         )
     facts = TextFacts(
         vocabulary=len(vocabulary),

@@ -1,4 +1,4 @@
-"""Columns that order rows in time: whole numbers, numbers and dates, compared to the last digit."""
+"""Columns that order rows in time: whole numbers, other numbers and dates, compared exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness_tasks.own.plain_types import is_text
 
 Times = npt.NDArray[np.int64] | Numbers
 YEAR_FIRST = ((r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3"), (r"^(\d{4})[-/](\d{1,2})$", r"\1-\2-1"))
-"""Dates as 2024/01/31 and months as 2024-01 → the former as 2024-01-31."""
+"""Patterns for dates such as 2024/01/31 and months such as 2024-01, and their replacements with dashes and a day."""
 PADDED = ((r"-(\d)\b", r"-0\1"),)
 UNITS = ("us", "ns")
 """Units of dates written as text, in the order in which they are tried: microseconds cover more years."""

@@ -1,4 +1,4 @@
-"""A user's text → tokens: the vocabulary of its training part, and each split as places in it."""
+"""Convert a user's text to tokens: the vocabulary of its training part, and each split as places in it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness import DataError, Split
 from harness_tasks.language import EOS
 
 UNKNOWN = "<unk>"
-"""Stands for a word or character that is not in the vocabulary."""
+"""Token for a word or character that is not in the vocabulary."""
 COMMON = 2
-"""Times that a word or character occurs in the training text to be in the vocabulary.
+"""Number of times that a word or character must occur in the training text to be in the vocabulary.
 
-The share of a text that occurs once estimates the share of new text that is unseen (Good 1953).  In new text `<unk>`
-is more frequent than in training by less than a factor of 2, as it stands for what was seen once too.
+The fraction of a text that occurs once estimates the fraction of new text that is unseen (Good 1953).  In new text,
+`<unk>` is less than 2x as frequent as in training, because it also replaces what occurred once.
 """
 CHUNK = 1 << 22
-"""Characters that are in memory at once, beside the codes of the text."""
+"""Characters that are in memory at once, in addition to the codes of the text."""
 POINTS = 0x110000
 """Code points of Unicode."""
 
@@ -45,7 +45,7 @@ def characters_of(paths: Mapping[Split, Path], cut: Cut) -> Encoded:
     place_of = np.full(POINTS, len(points), dtype=np.int32)
     place_of[points] = np.arange(len(points))
     ids = {split: place_of[codes] for split, codes in splits.items()}
-    # One by one on a line of its own, an alphabet could not hold the line break.
+    # As literals: the alphabet is stored one per line, and one of its characters is the line break.
     alphabet = [repr(chr(point)) for point in points]
     if not any((tokens == len(points)).any() for tokens in ids.values()):
         return ids, alphabet, None
@@ -77,7 +77,10 @@ def words_of(paths: Mapping[Split, Path], cut: Cut, *, most: int) -> Encoded:
 
 
 def cut_text(read: Mapping[Split, npt.NDArray[Any]], *, shares: Mapping[Split, float]) -> dict[Split, npt.NDArray[Any]]:
-    """The files as they are; of the first, its end for each split that has no file.  shares: of those splits."""
+    """Return the splits: files unchanged, and the end of the first file for splits without one.
+
+    shares: the fractions of the splits without a file.
+    """
     text = read["train"]
     test = len(text) - round(shares.get("test", 0.0) * len(text))
     validation = test - round(shares.get("validation", 0.0) * len(text))
@@ -108,4 +111,4 @@ def _chunks_of(path: Path) -> Iterator[str]:
 
 
 def _no_text(path: Path, error: UnicodeDecodeError) -> DataError:
-    return DataError(f"{path}: is no UTF-8 text ({error.reason}); save it as UTF-8")
+    return DataError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8")

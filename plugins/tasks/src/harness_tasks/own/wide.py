@@ -24,16 +24,16 @@ FEWEST_ROWS = 10
 def of_wide(table: Table, layout: Layout) -> Table:
     """Return one row per step.  Missing values at the end of a row are not steps."""
     if table.roles:
-        raise table.refuse("is laid out by its arrays; wide is for a table of one row a sequence")
-    beside = [name for name in table.names if name in layout.beside]
-    steps = [name for name in table.features() if name not in beside]
+        raise table.refuse("has sequences by the shape of its arrays; wide is only for a table of one row per sequence")
+    not_steps = [name for name in table.names if name in layout.not_steps]
+    steps = [name for name in table.features() if name not in not_steps]
     if len(steps) < 2:
-        raise table.refuse(f"has {len(steps)} columns for the steps; wide is for a table of one row a sequence")
+        raise table.refuse(f"has {len(steps)} columns for the steps; wide is only for a table of one row per sequence")
     columns = [floats(table, name, way_out=_way_out(name)) for name in steps]
     notes = _check_names_of_rows(table, layout, steps, columns)
     rows = np.column_stack(columns)
     _check_holes(table, steps, rows)
-    others = {name: np.array(table.read(name).to_pylist(), dtype=object) for name in beside}
+    others = {name: np.array(table.read(name).to_pylist(), dtype=object) for name in not_steps}
     return dense(table.path, VALUE, rows, None, others, notes=notes)
 
 
@@ -47,8 +47,8 @@ def _check_holes(table: Table, steps: Sequence[str], rows: Numbers) -> None:
     if len(holes):
         row, step = holes[0]
         raise table.refuse(
-            f"column {steps[step]!r} is missing in row {row + 1:,}, which goes on after it ({len(holes):,} such "
-            "values); fill them, or remove such rows"
+            f"column {steps[step]!r} is missing in row {row + 1:,}, but the row continues after it ({len(holes):,} "
+            "such values); fill them, or remove such rows"
         )
 
 
@@ -66,12 +66,12 @@ def _check_names_of_rows(
         sure = _is_consecutive(columns[place]) or (not run[place] and sum(whole) == 1)
         if sure:
             raise table.refuse(
-                f"column {name!r} has another whole number in each row, as names of rows have; say "
+                f"column {name!r} has a different whole number in each row, as names of rows have; say "
                 f"sequence = {name!r}, or if it is a step, keep = {as_list(name)}"
             )
         if not run[place] and sum(named) == 1:
             notes.append(
-                f"column {name!r} is read as step {place + 1}, and is different in each row; if it names the rows, say "
+                f"column {name!r} is read as step {place + 1}, but is different in each row; if it names the rows, say "
                 f"sequence = {name!r}"
             )
     return tuple(notes)

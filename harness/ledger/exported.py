@@ -1,0 +1,98 @@
+"""Read a study that was exported: trials and curves as Parquet files beside its manifest, instead of a journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import LedgerError
+from harness.ledger.folder import JOURNAL, read_manifest
+from harness.ledger.journal import Snapshot, TrialEntry, read_study
+from harness.records import Point, Trial, TrialResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIALS = "trials.parquet"
+SCORES = "scores.parquet"
+CURVES = "curves.parquet"
+TRIAL_RECORD = "trial_record"
+RESULT_RECORD = "result_record"
+"""Columns of `TRIALS` beside those of the public frame: the records of the ledger as JSON."""
+METRIC_PREFIX = "validation/"
+
+
+def read_folder(folder: Path) -> Snapshot:
+    """Return the study in a folder, from its journal or as it was exported.
+
+    An exported study lacks the time of day of each evaluation, and the trained weights.  Raises LedgerError if the
+    folder holds no study or cannot be read.
+    """
+    if (folder / JOURNAL).exists() or not (folder / TRIALS).exists():
+        return read_study(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise LedgerError(f"{folder}: has {TRIALS} and no manifest.json; export the study again with `harness export`")
+    try:
+        entries = tuple(_entries(_table(folder / TRIALS), _table(folder / CURVES)))
+    except (OSError, ValueError, LookupError) as error:
+        reason = str(error).splitlines()[0]
+        raise LedgerError(
+            f"{folder}: is not a readable export ({reason}); export the study again with `harness export`"
+        ) from error
+    others = {entry.trial.study for entry in entries} - {manifest.study_id}
+    if others:
+        raise LedgerError(
+            f"{folder / TRIALS}: holds trials of study {min(others)}, but manifest.json beside it is that of "
+            f"{manifest.study_id}; export the study again with `harness export`"
+        )
+    return Snapshot(folder, manifest, entries)
+
+
+def study_folders(path: Path) -> list[Path]:
+    """Return the folders of studies at a path: itself, the folder of one of its files, or the folders inside it.
+
+    Raises LedgerError if there is none.
+    """
+    if path.is_file():
+        path = path.parent
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    found = [folder for folder in (path, *inside) if folder.is_dir() and read_manifest(folder) is not None]
+    if not found:
+        raise LedgerError(f"{path}: holds no study; give the folder of a study, or a folder of such folders")
+    return found[:1] if found[0] == path else found
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd  # takes half a second to import
+
+    return pd.read_parquet(path)
+
+
+def _entries(trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[TrialEntry]:
+    points = {str(key): tuple(_points(curve)) for key, curve in curves.groupby("key", sort=False)}
+    for line in trials[[TRIAL_RECORD, RESULT_RECORD, "attempt", "key"]].to_dict("records"):
+        yield TrialEntry(
+            trial=Trial.model_validate_json(line[TRIAL_RECORD]),
+            attempt=int(line["attempt"]),
+            points=points.get(line["key"], ()),
+            result=TrialResult.model_validate_json(line[RESULT_RECORD]) if line[RESULT_RECORD] else None,
+        )
+
+
+def _points(curve: pd.DataFrame) -> Iterator[Point]:
+    """Yield the evaluations of one trial.  curve: its rows in long format, by update."""
+    for update, rows in curve.groupby("update", sort=True):
+        values = dict(zip(rows["quantity"], rows["value"].astype("float64"), strict=True))
+        metrics = {name.removeprefix(METRIC_PREFIX): value for name, value in values.items() if "/" in name}
+        others: dict[str, Any] = {name: value for name, value in values.items() if "/" not in name}
+        yield Point(
+            update=int(str(update)),
+            epoch=float(rows["epoch"].iloc[0]),
+            seconds=float(rows["seconds"].iloc[0]),
+            time=math.nan,
+            metrics=metrics,
+            **others,
+        )

@@ -1,0 +1,163 @@
+"""The figures of the results page: all cells against the published values, learning curves, and both protocols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.analysis.reproduction import Reproduction
+from harness.records import MetricFacts
+from harness.report.document import Picture
+from harness.report.figures.style import (
+    GREY,
+    STYLE,
+    WIDTH,
+    ModelStyle,
+    add_floor,
+    all_positive,
+    floors_of,
+    label_of,
+    model_styles,
+    picture,
+)
+from published_table import Run
+
+LINE_HEIGHT = 0.26
+"""Inches per cell of the forest plot."""
+PANEL = (3.5, 2.6)
+"""Width and height of a panel with learning curves, in inches."""
+FILLED = {"paper": "white", "fair": None}
+"""Colour of a marker by protocol; None: the model's."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Our mean and its interval as a difference from the published value: positive is worse, 1 is the task's margin."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def place_of(found: Reproduction, metric: MetricFacts) -> Place:
+    """Return where a cell lies in the forest plot.  Without an interval, low and high are the mean."""
+    interval = found.ours.interval
+    ends = (found.ours.mean, found.ours.mean) if interval is None else (interval.low, interval.high)
+    mean, *bounds = (_worse(value, found.published, metric) for value in (found.ours.mean, *ends))
+    return Place(mean, min(bounds), max(bounds))
+
+
+def _worse(ours: float, published: float, metric: MetricFacts) -> float:
+    if metric.scale == "log":
+        difference = math.log(ours / published) if min(ours, published) > 0 else math.nan
+    else:
+        difference = ours - published
+    return (difference if metric.better == "lower" else -difference) / (metric.margin or 1)
+
+
+def pictures(runs: Sequence[Run]) -> list[Picture]:
+    """Return the figures for which there are complete cells."""
+    styles = model_styles({run.report.study_id: run.report for run in runs}.values())
+    with matplotlib.rc_context(STYLE):
+        drawn = [forest(runs, styles), learning(runs, styles), protocols(runs, styles)]
+    return [one for one in drawn if one is not None]
+
+
+def forest(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None:
+    """Draw all cells against the published values, in multiples of the margin."""
+    lines = [
+        (f"{run.row}  {found.model}", run.report.protocol, styles[found.model], place_of(found, run.section.metric))
+        for run in runs
+        for found in run.section.reproductions
+    ]
+    if not lines:
+        return None
+    figure = Figure(figsize=(WIDTH, 1.1 + LINE_HEIGHT * len(lines)))
+    axes = figure.add_subplot()
+    axes.axvspan(-1, 1, color="#eeeeee", zorder=0)
+    axes.axvline(0, color=GREY, linewidth=1)
+    for height, (_, protocol, style, at) in enumerate(lines):
+        reach = [[at.mean - at.low], [at.high - at.mean]]
+        axes.errorbar(
+            [at.mean], [height], xerr=reach, color=style.colour, marker=style.marker,
+            markerfacecolor=FILLED[protocol] or style.colour, capsize=3, markersize=6,
+        )  # fmt: skip
+    axes.set_yticks(range(len(lines)), [f"{name} ({protocol})" for name, protocol, _, _ in lines])
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.set_xlabel("difference from the published value, in margins of the task (→ worse)")
+    return picture(
+        "forest",
+        figure,
+        "Every cell against its published value, with the 95 % interval of its mean. Grey: within the task's margin. "
+        "Open markers: protocol paper; filled: protocol fair.",
+    )
+
+
+def learning(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None:
+    """Draw the median validation score against updates, one panel per task; protocol fair if there are both."""
+    chosen = {run.row: run for protocol in ("paper", "fair") for run in runs if run.report.protocol == protocol}
+    shown = [run for run in chosen.values() if any(_curves(run).values())]
+    if not shown:
+        return None
+    across = min(2, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(PANEL[0] * across, PANEL[1] * down))
+    for number, run in enumerate(shown):
+        _panel(figure.add_subplot(down, across, number + 1), run, styles)
+    return picture("learning", figure, "Median validation score of the repetitions against updates.")
+
+
+def _curves(run: Run) -> dict[str, list[dict[int, float]]]:
+    name = run.section.metric.name
+    return {
+        result.facts.cell.model: [
+            dict(curve)
+            for entry in result.finals
+            if (curve := run.report.curves.get(entry.trial.key, {}).get(name)) is not None
+        ]
+        for result in run.section.results
+    }
+
+
+def _panel(axes: Axes, run: Run, styles: dict[str, ModelStyle]) -> None:
+    for model, curves in _curves(run).items():
+        common = sorted(set.intersection(*map(set, curves))) if curves else []
+        if common:
+            style = styles[model]
+            middle = [median(curve[update] for curve in curves) for update in common]
+            axes.plot(common, middle, color=style.colour, linestyle=style.dash, label=style.label)
+    if run.section.metric.scale == "log" and all_positive(axes):
+        axes.set_yscale("log")
+    add_floor(axes, run.section.metric, floors_of(run.section))
+    axes.set_title(f"{run.row} ({run.report.protocol})", fontsize=9)
+    axes.set_xlabel("updates")
+    axes.set_ylabel(label_of(run.section.metric, "validation"), fontsize=8)
+    axes.legend(fontsize=7)
+
+
+def protocols(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None:
+    """Draw the cells that have both protocols, each against its published value."""
+    found = {
+        (run.row, one.model, run.report.protocol): place_of(one, run.section.metric)
+        for run in runs
+        for one in run.section.reproductions
+    }
+    both = [(row, model) for row, model, protocol in found if protocol == "paper" and (row, model, "fair") in found]
+    if not both:
+        return None
+    figure = Figure(figsize=(WIDTH * 0.7, WIDTH * 0.6))
+    axes = figure.add_subplot()
+    for row, model in both:
+        at = [found[row, model, protocol].mean for protocol in ("paper", "fair")]
+        axes.plot(*([value] for value in at), styles[model].marker, color=styles[model].colour)
+        axes.annotate(f"{row} {model}", (at[0], at[1]), fontsize=7, xytext=(4, 4), textcoords="offset points")
+    axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
+    axes.set_xlabel("protocol paper: margins worse than published")
+    axes.set_ylabel("protocol fair: margins worse than published")
+    return picture("protocols", figure, "Cells below the line are better at equal size and equal tuning.")

@@ -1,0 +1,155 @@
+"""Write the page of results and its figures from the committed data.
+
+    python studies/results_page.py docs/results
+
+Reads the studies in FOLDER/data, which `harness export` wrote, and FOLDER/not-run.toml: row → why it is not run.
+Writes FOLDER/README.md and the SVG files beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from harness.analysis.comparison import Section
+from harness.analysis.stored_study import of_ledger
+from harness.api.task import Task
+from harness.errors import HarnessError
+from harness.ledger.exported import read_folder, study_folders
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
+from harness.report.document import Block, Heading, Notes, Paragraph
+from harness.report.formatting import mean_interval, number
+from harness.report.report import Report, build_report
+from harness.report.sections.conclusion import conclusion
+from harness.report.writers import markdown
+from published_table import PROTOCOLS, Run, published_tasks, runs_of, table
+from results_figures import pictures
+
+FOOTER = """The studies, as [data frames and manifests](../python.md#results), are in `docs/results/data`.
+The music rows beside the released code: [music.md](music.md). Every row with every model, 20 seconds each:
+[smoke.md](smoke.md). Values that were printed before studies were stored: [earlier.md](earlier.md).
+"""
+
+
+def write_page(registry: Registry, folder: Path) -> Path:
+    """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
+    reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "data")]
+    reasons = tomllib.loads((folder / "not-run.toml").read_text())
+    runs = [run for report in reports for run in runs_of(registry, report)]
+    drawn = pictures(runs)
+    for one in drawn:
+        (folder / f"{one.name}.svg").write_text(one.svg)
+    images = {one.name: f"![{one.caption}]({one.name}.svg)\n\n{one.caption}\n" for one in drawn}
+    opening = markdown.render(opening_blocks(registry, reports, runs, reasons))
+    details = markdown.render([Heading("All values", 2), table(registry, reports), Notes(tuple(_notes(reports)))])
+    path = folder / "README.md"
+    path.write_text("\n".join([opening, *images.values(), details, FOOTER]))
+    return path
+
+
+def opening_blocks(
+    registry: Registry, reports: Sequence[Report], runs: Sequence[Run], reasons: Mapping[str, str]
+) -> list[Block]:
+    """Return the title, how many cells have a value, and one sentence per row of the paper's table."""
+    tasks = published_tasks(registry)
+    cells = {(task.row(), model) for task in tasks for model in _published(task)}
+    counts = []
+    for protocol in PROTOCOLS:
+        known = {
+            (run.row, found.model)
+            for run in runs
+            if run.report.protocol == protocol
+            for found in run.section.reproductions
+            if found.ours.interval is not None
+        }
+        counts.append(f"{len(known & cells)} under protocol {protocol}")
+    sentences = [sentence(task, [run for run in runs if run.row == task.row()], reasons) for task in tasks]
+    return [
+        Heading("Published results and ours", 1),
+        Paragraph(
+            f"Of {len(cells)} values in the paper's Table 1, {' and '.join(counts)} have a value of ours with an "
+            "interval. The page is made from docs/results/data by studies/results_page.py, without training."
+        ),
+        Notes(tuple(sentences)),
+    ]
+
+
+def _published(task: Task) -> list[str]:
+    """Return the models of the paper's own row; values of other models have a source of their own."""
+    row = task.published()
+    return [] if row is None else [model for model in row.results if model not in row.sources]
+
+
+def sentence(task: Task, runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
+    """Return what is known of one row: who leads, whether the paper holds, how sure, or why nothing is known."""
+    parts = []
+    for run in sorted(runs, key=lambda run: run.report.protocol):
+        if run.report.protocol == "fair" and any(row.rank is not None for row in run.section.rows):
+            parts += [conclusion(run.section).partition(": ")[2], order(run.section)]
+        if run.report.protocol == "paper":
+            parts += [
+                f"at the published setting {found.model} scores {mean_interval(found.ours.mean, found.ours.interval)}, "
+                f"published {number(found.published)}: {found.verdict}."
+                for found in run.section.reproductions
+            ]
+    why = reasons.get(task.row(), "no complete cell")
+    return f"{task.row()}: {' '.join(filter(None, parts)) or f'not run: {why}.'}"
+
+
+def order(section: Section) -> str:
+    """Return whether the published order of the models holds, with the probability of its least certain step."""
+    published = {row.model: row.published for row in section.rows if row.published is not None and row.rank is not None}
+    if len(published) < 2:
+        return ""
+    ordered = sorted(published, key=lambda model: published[model], reverse=section.metric.better == "higher")
+    steps = []
+    for first, second in pairwise(ordered):
+        for pair in section.pairs:
+            decision = pair.decision
+            if (pair.first, pair.second) == (first, second):
+                steps.append((decision.probability, first, second, decision.interval.low, decision.interval.high))
+            elif (pair.first, pair.second) == (second, first):
+                turned = 1 - decision.interval.high, 1 - decision.interval.low
+                steps.append((1 - decision.probability, first, second, *turned))
+    if not steps:
+        return ""
+    chance, first, second, low, high = min(steps)
+    ranks = {row.model: row.rank or 0 for row in section.rows}
+    holds = all(ranks[a] < ranks[b] for a, b in pairwise(ordered))
+    return (
+        f"The published order {' < '.join(ordered)} {'holds' if holds else 'does not hold'} for the means; its least "
+        f"certain step: {first} wins a pair against {second} with probability {chance:.2f} [{low:.2f}, {high:.2f}]."
+    )
+
+
+def _notes(reports: Sequence[Report]) -> Iterator[str]:
+    yield (
+        "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
+        "evaluations, as published. Protocol fair: the weights of the best validation score."
+    )
+    yield "verdict: comparison with the published value, with the task's margin as tolerance."
+    for report in reports:
+        facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
+        facts += [f"torch {report.versions['torch']}"] if "torch" in report.versions else []
+        yield f"study {report.study}: {', '.join(filter(None, facts))}."
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="docs/results")
+    given = parser.parse_args()
+    try:
+        print(write_page(load_plugins().registry, given.folder))
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,128 @@
+"""New models beside stored cells: the comparison of a study that trains both, and refusals that name what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import harness
+from harness.errors import LedgerError, StudyError
+from tests.support.command import run_command
+from tests.support.documents import ROOT, code_blocks
+from tests.support.toys import ToyEma, ToyStack, ToySum
+
+OPTIONS: dict[str, Any] = {"executor": "serial", "progress": False, "log_models": False}
+
+
+def study(name: str, models: list[Any], **sections: Any) -> harness.Study:
+    given: dict[str, Any] = {
+        "budget": {"trials": 2, "repetitions": 3, "tolerance": 0.1},
+        "training": {"updates": 6, "batch_size": 8, "evaluations": 3},
+        **sections,
+    }
+    return harness.Study(name, models, [{"name": ToySum, "parameters": 161}], **given)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `evidence/stored`, whose only model is `toy-stack`."""
+    place = tmp_path_factory.mktemp("stored")
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(place, patch)
+        harness.run(study("stored", [ToyStack]), **OPTIONS)
+        assert run_command(patch, "export", "stored", "--to", "evidence") == 0
+    return place
+
+
+def _enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    patch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks,seqharness-modern")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _enter(tmp_path, monkeypatch)
+
+
+def test_the_comparison_is_that_of_a_study_that_trains_both(place: Path) -> None:
+    beside = harness.run(study("new", [ToyEma]), baseline=place / "evidence", **OPTIONS)
+    both = harness.run(study("both", [ToyEma, ToyStack]), **OPTIONS)
+    assert set(harness.load_results("runs/new").trials["model"]) == {"toy-ema"}
+    columns = ["model", "rank", "test_mean", "test_low", "test_high", "best_validation", "against_best_verdict"]
+    pd.testing.assert_frame_equal(beside.comparison[columns], both.comparison[columns])
+    pd.testing.assert_frame_equal(beside.decisions, both.decisions)
+    assert beside.decisions["pairs"].tolist() == [3]
+    assert "toy-sum/toy-stack: stored results of study stored (" in beside.report("markdown")
+    assert "stored results" not in both.report("markdown")
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        (
+            {"training": {"updates": 6, "batch_size": 4, "evaluations": 3}},
+            r"toy-sum/toy-stack differs in batch_size \(8 stored, 4 here\); set the study to the stored values",
+        ),
+        (
+            {"budget": {"trials": 1, "repetitions": 2, "tolerance": 0.2}},
+            r"tolerance; repetitions \(3 stored, 2 here\); trials \(2 stored, 1 here\)",
+        ),
+        ({"search": {"seed": 1}}, "differs in seed;"),
+        ({"search": {"sampler": "tpe"}}, "differs in sampler;"),
+    ],
+)
+def test_what_differs_is_named_before_anything_is_trained(place: Path, sections: dict[str, Any], named: str) -> None:
+    with pytest.raises(StudyError, match=named) as caught:
+        harness.run(study("new", [ToyEma], **sections), baseline=place / "evidence" / "stored", **OPTIONS)
+    assert "\n" not in str(caught.value)
+    assert not Path("runs").exists()
+
+
+def test_a_baseline_without_a_cell_to_compare_with_is_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no other cell of toy-sum under protocol fair"):
+        harness.run(study("new", [ToyStack]), baseline=place / "evidence", **OPTIONS)
+    with pytest.raises(LedgerError, match="holds no study"):
+        harness.run(study("new", [ToyEma]), baseline=tmp_path, **OPTIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_model_of_the_docs_beside_stored_chorales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command of docs/write-a-model.md, with a small study in place of the shipped one."""
+    tasks = pytest.importorskip("harness_tasks", reason="the page trains on a task of seqharness-tasks")
+    files = pytest.importorskip("harness.data.files")
+    if any(files.file_status(file).state == "missing" for file in tasks.JsbChorales().files()):
+        pytest.skip("reads the chorales")
+    monkeypatch.delenv("HARNESS_DISABLE_PLUGINS")
+    _install_model(tmp_path, monkeypatch)
+    budget = ("budget.trials=1", "budget.repetitions=3", "budget.tolerance=0.3", "tasks.0.parameters=20000")
+    small = (*budget, "training.updates=20", "training.evaluations=2", "training.evaluation_limit=8")
+    file, common = ROOT / "studies" / "fair" / "jsb-chorales.toml", [part for text in small for part in ("-s", text)]
+    run = ("run", str(file), "--serial", "--no-log-models", *common)
+    assert run_command(monkeypatch, *run, "--models", "gru,rnn", "--runs", "stored") == 0
+    assert run_command(monkeypatch, "export", "fair-jsb-chorales", "--runs", "stored", "--to", "evidence") == 0
+    capsys.readouterr()
+    new = (*run, "--models", "running-mean", "--baseline", "evidence/fair-jsb-chorales")
+    assert run_command(monkeypatch, *new) == 0
+    shown = capsys.readouterr().out
+    lines = [line for line in shown.splitlines() if line.startswith(("| gru |", "| rnn |", "| running-mean |"))]
+    assert [line.split(" | ")[0] for line in lines] == ["| running-mean", "| gru", "| rnn"]
+    assert run_command(monkeypatch, *new, "-s", "training.batch_size=8", "--fresh") == 2
+    assert "batch_size (16 stored, 8 here)" in capsys.readouterr().err
+
+
+def _install_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the model of docs/write-a-model.md a plugin, as installing it would."""
+    site = folder / "site"
+    info = site / "running_mean-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "running_mean.py").write_text(code_blocks("docs/write-a-model.md", "python")[0])
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: running-mean\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[harness]\nrunning-mean = running_mean\n")
+    monkeypatch.syspath_prepend(site)

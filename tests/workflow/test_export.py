@@ -1,0 +1,98 @@
+"""A study as Parquet files: the same frames, reports and figures as from its ledger."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import harness
+from harness.errors import LedgerError
+from harness.ledger.exported import study_folders
+from tests.support.command import run_command
+from tests.support.toys import ToyEma, ToyStack, ToySum
+
+FRAMES = ("trials", "scores", "curves", "comparison", "decisions", "best_of_k")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the folders `runs/toys` and `evidence/toys`."""
+    place = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks,seqharness-modern")
+        study = harness.Study(
+            "toys",
+            [ToyEma, ToyStack],
+            [{"name": ToySum, "parameters": 161}],
+            budget={"trials": 2, "repetitions": 3, "tolerance": 0.1},
+            training={"updates": 6, "batch_size": 8, "evaluations": 3},
+        )
+        harness.run(study, executor="serial", progress=False, log_models=False)
+        assert run_command(patch, "export", "toys", "--to", "evidence") == 0
+    return place
+
+
+def test_every_frame_and_report_is_that_of_the_ledger(trained: Path) -> None:
+    ledger, exported = (harness.load_results(trained / place / "toys") for place in ("runs", "evidence"))
+    for name in FRAMES:
+        pd.testing.assert_frame_equal(getattr(ledger, name), getattr(exported, name))
+    for format in ("markdown", "latex", "html", "csv", "json"):
+        assert ledger.report(format) == exported.report(format)
+    assert ledger.figures.keys() == exported.figures.keys()
+    assert not exported.curves.empty
+
+
+def test_the_files_are_the_public_frames_and_say_where_they_come_from(trained: Path) -> None:
+    folder, results = trained / "evidence" / "toys", harness.load_results(trained / "runs" / "toys")
+    for name in ("scores", "curves"):
+        pd.testing.assert_frame_equal(pd.read_parquet(folder / f"{name}.parquet"), getattr(results, name))
+    trials = pd.read_parquet(folder / "trials.parquet").set_index("key")
+    public = results.trials.set_index("key")
+    pd.testing.assert_frame_equal(trials.loc[public.index, list(public)], public)
+    for name in ("manifest.json", "study.toml"):
+        assert (folder / name).read_text() == (trained / "runs" / "toys" / name).read_text()
+
+
+def test_report_reads_folders_without_mlflow(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = []
+    for place in ("runs", "evidence", "evidence/toys", "evidence/toys/trials.parquet"):
+        given = ("--from", str(trained / place), "--output", "report.md", "--figures", "figures")
+        assert run_command(monkeypatch, "report", *given) == 0
+        written.append((Path("report.md").read_text(), {path.name for path in Path("figures").iterdir()}))
+    assert all(one == written[0] for one in written)
+    assert "| toy-ema |" in written[0][0]
+    assert not Path("mlflow.db").exists()
+    assert run_command(monkeypatch, "report") == 2
+    assert "give the name of a study, or --from FOLDER" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_study_and_another_study_are_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(LedgerError, match="holds no study"):
+        study_folders(tmp_path)
+    shutil.copytree(trained / "evidence", tmp_path / "evidence")
+    manifest = tmp_path / "evidence" / "toys" / "manifest.json"
+    study_id = harness.load_results(trained / "runs" / "toys").study_id
+    manifest.write_text(manifest.read_text().replace(study_id, "0" * 12))
+    with pytest.raises(LedgerError, match=f"holds trials of study {study_id}.*export the study again"):
+        harness.load_results(tmp_path / "evidence" / "toys")
+    monkeypatch.chdir(trained)
+    assert run_command(monkeypatch, "export", "toys", "--to", str(tmp_path / "evidence")) == 2
+    assert "holds study 000000000000 of the same name" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_one_line(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "evidence" / "toys", tmp_path / "toys")
+    (tmp_path / "toys" / "curves.parquet").write_bytes(b"PAR1")
+    with pytest.raises(LedgerError, match="is not a readable export") as caught:
+        harness.load_results(tmp_path / "toys")
+    assert "\n" not in str(caught.value)
