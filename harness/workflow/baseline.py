@@ -100,7 +100,10 @@ def _checked(stored: StoredCell, planned: CellPlan, plan: Plan) -> StoredCell:
         "validation_floor": now.validation_floor,
         "task_parameters": now.task_parameters,
         # Compared above by value: a release may add a field to a record, and with it change every digest.
-        "fingerprint": {**stored.facts.fingerprint, **{name: now.fingerprint[name] for name in OF_A_TASK}},
+        "fingerprint": {
+            **stored.facts.fingerprint,
+            **{name: now.fingerprint[name] for name in OF_A_TASK if name in now.fingerprint},
+        },
     }
     return replace(stored, facts=stored.facts.model_copy(update=update))
 
@@ -115,7 +118,7 @@ def _differences(stored: StoredCell, planned: CellPlan, plan: Plan) -> Iterator[
     for name in names:
         if name in facts.fingerprint and facts.fingerprint[name] != now.fingerprint.get(name):
             yield name
-    compared = ["repetitions", *(["parameters"] if fair else []), *(["trials"] if searched else [])]
+    compared = ["repetitions", *(["parameters"] if fair else []), *(["trials", "rungs"] if searched else [])]
     yield from _differing(*({name: getattr(of, name) for name in compared} for of in (facts, now)))
     trained = next((entry.trial.training for entry in stored.entries), None)
     if fair and trained is not None:
