@@ -74,9 +74,6 @@ def run(
         study_input.read(request),
         place_of(runs, serial=serial, address=address, log_models=log_models),
         console_of(verbose=verbose, quiet=quiet),
-        fresh=fresh,
-        skip_missing=skip_missing,
-        details=details,
-        baseline=baseline,
+        run.RunOptions(fresh=fresh, skip_missing=skip_missing, details=details, baseline=baseline),
     )
     raise typer.Exit(code)

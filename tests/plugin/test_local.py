@@ -30,7 +30,7 @@ def test_without_local_classes_nothing_changes() -> None:
     assert not NO_CLASSES
 
 
-def test_class_that_is_installed_stays_its_plugins() -> None:
+def test_installed_class_remains_the_class_of_its_plugin() -> None:
     installed = with_local(load_plugins([]), local_classes([Mine()], []))
     entry = replace(
         installed.registry.models["mine"], plugin=installed.registry.plugins[0].model_copy(update={"name": "other"})

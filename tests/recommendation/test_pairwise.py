@@ -72,7 +72,7 @@ def test_below_ten_pairs_everything_is_open(n: int) -> None:
     assert pair({"a": [0.5] * n, "b": [0.5] * n}, Scoring("higher", margin=9.0)).verdict == "open"
 
 
-def test_one_repetition_says_nothing() -> None:
+def test_one_repetition_decides_nothing() -> None:
     comparison = pair({"a": [1.0], "b": [0.0]})
     assert (comparison.probability, comparison.difference, comparison.verdict) == (0.5, None, "open")
 
@@ -218,7 +218,7 @@ def test_equals_need_the_pairs_of_an_equivalence_and_without_a_margin_no_number_
     assert needed(shown, margin=0.0, budget=TWO) is None
 
 
-def test_one_repetition_says_nothing_of_what_is_needed() -> None:
+def test_one_repetition_gives_no_estimate_of_what_is_needed() -> None:
     assert needed(pair({"a": [1.0], "b": [0.0]}), margin=0.1, budget=TWO) is None
 
 

@@ -226,7 +226,7 @@ def test_shared_dimensions_are_set_for_all_alone(toy_registry: Registry) -> None
     assert restricted.common["clip"] == CategoricalDistribution([None])
 
 
-def test_unknown_shared_dimension_is_told_what_is_close(toy_registry: Registry) -> None:
+def test_error_on_an_unknown_shared_dimension_suggests_close_names(toy_registry: Registry) -> None:
     message = r"a/b: no model shares a dimension 'optimiser'; did you mean 'optimizer'\? Shared: optimizer, learning"
     with pytest.raises(SpaceError, match=message):
         _space(toy_registry, "toy-ema", shared={"optimiser": "adam"})

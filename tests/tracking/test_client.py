@@ -48,7 +48,7 @@ def test_prepare_store_creates_a_database_and_prints_nothing(tmp_path: Path, cap
     assert capfd.readouterr() == ("", "")
 
 
-def test_prepare_store_rejects_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_prepare_store_rejects_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_text("not a database " * 100)
     with pytest.raises(TrackingError, match=r"mlflow\.db: the MLflow store failed \(.*not a database\)") as caught:

@@ -141,14 +141,14 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, plain: bool) 
 @pytest.mark.parametrize(
     "body", [b"", b"garbage", b"PK\x03\x04" + b"\0" * 40], ids=["nothing", "garbage", "half a zip"]
 )
-def test_a_body_that_is_no_state_is_refused(tmp_path: Path, body: bytes) -> None:
+def test_checkpoint_whose_body_is_not_a_state_is_refused(tmp_path: Path, body: bytes) -> None:
     write_body(tmp_path / "x.pt", body)
     with pytest.raises(CheckpointError, match="is no checkpoint"):
         load(tmp_path / "x.pt", trial=TRIAL)
 
 
 @pytest.mark.parametrize("header", [b"", b"{}", b"[]", b"1", b'"x"', b"null", b"\xff", b'{"sha256": 1}'])
-def test_a_header_that_is_none_is_refused(tmp_path: Path, header: bytes) -> None:
+def test_checkpoint_without_a_valid_header_is_refused(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(header + b"\nbody")
     with pytest.raises(CheckpointError, match=r"x\.pt: is (damaged|no checkpoint)"):
         load(tmp_path / "x.pt", trial=TRIAL)
@@ -185,7 +185,7 @@ def test_temporary_files_and_others_are_never_taken_for_checkpoints(tmp_path: Pa
     assert newest(tmp_path, trial=TRIAL) == (None, [])
 
 
-def test_a_folder_that_is_not_there_has_no_checkpoint(tmp_path: Path) -> None:
+def test_missing_folder_has_no_checkpoint(tmp_path: Path) -> None:
     assert newest(tmp_path / "gone", trial=TRIAL) == (None, [])
 
 

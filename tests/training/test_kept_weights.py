@@ -40,7 +40,7 @@ def test_the_best_and_the_last_three_are_copies(better: Literal["lower", "higher
     assert updates_of(kept.last) == [3, 4, 5]
 
 
-def test_a_restored_state_goes_on_as_before() -> None:
+def test_restored_state_trains_as_the_original() -> None:
     scores = [3.0, 1.0, 2.0]
     restored = KeptWeights("lower")
     restored.restore(after(scores).state(), dict(enumerate(scores, start=1)))

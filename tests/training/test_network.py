@@ -118,7 +118,7 @@ def test_scan_over_windows_is_forward_over_all(toy_registry: Registry) -> None:
     torch.testing.assert_close(torch.cat([first, second], dim=1), network(x))
 
 
-def test_verbs_are_told_by_what_a_backbone_has(toy_registry: Registry) -> None:
+def test_kind_of_a_backbone_follows_from_its_methods(toy_registry: Registry) -> None:
     ema = toy_registry.model("toy-ema").value.build(KEYS, (3,))
     stack = toy_registry.model("toy-stack").value.build(KEYS, (3,), layers=1)
     assert (isinstance(ema, Scan), isinstance(stack, Scan)) == (True, False)

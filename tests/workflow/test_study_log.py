@@ -71,7 +71,7 @@ def test_a_refused_run_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_errors_of_a_run_that_has_begun_are_logged_and_raised(tmp_path: Path) -> None:
+def test_errors_of_a_started_run_are_logged_and_raised(tmp_path: Path) -> None:
     with pytest.raises(StudyError):
         run_that_raises(tmp_path, StudyError("s.toml: no models; name one"))
     with pytest.raises(ZeroDivisionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 from rich.console import Console
@@ -18,30 +19,28 @@ from harness.workflow.run import results_beside, run_plan, shortcomings
 from harness.workflow.training import Place
 
 
-def run(
-    study: Study,
-    place: Place,
-    console: Console,
-    *,
-    fresh: bool,
-    skip_missing: bool,
-    details: bool,
-    baseline: Path | None = None,
-) -> int:
-    """Start or resume a study, print its comparison, and return the exit code.
+class RunOptions(NamedTuple):
+    """Options of `harness run` beside the study and its place."""
 
-    console: of the progress.  baseline: folder of stored results that are compared with those of this study.
-    details: print the whole comparison as Markdown, as to a file or a pipe.
-    """
+    fresh: bool
+    skip_missing: bool
+    details: bool
+    """Print the whole comparison as Markdown, as to a file or a pipe."""
+    baseline: Path | None
+    """Folder of stored results that are compared with those of the study."""
+
+
+def run(study: Study, place: Place, console: Console, options: RunOptions) -> int:
+    """Start or resume a study, print its comparison, and return the exit code.  console: of the progress."""
     loaded = load_with_messages()
     plan = make_plan(study, loaded.registry)
-    plan = plan.without_missing() if skip_missing else plan
-    stored = baseline_cells(plan, baseline) if baseline is not None else ()
-    trained = run_plan(plan, loaded, place, console, fresh=fresh)
+    plan = plan.without_missing() if options.skip_missing else plan
+    stored = baseline_cells(plan, options.baseline) if options.baseline is not None else ()
+    trained = run_plan(plan, loaded, place, console, fresh=options.fresh)
     if trained.outcome is None:
         return interrupted()
     results, output = results_beside(read_study(trained.outcome.folder), stored), Console()
-    if details or not output.is_terminal:
+    if options.details or not output.is_terminal:
         typer.echo(results.summary())
     else:
         show_comparison(output, results.content)
