@@ -45,11 +45,11 @@ class Place:
     high: float
 
 
-def place_of(found: Reproduction, metric: MetricFacts) -> Place:
+def place_of(cell: Reproduction, metric: MetricFacts) -> Place:
     """Return where a cell lies in the forest plot.  Without an interval, low and high are the mean."""
-    interval = found.ours.interval
-    ends = (found.ours.mean, found.ours.mean) if interval is None else (interval.low, interval.high)
-    mean, *bounds = (_worse(value, found.published, metric) for value in (found.ours.mean, *ends))
+    interval = cell.ours.interval
+    ends = (cell.ours.mean, cell.ours.mean) if interval is None else (interval.low, interval.high)
+    mean, *bounds = (_worse(value, cell.published, metric) for value in (cell.ours.mean, *ends))
     return Place(mean, min(bounds), max(bounds))
 
 
@@ -66,15 +66,15 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     styles = model_styles({run.report.study_id: run.report for run in runs}.values())
     with matplotlib.rc_context(STYLE):
         drawn = [forest(runs, styles), learning(runs, styles), protocols(runs, styles)]
-    return [one for one in drawn if one is not None]
+    return [figure for figure in drawn if figure is not None]
 
 
 def forest(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None:
     """Draw all cells against the published values, in multiples of the margin."""
     lines = [
-        (f"{run.row}  {found.model}", run.report.protocol, styles[found.model], place_of(found, run.section.metric))
+        (f"{run.row}  {cell.model}", run.report.protocol, styles[cell.model], place_of(cell, run.section.metric))
         for run in runs
-        for found in run.section.reproductions
+        for cell in run.section.reproductions
     ]
     if not lines:
         return None
@@ -143,18 +143,18 @@ def _panel(axes: Axes, run: Run, styles: dict[str, ModelStyle]) -> None:
 
 def protocols(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None:
     """Draw the cells that have both protocols, each against its published value."""
-    found = {
-        (run.row, one.model, run.report.protocol): place_of(one, run.section.metric)
+    places = {
+        (run.row, cell.model, run.report.protocol): place_of(cell, run.section.metric)
         for run in runs
-        for one in run.section.reproductions
+        for cell in run.section.reproductions
     }
-    both = [(row, model) for row, model, protocol in found if protocol == "paper" and (row, model, "fair") in found]
+    both = [(row, model) for row, model, protocol in places if protocol == "paper" and (row, model, "fair") in places]
     if not both:
         return None
     figure = Figure(figsize=(WIDTH * 0.7, WIDTH * 0.6))
     axes = figure.add_subplot()
     for row, model in both:
-        at = [found[row, model, protocol].mean for protocol in ("paper", "fair")]
+        at = [places[row, model, protocol].mean for protocol in ("paper", "fair")]
         axes.plot(*([value] for value in at), styles[model].marker, color=styles[model].colour)
         axes.annotate(f"{row} {model}", (at[0], at[1]), fontsize=7, xytext=(4, 4), textcoords="offset points")
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)

@@ -41,14 +41,14 @@ def write_page(registry: Registry, folder: Path) -> Path:
     reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "data")]
     reasons = tomllib.loads((folder / "not-run.toml").read_text())
     runs = [run for report in reports for run in runs_of(registry, report)]
-    drawn = pictures(runs)
-    for one in drawn:
-        (folder / f"{one.name}.svg").write_text(one.svg)
-    images = {one.name: f"![{one.caption}]({one.name}.svg)\n\n{one.caption}\n" for one in drawn}
+    images = []
+    for drawn in pictures(runs):
+        (folder / f"{drawn.name}.svg").write_text(drawn.svg)
+        images.append(f"![{drawn.caption}]({drawn.name}.svg)\n\n{drawn.caption}\n")
     opening = markdown.render(opening_blocks(registry, reports, runs, reasons))
     details = markdown.render([Heading("All values", 2), table(registry, reports), Notes(tuple(_notes(reports)))])
     path = folder / "README.md"
-    path.write_text("\n".join([opening, *images.values(), details, FOOTER]))
+    path.write_text("\n".join([opening, *images, details, FOOTER]))
     return path
 
 
@@ -61,11 +61,11 @@ def opening_blocks(
     counts = []
     for protocol in PROTOCOLS:
         known = {
-            (run.row, found.model)
+            (run.row, reproduction.model)
             for run in runs
             if run.report.protocol == protocol
-            for found in run.section.reproductions
-            if found.ours.interval is not None
+            for reproduction in run.section.reproductions
+            if reproduction.ours.interval is not None
         }
         counts.append(f"{len(known & cells)} under protocol {protocol}")
     sentences = [sentence(task, [run for run in runs if run.row == task.row()], reasons) for task in tasks]
@@ -93,9 +93,9 @@ def sentence(task: Task, runs: Sequence[Run], reasons: Mapping[str, str]) -> str
             parts += [conclusion(run.section).partition(": ")[2], order(run.section)]
         if run.report.protocol == "paper":
             parts += [
-                f"at the published setting {found.model} scores {mean_interval(found.ours.mean, found.ours.interval)}, "
-                f"published {number(found.published)}: {found.verdict}."
-                for found in run.section.reproductions
+                f"at the published setting {cell.model} scores {mean_interval(cell.ours.mean, cell.ours.interval)}, "
+                f"published {number(cell.published)}: {cell.verdict}."
+                for cell in run.section.reproductions
             ]
     why = reasons.get(task.row(), "no complete cell")
     return f"{task.row()}: {' '.join(filter(None, parts)) or f'not run: {why}.'}"

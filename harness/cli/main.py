@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import signal
 import sys
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from harness.cli import check, data, new, plan, recommend, report, run, show, train
 from harness.errors import HarnessError
+from harness.execution.signals import redelivered_interrupts
 
 app = typer.Typer(
     name="harness",
@@ -67,7 +70,13 @@ def _options(
 def main() -> None:
     """Run the command line.  A HarnessError prints one line and exits with code 2; other errors are not caught."""
     try:
-        app()
+        with redelivered_interrupts():
+            app()
     except HarnessError as error:
         typer.echo(f"harness: {error}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        # An interrupt ends the exit handlers that follow at once; raised in one, it would only print a traceback.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)

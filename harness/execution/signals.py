@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from harness.errors import UserInterrupt
+
+REDELIVERY_SECONDS = 0.02
+"""Time after which an interrupt is delivered again."""
 
 
 @contextlib.contextmanager
@@ -49,6 +54,30 @@ def marked_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def redelivered_interrupts() -> Iterator[None]:
+    """Deliver an interrupt again if it arrived in a destructor or in the callback of a weak reference.
+
+    Python ignores exceptions there, prints their traceback, and the interrupt would be lost.
+    """
+    before = sys.unraisablehook
+
+    def redeliver(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            before(unraisable)
+            return
+        # From a thread and a little later: sent here, the signal would arrive in this hook.
+        again = threading.Timer(REDELIVERY_SECONDS, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = redeliver
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _raise_user_interrupt(number: int, frame: FrameType | None) -> None:

@@ -59,10 +59,10 @@ def study_folders(path: Path) -> list[Path]:
     if path.is_file():
         path = path.parent
     inside = sorted(path.iterdir()) if path.is_dir() else []
-    found = [folder for folder in (path, *inside) if folder.is_dir() and read_manifest(folder) is not None]
-    if not found:
+    studies = [folder for folder in (path, *inside) if folder.is_dir() and read_manifest(folder) is not None]
+    if not studies:
         raise LedgerError(f"{path}: holds no study; give the folder of a study, or a folder of such folders")
-    return found[:1] if found[0] == path else found
+    return studies[:1] if studies[0] == path else studies
 
 
 def _table(path: Path) -> pd.DataFrame:

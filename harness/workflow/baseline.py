@@ -40,22 +40,22 @@ def baseline_cells(plan: Plan, path: Path) -> tuple[StoredCell, ...]:
     """
     planned = {cell.cell for cell in plan.cells}
     tasks = {cell.cell.task: cell for cell in sorted(plan.cells, key=lambda cell: cell.setting is None)}
-    found: dict[object, StoredCell] = {}
+    cells: dict[object, StoredCell] = {}
     for study in map(read_folder, study_folders(path)):
         for facts in study.manifest.cells:
             if facts.cell in planned or facts.cell.task not in tasks or study.manifest.protocol != plan.study.protocol:
                 continue
-            if facts.cell in found:
+            if facts.cell in cells:
                 raise StudyError(
-                    f"baseline {path}: {found[facts.cell].study.folder.name} and {study.folder.name} both hold "
+                    f"baseline {path}: {cells[facts.cell].study.folder.name} and {study.folder.name} both hold "
                     f"{facts.cell}; give the folder of one of them"
                 )
-            found[facts.cell] = _checked(StoredCell(study, facts), tasks[facts.cell.task], plan)
-    if not found:
+            cells[facts.cell] = _checked(StoredCell(study, facts), tasks[facts.cell.task], plan)
+    if not cells:
         raise StudyError(
             f"baseline {path}: holds no other cell of {', '.join(sorted(tasks))} under protocol {plan.study.protocol}"
         )
-    return tuple(found.values())
+    return tuple(cells.values())
 
 
 def beside(snapshot: Snapshot, cells: tuple[StoredCell, ...]) -> StoredStudy:

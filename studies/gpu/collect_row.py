@@ -31,8 +31,8 @@ def collect(row: Row, results: Path, runs: Path) -> tuple[Path, int]:
     folder = runs / row.manifest.study
     if read_manifest(folder) is not None:
         raise LedgerError(f"{folder}: holds a study; give another folder with --runs")
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    trained = [record for record in found if Trial.model_validate(record["trial"]) in row.trials]
+    records = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    trained = [record for record in records if Trial.model_validate(record["trial"]) in row.trials]
     if not trained:
         raise LedgerError(f"{results}: holds no trial of study {row.manifest.study_id}; give its folder")
     manifest = row.manifest.model_copy(update={name: trained[0][name] for name in ("machine", "versions")})

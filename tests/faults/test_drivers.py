@@ -132,7 +132,7 @@ def test_second_interrupt_ends_the_command_at_once_and_the_study_can_be_resumed(
     process.send_signal(signal.SIGINT)
     landed()
     code, _, _ = ended(process)
-    assert code == 130
+    assert code in (130, -signal.SIGINT)  # the second where the interrupt arrives while Python ends
     code, _, err = place.run("run", "toys.toml")
     assert code == 0, err
     assert place.by_key() == expected
