@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,14 @@ from harness.execution.signals import interruptible, redelivered_interrupts
 
 class Referent:
     """A target of weak references."""
+
+
+@pytest.fixture
+def default_handler() -> Iterator[None]:
+    """Python's handler of Ctrl-C, which a process in the background of a shell does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -35,6 +44,7 @@ def test_handlers_are_restored_after_an_exception() -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.usefixtures("default_handler")
 def test_interrupt_that_arrives_in_a_callback_of_a_weak_reference_is_delivered_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
