@@ -53,7 +53,7 @@ def plateau(task: str, model: str, length: int, updates: int, parameters: int) -
     }
     registry = load_plugins().registry
     (cell,) = make_plan(parse_study(tables, source="plateaus.py"), registry).cells
-    trial = CellState(Proposer(cell, seed=0, sampler="random"), study_id="plateau").search_trial(0)
+    trial = CellState(Proposer(cell, seed=0), study_id="plateau").search_trial(0)
     floor = cell.facts.validation_floor
     assert floor is not None, f"{task} states no floor"
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.api.dataset import SPLITS, Arrays, Batch, Dataset, Ragged, Split, Stream
     from harness.api.model import Model, Published, Scan, Stack, Suffix
     from harness.api.params import check_widths, read_params, require_param
+    from harness.api.sampler import Draw, SamplerFactory
     from harness.api.signature import Bits, Classes, Real, Signature, Tokens
     from harness.api.task import (
         DataFile,
@@ -46,6 +47,7 @@ _NAMES_OF = {
     "api.model": ("Model", "Published", "Scan", "Stack", "Suffix"),
     "api.params": ("check_widths", "read_params", "require_param"),
     "api.signature": ("Bits", "Classes", "Real", "Signature", "Tokens"),
+    "api.sampler": ("Draw", "SamplerFactory"),
     "api.task": (
         "DataFile",
         "Metric",
@@ -84,6 +86,7 @@ __all__ = [
     "DataError",
     "DataFile",
     "Dataset",
+    "Draw",
     "HarnessError",
     "IncompleteWarning",
     "Metric",
@@ -97,6 +100,7 @@ __all__ = [
     "Recommendation",
     "Record",
     "Results",
+    "SamplerFactory",
     "Scan",
     "Schedule",
     "Seeds",

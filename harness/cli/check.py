@@ -8,7 +8,7 @@ import typer
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="Name of a model, a task or a package; see `harness list`.")],
+    name: Annotated[str, typer.Argument(help="Name of a model, a task, a sampler or a package; see `harness list`.")],
     assignments: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
@@ -22,7 +22,7 @@ def check(
         typer.Option("--expect", metavar="CHECK=REASON", help="A check that must fail, and the reason. Repeatable."),
     ] = None,
 ) -> None:
-    """Check that a model, a task or all of a package meet the requirements of the harness: harness check tcn.
+    """Check that a model, a task, a sampler or all of a package meet the requirements: harness check tcn.
 
     Exit codes: 0, every check passed, does not apply or failed as expected; 1, a check failed, or passed although it
     was expected to fail; 2, a usage error.

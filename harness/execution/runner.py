@@ -61,9 +61,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         search = self.study.search
-        self._proposers = {
-            cell.cell: Proposer(cell, seed=search.seed, sampler=search.sampler) for cell in self.plan.cells
-        }
+        self._proposers = {cell.cell: Proposer(cell, seed=search.seed) for cell in self.plan.cells}
         self.folder = (self.runs / self.study.name).resolve()
         self._checked = False
 

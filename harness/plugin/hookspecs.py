@@ -9,6 +9,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from harness.api.model import Model
+    from harness.api.sampler import SamplerFactory
     from harness.api.task import Task
     from harness.records import Point, Trial, TrialResult
     from harness.study.schema import Study
@@ -29,6 +30,15 @@ def harness_register_models(register: Callable[[Model], None]) -> None:
 @hookspec
 def harness_register_tasks(register: Callable[[type[Task]], None]) -> None:
     """Register the tasks of the plugin: call `register(TaskClass)` with each class, whose fields are its options.
+
+    Called once in every process, in the driver and in every worker, when plugins are loaded.
+    """
+
+
+@hookspec
+def harness_register_samplers(register: Callable[[str, SamplerFactory], None]) -> None:
+    """Register the samplers of the plugin: call `register(name, factory)` with the name for `search.sampler` and the
+    function that makes one of Optuna's samplers for each draw: see `SamplerFactory`.
 
     Called once in every process, in the driver and in every worker, when plugins are loaded.
     """

@@ -10,14 +10,16 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
 import pluggy
+from optuna.samplers import BaseSampler
 
 from harness.api.model import Model
+from harness.api.sampler import SamplerFactory
 from harness.api.task import Task
 from harness.errors import PluginError, did_you_mean
 from harness.plugin import hookspecs
 from harness.plugin.hookspecs import PROJECT
 from harness.plugin.process_settings import kept_settings, output_to_stderr
-from harness.plugin.registry import Entry, Registry
+from harness.plugin.registry import SAMPLERS, Entry, Registry
 from harness.records import LABEL, Plugin
 from harness.redaction import without_secrets
 
@@ -41,36 +43,49 @@ class Loaded:
 
 @dataclass
 class Registrar:
-    """The models and tasks that one plugin registers, before any of them is accepted.
+    """The models, tasks and samplers that one plugin registers, before any of them is accepted.
 
-    Its methods raise PluginError if what is registered is no model or task, or has no valid name of its own.
+    Its methods raise PluginError if what is registered is none of these, or has no valid name.
     """
 
     plugin: Plugin
     models: dict[str, Entry[Model]] = field(default_factory=dict)
     tasks: dict[str, Entry[type[Task]]] = field(default_factory=dict)
+    samplers: dict[str, Entry[SamplerFactory]] = field(default_factory=dict)
 
     def model(self, model: Model) -> None:
         if not isinstance(model, Model):
             raise PluginError(f"register takes an instance of harness.Model, got {model!r}")
-        self._add(self.models, _name_of(type(model)), model, type(model))
+        self._add(self.models, _name_of(type(model)), model, _place(type(model)))
 
     def task(self, task: type[Task]) -> None:
         if not (isinstance(task, type) and issubclass(task, Task)):
             raise PluginError(f"register takes a subclass of harness.Task, not an instance, got {task!r}")
-        self._add(self.tasks, _name_of(task), task, task)
+        self._add(self.tasks, _name_of(task), task, _place(task))
 
-    def _add(self, entries: dict[str, Entry[T]], name: str, value: T, kind: type) -> None:
+    def sampler(self, name: str, factory: SamplerFactory) -> None:
+        if not callable(factory) or isinstance(factory, BaseSampler):
+            raise PluginError(
+                f"register takes a name and a function that makes a sampler for each draw, got {factory!r}; see "
+                "harness.SamplerFactory"
+            )
+        self._add(self.samplers, name, factory, _place(factory))
+
+    def _add(self, entries: dict[str, Entry[T]], name: str, value: T, place: str) -> None:
         if re.fullmatch(LABEL, name) is None:
             words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)  # MyNet -> My-Net
             valid = re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
             hint = f"; did you mean {valid!r}?" if re.fullmatch(LABEL, valid) else ""
-            raise PluginError(
-                f"{kind.__qualname__}.name is {name!r}; a name may contain only a-z, 0-9, '.' and '-'{hint}"
-            )
+            raise PluginError(f"{place} has the name {name!r}; a name may contain only a-z, 0-9, '.' and '-'{hint}")
         if name in entries:
             raise PluginError(f"{name!r} is registered twice; register it once")
-        entries[name] = Entry(name, value, self.plugin, f"{kind.__module__}:{kind.__qualname__}")
+        entries[name] = Entry(name, value, self.plugin, place)
+
+
+def _place(value: object) -> str:
+    """Return where a class or function is defined; for another callable, where its class is."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _name_of(kind: type) -> str:
@@ -95,6 +110,7 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
     disabled = {_normal(name) for name in os.environ.get(DISABLE, "").split(",")}
     models: dict[str, Entry[Model]] = {}
     tasks: dict[str, Entry[type[Task]]] = {}
+    samplers = dict(SAMPLERS)
     plugins: list[Plugin] = []
     messages: list[str] = []
     installed = entry_points(group=GROUP) if points is None else points
@@ -113,8 +129,9 @@ def load_plugins(points: Iterable[EntryPoint] | None = None) -> Loaded:
             messages.append(_message_on_settings(plugin, settings))
         merge("model", models, registrar.models)
         merge("task", tasks, registrar.tasks)
+        merge("sampler", samplers, registrar.samplers)
         plugins.append(plugin)
-    return Loaded(Registry(models, tasks, tuple(plugins), tuple(messages)), manager)
+    return Loaded(Registry(models, tasks, tuple(plugins), tuple(messages), samplers), manager)
 
 
 def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) -> Registrar:
@@ -129,6 +146,7 @@ def _register(manager: pluggy.PluginManager, point: EntryPoint, plugin: Plugin) 
     registrar = Registrar(plugin)
     own_manager.hook.harness_register_models(register=registrar.model)
     own_manager.hook.harness_register_tasks(register=registrar.task)
+    own_manager.hook.harness_register_samplers(register=registrar.sampler)
     manager.register(module, name=plugin.name)
     return registrar
 
@@ -142,7 +160,8 @@ def _check_hooks(manager: pluggy.PluginManager, module: object, point: EntryPoin
     if not callers:
         raise PluginError(
             f"{where} has no function marked @harness.hookimpl; name the module or object that has one, or mark a hook "
-            "there: harness_register_models, harness_register_tasks, or one of a study such as harness_trial_finished"
+            "there: harness_register_models, harness_register_tasks, harness_register_samplers, or one of a study such "
+            "as harness_trial_finished"
         )
     for caller in callers:
         if caller.spec is None and not all(hook.optionalhook for hook in caller.get_hookimpls()):
@@ -189,7 +208,7 @@ def _normal(name: str) -> str:
 def _message(plugin: Plugin, error: BaseException) -> str:
     text = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
     return (
-        f"plugin {plugin.name} {plugin.version} could not be loaded ({text}); its models and tasks are missing. "
+        f"plugin {plugin.name} {plugin.version} could not be loaded ({text}); what it registers is missing. "
         f"Fix it, uninstall it, or set {DISABLE}={plugin.name}"
     )
 

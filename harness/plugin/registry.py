@@ -1,36 +1,47 @@
-"""The registry: names of models and tasks, what is registered under them, and by which plugin."""
+"""The registry: names of models, tasks and samplers, what is registered under them, and by which plugin."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
 from harness.api.model import Model
+from harness.api.sampler import SamplerFactory
 from harness.api.task import Task
 from harness.errors import HarnessError, PluginError, StudyError, UnknownNameError, cause, did_you_mean, fault_text
 from harness.records import ParamValue, Plugin
+from harness.samplers import CORE_SAMPLERS
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered model or task and its origin."""
+    """A registered model, task or sampler and its origin."""
 
     name: str
     value: T
     plugin: Plugin
     origin: str
-    """Module and class, as `module:class`."""
+    """Where it is defined, as `module:class` or `module:function`."""
+
+
+CORE = Plugin(name="seqharness", version=version("seqharness"))
+"""The core, as the origin of its own samplers."""
+SAMPLERS: Mapping[str, Entry[SamplerFactory]] = {
+    name: Entry(name, factory, CORE, f"{factory.__module__}:{factory.__qualname__}")
+    for name, factory in CORE_SAMPLERS.items()
+}
 
 
 @dataclass(frozen=True)
 class Registry:
-    """The models and tasks of the installed plugins.
+    """The models, tasks and samplers of the installed plugins.
 
     `messages` holds one line for each plugin that could not be loaded or that changed settings of the process.
     """
@@ -39,12 +50,17 @@ class Registry:
     tasks: Mapping[str, Entry[type[Task]]]
     plugins: tuple[Plugin, ...] = ()
     messages: tuple[str, ...] = field(default=())
+    samplers: Mapping[str, Entry[SamplerFactory]] = field(default_factory=lambda: SAMPLERS)
+    """Those of the core and of the plugins."""
 
     def model(self, name: str) -> Entry[Model]:
         return _look_up("model", name, self.models)
 
     def task(self, name: str) -> Entry[type[Task]]:
         return _look_up("task", name, self.tasks)
+
+    def sampler(self, name: str) -> Entry[SamplerFactory]:
+        return _look_up("sampler", name, self.samplers)
 
     def default_tasks(self) -> dict[str, Task]:
         """Return every task with its default options, except tasks that require one, such as a user-supplied file."""

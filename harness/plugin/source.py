@@ -1,4 +1,4 @@
-"""Digests of the source from which models and tasks come."""
+"""Digests of the source from which models, tasks and samplers come."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from harness.errors import PluginError
 
 
 @lru_cache
-def source_digest(kind: type) -> str:
-    """Return the SHA-256 of the Python files of the package that a class comes from, in hex.
+def source_digest(kind: type | types.FunctionType) -> str:
+    """Return the SHA-256 of the Python files of the package that a class or function comes from, in hex.
 
     It changes with the source even if the version of the package stays, as in an editable installation.  A class of a
     notebook has no file: the digest is of the source of the class, and of what its module defines and the class uses.
@@ -34,7 +34,7 @@ def source_digest(kind: type) -> str:
     return digest.hexdigest()
 
 
-def _digest_of_definitions(kind: type) -> str:
+def _digest_of_definitions(kind: type | types.FunctionType) -> str:
     digest = hashlib.sha256()
     for definition in _reachable(kind):
         digest.update(_text_of(definition).encode())
@@ -60,8 +60,8 @@ def _text_of(definition: type | types.FunctionType) -> str:
         ) from error
 
 
-def _reachable(kind: type) -> list[type | types.FunctionType]:
-    """Return a class, its functions, and the classes and functions of its module that their code names."""
+def _reachable(kind: type | types.FunctionType) -> list[type | types.FunctionType]:
+    """Return a class and its functions, or a function, and what their code names of their module."""
     definitions: dict[int, type | types.FunctionType] = {}
     waiting: list[type | types.FunctionType] = [kind]
     while waiting:

@@ -41,7 +41,7 @@ def measure(cells: Sequence[CellPlan], search: Search, registry: Registry) -> di
 
 def _cell_throughput(cell: CellPlan, search: Search, registry: Registry) -> Throughput | str:
     """Return the mean throughput of a cell's first configurations, or the reason if all of them fail."""
-    state = CellState(Proposer(cell, seed=search.seed, sampler=search.sampler), study_id="pilot")
+    state = CellState(Proposer(cell, seed=search.seed), study_id="pilot")
     measured: list[Throughput] = []
     reason = ""
     with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:

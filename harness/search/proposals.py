@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
 
 from harness.errors import BudgetError
 from harness.ledger.journal import TrialEntry
-from harness.records import ParamValue, TrialResult
-from harness.search.samplers import SamplerName, suggest
+from harness.plugin.registry import plugin_border
+from harness.records import ParamValue
+from harness.search.suggestion import draw_of, suggest, told_trial
 from harness.seeds import derive
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
@@ -39,13 +41,14 @@ class Proposer:
     A proposal is a function of (seed, cell, draw, history), so a resumed study continues with the same proposals.
     """
 
-    def __init__(self, plan: CellPlan, *, seed: int, sampler: SamplerName) -> None:
+    def __init__(self, plan: CellPlan, *, seed: int) -> None:
         self.plan = plan
         self.seed = seed
         """The seed of the study."""
-        self._sampler: SamplerName = sampler
         self._sizes: dict[str, Size | str] = {}
         """Architecture → its size, or why it has none.  Dropout changes no count, so an architecture is solved once."""
+        self._told: dict[str, tuple[TrialEntry, FrozenTrial]] = {}
+        """Key of a trial → the trial as the sampler reads it, made anew if its entry has changed."""
 
     def propose(self, history: Sequence[TrialEntry]) -> Proposal:
         """Return the first configuration after those of `history` that meets the budget.
@@ -80,9 +83,20 @@ class Proposer:
 
     def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
         seed = derive(self.seed, "search", str(self.plan.cell))
-        observed = [_minimized(entry, self.plan.facts.metric.better) for entry in history]
-        for draw in range(first, first + DRAWS):
-            yield draw, suggest(self._sampler, self.plan.space.dimensions, seed=seed, draw=draw, history=observed)
+        told = [self._told_trial(entry) for entry in history]
+        factory, space = self.plan.sampler, self.plan.space.dimensions
+        for number in range(first, first + DRAWS):
+            draw = draw_of(space, cell_seed=seed, number=number)
+            with plugin_border(f"{self.plan.cell}: sampler {factory.name!r}", factory.plugin):
+                params = suggest(factory.value, draw, told)
+            yield number, params
+
+    def _told_trial(self, entry: TrialEntry) -> FrozenTrial:
+        known = self._told.get(entry.trial.key)
+        if known is None or known[0] is not entry:
+            trial = told_trial(entry, self.plan.space.dimensions, self.plan.facts.metric.better)
+            known = self._told[entry.trial.key] = entry, trial
+        return known[1]
 
     def _size(self, params: Mapping[str, ParamValue], build: Mapping[str, ParamValue]) -> Size | str:
         architecture = repr([params[name] for name in self.plan.space.architecture])
@@ -92,15 +106,3 @@ class Proposer:
             except BudgetError as error:
                 self._sizes[architecture] = str(error)
         return self._sizes[architecture]
-
-
-def _minimized(entry: TrialEntry, better: Literal["lower", "higher"]) -> TrialEntry:
-    """Return the entry with its score negated if a higher score is better: samplers minimise."""
-    if better == "lower":
-        return entry
-    result = None if entry.result is None else _negated(entry.result)
-    return replace(entry, result=result, rungs=tuple(map(_negated, entry.rungs)))
-
-
-def _negated(result: TrialResult) -> TrialResult:
-    return result if result.score is None else result.model_copy(update={"score": -result.score})

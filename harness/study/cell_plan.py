@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.api.model import Model, Published
+from harness.api.sampler import SamplerFactory
 from harness.api.signature import Signature
 from harness.api.task import Task
 from harness.errors import BudgetError, PluginError, cause
-from harness.plugin.registry import names_of, plugin_border
+from harness.plugin.registry import SAMPLERS, Entry, names_of, plugin_border
 from harness.records import Cell, CellFacts, ParamValue, Plugin, Resources, Schedule, Training
 from harness.study.budget import Size, count_at, solve
 from harness.study.space import CellSpace
@@ -37,6 +38,7 @@ class CellPlan:
     data: Mapping[str, str]
     """Data file → SHA-256."""
     plugins: tuple[Plugin, ...]
+    sampler: Entry[SamplerFactory] = SAMPLERS["random"]
 
     @property
     def cell(self) -> Cell:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from harness.api.distributions import at_unit
 from harness.api.model import Model, Published
+from harness.api.sampler import SamplerFactory
 from harness.api.task import Metric, Task
 from harness.errors import SpaceError, StudyError
 from harness.halving import plan_rungs
@@ -27,7 +29,7 @@ from harness.study.fingerprint import cell_fingerprint
 from harness.study.floors import Floors
 from harness.study.labels import different_options
 from harness.study.schema import ModelEntry, Study, TaskEntry
-from harness.study.space import CellSpace, at_unit, cell_space, contains, describe
+from harness.study.space import CellSpace, cell_space, contains, describe
 from harness.training.network import offers_scan, offers_stack
 
 FAIR_BATCH_SIZE = 16
@@ -44,6 +46,7 @@ class CellRequest:
     task_plugin: Plugin
     model_entry: ModelEntry
     model: Entry[Model]
+    sampler: Entry[SamplerFactory]
     floors: Floors
     """Of the task."""
 
@@ -94,6 +97,7 @@ def plan_cell(request: CellRequest) -> CellPlan | LeftOut:
         setting=setting,
         data={file.name: file.sha256 for file in task.files()},
         plugins=request.plugins,
+        sampler=request.sampler,
     )
     # The fingerprint is computed from the plan, and is stored in the plan's facts.
     return replace(plan, facts=plan.facts.model_copy(update={"fingerprint": cell_fingerprint(plan, study)}))

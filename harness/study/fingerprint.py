@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from types import FunctionType
 
 from harness.api.model import Model, Published
+from harness.api.sampler import SamplerFactory
 from harness.api.task import Task
+from harness.plugin.registry import CORE, Entry
 from harness.plugin.source import source_digest
 from harness.records import digest_of
 from harness.study.cell_plan import CellPlan
@@ -29,11 +32,20 @@ def cell_fingerprint(plan: CellPlan, study: Study) -> dict[str, str]:
         parts["setting"] = _setting_parts(plan.setting)
     else:
         parts["space"] = {name: repr(dimension) for name, dimension in plan.space.dimensions.items()}
-        parts["sampler"] = study.search.sampler
+        parts["sampler"] = _sampler_parts(plan.sampler)
         parts["tolerance"] = plan.tolerance
         if plan.facts.rungs:  # a larger budget has other rungs, at which other trials train on
             parts["pruning"] = [list(rung) for rung in plan.facts.rungs]
     return {name: fingerprint_of(part) for name, part in parts.items()}
+
+
+def _sampler_parts(sampler: Entry[SamplerFactory]) -> object:
+    """Return the name of a sampler, and the version and source of its plugin unless it is one of the core."""
+    if sampler.plugin == CORE:
+        return sampler.name
+    factory = sampler.value
+    code = source_digest(factory if isinstance(factory, FunctionType | type) else type(factory))
+    return [sampler.name, sampler.plugin.model_dump(mode="json"), code]
 
 
 def code_of(task: Task, model: Model) -> list[str]:

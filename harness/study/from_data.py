@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.api.distributions import at_unit
 from harness.api.model import Model
 from harness.api.task import Task
 from harness.errors import StudyError, did_you_mean
@@ -15,7 +16,7 @@ from harness.plugin.registry import Entry, Registry, plugin_border
 from harness.study.file import study_of
 from harness.study.overrides import parse_assignment
 from harness.study.schema import Study, label_text
-from harness.study.space import at_unit, cell_space
+from harness.study.space import cell_space
 
 TRIALS = 10
 """Search trials per model."""

@@ -77,6 +77,7 @@ def make_plan(study: Study, registry: Registry) -> Plan:
     """
     for model_entry in study.models:
         registry.model(model_entry.name)
+    registry.sampler(study.search.sampler)
     if study.protocol == "paper":
         _check_no_parameters(study)
     tasks = [_made_task(entry, registry) for entry in study.tasks]
@@ -122,6 +123,7 @@ def _requests(study: Study, tasks: Sequence[tuple[str, TaskEntry, Task]], regist
                 task_plugin=plugin,
                 model_entry=model_entry,
                 model=registry.model(model_entry.name),
+                sampler=registry.sampler(study.search.sampler),
                 floors=floors,
             )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from harness.records import Label, ParamValue, Precision, Record, Resources, Schedule
+from harness.records import LABEL, Label, ParamValue, Precision, Record, Resources, Schedule
 
 SpaceOverride = dict[str, ParamValue | Annotated[list[ParamValue], Field(min_length=1)]]
 """Dimension → its fixed value, or a list of the values that it may take.  "none" means None, which TOML lacks."""
@@ -117,8 +117,9 @@ class SuccessiveHalving(Record):
 class Search(Record):
     """How configurations are drawn."""
 
-    sampler: Literal["random", "tpe", "quasi-random"] = "random"
-    """How configurations are drawn: random, Optuna's TPE, or a scrambled Sobol sequence."""
+    sampler: str = Field(default="random", pattern=LABEL)
+    """How configurations are drawn: random, quasi-random (a scrambled Sobol sequence), tpe, gp, cmaes, or a plugin's
+    sampler.  See `harness list`."""
     seed: int = Field(default=0, ge=0)
     """Seed of the study, from which every other seed is derived."""
     space: SpaceOverride = {}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from harness.api.distributions import at_unit
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.errors import BudgetError
 from harness.records import ParamValue
 from harness.study.budget import Size, nearest_size, reason_unmet
-from harness.study.space import at_unit
 
 MOST_SHAPES = 1000
 """Maximum number of shapes of one space that are solved."""

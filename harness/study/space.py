@@ -122,33 +122,6 @@ def _same(value: ParamValue, choice: ParamValue) -> bool:
     return value == choice and same_kind and not (isinstance(value, float) and isinstance(choice, int))
 
 
-def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
-    """Return the value at quantile `unit`, in [0, 1), of a distribution.
-
-    Quasi-random points become parameters in this way.  Raises SpaceError if the distribution is not one of Optuna's.
-    """
-    if isinstance(distribution, CategoricalDistribution):
-        choices: tuple[ParamValue, ...] = distribution.choices
-        return choices[int(unit * len(choices))]
-    if isinstance(distribution, IntDistribution):
-        if distribution.log:
-            low, high = distribution.low - 0.5, distribution.high + 0.5
-            return int(min(max(round(low * (high / low) ** unit), distribution.low), distribution.high))
-        steps = (distribution.high - distribution.low) // distribution.step + 1
-        return int(distribution.low + int(unit * steps) * distribution.step)
-    if isinstance(distribution, FloatDistribution):
-        start, stop = float(distribution.low), float(distribution.high)
-        if distribution.step is not None:
-            value = start + int(unit * (round((stop - start) / distribution.step) + 1)) * float(distribution.step)
-        else:
-            value = start * (stop / start) ** unit if distribution.log else start + (stop - start) * unit
-        return min(max(value, start), stop)  # rounding may step over an end
-    raise SpaceError(
-        f"{distribution!r}: unknown kind of dimension; use Optuna's IntDistribution, FloatDistribution or "
-        "CategoricalDistribution"
-    )
-
-
 def describe(distribution: BaseDistribution) -> str:
     """Return a dimension as text: `{a, b}` for choices, `[low, high]` for numbers."""
     if isinstance(distribution, CategoricalDistribution):

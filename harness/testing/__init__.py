@@ -1,4 +1,4 @@
-"""The conformance kit: checks of what the harness requires from a model or a task, for their authors.
+"""The conformance kit: checks of what the harness requires from a model, a task or a sampler, for their authors.
 
 With pytest, one test per check:
 
@@ -8,8 +8,9 @@ With pytest, one test per check:
     def test_contract(check):
         check()
 
-Without pytest, `check_model(MyModel())` and `check_task(MyTask())` return the result of each check.  A single check
-such as `check_causality(MyModel())` raises `CheckError` if it fails.  `harness check NAME` prints a table.
+Without pytest, `check_model(MyModel())`, `check_task(MyTask())` and `check_sampler("mine", factory)` return the result
+of each check.  A single check such as `check_causality(MyModel())` raises `CheckError` if it fails.  `harness check
+NAME` prints a table.
 """
 
 from harness.testing.backbones import (
@@ -42,6 +43,14 @@ from harness.testing.cases import SIGNATURES, Case, ModelSubject, each_case
 from harness.testing.floors import check_floor
 from harness.testing.outcomes import CheckError, CheckResult, NotApplicableError
 from harness.testing.parametrize import BoundCheck, parametrize_checks
+from harness.testing.samplers import (
+    SamplerSubject,
+    check_cells_differ,
+    check_draws_differ,
+    check_suggestion_in_another_process,
+    check_suggestion_repeats,
+    check_suggestion_space,
+)
 from harness.testing.splits import (
     check_data_in_another_process,
     check_global_random_state,
@@ -50,7 +59,7 @@ from harness.testing.splits import (
     check_test_split_unopened,
 )
 from harness.testing.stacks import check_stack
-from harness.testing.suites import MODEL_CHECKS, TASK_CHECKS, check_model, check_task
+from harness.testing.suites import MODEL_CHECKS, SAMPLER_CHECKS, TASK_CHECKS, check_model, check_sampler, check_task
 from harness.testing.tasks import (
     TaskSubject,
     check_batch_size,
@@ -63,6 +72,7 @@ from harness.testing.tasks import (
 
 __all__ = [
     "MODEL_CHECKS",
+    "SAMPLER_CHECKS",
     "SIGNATURES",
     "TASK_CHECKS",
     "BoundCheck",
@@ -71,15 +81,18 @@ __all__ = [
     "CheckResult",
     "ModelSubject",
     "NotApplicableError",
+    "SamplerSubject",
     "TaskSubject",
     "check_batch_independence",
     "check_batch_size",
     "check_budget",
     "check_causality",
+    "check_cells_differ",
     "check_copies",
     "check_count_grows",
     "check_data_in_another_process",
     "check_device",
+    "check_draws_differ",
     "check_dtype",
     "check_epoch",
     "check_floor",
@@ -97,6 +110,7 @@ __all__ = [
     "check_present_input",
     "check_random_state",
     "check_receptive_field",
+    "check_sampler",
     "check_scan",
     "check_scan_gradient",
     "check_scan_state",
@@ -106,6 +120,9 @@ __all__ = [
     "check_splits_disjoint",
     "check_stack",
     "check_suffix",
+    "check_suggestion_in_another_process",
+    "check_suggestion_repeats",
+    "check_suggestion_space",
     "check_task",
     "check_test_split_unopened",
     "check_unknown_parameter",

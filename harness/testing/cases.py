@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.api.distributions import at_unit
 from harness.api.model import Model
 from harness.api.signature import Bits, Classes, Real, Signature, Tokens
 from harness.records import ParamValue
 from harness.seeds import derive
-from harness.study.space import at_unit
 from harness.testing.outcomes import CheckError, NotApplicableError, random_state_kept
 from harness.training.network import Network, lazy_fault
 

@@ -11,14 +11,15 @@ from harness.api.task import Task
 from harness.errors import UnknownNameError, did_you_mean
 from harness.testing.cases import ModelSubject, subject_of
 from harness.testing.outcomes import NotApplicableError, refuse_unknown
-from harness.testing.suites import MODEL_CHECKS, TASK_CHECKS
+from harness.testing.samplers import SamplerSubject
+from harness.testing.suites import MODEL_CHECKS, SAMPLER_CHECKS, TASK_CHECKS
 from harness.testing.tasks import TaskSubject, task_subject_of
 
 if TYPE_CHECKING:
     import pytest
 
 S = TypeVar("S")
-Subject = Model | ModelSubject | Task | TaskSubject
+Subject = Model | ModelSubject | Task | TaskSubject | SamplerSubject
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class BoundCheck(Generic[S]):
 def parametrize_checks(
     *subjects: Subject, expected_failed_checks: Mapping[str, Mapping[str, str]] | None = None
 ) -> pytest.MarkDecorator:
-    """Return a pytest mark that runs a test once for each model or task and each of its checks:
+    """Return a pytest mark that runs a test once for each model, task or sampler and each of its checks:
 
         @parametrize_checks(MyModel(), MyTask(length=20))
         def test_contract(check):
@@ -61,7 +62,7 @@ def parametrize_checks(
     known = [name for name, _, _ in named]
     for name in expected.keys() - set(known):
         raise UnknownNameError(
-            f"expected_failed_checks: {name!r} is not among the checked models and tasks;{did_you_mean(name, known)} "
+            f"expected_failed_checks: {name!r} is not among what is checked;{did_you_mean(name, known)} "
             f"Checked: {', '.join(known)}"
         )
     for name, subject, checks in named:
@@ -78,5 +79,7 @@ def parametrize_checks(
 def _named(subject: Subject) -> tuple[str, Subject, tuple[Callable[..., None], ...]]:
     if isinstance(subject, Model | ModelSubject):
         return subject_of(subject).name, subject_of(subject), MODEL_CHECKS
+    if isinstance(subject, SamplerSubject):
+        return subject.name, subject, SAMPLER_CHECKS
     task_subject = task_subject_of(subject)
     return task_subject.name, task_subject, TASK_CHECKS

@@ -1,14 +1,16 @@
-"""All checks of a model and of a task, in the order of the printed table, and the functions that run them."""
+"""All checks of a model, a task and a sampler, in the order of the printed table, and the functions that run them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from harness.api.model import Model
+from harness.api.sampler import SamplerFactory
 from harness.api.task import Task
-from harness.testing import backbones, builds, floors, splits, stacks, tasks
+from harness.testing import backbones, builds, floors, samplers, splits, stacks, tasks
 from harness.testing.cases import ModelCheck, ModelSubject, subject_of
 from harness.testing.outcomes import CheckResult, run_checks
+from harness.testing.samplers import SamplerCheck, SamplerSubject
 from harness.testing.tasks import TaskCheck, TaskSubject, task_subject_of
 
 MODEL_CHECKS: tuple[ModelCheck, ...] = (
@@ -52,6 +54,14 @@ TASK_CHECKS: tuple[TaskCheck, ...] = (
     splits.check_test_split_unopened,
 )
 
+SAMPLER_CHECKS: tuple[SamplerCheck, ...] = (
+    samplers.check_suggestion_space,
+    samplers.check_suggestion_repeats,
+    samplers.check_draws_differ,
+    samplers.check_cells_differ,
+    samplers.check_suggestion_in_another_process,
+)
+
 
 def check_model(
     model: Model | ModelSubject, *, expected_failed_checks: Mapping[str, str] | None = None
@@ -77,3 +87,16 @@ def check_task(
     """
     subject = task_subject_of(task)
     return run_checks(subject, subject.name, TASK_CHECKS, expected_failed_checks)
+
+
+def check_sampler(
+    name: str, factory: SamplerFactory, *, expected_failed_checks: Mapping[str, str] | None = None
+) -> list[CheckResult]:
+    """Run every check of a sampler and return the results; a failed check does not raise.
+
+    name: under which it is registered.  expected_failed_checks: mapping from the name of a check to the reason why it
+    may fail.
+
+    Raises UnknownNameError if expected_failed_checks names an unknown check.
+    """
+    return run_checks(SamplerSubject(name, factory), name, SAMPLER_CHECKS, expected_failed_checks)

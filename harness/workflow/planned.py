@@ -106,7 +106,7 @@ def planned_trials(cell: CellPlan, study: Study, draws: int) -> Iterator[Planned
     if cell.setting is not None:
         yield _planned(cell, dict(cell.setting.params), cell.published_size())
         return
-    for proposal in Proposer(cell, seed=study.search.seed, sampler=study.search.sampler).first(draws):
+    for proposal in Proposer(cell, seed=study.search.seed).first(draws):
         yield _planned(cell, dict(proposal.params), proposal.size)
 
 

@@ -50,7 +50,7 @@ def plan_row(registry: Registry, task: str, model: str, overrides: Sequence[str]
         git=git_commit(),
         data=dict(cell.data),
     )
-    proposer = Proposer(cell, seed=study.search.seed, sampler=study.search.sampler)
+    proposer = Proposer(cell, seed=study.search.seed)
     state = CellState(proposer, study_id=manifest.study_id)
     trials = []
     for repetition in range(seeds):

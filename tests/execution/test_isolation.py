@@ -102,7 +102,7 @@ def worker(tmp_path: Path, registry: Registry) -> Worker:
 @pytest.fixture
 def trials(toy_study: Callable[..., Study], toy_registry: Registry) -> list[Trial]:
     plan = make_plan(toy_study(), toy_registry).cells[0]
-    state = CellState(Proposer(plan, seed=0, sampler="random"), study_id="id")
+    state = CellState(Proposer(plan, seed=0), study_id="id")
     return [state.search_trial(number) for number in range(3)]
 
 

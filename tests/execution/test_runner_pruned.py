@@ -145,7 +145,7 @@ def test_promoted_trial_without_its_checkpoint_trains_from_the_start(
 def test_checkpoint_beyond_the_rung_is_not_used(toy_study: MakeStudy, toy_loaded: Loaded, tmp_path: Path) -> None:
     """The last records of the ledger were lost with a machine, and the checkpoints were not."""
     (plan,) = make_plan(toy_study(**PRUNED), toy_loaded.registry).cells
-    first = CellState(Proposer(plan, seed=0, sampler="random"), study_id="s").search_trial(0)
+    first = CellState(Proposer(plan, seed=0), study_id="s").search_trial(0)
     worker = Worker(tmp_path, toy_loaded.registry)
     further = worker.start(first.model_copy(update={"until": 6}), 1).advance(60.0).result
     again = worker.start(first, 2).advance(60.0)

@@ -80,7 +80,7 @@ class ListSource:
 @pytest.fixture
 def trials(toy_study: MakeStudy, toy_registry: Registry) -> list[Trial]:
     plan = make_plan(toy_study(training={"updates": 40, "batch_size": 8, "evaluations": 10}), toy_registry).cells[0]
-    state = CellState(Proposer(plan, seed=0, sampler="random"), study_id="id")
+    state = CellState(Proposer(plan, seed=0), study_id="id")
     return [state.search_trial(number) for number in range(3)]
 
 

@@ -157,7 +157,7 @@ def worker(tmp_path: Path, registry: Registry) -> Worker:
 @pytest.fixture
 def search_trial(toy_study: MakeStudy, toy_registry: Registry) -> Trial:
     plan = make_plan(toy_study(), toy_registry).cells[0]
-    return CellState(Proposer(plan, seed=0, sampler="random"), study_id="id").search_trial(0)
+    return CellState(Proposer(plan, seed=0), study_id="id").search_trial(0)
 
 
 def of_task(search: Trial, task: type[Task], **changes: object) -> Trial:

@@ -106,7 +106,7 @@ def worker(tmp_path: Path, toy_registry: Registry) -> Worker:
 def finals(toy_study: MakeStudy, toy_registry: Registry) -> list[Trial]:
     """Three final trials of one setting without dropout, forty updates each."""
     plan = make_plan(toy_study(training={"updates": 40, "batch_size": 8, "evaluations": 10}), toy_registry).cells[0]
-    search = CellState(Proposer(plan, seed=0, sampler="random"), study_id="id").search_trial(0)
+    search = CellState(Proposer(plan, seed=0), study_id="id").search_trial(0)
     search = search.model_copy(update={"build": {**search.build, "dropout": 0.0}})
     return [
         search.model_copy(

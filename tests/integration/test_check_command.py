@@ -49,9 +49,9 @@ def test_check_of_a_package_with_a_defect_exits_1_and_says_what(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("toy-smu",), "no model, task or package 'toy-smu' is installed; did you mean 'toy-sum'?"),
+        (("toy-smu",), "no model, task, sampler or package 'toy-smu' is installed; did you mean 'toy-sum'?"),
         (("toy-sum", "lenght=3"), "has no option 'lenght'; did you mean 'length'?"),
-        (("toys", "length=3"), "'toys' has several models or tasks; to give 'length', name one of them instead"),
+        (("toys", "length=3"), "'length' can be given to one model or one task, and 'toys' is something else"),
         (("toy-sum", "length=[3]"), "'length' takes one value, got a list"),
         (("toy-sum", "--expect", "check_floor"), "give a check and why it fails"),
         (("toy-sum", "--expect", "check_flor=x"), "unknown check 'check_flor'; did you mean 'check_floor'?"),

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from optuna.distributions import FloatDistribution
 
+from harness.api.sampler import Draw
 from harness.errors import PluginError
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
@@ -24,6 +26,8 @@ from harness.plugin import hookspecs
 from harness.plugin.hookspecs import hookimpl
 from harness.plugin.loader import DISABLE, GROUP, Loaded, load_plugins, register_listener
 from harness.records import Point, Trial, TrialResult
+from harness.samplers import CORE_SAMPLERS
+from harness.search.suggestion import suggest
 from harness.study.plan import make_plan
 from harness.study.schema import Study
 from tests.conftest import MakeStudy
@@ -47,6 +51,7 @@ class One(Model):
 
 
 """
+SPACE = {"zoom": FloatDistribution(0, 1)}
 REGISTERS = HEADER + "@hookimpl\ndef harness_register_models(register):\n    register(One())\n"
 
 Install = Callable[..., None]
@@ -109,10 +114,20 @@ BROKEN = {
         HEADER + "@hookimpl\ndef harness_register_tasks(register):\n    register(One())\n",
         r"PluginError: register takes a subclass of harness\.Task, not an instance, got <",
     ),
+    "sampler that is not made for each draw": (
+        HEADER
+        + "from optuna.samplers import RandomSampler\n"
+        + "@hookimpl\ndef harness_register_samplers(register):\n    register('one', RandomSampler(0))\n",
+        r"PluginError: register takes a name and a function that makes a sampler for each draw, got <",
+    ),
+    "name of a sampler": (
+        HEADER + "@hookimpl\ndef harness_register_samplers(register):\n    register('My_TPE', print)\n",
+        r"PluginError: builtins:print has the name 'My_TPE'; a name may .*; did you mean 'my-tpe'\?",
+    ),
     "twice": (REGISTERS + "    register(One())\n", r"PluginError: 'x-bad' is registered twice; register it once"),
     "name": (
         REGISTERS.replace("NAME", "X Bad/.."),
-        r"PluginError: One\.name is 'X Bad/\.\.'; a name may contain only a-z, 0-9, '\.' and '-'; "
+        r"PluginError: strange_\w+:One has the name 'X Bad/\.\.'; a name may contain only a-z, 0-9, '\.' and '-'; "
         r"did you mean 'x-bad-\.\.'\?",
     ),
     "name of a class": (REGISTERS.replace("NAME", "MyNet_2"), r"PluginError: .*; did you mean 'my-net-2'\?"),
@@ -148,9 +163,7 @@ def test_broken_plugin_affects_no_other(install: Install, kind: str) -> None:
     loaded = _load()
     assert set(loaded.registry.models) == {"x-one", "x-two"}
     (message,) = loaded.registry.messages
-    assert re.match(
-        rf"plugin a-bad 1\.0 could not be loaded \({reason}.*\); its models and tasks are missing\. ", message
-    )
+    assert re.match(rf"plugin a-bad 1\.0 could not be loaded \({reason}.*\); what it registers is missing\. ", message)
     assert message.endswith(f"Fix it, uninstall it, or set {DISABLE}=a-bad")
     assert "\n" not in message
     assert not loaded.hooks.has_plugin("a-bad")
@@ -247,7 +260,7 @@ def test_another_process_loads_the_same_plugins(install: Install, tmp_path: Path
 
 
 def test_every_hook_has_a_test() -> None:
-    assert len(HOOKS) == 8
+    assert len(HOOKS) == 9
     assert [name for name in HOOKS if f"test_hook_{name}" not in globals()] == []
 
 
@@ -280,6 +293,37 @@ def test_hook_harness_register_models(install: Install) -> None:
 def test_hook_harness_register_tasks(toy_loaded: Loaded) -> None:
     assert set(toy_loaded.registry.tasks) == {"toy-sum", "toy-ragged"}
     assert set(toy_loaded.registry.models) == {"toy-ema", "toy-stack"}
+
+
+SAMPLER = (
+    HEADER
+    + """
+from optuna.samplers import RandomSampler
+
+def seventh(draw):
+    return RandomSampler(draw.seed // 7)
+
+@hookimpl
+def harness_register_samplers(register):
+    register("NAME", seventh)
+"""
+)
+
+
+def test_hook_harness_register_samplers(install: Install) -> None:
+    install("x-samplers", SAMPLER.replace("NAME", "seventh"), version="1.2")
+    registry = _load().registry
+    entry = registry.sampler("seventh")
+    assert (entry.plugin.name, entry.plugin.version) == ("x-samplers", "1.2")
+    assert registry.samplers.keys() == {*CORE_SAMPLERS, "seventh"}
+    drawn = suggest(entry.value, Draw(seed=70, cell_seed=1, number=0, space=SPACE), ())
+    assert drawn == suggest(CORE_SAMPLERS["random"], Draw(seed=10, cell_seed=1, number=0, space=SPACE), ())
+
+
+def test_sampler_with_the_name_of_one_of_the_core_is_rejected(install: Install) -> None:
+    install("x-samplers", SAMPLER.replace("NAME", "tpe"))
+    with pytest.raises(PluginError, match=r"^sampler 'tpe' is registered by seqharness .* and by x-samplers 1\.0; "):
+        _load()
 
 
 class Recorder:

@@ -20,8 +20,7 @@ def states_of(toy_registry: Registry, toy_study: MakeStudy) -> MakeStates:
         study = toy_study(**overrides)
         search = study.search
         return [
-            CellState(Proposer(plan, seed=search.seed, sampler=search.sampler), study_id="s")
-            for plan in make_plan(study, toy_registry).cells
+            CellState(Proposer(plan, seed=search.seed), study_id="s") for plan in make_plan(study, toy_registry).cells
         ]
 
     return make

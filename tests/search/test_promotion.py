@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,12 +13,12 @@ from hypothesis import strategies as st
 
 from harness.halving import Rung, total_updates
 from harness.ledger.journal import TrialEntry
+from harness.plugin import registry
 from harness.plugin.registry import Registry
 from harness.records import Trial, TrialResult
 from harness.search.cell import CellState
 from harness.search.promotion import decide
 from harness.search.proposals import Proposer
-from harness.search.samplers import SamplerName
 from harness.search.scheduler import TrialScheduler
 from harness.study.cell_plan import CellPlan
 from harness.study.file import parse_study
@@ -142,7 +143,7 @@ def test_diverged_trial_of_the_last_rung_keeps_its_place_and_no_pruned_one_takes
 @given(cut=st.integers(1, 40), again=st.integers(1, 30), at_once=st.integers(1, 5))
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
-    toy_registry: Registry, sampler: SamplerName, cut: int, again: int, at_once: int
+    toy_registry: Registry, sampler: str, cut: int, again: int, at_once: int
 ) -> None:
     at_once = 1 if sampler == "tpe" else at_once  # it depends on which trials have ended
     undisturbed = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
@@ -229,5 +230,5 @@ def _small_plan(registry: Registry) -> tuple[CellPlan, ...]:
     return make_plan(study, registry).cells
 
 
-def _state(plan: CellPlan, sampler: SamplerName) -> CellState:
-    return CellState(Proposer(plan, seed=0, sampler=sampler), study_id="s")
+def _state(plan: CellPlan, sampler: str) -> CellState:
+    return CellState(Proposer(replace(plan, sampler=registry.SAMPLERS[sampler]), seed=0), study_id="s")

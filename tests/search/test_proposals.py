@@ -10,10 +10,9 @@ import pytest
 
 from harness.errors import BudgetError, PluginError
 from harness.plugin.registry import Registry
-from harness.search import proposals
+from harness.search import proposals, suggestion
 from harness.search.cell import CellState
 from harness.search.proposals import Proposer
-from harness.search.samplers import suggest
 from harness.search.scheduler import TrialScheduler
 from harness.seeds import derive
 from harness.study.plan import make_plan
@@ -23,6 +22,7 @@ from tests.support.trials import (
     MakeStates,
     any_resources,
     run_trials,
+    suggested,
 )
 from tests.testing.attention_models import Attention, Divisible, Lazy
 
@@ -49,10 +49,7 @@ def test_rejected_draws_are_counted_with_their_reasons(states_of: MakeStates) ->
     reasons = Counter(reason.partition(":")[0] for trial in trials for reason in trial.rejections)
     assert reasons.keys() == {"1 layers reach 2 steps, but 3 are needed", "toy-stack"}
     assert {trial.build["layers"] for trial in trials} == {3}
-    drawn = [
-        suggest("random", state.plan.space.dimensions, seed=_cell_seed(state), draw=d, history=())
-        for d in range(place + 1)
-    ]
+    drawn = [suggested("random", state.plan.space.dimensions, seed=_cell_seed(state), draw=d) for d in range(place + 1)]
     assert [drawn[trial.draw or 0] for trial in trials] == [trial.params for trial in trials]
 
 
@@ -94,9 +91,9 @@ def test_model_that_no_draw_can_use_is_refused_after_one(
 
     def counted(*arguments: Any, **facts: Any) -> Any:  # as `suggest`
         draws.append(facts)
-        return suggest(*arguments, **facts)
+        return suggestion.suggest(*arguments, **facts)
 
     monkeypatch.setattr(proposals, "suggest", counted)
     with pytest.raises(PluginError, match=f"toy-sum/{model.name}"):
-        Proposer(cell, seed=0, sampler="random").propose(())
+        Proposer(cell, seed=0).propose(())
     assert len(draws) == 1

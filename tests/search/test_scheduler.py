@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.plugin import registry
 from harness.plugin.registry import Registry
 from harness.records import Resources
 from harness.search.cell import CellState
 from harness.search.proposals import Proposer
-from harness.search.samplers import SamplerName
 from harness.search.scheduler import TrialScheduler
 from harness.study.cell_plan import CellPlan
 from harness.study.file import parse_study
@@ -31,7 +32,7 @@ from tests.support.trials import (
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_every_cell_trains_exactly_its_trials(states_of: MakeStates, sampler: SamplerName, at_once: int) -> None:
+def test_every_cell_trains_exactly_its_trials(states_of: MakeStates, sampler: str, at_once: int) -> None:
     models = ["toy-ema", {"name": "toy-stack", "as": "stack"}]
     tasks = [{"name": "toy-sum", "parameters": 400}, {"name": "toy-ragged", "parameters": 300}]
     states = states_of(
@@ -146,7 +147,7 @@ def test_finals_come_cell_by_cell_while_others_search(states_of: MakeStates) -> 
 @given(cut=st.integers(1, 12), again=st.integers(1, 12))
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
-    toy_registry: Registry, sampler: SamplerName, cut: int, again: int
+    toy_registry: Registry, sampler: str, cut: int, again: int
 ) -> None:
     """Killed twice and rebuilt from the ledger each time; with one worker even TPE has the same history."""
     states = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
@@ -160,7 +161,7 @@ def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("sampler", ["random", "quasi-random"])
-def test_parallel_study_has_the_trials_of_a_serial_one(toy_registry: Registry, sampler: SamplerName) -> None:
+def test_parallel_study_has_the_trials_of_a_serial_one(toy_registry: Registry, sampler: str) -> None:
     trials = []
     for at_once in (1, 3, 16):
         scheduler = TrialScheduler([_state(plan, sampler) for plan in _small_plan(toy_registry)])
@@ -182,8 +183,8 @@ def _small_plan(registry: Registry) -> tuple[CellPlan, ...]:
     return make_plan(study, registry).cells
 
 
-def _state(plan: CellPlan, sampler: SamplerName) -> CellState:
-    return CellState(Proposer(plan, seed=0, sampler=sampler), study_id="s")
+def _state(plan: CellPlan, sampler: str) -> CellState:
+    return CellState(Proposer(replace(plan, sampler=registry.SAMPLERS[sampler]), seed=0), study_id="s")
 
 
 def test_final_trials_of_a_cell_are_companions(states_of: MakeStates) -> None:

@@ -40,6 +40,10 @@ def test_unknown_names_and_options_are_reported(plan_of: PlanOf) -> None:
         plan_of(models=["toy-emma"])
     with pytest.raises(UnknownNameError, match="task 'toy-summ' is not installed"):
         plan_of(tasks=[{"name": "toy-summ"}])
+    with pytest.raises(
+        UnknownNameError, match=r"^sampler 'tpee' is not installed; did you mean 'tpe'\? Installed: cmaes, "
+    ):
+        plan_of(search={"sampler": "tpee"})
     with pytest.raises(StudyError, match=r"has no option 'paramters'; did you mean 'parameters'\? Options: length"):
         plan_of(tasks=[{"name": "toy-sum", "paramters": 3}])
 

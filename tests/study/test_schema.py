@@ -68,10 +68,6 @@ def test_unknown_key_is_named_with_what_is_close(file: Path, text: str, message:
             "'training.schedule.kind' must be 'constant', 'step', 'plateau' or 'cosine', got 'cosin'; "
             "did you mean 'cosine'?",
         ),
-        (
-            '[search]\nsampler = "tpee"',
-            "'search.sampler' must be 'random', 'tpe' or 'quasi-random', got 'tpee'; did you mean 'tpe'?",
-        ),
         ("[search]\nseed = -1", "'search.seed' must be at least 0, got -1"),
         (
             '[search]\npruning = "asha"',

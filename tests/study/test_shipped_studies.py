@@ -34,7 +34,7 @@ def test_shipped_study_plans_every_cell_within_tolerance_and_needs_no_data(
             assert cell.setting is not None
             assert cell.published_size().widths == cell.setting.widths
             continue
-        trial = CellState(Proposer(cell, seed=0, sampler="random"), study_id="s").search_trial(0)
+        trial = CellState(Proposer(cell, seed=0), study_id="s").search_trial(0)
         size = cell.size(trial.build)
         assert abs(size.count.parameters - size.budget) <= size.allowed
         assert math.isfinite(size.bare_deviation)

@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from scipy import stats
 from torch import nn
 
+from harness.api.distributions import at_unit
 from harness.api.model import Model
 from harness.api.signature import Signature
 from harness.api.task import Task
@@ -24,7 +25,6 @@ from harness.study.schema import SpaceOverride
 from harness.study.space import (
     REFERENCE_RATES,
     CellSpace,
-    at_unit,
     cell_space,
     common_space,
     contains,

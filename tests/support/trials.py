@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import get_args
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.ledger.journal import TrialEntry
 from harness.records import ParamValue, Resources, Trial, TrialResult
+from harness.samplers import CORE_SAMPLERS
 from harness.search.cell import CellState
-from harness.search.samplers import SamplerName
 from harness.search.scheduler import TrialScheduler
+from harness.search.suggestion import draw_of, suggest, told_trial
+from harness.study.space import Space
 from tests.conftest import make_trial
 
-SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+SAMPLERS = ("random", "quasi-random", "tpe")
+"""Those of the core that are fast, and sample every space."""
 Score = Callable[[Trial], float | None]
 MakeStates = Callable[..., list[CellState]]
 """Top-level keys of a study file that replace those of the toys → the states of its cells."""
@@ -90,3 +92,11 @@ def rebuilt(states: Iterable[CellState]) -> TrialScheduler:
 def entry_of(number: int, score: float | None, **params: ParamValue) -> TrialEntry:
     trial = make_trial(number=number, params=params, draw=number)
     return TrialEntry(trial, 1, (), result_of(score))
+
+
+def suggested(
+    sampler: str, space: Space, *, seed: int, draw: int, history: Sequence[TrialEntry] = ()
+) -> dict[str, ParamValue]:
+    """Return what a sampler of the core suggests.  seed: the cell's.  history: with scores to be minimized."""
+    told = [told_trial(entry, space, "lower") for entry in history]
+    return suggest(CORE_SAMPLERS[sampler], draw_of(space, cell_seed=seed, number=draw), told)

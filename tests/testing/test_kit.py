@@ -139,9 +139,7 @@ def test_unexpected_pass_is_not_good() -> None:
 def test_expected_failure_of_an_unknown_check_or_subject_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match="unknown check 'check_causalty'; did you mean 'check_causality'"):
         check_model(Sound(), expected_failed_checks={"check_causalty": ""})
-    with pytest.raises(
-        UnknownNameError, match="'plantd' is not among the checked models and tasks; did you mean 'planted'"
-    ):
+    with pytest.raises(UnknownNameError, match="'plantd' is not among what is checked; did you mean 'planted'"):
         parametrize_checks(Sound(), expected_failed_checks={"plantd": {}})
 
 

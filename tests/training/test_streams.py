@@ -581,7 +581,7 @@ def test_final_trial_taken_over_by_another_worker_ends_as_an_undisturbed_one(
         training={"updates": 30, "batch_size": 4, "evaluations": 3},
     )
     (cell,) = make_plan(study, registry).cells
-    search = CellState(Proposer(cell, seed=0, sampler="random"), study_id="id").search_trial(0)
+    search = CellState(Proposer(cell, seed=0), study_id="id").search_trial(0)
     final = search.model_copy(update={"phase": "final", "repetition": 0, "winner": search.key, "draw": None})
     whole = Worker(tmp_path / "one", registry).start(final, 1).advance(1e9).result
     first = Worker(tmp_path / "two", registry).start(final, 1)
@@ -606,7 +606,7 @@ def test_embedding_dropout_of_a_trial_reaches_its_network(
 ) -> None:
     study = toy_study(tasks=[{"name": "toy-tokens", "parameters": 161}], training={"updates": 6, "batch_size": 4})
     (cell,) = make_plan(study, registry).cells
-    search = CellState(Proposer(cell, seed=0, sampler="random"), study_id="id").search_trial(0)
+    search = CellState(Proposer(cell, seed=0), study_id="id").search_trial(0)
     worker = Worker(tmp_path, registry)
     losses = {}
     for number, share in enumerate((None, 0.5)):

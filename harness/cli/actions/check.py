@@ -1,4 +1,4 @@
-"""`harness check`: run the checks of a model or a task and print their results."""
+"""`harness check`: run the checks of a model, a task or a sampler and print their results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ from harness.errors import StudyError, UnknownNameError, did_you_mean
 from harness.plugin.registry import Registry
 from harness.records import ParamValue
 from harness.study.overrides import parse_assignment
-from harness.testing import MODEL_CHECKS, TASK_CHECKS, CheckResult, ModelSubject, TaskSubject
+from harness.testing import (
+    MODEL_CHECKS,
+    SAMPLER_CHECKS,
+    TASK_CHECKS,
+    CheckResult,
+    ModelSubject,
+    SamplerSubject,
+    TaskSubject,
+)
 from harness.testing.outcomes import refuse_unknown, run_checks
 
+Subject = ModelSubject | TaskSubject | SamplerSubject
+CHECKS = {ModelSubject: MODEL_CHECKS, TaskSubject: TASK_CHECKS, SamplerSubject: SAMPLER_CHECKS}
 MARKS = {
     "passed": "[green]passed[/]",
     "failed": "[red]FAILED[/]",
@@ -32,7 +42,7 @@ def check(name: str, assignments: Sequence[str], expected: Sequence[str]) -> int
     registry = load_with_messages().registry
     subjects = list(_subjects(registry, name, assignments))
     reasons = _reasons(expected)
-    refuse_unknown(reasons, (*MODEL_CHECKS, *TASK_CHECKS))
+    refuse_unknown(reasons, (*MODEL_CHECKS, *TASK_CHECKS, *SAMPLER_CHECKS))
     results = [result for subject in subjects for result in _results(subject, reasons)]
     Console(width=None if Console().is_terminal else 160).print(_table(results))
     typer.echo(f"{len(results)} checks of {', '.join(subject.name for subject in subjects)}: {_verdict(results)}")
@@ -46,23 +56,26 @@ def _verdict(results: Sequence[CheckResult]) -> str:
     return f"{len(failed)} failed; begin with {failed[0].check}, which may be the cause of the others"
 
 
-def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iterator[ModelSubject | TaskSubject]:
-    """Yield the model or the task of this name, or the models and tasks of the package of this name.
+def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iterator[Subject]:
+    """Yield the model, task or sampler of this name, or those of the package of this name.
 
     Raises UnknownNameError if there is none, StudyError if assignments are given for more than one.
     """
     models = [entry for entry in registry.models.values() if name in (entry.name, entry.plugin.name)]
     tasks = [entry for entry in registry.tasks.values() if name in (entry.name, entry.plugin.name)]
-    if not models and not tasks:
-        known = {*registry.models, *registry.tasks, *(plugin.name for plugin in registry.plugins)}
+    samplers = [entry for entry in registry.samplers.values() if name in (entry.name, entry.plugin.name)]
+    if not models and not tasks and not samplers:
+        known = {*registry.models, *registry.tasks, *registry.samplers, *(plugin.name for plugin in registry.plugins)}
         installed = ", ".join(sorted(known)) or "nothing"
         raise UnknownNameError(
-            f"no model, task or package {name!r} is installed;{did_you_mean(name, known)} Installed: {installed}"
+            f"no model, task, sampler or package {name!r} is installed;{did_you_mean(name, known)} Installed: "
+            f"{installed}"
         )
     given = dict(_assignment(text) for text in assignments)
-    if given and len(models) + len(tasks) > 1:
+    if given and (len(models) + len(tasks) > 1 or samplers):
         raise StudyError(
-            f"check: {name!r} has several models or tasks; to give {min(given)!r}, name one of them instead"
+            f"check: {min(given)!r} can be given to one model or one task, and {name!r} is something else; name one of "
+            "them instead"
         )
     for model in models:
         yield ModelSubject(model.value, given)
@@ -71,6 +84,8 @@ def _subjects(registry: Registry, name: str, assignments: Sequence[str]) -> Iter
         if task.name != name and task.name not in without_file:
             continue  # a task that needs a user-supplied file is checked only by its own name
         yield TaskSubject(registry.make_task(task.name, given))
+    for sampler in samplers:
+        yield SamplerSubject(sampler.name, sampler.value)
 
 
 def _assignment(text: str) -> tuple[str, ParamValue]:
@@ -90,9 +105,9 @@ def _reasons(expected: Sequence[str]) -> dict[str, str]:
     return reasons
 
 
-def _results(subject: ModelSubject | TaskSubject, reasons: dict[str, str]) -> list[CheckResult]:
+def _results(subject: Subject, reasons: dict[str, str]) -> list[CheckResult]:
     """Run the checks one by one; a terminal shows the check that runs."""
-    checks = MODEL_CHECKS if isinstance(subject, ModelSubject) else TASK_CHECKS
+    checks = next(checks for kind, checks in CHECKS.items() if isinstance(subject, kind))
     console = Console(stderr=True)
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
         line = progress.add_task(subject.name)

@@ -23,10 +23,14 @@ from harness.workflow.formatting import params_text, value_text, widths_text
 
 
 def show_registry(*, as_json: bool) -> None:
-    """Print a table of models and a table of tasks, or what to install if there is nothing."""
+    """Print tables of models, tasks and samplers, or what to install if there is nothing."""
     registry = load_with_messages().registry
     if as_json:
-        entries: dict[str, Iterable[Entry[Any]]] = {"model": registry.models.values(), "task": registry.tasks.values()}
+        entries: dict[str, Iterable[Entry[Any]]] = {
+            "model": registry.models.values(),
+            "task": registry.tasks.values(),
+            "sampler": registry.samplers.values(),
+        }
         print_json([{"kind": kind, **_facts(entry)} for kind, known in entries.items() for entry in known])
         return
     console = Console(width=None if Console().is_terminal else 160)
@@ -39,14 +43,15 @@ def show_registry(*, as_json: bool) -> None:
         return
     console.print(_entries("model", registry.models.values()))
     console.print(_entries("task", registry.tasks.values()))
+    console.print(_entries("sampler", registry.samplers.values()))
 
 
-def _facts(entry: Entry[Any]) -> dict[str, str]:  # of a model or a task
+def _facts(entry: Entry[Any]) -> dict[str, str]:  # of a model, a task or a sampler
     plugin = entry.plugin
     return {"name": entry.name, "plugin": plugin.name, "version": plugin.version, "origin": entry.origin}
 
 
-def _entries(kind: str, entries: Iterable[Entry[Model]] | Iterable[Entry[type[Task]]]) -> Table:
+def _entries(kind: str, entries: Iterable[Entry[Any]]) -> Table:  # of models, tasks or samplers
     table = Table()
     for heading in (kind, "plugin", "version", "origin"):
         table.add_column(heading)

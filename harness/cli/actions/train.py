@@ -54,7 +54,7 @@ def train(task: str, model: str, assignments: Sequence[str]) -> int:
     study = _study_of_one(loaded, task, model, assignments)
     plan = make_plan(study, loaded.registry).cells[0]
     verify_all(plan.task.files())
-    proposer = Proposer(plan, seed=study.search.seed, sampler="random")
+    proposer = Proposer(plan, seed=study.search.seed)
     trial = CellState(proposer, study_id="train").search_trial(0)
     echo = _Echo(plan.facts.metric.name)
     echo.begin(trial)

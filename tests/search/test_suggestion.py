@@ -17,16 +17,10 @@ from scipy import stats
 
 from harness.ledger.journal import TrialEntry
 from harness.records import Outcome, TrialResult
-from harness.search.samplers import SamplerName, suggest
 from harness.search.scheduler import TrialScheduler
 from harness.study.space import contains
 from tests.conftest import make_trial
-from tests.support.trials import (
-    SAMPLERS,
-    MakeStates,
-    entry_of,
-    run_trials,
-)
+from tests.support.trials import SAMPLERS, MakeStates, entry_of, run_trials, suggested
 
 SPACE: dict[str, BaseDistribution] = {
     "clip": CategoricalDistribution([0.25, 1.0, None]),
@@ -37,18 +31,18 @@ SPACE: dict[str, BaseDistribution] = {
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_suggestion_is_a_function_of_its_arguments(sampler: SamplerName) -> None:
+def test_suggestion_is_a_function_of_its_arguments(sampler: str) -> None:
     history = _history(15)
     for draw in (0, 1, 7, 30):
-        first = suggest(sampler, SPACE, seed=5, draw=draw, history=history)
+        first = suggested(sampler, SPACE, seed=5, draw=draw, history=history)
         np.random.seed(draw)
-        assert suggest(sampler, SPACE, seed=5, draw=draw, history=history) == first
+        assert suggested(sampler, SPACE, seed=5, draw=draw, history=history) == first
         assert first.keys() == SPACE.keys()
         assert all(contains(SPACE[name], value) for name, value in first.items())
 
 
 def _history(count: int) -> list[TrialEntry]:
-    drawn = [suggest("random", SPACE, seed=1, draw=draw, history=()) for draw in range(count)]
+    drawn = [suggested("random", SPACE, seed=1, draw=draw) for draw in range(count)]
     return [entry_of(n, None if n % 5 == 4 else float(params["zoom"] or 0), **params) for n, params in enumerate(drawn)]
 
 
@@ -56,11 +50,13 @@ def test_suggestion_is_the_same_in_another_process() -> None:
     script = (
         "import json, sys; from optuna.distributions import json_to_distribution as read; "
         "from harness.ledger.journal import TrialEntry; from harness.records import Trial, TrialResult; "
-        "from harness.search.samplers import suggest; given = json.load(sys.stdin); "
+        "from harness.samplers import CORE_SAMPLERS; given = json.load(sys.stdin); "
+        "from harness.search.suggestion import draw_of, suggest, told_trial; "
         "space = {name: read(text) for name, text in given['space'].items()}; "
         "history = [TrialEntry(Trial.model_validate(t), 1, (), TrialResult.model_validate(r))"
         " for t, r in given['history']]; "
-        "print(json.dumps([suggest(sampler, space, seed=5, draw=d, history=history)"
+        "told = [told_trial(entry, space, 'lower') for entry in history]; "
+        "print(json.dumps([suggest(CORE_SAMPLERS[sampler], draw_of(space, cell_seed=5, number=d), told)"
         " for sampler in given['samplers'] for d in (0, 9)]))"
     )
     history = _history(12)
@@ -73,35 +69,35 @@ def test_suggestion_is_the_same_in_another_process() -> None:
         text=True,
         check=True,
     )
-    here = [suggest(name, SPACE, seed=5, draw=draw, history=history) for name in SAMPLERS for draw in (0, 9)]
+    here = [suggested(name, SPACE, seed=5, draw=draw, history=history) for name in SAMPLERS for draw in (0, 9)]
     assert json.loads(done.stdout) == here
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_suggestions_never_repeat(sampler: SamplerName) -> None:
+def test_suggestions_never_repeat(sampler: str) -> None:
     draws = 64 if sampler == "tpe" else 300
-    points = [json.dumps(suggest(sampler, SPACE, seed=3, draw=draw, history=())) for draw in range(draws)]
+    points = [json.dumps(suggested(sampler, SPACE, seed=3, draw=draw)) for draw in range(draws)]
     assert len(set(points)) == draws
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_cells_of_other_seeds_draw_other_points(sampler: SamplerName) -> None:
-    points = [json.dumps(suggest(sampler, SPACE, seed=seed, draw=2, history=())) for seed in range(20)]
+def test_cells_of_other_seeds_draw_other_points(sampler: str) -> None:
+    points = [json.dumps(suggested(sampler, SPACE, seed=seed, draw=2)) for seed in range(20)]
     assert len(set(points)) == 20
 
 
 @pytest.mark.parametrize("sampler", ["random", "quasi-random"])
-def test_samplers_that_do_not_learn_ignore_the_history(sampler: SamplerName) -> None:
-    assert suggest(sampler, SPACE, seed=5, draw=3, history=_history(20)) == suggest(
+def test_samplers_that_do_not_learn_ignore_the_history(sampler: str) -> None:
+    assert suggested(sampler, SPACE, seed=5, draw=3, history=_history(20)) == suggested(
         sampler, SPACE, seed=5, draw=3, history=()
     )
 
 
 @pytest.mark.parametrize("sampler", ["random", "quasi-random"])
-def test_suggestions_cover_every_dimension(sampler: SamplerName) -> None:
+def test_suggestions_cover_every_dimension(sampler: str) -> None:
     """Kolmogorov–Smirnov for the floats, χ² for the choices; the first 256 draws of one cell."""
-    drawn = [suggest(sampler, SPACE, seed=11, draw=draw, history=()) for draw in range(256)]
+    drawn = [suggested(sampler, SPACE, seed=11, draw=draw) for draw in range(256)]
     rates = [math.log10(float(params["rate"] or 1)) for params in drawn]
     assert stats.kstest(rates, stats.uniform(-1, 2).cdf).pvalue > 0.01
     assert stats.kstest([float(params["zoom"] or 0) for params in drawn], stats.uniform().cdf).pvalue > 0.01
@@ -111,14 +107,14 @@ def test_suggestions_cover_every_dimension(sampler: SamplerName) -> None:
 
 def test_quasi_random_points_spread_better_than_chance() -> None:
     """A Sobol sequence puts exactly one of its first 2^m points into each of 2^m equal slices of every axis."""
-    drawn = [suggest("quasi-random", SPACE, seed=2, draw=draw, history=()) for draw in range(64)]
+    drawn = [suggested("quasi-random", SPACE, seed=2, draw=draw) for draw in range(64)]
     assert sorted(int(64 * float(params["zoom"] or 0)) for params in drawn) == list(range(64))
 
 
 def test_tpe_learns_from_its_history() -> None:
     """After a history in which a low `zoom` is good, it proposes lower values than at random (0.5 on average)."""
     history = _history(40)
-    proposed = [float(suggest("tpe", SPACE, seed=9, draw=d, history=history)["zoom"] or 0) for d in range(40, 70)]
+    proposed = [float(suggested("tpe", SPACE, seed=9, draw=d, history=history)["zoom"] or 0) for d in range(40, 70)]
     assert np.mean(proposed) < 0.35
 
 
@@ -138,8 +134,8 @@ def test_tpe_maximises_where_higher_is_better(states_of: MakeStates) -> None:
 
 @pytest.mark.parametrize("outcome", [None, *get_args(Outcome)])
 def test_tpe_accepts_every_outcome(outcome: Outcome | None) -> None:
-    params = suggest("random", SPACE, seed=1, draw=0, history=())
+    params = suggested("random", SPACE, seed=1, draw=0)
     score = 0.5 if outcome == "complete" else None
     result = TrialResult(outcome=outcome, score=score) if outcome else None
     entry = TrialEntry(make_trial(params=params), 1, (), result)
-    assert suggest("tpe", SPACE, seed=1, draw=1, history=[entry] * 12).keys() == SPACE.keys()
+    assert suggested("tpe", SPACE, seed=1, draw=1, history=[entry] * 12).keys() == SPACE.keys()

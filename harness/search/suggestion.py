@@ -1,0 +1,73 @@
+"""Ask a sampler: a suggestion is a function of the study's seed, the cell, the number of the draw and the history."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.api.sampler import Draw, SamplerFactory
+from harness.ledger.journal import TrialEntry
+from harness.records import ParamValue
+from harness.seeds import derive
+from harness.study.space import Space
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # one in-memory study per draw would be logged
+
+
+def draw_of(space: Space, *, cell_seed: int, number: int) -> Draw:
+    """Return a draw.  It has a seed of its own: a sampler that is seeded once repeats its points after a restart."""
+    return Draw(seed=derive(cell_seed, "draw", number) % 2**32, cell_seed=cell_seed, number=number, space=space)
+
+
+def suggest(factory: SamplerFactory, draw: Draw, told: Sequence[FrozenTrial]) -> dict[str, ParamValue]:
+    """Return the parameters of one draw.  They depend on these arguments alone, in any process.
+
+    told: the search trials so far, from `told_trial`.
+    """
+    storage = InMemoryStorage()
+    study = optuna.create_study(storage=storage, sampler=factory(draw))
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for trial in told:  # `Study.add_trials` would validate each of them again for every draw
+        storage.create_new_trial(study_id, template_trial=trial)
+    return study.ask(dict(draw.space)).params
+
+
+class _Told(FrozenTrial):
+    """A trial that storages do not copy in depth: nothing changes it, and copies took most of the time of an ask."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> FrozenTrial:
+        return copy.copy(self)
+
+
+def told_trial(entry: TrialEntry, space: Space, better: Literal["lower", "higher"]) -> FrozenTrial:
+    """Return a trial as Optuna's samplers read it, with a score to be minimized.
+
+    A trial that did not complete has no value.  One that waits at a rung, or was pruned there, has its score there as
+    an intermediate value.
+    """
+    result = entry.result if entry.result is not None or not entry.rungs else entry.rungs[-1]
+    state = {
+        None: TrialState.RUNNING,
+        "complete": TrialState.COMPLETE,
+        "diverged": TrialState.PRUNED,
+        "pruned": TrialState.PRUNED,
+        "out-of-memory": TrialState.FAIL,
+        "failed": TrialState.FAIL,
+    }[result.outcome if result else None]
+    score = result.score if result else None
+    score = -score if score is not None and better == "higher" else score
+    at_rung = {result.updates: score} if result and result.outcome == "pruned" and score is not None else {}
+    trial = create_trial(
+        state=state,
+        value=score if state is TrialState.COMPLETE else None,
+        params={name: entry.trial.params[name] for name in space},
+        distributions=dict(space),
+        intermediate_values=at_rung,
+    )
+    trial.__class__ = _Told
+    return trial

@@ -1,0 +1,75 @@
+"""The checks of samplers find each way in which a suggestion depends on something else."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+
+from harness import Draw, SamplerFactory, SpaceError
+from harness.samplers import CORE_SAMPLERS
+from harness.testing import SAMPLER_CHECKS, CheckError, SamplerSubject, check_sampler, parametrize_checks
+
+
+@parametrize_checks(*(SamplerSubject(name, CORE_SAMPLERS[name]) for name in ("random", "quasi-random", "tpe", "cmaes")))
+def test_samplers_of_the_core_pass(check: Callable[[], None]) -> None:
+    check()
+
+
+def seeded_once(draw: Draw) -> BaseSampler:
+    return RandomSampler(0)
+
+
+def from_global_state(draw: Draw) -> BaseSampler:
+    return RandomSampler(random.getrandbits(32))
+
+
+def from_number_alone(draw: Draw) -> BaseSampler:
+    return RandomSampler(draw.number)
+
+
+def from_process(draw: Draw) -> BaseSampler:
+    return RandomSampler(draw.seed ^ int(os.environ.get("PYTHONHASHSEED") == "1"))
+
+
+def from_calls(draw: Draw, calls: list[int] = []) -> BaseSampler:  # noqa: B006
+    calls.append(draw.number)
+    return RandomSampler(draw.seed + len(calls))
+
+
+def refusing(draw: Draw) -> BaseSampler:
+    raise SpaceError("sampler 'refusing' samples nothing")
+
+
+def broken(draw: Draw) -> BaseSampler:
+    raise ValueError("no sampler today")
+
+
+@pytest.mark.parametrize(
+    ("factory", "check", "reason"),
+    [
+        (seeded_once, "check_draws_differ", "20 draws give only 1 different suggestions"),
+        (from_number_alone, "check_cells_differ", "cells with different seeds draw the same"),
+        (from_global_state, "check_suggestion_repeats", "a draw after 0 trials gives"),
+        (from_calls, "check_suggestion_repeats", "a draw after 0 trials gives"),
+        (from_process, "check_suggestion_in_another_process", "another process suggests"),
+        (refusing, "check_suggestion_space", "sampler 'refusing' samples nothing"),
+        (broken, "check_suggestion_space", "ValueError: no sampler today"),
+    ],
+)
+def test_planted_defect_is_found_by_its_check(
+    factory: SamplerFactory, check: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    results = {result.check: result for result in check_sampler("planted", factory)}
+    assert results[check].status == "failed"
+    assert reason in results[check].reason
+    assert results.keys() == {each.__name__ for each in SAMPLER_CHECKS}
+
+
+def test_single_check_raises() -> None:
+    with pytest.raises(CheckError, match="only 1 different"):
+        SAMPLER_CHECKS[2](SamplerSubject("seeded-once", seeded_once))
