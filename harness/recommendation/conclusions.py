@@ -55,7 +55,7 @@ def answer(standings: Sequence[CellResult], step: Step, setup: Setup) -> Recomme
     field = gains(racing, scoring_of_test(standings)) if racing else None
     if field is None:
         return _whole(standings, setup, "failed", [_failed(result) for result in standings], None, None)
-    budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings))
+    budget = ErrorBudget.of(setup.confidence, looks=setup.looks, models=len(standings) + len(setup.postponed))
     now = interim_look(field, budget)
     chances = _probabilities(field, now, step)
     of_model = {result.facts.cell.model: result for result in standings}
@@ -183,6 +183,7 @@ def _whole(
         hours=_hours(candidates, setup.slots),
         slots=setup.slots,
         out_of_time=setup.out_of_time,
+        postponed=setup.postponed,
         winner=winner,
         notes=_notes(field, candidates),
     )

@@ -42,7 +42,8 @@ class RaceDriver:
 
     def __post_init__(self) -> None:
         self.folder = self.runs / self.plan.study.name
-        self._cells = tuple(cell.cell for cell in self.plan.cells)
+        postponed = {each.model for each in self.race.postponed}
+        self._cells = tuple(cell.cell for cell in self.plan.cells if cell.cell.model not in postponed)
         self._models = tuple(cell.model for cell in self._cells)
         self._used_before_seconds = self.race.pilot_seconds + self._trained_seconds()
 
@@ -67,7 +68,8 @@ class RaceDriver:
         return follow(validation, test, self._error_budget(), on_validation=on_validation, on_test=on_test)
 
     def _error_budget(self) -> ErrorBudget:
-        return ErrorBudget.of(self.race.confidence, looks=self._looks(), models=len(self._models))
+        # Postponed models count from the start: they may join a resumed race, and no error may be spent twice.
+        return ErrorBudget.of(self.race.confidence, looks=self._looks(), models=len(self.plan.cells))
 
     def _looks(self) -> tuple[int, ...]:
         cut = self.race.cut
@@ -148,6 +150,7 @@ class RaceDriver:
             test_reads=self.race.test_reads,
             slots=self.race.slots,
             out_of_time=self.race.cut is not None,
+            postponed=self.race.postponed,
         )
         results = [capped(result, result.facts.trials, step.repetitions) for result in self._cell_results()]
         recommendation = answer(results, step, setup)

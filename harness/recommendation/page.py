@@ -8,7 +8,7 @@ import tomli_w
 
 from harness.analysis.statistics import Interval
 from harness.recommendation.pairwise import MOST_NEEDED, POWER
-from harness.recommendation.result import Candidate, Recommendation, train_command
+from harness.recommendation.result import Candidate, Recommendation, postponed_text, train_command
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table, quote
 from harness.report.formatting import count, mean_interval, number, of_count, of_number, percent
 from harness.report.sections.evidence import margin_of
@@ -17,7 +17,7 @@ from harness.report.writers import markdown
 
 def page(answer: Recommendation, folder: Path) -> str:
     """Return the page as Markdown.  folder: the study's folder, for the commands that the page shows."""
-    heading, sentence = Heading(_title(answer), 1), Paragraph(_sentence(answer) + _off_budget(answer))
+    heading, sentence = Heading(_title(answer), 1), Paragraph(_sentence(answer) + _remarks(answer))
     blocks: list[Block] = [heading, sentence, _table(answer), Notes(_reading(answer))]
     parts = [markdown.render([*blocks, *_cost(answer)])]
     if answer.winner is not None:
@@ -27,17 +27,18 @@ def page(answer: Recommendation, folder: Path) -> str:
 
 def brief(answer: Recommendation) -> str:
     """Return the answer in one line."""
-    return f"{_title(answer)}. {_sentence(answer)}{_off_budget(answer)}"
+    return f"{_title(answer)}. {_sentence(answer)}{_remarks(answer)}"
 
 
-def _off_budget(answer: Recommendation) -> str:
-    """Name the models that were not trained at the budget; '' if all were."""
+def _remarks(answer: Recommendation) -> str:
+    """Name the models that were not trained at the budget, and those that were postponed; '' if there are none."""
     marked = [
         f"{candidate.model} ({percent(candidate.deviation_percent)})"
         for candidate in answer.candidates
         if candidate.deviation_percent is not None
     ]
-    return f" Off the parameter budget by more than the tolerance: {', '.join(marked)}." if marked else ""
+    off_budget = f" Off the parameter budget by more than the tolerance: {', '.join(marked)}." if marked else ""
+    return off_budget + (f" {postponed_text(answer.postponed)}" if answer.postponed else "")
 
 
 def _title(answer: Recommendation) -> str:
@@ -63,7 +64,8 @@ def _sentence(answer: Recommendation) -> str:
                 f"{chance(answer.probability)}; the race found each of the others to be worse."
             )
         case "alone":
-            return f"{answer.model} is the only model; it is better than the floor."
+            compared = " that was compared" if answer.postponed else ""
+            return f"{answer.model} is the only model{compared}; it is better than the floor."
         case "equivalent":
             return (
                 f"{answer.model} leads and is the best with probability {chance(answer.probability)}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,31 +26,39 @@ SECONDS = 20.0
 """Maximum training time of a configuration, in seconds."""
 
 
-def measure(cells: Sequence[CellPlan], search: Search, registry: Registry) -> dict[str, Throughput]:
+def measure(
+    cells: Sequence[CellPlan], search: Search, registry: Registry, seconds: float = math.inf
+) -> dict[str, Throughput]:
     """Return model → throughput, the mean over its first configurations.
 
-    A model whose configurations all fail gets the throughput of the slowest model.  Raises StudyError if every model
+    seconds: time per model.  A slow model takes longer by at most the start, one update and one evaluation.
+    A model whose configurations all fail gets the throughput of the median model.  Raises StudyError if every model
     fails.
     """
-    measured = {cell.cell.model: _cell_throughput(cell, search, registry) for cell in cells}
+    measured = {cell.cell.model: _cell_throughput(cell, search, registry, seconds) for cell in cells}
     known = [throughput for throughput in measured.values() if isinstance(throughput, Throughput)]
     if not known:
         raise StudyError(f"no model can be trained: {next(iter(measured.values()))}")
-    slowest = max(known, key=lambda throughput: throughput.update_seconds)
-    return {model: value if isinstance(value, Throughput) else slowest for model, value in measured.items()}
+    # Not the slowest: a slow model may be postponed, and the failures are to be reported.
+    median = sorted(known, key=lambda throughput: throughput.update_seconds)[(len(known) - 1) // 2]
+    return {model: value if isinstance(value, Throughput) else median for model, value in measured.items()}
 
 
-def _cell_throughput(cell: CellPlan, search: Search, registry: Registry) -> Throughput | str:
+def _cell_throughput(cell: CellPlan, search: Search, registry: Registry, seconds: float) -> Throughput | str:
     """Return the mean throughput of a cell's first configurations, or the reason if all of them fail."""
     state = CellState(Proposer(cell, seed=search.seed), study_id="pilot")
     measured: list[Throughput] = []
     reason = ""
+    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:
         worker = Worker(Path(folder), registry)
         for number in range(DRAWS):
+            left = end - time.monotonic()
+            if number > 0 and left <= 0:
+                break
             trial = state.search_trial(number)
             state.remember(trial)
-            outcome = _trial_throughput(worker, trial)
+            outcome = _trial_throughput(worker, trial, min(left, SECONDS))
             if isinstance(outcome, Throughput):
                 measured.append(outcome)
             else:
@@ -64,9 +73,9 @@ def _cell_throughput(cell: CellPlan, search: Search, registry: Registry) -> Thro
     )
 
 
-def _trial_throughput(worker: Worker, trial: Trial) -> Throughput | str:
+def _trial_throughput(worker: Worker, trial: Trial, seconds: float) -> Throughput | str:
     """Train a short version of a trial and return its throughput, or its outcome and reason if it fails."""
-    short = {"updates": UPDATES, "evaluate_every": UPDATES // 2, "seconds": SECONDS, "patience": None}
+    short = {"updates": UPDATES, "evaluate_every": UPDATES // 2, "seconds": seconds, "patience": None}
     shortened = {"training": trial.training.model_copy(update=short), "until": None}
     active = worker.start(trial.model_copy(update=shortened), 1)
     started = time.monotonic()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from harness.recommendation.pairwise import Learned
@@ -54,6 +55,30 @@ class Candidate(Record):
     """Why repetitions or trials have no score."""
 
 
+class Postponed(Record):
+    """A model that was not trained because the time budget is too short for it."""
+
+    model: str
+    seconds: float
+    """Estimated time of its search and first repetitions."""
+    minutes: int
+    """`--minutes` with which a resumed race includes it."""
+
+
+def postponed_text(models: Sequence[Postponed]) -> str:
+    """Return the postponed models and how to include them, in two sentences; "" if there is none."""
+    if not models:
+        return ""
+    listed = ", ".join(
+        f"{each.model} (about {math.ceil(each.seconds / 60)} min, --minutes {each.minutes})" for each in models
+    )
+    return (
+        f"Postponed, because search and first repetitions do not fit into the time: {listed}. "
+        f"To include {'it' if len(models) == 1 else 'them'}, run the same command again with "
+        f"--minutes {models[-1].minutes}."
+    )
+
+
 class SelectedTrial(Record):
     """What is ready for use: the recommended model, or the leader where it is too small to tell."""
 
@@ -100,6 +125,8 @@ class Recommendation(Record):
     slots: int
     out_of_time: bool
     winner: SelectedTrial | None
+    postponed: tuple[Postponed, ...] = ()
+    """Models that were not compared, the fastest first."""
     notes: tuple[str, ...]
     """Of what the scores did not allow."""
 
@@ -116,6 +143,7 @@ class Setup(Record):
     """Repetitions at which earlier runs of the command read test scores."""
     slots: int
     out_of_time: bool
+    postponed: tuple[Postponed, ...] = ()
 
 
 def train_command(recommendation: Recommendation) -> str | None:

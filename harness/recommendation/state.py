@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,12 +21,15 @@ from harness.ledger.folder import RACE, read_manifest, write_atomically
 from harness.plugin.registry import Registry
 from harness.recommendation.pairwise import ladder
 from harness.recommendation.pilot import measure
-from harness.recommendation.result import ANSWER
-from harness.recommendation.time_budget import Throughput, allocate
+from harness.recommendation.result import ANSWER, Postponed, postponed_text
+from harness.recommendation.time_budget import Throughput, TimeBudget, allocate_to_fastest
 from harness.records import Record, Resources
 from harness.study.file import parse_study, study_toml
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
+
+PILOT_SHARE = 0.1
+"""Share of the time budget in which the pilot measures all models."""
 
 
 class Race(Record):
@@ -47,6 +51,8 @@ class Race(Record):
     paces: dict[str, Throughput] = {}
     """Model → throughput, as the pilot measured it; empty without a time budget."""
     pilot_seconds: float = 0
+    postponed: tuple[Postponed, ...] = ()
+    """Models for which the time budget is too short, the fastest first."""
     cut: int | None = None
     """Repetitions after which the time budget was used up."""
     test_reads: tuple[int, ...] = ()
@@ -124,27 +130,55 @@ def _of_this_version(folder: Path, race: Race) -> Race:
 def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -> Race:
     """Return the race with the repetitions and the time of this request.
 
-    It keeps the looks at which something may have been claimed, so that no error is spent twice.
+    It keeps the looks at which something may have been claimed, so that no error is spent twice.  Postponed models
+    that the new time includes join the race, with the updates, trials and repetitions of the others.
     """
     if (asked, request.seconds) == (race.asked, race.seconds):
         return race
     cut = () if race.cut is None else (race.cut,)
     kept = {n for n in (*race.looks, *cut) if n >= MINIMUM_PAIRS}
     looks = tuple(sorted(kept | {*ladder(request.study.budget.repetitions)}))
-    race = race.model_copy(update={"looks": looks, "seconds": request.seconds, "cut": None, "asked": asked})
+    postponed = _still_postponed(race, request.seconds)
+    changes = {"looks": looks, "seconds": request.seconds, "cut": None, "asked": asked, "postponed": postponed}
+    race = race.model_copy(update=changes)
     write_race(folder, race)
     return race
+
+
+def _still_postponed(race: Race, seconds: float | None) -> tuple[Postponed, ...]:
+    """Return the models that stay postponed with another time budget; None: no limit."""
+    if seconds is None or race.seconds is None:
+        return ()
+    if seconds <= race.seconds:
+        return race.postponed
+    # The race may use the new time for more repetitions, so a model that stays needs time beyond it.
+    return _postponed({each.model: each.seconds for each in race.postponed if 60 * each.minutes > seconds}, seconds)
+
+
+def _postponed(times: Mapping[str, float], seconds: float) -> tuple[Postponed, ...]:
+    """Return the records of postponed models.  times: of each, in seconds.  seconds: the time budget without them."""
+    records, total = list[Postponed](), seconds
+    for model, own in times.items():
+        total += own
+        records.append(Postponed(model=model, seconds=own, minutes=math.ceil(total / 60)))
+    return tuple(records)
 
 
 def _new(request: RecommendRequest, asked: str, registry: Registry, slots: int, say: Callable[[str], None]) -> Race:
     """Return a new race.  With a time budget, the pilot measures the models first."""
     study, started = request.study, time.monotonic()
     throughputs: dict[str, Throughput] = {}
+    postponed: tuple[Postponed, ...] = ()
     if request.seconds is not None:
-        say(f"pilot: measuring the throughput of {len(request.plan.cells)} models on this machine")
-        throughputs = measure(request.plan.cells, study.search, registry)
-        study = _affordable(request, throughputs, slots)
-        say(_choice_text(study, throughputs))
+        cells = request.plan.cells
+        say(f"pilot: measuring the throughput of {len(cells)} models on this machine")
+        throughputs = measure(cells, study.search, registry, PILOT_SHARE * request.seconds / len(cells))
+        left = max(request.seconds - (time.monotonic() - started), 0.0)
+        allocated, slow = _affordable(request, throughputs, left * slots)
+        study = _chosen(study, allocated)
+        postponed = _postponed({model: seconds / slots for model, seconds in slow.items()}, request.seconds)
+        for text in filter(None, (_choice_text(study, throughputs), postponed_text(postponed))):
+            say(text)
     return Race(
         asked=asked,
         study=study_toml(study),
@@ -154,20 +188,27 @@ def _new(request: RecommendRequest, asked: str, registry: Registry, slots: int, 
         slots=slots,
         paces=throughputs,
         pilot_seconds=time.monotonic() - started if throughputs else 0,
+        postponed=postponed,
     )
 
 
-def _affordable(request: RecommendRequest, throughputs: Mapping[str, Throughput], slots: int) -> Study:
-    """Return the requested study with the updates, trials and repetitions that fit into the time budget."""
-    study, seconds = request.study, request.seconds or 0
-    allocated = allocate(
+def _affordable(
+    request: RecommendRequest, throughputs: Mapping[str, Throughput], seconds: float
+) -> tuple[TimeBudget, dict[str, float]]:
+    """Return what fits into this time of all slots, and the postponed models: see `allocate_to_fastest`."""
+    study = request.study
+    return allocate_to_fastest(
         throughputs,
-        seconds * slots,
+        seconds,
         evaluations=study.training.evaluations,
         repetitions=study.budget.repetitions,
         updates=request.updates,
         trials=request.trials,
     )
+
+
+def _chosen(study: Study, allocated: TimeBudget) -> Study:
+    """Return the requested study with the updates, trials and repetitions that were chosen."""
     budget = study.budget.model_copy(update={"trials": allocated.trials, "repetitions": allocated.repetitions})
     given = study.training.model_dump(exclude_unset=True, exclude={"epochs"})
     training = type(study.training).model_validate({**given, "updates": allocated.updates})

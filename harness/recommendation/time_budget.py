@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from harness.errors import BudgetError
 from harness.recommendation.pairwise import LADDER
@@ -78,6 +79,37 @@ def allocate(
     searched = trials or max(min(round(fitting * SEARCH_SHARE), MOST_TRIALS, fitting - first_look), 2)
     possible = _most_repetitions(fitting - searched, len(throughputs))
     return TimeBudget(length, searched, max(min(possible, repetitions), first_look))
+
+
+def allocate_to_fastest(
+    throughputs: Mapping[str, Throughput],
+    seconds: float,
+    *,
+    evaluations: int,
+    repetitions: int,
+    updates: int | None = None,
+    trials: int | None = None,
+) -> tuple[TimeBudget, dict[str, float]]:
+    """Return what `allocate` returns for the fastest models: as many as fit into the time.
+
+    The second value has the postponed models, the fastest first, with the seconds that each takes over all slots:
+    search and `REPETITIONS` repetitions.  Raises BudgetError if not even the fastest model fits.
+    """
+    order = sorted(throughputs, key=lambda model: throughputs[model].training(updates or FEWEST_UPDATES, evaluations))
+    allocated_to = partial(
+        allocate, seconds=seconds, evaluations=evaluations, repetitions=repetitions, updates=updates, trials=trials
+    )
+    for count in range(len(order), 0, -1):
+        try:
+            allocated = allocated_to({model: throughputs[model] for model in order[:count]})
+        except BudgetError:
+            continue
+        trainings = (allocated.trials + min(REPETITIONS, repetitions)) / (1 - KEPT_BACK)
+        return allocated, {
+            model: trainings * throughputs[model].training(allocated.updates, evaluations + TEST_EVALUATIONS)
+            for model in order[count:]
+        }
+    return allocated_to(throughputs), {}  # raises the error that counts all models
 
 
 def _seconds_per_round(throughputs: Mapping[str, Throughput], updates: int, evaluations: int) -> float:

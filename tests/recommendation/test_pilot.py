@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from harness.errors import StudyError
 from harness.plugin.registry import Registry
+from harness.recommendation import pilot
 from harness.recommendation.pilot import measure, throughput_of
+from harness.recommendation.time_budget import Throughput
 from harness.study.plan import make_plan
 from harness.study.schema import Search
 from tests.conftest import MakeStudy
@@ -41,7 +43,7 @@ def test_slow_first_updates_do_not_count() -> None:
     assert throughput_of([(10, 5.0), (20, 6.0)], 6.0, 6.0).update_seconds == pytest.approx(0.1)
 
 
-def test_model_that_fails_gets_the_throughput_of_the_slowest(toy_registry: Registry, toy_study: MakeStudy) -> None:
+def test_model_that_fails_gets_the_throughput_of_the_median(toy_registry: Registry, toy_study: MakeStudy) -> None:
     broken = {"name": "toy-ema", "as": "broken", "space": {"fault": "raise"}}
     cells = make_plan(toy_study(models=["toy-ema", broken]), toy_registry).cells
     throughputs = measure(cells, Search(), toy_registry)
@@ -53,3 +55,17 @@ def test_study_whose_models_all_fail_is_refused(toy_registry: Registry, toy_stud
     broken = {"name": "toy-ema", "as": "broken", "space": {"fault": "raise"}}
     with pytest.raises(StudyError, match=r"no model can be trained: toy-sum/broken: failed \(.*told to raise"):
         measure(make_plan(toy_study(models=[broken]), toy_registry).cells, Search(), toy_registry)
+
+
+def test_model_that_fails_gets_no_throughput_for_which_it_would_be_postponed(
+    toy_registry: Registry, toy_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its failures are to be reported, and a slow model beside it must not hide them."""
+    known: dict[str, Throughput | str] = {
+        label: Throughput(update_seconds=seconds, evaluation_seconds=0.0, start_seconds=0.0)
+        for label, seconds in {"slow": 9.0, "fast": 0.01, "middle": 0.02}.items()
+    }
+    monkeypatch.setattr(pilot, "_cell_throughput", lambda cell, *_: known.get(cell.cell.model, "failed"))
+    models = [{"name": "toy-ema", "as": label} for label in (*known, "broken")]
+    throughputs = measure(make_plan(toy_study(models=models), toy_registry).cells, Search(), toy_registry)
+    assert throughputs == {**known, "broken": known["middle"]}

@@ -122,6 +122,32 @@ def test_time_budget_chooses_updates_from_the_throughput_of_the_pilot(
     assert {cell.training.updates for cell in plan.cells} == {1400}
 
 
+def test_postponed_models_join_in_the_order_of_their_time(
+    place: Place, toy_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 100 updates, 2 trials and 6 repetitions, a fifth of the time kept back: 1,000 s at 1 s per update."""
+    measured = {
+        model: Throughput(update_seconds=seconds, evaluation_seconds=0.0, start_seconds=0.0)
+        for model, seconds in {"slowest": 2.0, "fast": 0.01, "slow": 1.0}.items()
+    }
+    monkeypatch.setattr(state, "measure", lambda *_: measured)
+    models = [{"name": "toy-ema", "as": label} for label in measured]
+    request = replace(place.request(toy_study(**{**TABLES, "models": models})), trials=2, updates=100)
+
+    def minutes_to_join(seconds: float | None) -> dict[str, int]:
+        timed = replace(request, seconds=seconds)
+        race = begin(timed, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+        assert race == read_race(place.folder)
+        return {each.model: each.minutes for each in race.postponed}
+
+    assert minutes_to_join(600.0) == {"slow": 27, "slowest": 60}  # 600 + 1,000 and + 2,000 s, in whole minutes
+    assert minutes_to_join(300.0) == {"slow": 27, "slowest": 60}
+    assert minutes_to_join(600.0) == {"slow": 27, "slowest": 60}
+    assert minutes_to_join(660.0) == {"slow": 28, "slowest": 61}  # the race may use the new minute itself
+    assert minutes_to_join(60.0 * 28) == {"slowest": 62}
+    assert minutes_to_join(None) == {}
+
+
 def test_more_repetitions_extend_a_race(place: Place, toy_request: RecommendRequest, toy_study: MakeStudy) -> None:
     begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
     more = place.request(toy_study(**{**TABLES, "budget": {**TABLES["budget"], "repetitions": 12}}))
