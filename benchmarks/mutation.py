@@ -60,9 +60,14 @@ GROUPS = {
             f"harness/training/{module}.py"
             for module in ("run", "update_step", "kept_weights", "stopping", "optimizers", "evaluation")
         ),
-        tuple(f"tests/training/test_{module}.py" for module in ("run", "kept_weights", "stopping", "optimizers")),
+        tuple(
+            f"tests/training/test_{module}.py"
+            for module in ("run", "kept_weights", "stopping", "optimizers", "evaluation", "streams")
+        ),
     ),
-    "batches": mirrored("training", "batches"),
+    "batches": Group(
+        ("harness/training/batches.py",), ("tests/training/test_batches.py", "tests/training/test_streams.py")
+    ),
     "cuts": Group(("harness_tasks/own/cuts.py",), ("own_tests/test_own_cuts.py",)),
 }
 

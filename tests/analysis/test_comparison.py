@@ -9,7 +9,7 @@ import pytest
 
 from harness.analysis.comparison import between, compare
 from harness.report.report import build_report
-from tests.support.cells import ACCURACY, LOSS, cell_of, facts, rows, searched, stored
+from tests.support.cells import ACCURACY, LOSS, cell_of, facts, repeated, rows, searched, stored
 
 
 @pytest.mark.parametrize(("better", "first"), [("lower", "a"), ("higher", "b")])
@@ -65,3 +65,18 @@ def test_sampler_that_learns_has_the_best_score_so_far() -> None:
     (section,) = compare(study)
     assert section.tuning["tcn"].expected == (0.5, 0.5, 0.1)
     assert section.crossings == ()
+
+
+def test_cell_whose_trials_all_failed_has_no_tuning_curve() -> None:
+    cells = [facts("a"), facts("b")]
+    (section,) = compare(stored(cells, [*searched(cells[0].cell, [0.2, 0.1]), *searched(cells[1].cell, [None, None])]))
+    assert set(section.tuning) == {"a"}
+
+
+@pytest.mark.parametrize(("protocol", "weights"), [("paper", "test-last3"), ("fair", "test")])
+def test_published_values_are_compared_by_the_rule_of_the_studys_protocol(protocol: str, weights: str) -> None:
+    cell = facts("tcn", trials=0)
+    study = stored([cell], repeated(cell.cell, None, [0.01, 0.04]))
+    study = replace(study, manifest=study.manifest.model_copy(update={"protocol": protocol}))
+    (section,) = compare(study)
+    assert [verdict.weights for verdict in section.reproductions] == [weights]

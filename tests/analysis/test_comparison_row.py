@@ -95,3 +95,15 @@ def test_rejections_that_differ_only_in_numbers_are_one_kind() -> None:
     reasons = ("1 layer reaches 2 steps", "widths 31 have 961", "widths 33 have 1089")
     row = make_row(summarize_cell(cell, [measured(first, 1.0, None, reasons), *others]), 0)
     assert (row.rejections, row.rejection) == (3, "widths 31 have 961")
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_row_says_how_many_sequences_were_scored(limit: int | None) -> None:
+    cell = facts("tcn")
+    training = cell_of(cell, [0.1, 0.2])[0].trial.training.model_copy(update={"evaluation_limit": limit})
+    entries = [
+        replace(entry, trial=entry.trial.model_copy(update={"training": training}))
+        for entry in cell_of(cell, [0.1, 0.2])
+    ]
+    assert make_row(summarize_cell(cell, entries), 0).evaluation_limit == limit
+    assert make_row(summarize_cell(cell, []), None).evaluation_limit is None

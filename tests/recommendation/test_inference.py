@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from numpy.typing import NDArray
+from scipy import linalg, special, stats
 
 from harness.recommendation.inference import (
     SHRINKAGE,
@@ -48,6 +49,44 @@ def test_two_models_follow_the_integral_over_the_shrinkage_factor() -> None:
     weight = grid ** (SHRINKAGE - 1) * np.sqrt(grid) * np.exp(-grid * (0.08 / scale) ** 2 / 2)
     expected = float((weight * special.ndtr(np.sqrt(1 - grid) * 0.08 / scale)).sum() / weight.sum())
     assert best_probabilities(values)[0] == pytest.approx(expected, abs=0.012)
+
+
+def integrated_best(values: NDArray[np.float64]) -> list[float]:
+    """Integrate P(best) over a grid of log variance and shrinkage factor.
+
+    Orthonormal contrasts remove the effect of each repetition and the common mean.  What is left is normal: contrasts
+    of single scores have the residual variance, and contrasts of means have s^2 + tau^2 = s^2 / B.
+    """
+    models, n = values.shape
+    means, across = values.mean(axis=1), linalg.helmert(models)
+    single, contrasts = (across @ values @ linalg.helmert(n).T).ravel(), across @ means
+    variance = float((single**2).mean()) * np.exp(np.linspace(-4, 8, 120))[:, None]  # a flat prior of its logarithm
+    factor = (np.arange(120)[None] + 0.5) / 120
+    of_mean = variance / n
+    logs = stats.beta.logpdf(factor, SHRINKAGE, 1)
+    logs = logs + np.sum(stats.norm.logpdf(single[:, None, None], scale=np.sqrt(variance)), axis=0)
+    logs = logs + np.sum(stats.norm.logpdf(contrasts[:, None, None], scale=np.sqrt(of_mean / factor)), axis=0)
+    weights = np.exp(logs - logs.max())
+    # Given both, a model's mean is normal around (1 - B) times its sample mean, with variance (1 - B) s^2.
+    nodes, share = np.polynomial.hermite_e.hermegauss(16)
+    apart = np.sqrt((1 - factor) / of_mean)
+    best = []
+    for model in range(models):
+        beaten = [special.ndtr(nodes[:, None, None] + apart * (means[model] - means[other]))
+                  for other in range(models) if other != model]  # fmt: skip
+        inner = np.einsum("n,nvb->vb", share / share.sum(), np.prod(beaten, axis=0))
+        best.append(float((weights * inner).sum() / weights.sum()))
+    return best
+
+
+@pytest.mark.parametrize(("models", "n", "gap"), [(2, 5, 0.5), (3, 3, 1.0), (4, 2, 1.0), (4, 6, 1.0)])
+def test_few_repetitions_follow_the_integral_over_variance_and_shrinkage(models: int, n: int, gap: float) -> None:
+    """With few repetitions the differences between models also inform the variance: that is the weight of a draw."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(models, n)) + random.normal(size=n)
+    values[0] += gap
+    drawn = np.mean([best_probabilities(values, seed=seed) for seed in range(8)], axis=0)
+    assert list(drawn) == pytest.approx(integrated_best(values), abs=0.006)
 
 
 def test_an_effect_of_the_repetition_that_all_share_has_no_effect() -> None:

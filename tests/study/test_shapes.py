@@ -121,3 +121,14 @@ def test_large_space_is_cut_and_says_so() -> None:
 @pytest.mark.parametrize("budget", [990, 5_000])
 def test_list_is_the_same_every_time(budget: int) -> None:
     assert _unmet(budget) == _unmet(budget)
+
+
+def test_shapes_are_solved_without_dropout() -> None:
+    """Models are promised a dropout in [0, 1)."""
+
+    class Dropped(Coarse):
+        def unsupported(self, signature: Signature, **params: Any) -> str | None:
+            return super().unsupported(signature, **params) if params["dropout"] == 0 else "has dropout"
+
+    model = Dropped()
+    assert unmet_shapes(model, SIGNATURE, model.space(SIGNATURE), budget=990, tolerance=0.01) == _unmet(990)
