@@ -10,9 +10,9 @@ import torch
 from optuna.distributions import BaseDistribution
 
 from harness import Bits, Classes, Model, Real, Signature, Tokens
+from harness.api.distributions import at_unit
 from harness.records import ParamValue
 from harness.study.budget import count_at, solve
-from harness.study.space import at_unit
 from harness_modern.gated_tcn import GatedTcn
 from harness_modern.mamba import Mamba
 from harness_modern.mingru import MinGru
