@@ -27,7 +27,6 @@ from harness.testing import (
 from harness.testing.outcomes import refuse_unknown, run_checks
 
 Subject = ModelSubject | TaskSubject | SamplerSubject
-CHECKS = {ModelSubject: MODEL_CHECKS, TaskSubject: TASK_CHECKS, SamplerSubject: SAMPLER_CHECKS}
 MARKS = {
     "passed": "[green]passed[/]",
     "failed": "[red]FAILED[/]",
@@ -107,7 +106,8 @@ def _reasons(expected: Sequence[str]) -> dict[str, str]:
 
 def _results(subject: Subject, reasons: dict[str, str]) -> list[CheckResult]:
     """Run the checks one by one; a terminal shows the check that runs."""
-    checks = next(checks for kind, checks in CHECKS.items() if isinstance(subject, kind))
+    of_kind = {ModelSubject: MODEL_CHECKS, TaskSubject: TASK_CHECKS, SamplerSubject: SAMPLER_CHECKS}
+    checks = of_kind[type(subject)]
     console = Console(stderr=True)
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
         line = progress.add_task(subject.name)
