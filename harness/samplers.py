@@ -65,6 +65,9 @@ CORE_SAMPLERS: Mapping[str, SamplerFactory] = {
     "cmaes": cmaes,
 }
 
+WITHOUT_HISTORY: tuple[SamplerFactory, ...] = (random, quasi_random)
+"""Those whose suggestions do not depend on earlier trials, so that a draw costs the same at any number of them."""
+
 
 class _WholeSpace(BaseSampler):
     """A sampler of all dimensions together."""

@@ -39,18 +39,12 @@ def at_unit(distribution: BaseDistribution, unit: float) -> ParamValue:
 
 def unit_of(distribution: BaseDistribution, value: ParamValue) -> float:
     """Return the quantile of a number in its dimension, in [0, 1]: in the middle of those that `at_unit` maps to it."""
-    if isinstance(distribution, IntDistribution) and not distribution.log:
-        steps = (distribution.high - distribution.low) // distribution.step + 1
-        return ((float(value or 0) - distribution.low) / distribution.step + 0.5) / steps
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        steps = round((distribution.high - distribution.low) / distribution.step) + 1
-        return ((float(value or 0) - distribution.low) / distribution.step + 0.5) / steps
-    if isinstance(distribution, IntDistribution):
-        low, high = distribution.low - 0.5, distribution.high + 0.5
-        return math.log(float(value or 0) / low) / math.log(high / low)
-    if isinstance(distribution, FloatDistribution):
-        low, high = float(distribution.low), float(distribution.high)
-        if distribution.log:
-            return math.log(float(value or 0) / low) / math.log(high / low)
-        return (float(value or 0) - low) / (high - low)
-    raise SpaceError(f"{distribution!r}: a choice has no quantile")
+    if not isinstance(distribution, IntDistribution | FloatDistribution):
+        raise SpaceError(f"{distribution!r}: a choice has no quantile")
+    number, low, high = float(value or 0), float(distribution.low), float(distribution.high)
+    if distribution.log:
+        half = 0.5 if isinstance(distribution, IntDistribution) else 0.0  # an integer holds the span around it
+        return math.log(number / (low - half)) / math.log((high + half) / (low - half))
+    if distribution.step is not None:
+        return ((number - low) / distribution.step + 0.5) / (round((high - low) / distribution.step) + 1)
+    return (number - low) / (high - low)

@@ -99,6 +99,8 @@ class CellState:
 
     def decisions(self) -> Decisions:
         """Return which of the trials that wait at a rung train on, and which are pruned."""
+        if not self.plan.facts.rungs:
+            return Decisions()
         if self._decisions is None:
             self._decisions = decide(self.searched, self.plan.facts.rungs, self.plan.facts.metric.better)
         return self._decisions

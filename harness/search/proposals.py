@@ -11,6 +11,7 @@ from harness.errors import BudgetError
 from harness.ledger.journal import TrialEntry
 from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
+from harness.samplers import WITHOUT_HISTORY
 from harness.search.suggestion import draw_of, suggest, told_trial
 from harness.seeds import derive
 from harness.study.budget import Size
@@ -83,8 +84,8 @@ class Proposer:
 
     def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
         seed = derive(self.seed, "search", str(self.plan.cell))
-        told = [self._told_trial(entry) for entry in history]
         factory, space = self.plan.sampler, self.plan.space.dimensions
+        told = [] if factory.value in WITHOUT_HISTORY else [self._told_trial(entry) for entry in history]
         for number in range(first, first + DRAWS):
             draw = draw_of(space, cell_seed=seed, number=number)
             with plugin_border(f"{self.plan.cell}: sampler {factory.name!r}", factory.plugin):

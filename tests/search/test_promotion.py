@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,18 +12,13 @@ from hypothesis import strategies as st
 
 from harness.halving import Rung, total_updates
 from harness.ledger.journal import TrialEntry
-from harness.plugin import registry
 from harness.plugin.registry import Registry
 from harness.records import Trial, TrialResult
 from harness.search.cell import CellState
 from harness.search.promotion import decide
-from harness.search.proposals import Proposer
 from harness.search.scheduler import TrialScheduler
-from harness.study.cell_plan import CellPlan
-from harness.study.file import parse_study
-from harness.study.plan import make_plan
 from tests.conftest import make_trial
-from tests.support.trials import SAMPLERS, MakeStates, any_resources, end, rate_of, rebuilt, run_trials
+from tests.support.trials import SAMPLERS, MakeStates, any_resources, end, rate_of, rebuilt, run_trials, small_states
 
 RUNGS = (Rung(2, 6), Rung(6, 2), Rung(18, 1))
 HALVING = {"kind": "successive-halving", "reduction": 3, "minimum_updates": 2}
@@ -146,9 +140,9 @@ def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
     toy_registry: Registry, sampler: str, cut: int, again: int, at_once: int
 ) -> None:
     at_once = 1 if sampler == "tpe" else at_once  # it depends on which trials have ended
-    undisturbed = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
+    undisturbed = _states(toy_registry, sampler)
     run_trials(TrialScheduler(undisturbed))
-    first = TrialScheduler([_state(plan, sampler) for plan in _small_plan(toy_registry)])
+    first = TrialScheduler(_states(toy_registry, sampler))
     run_trials(first, stop_after=cut, at_once=at_once)
     second = rebuilt(first.cells.values())
     run_trials(second, stop_after=again, at_once=at_once)
@@ -162,9 +156,9 @@ def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1000), at_once=st.integers(2, 20))
 def test_trials_end_in_any_order(toy_registry: Registry, seed: int, at_once: int) -> None:
-    expected = [_state(plan, "random") for plan in _small_plan(toy_registry)]
+    expected = _states(toy_registry, "random")
     run_trials(TrialScheduler(expected))
-    states = [_state(plan, "random") for plan in _small_plan(toy_registry)]
+    states = _states(toy_registry, "random")
     scheduler, order = TrialScheduler(states), random.Random(seed)
     running: list[Trial] = []
     while True:
@@ -215,20 +209,5 @@ def _content(state: CellState) -> object:
     }
 
 
-def _small_plan(registry: Registry) -> tuple[CellPlan, ...]:
-    study = parse_study(
-        {
-            "name": "toys",
-            "models": ["toy-ema", "toy-stack"],
-            "tasks": [{"name": "toy-ragged", "parameters": 300}],
-            "budget": {"trials": 3, "repetitions": 2},
-            "training": TRAINING,
-            "search": {"pruning": HALVING},
-        },
-        source="here",
-    )
-    return make_plan(study, registry).cells
-
-
-def _state(plan: CellPlan, sampler: str) -> CellState:
-    return CellState(Proposer(replace(plan, sampler=registry.SAMPLERS[sampler]), seed=0), study_id="s")
+def _states(toys: Registry, sampler: str) -> list[CellState]:
+    return small_states(toys, sampler, budget={"trials": 3, "repetitions": 2}, training=TRAINING, pruning=HALVING)

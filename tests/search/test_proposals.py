@@ -97,3 +97,21 @@ def test_model_that_no_draw_can_use_is_refused_after_one(
     with pytest.raises(PluginError, match=f"toy-sum/{model.name}"):
         Proposer(cell, seed=0).propose(())
     assert len(draws) == 1
+
+
+@pytest.mark.parametrize(("sampler", "told"), [("random", 0), ("quasi-random", 0), ("tpe", 6)])
+def test_history_is_told_only_to_samplers_that_read_it(
+    states_of: MakeStates, monkeypatch: pytest.MonkeyPatch, sampler: str, told: int
+) -> None:
+    """So a draw of the others costs the same at any number of trials."""
+    (state,) = states_of(models=["toy-ema"], search={"sampler": sampler}, budget={"trials": 9, "repetitions": 1})
+    run_trials(TrialScheduler([state]), stop_after=6)
+    given: list[int] = []
+
+    def counted(factory: Any, draw: Any, trials: Any) -> Any:  # as `suggest`
+        given.append(len(trials))
+        return suggestion.suggest(factory, draw, trials)
+
+    monkeypatch.setattr(proposals, "suggest", counted)
+    state.search_trial(6)
+    assert set(given) == {told}

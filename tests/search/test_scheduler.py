@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.plugin import registry
 from harness.plugin.registry import Registry
 from harness.records import Resources
 from harness.search.cell import CellState
-from harness.search.proposals import Proposer
 from harness.search.scheduler import TrialScheduler
-from harness.study.cell_plan import CellPlan
-from harness.study.file import parse_study
-from harness.study.plan import make_plan
 from tests.support.trials import (
     SAMPLERS,
     MakeStates,
@@ -27,6 +21,7 @@ from tests.support.trials import (
     rate_of,
     rebuilt,
     run_trials,
+    small_states,
 )
 
 
@@ -150,9 +145,9 @@ def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
     toy_registry: Registry, sampler: str, cut: int, again: int
 ) -> None:
     """Killed twice and rebuilt from the ledger each time; with one worker even TPE has the same history."""
-    states = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
+    states = _states(toy_registry, sampler)
     undisturbed = {trial.key: trial for trial in run_trials(TrialScheduler(states))}
-    states = [_state(plan, sampler) for plan in _small_plan(toy_registry)]
+    states = _states(toy_registry, sampler)
     trials = run_trials(TrialScheduler(states), stop_after=cut)
     second = rebuilt(states)
     trials += run_trials(second, stop_after=again)
@@ -164,27 +159,13 @@ def test_interrupted_study_has_the_trials_of_an_uninterrupted_one(
 def test_parallel_study_has_the_trials_of_a_serial_one(toy_registry: Registry, sampler: str) -> None:
     trials = []
     for at_once in (1, 3, 16):
-        scheduler = TrialScheduler([_state(plan, sampler) for plan in _small_plan(toy_registry)])
+        scheduler = TrialScheduler(_states(toy_registry, sampler))
         trials.append({trial.key: trial for trial in run_trials(scheduler, at_once=at_once)})
     assert trials[0] == trials[1] == trials[2]
 
 
-def _small_plan(registry: Registry) -> tuple[CellPlan, ...]:
-    study = parse_study(
-        {
-            "name": "toys",
-            "models": ["toy-ema", "toy-stack"],
-            "tasks": [{"name": "toy-ragged", "parameters": 300}],
-            "budget": {"trials": 4, "repetitions": 2},
-            "training": {"updates": 8},
-        },
-        source="here",
-    )
-    return make_plan(study, registry).cells
-
-
-def _state(plan: CellPlan, sampler: str) -> CellState:
-    return CellState(Proposer(replace(plan, sampler=registry.SAMPLERS[sampler]), seed=0), study_id="s")
+def _states(toys: Registry, sampler: str) -> list[CellState]:
+    return small_states(toys, sampler, budget={"trials": 4, "repetitions": 2}, training={"updates": 8})
 
 
 def test_final_trials_of_a_cell_are_companions(states_of: MakeStates) -> None:

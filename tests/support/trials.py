@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.ledger.journal import TrialEntry
+from harness.plugin.registry import Registry
 from harness.records import ParamValue, Resources, Trial, TrialResult
 from harness.samplers import CORE_SAMPLERS
 from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.search.scheduler import TrialScheduler
 from harness.search.suggestion import draw_of, suggest, told_trial
+from harness.study.file import parse_study
+from harness.study.plan import make_plan
 from harness.study.space import Space
 from tests.conftest import make_trial
 
@@ -100,3 +104,18 @@ def suggested(
     """Return what a sampler of the core suggests.  seed: the cell's.  history: with scores to be minimized."""
     told = [told_trial(entry, space, "lower") for entry in history]
     return suggest(CORE_SAMPLERS[sampler], draw_of(space, cell_seed=seed, number=draw), told)
+
+
+def small_states(toys: Registry, sampler: str, *, pruning: object = "none", **sections: object) -> list[CellState]:
+    """Return the states of the two cells of a small study.  sampler: of the core.  sections: of the study file."""
+    study = parse_study(
+        {
+            "name": "toys",
+            "models": ["toy-ema", "toy-stack"],
+            "tasks": [{"name": "toy-ragged", "parameters": 300}],
+            "search": {"sampler": sampler, "pruning": pruning},
+            **sections,
+        },
+        source="here",
+    )
+    return [CellState(Proposer(plan, seed=0), study_id="s") for plan in make_plan(study, toys).cells]
