@@ -17,6 +17,7 @@ from harness.execution.controller import StudyController
 from harness.records import Trial, TrialResult
 from harness.report.formats import to_markdown
 from harness.report.report import build_report
+from harness.samplers import CORE_SAMPLERS
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
 from harness.workflow.study_log import logger
@@ -327,7 +328,9 @@ def test_every_command_has_a_help_text(harness: Harness) -> None:
 def test_json_is_for_programs_and_says_what_the_text_says(harness: Harness) -> None:
     listed = json.loads(harness("list", "--json")[1])
     assert {entry["name"] for entry in listed if entry["kind"] == "model"} == {"toy-ema", "toy-stack"}
-    assert {entry["plugin"] for entry in listed} == {"seqharness-toys"}
+    assert {entry["plugin"] for entry in listed if entry["kind"] != "sampler"} == {"seqharness-toys"}
+    samplers = {(entry["name"], entry["plugin"]) for entry in listed if entry["kind"] == "sampler"}
+    assert samplers == {(name, "seqharness") for name in CORE_SAMPLERS}
     task = json.loads(harness("show", "toy-sum", "length=9", "--json")[1])
     assert (task["kind"], task["options"]["length"], task["metric"]["name"]) == ("task", 9, "mse")
     model = json.loads(harness("show", "toy-ema", "--json")[1])
