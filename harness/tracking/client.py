@@ -1,29 +1,29 @@
-"""Connect to an MLflow store, find its experiments and runs, and explain its errors."""
+"""Connect to an MLflow store, and find its experiments and runs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.request import urlopen
 
-from alembic.util import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL
 
 from harness.errors import TrackingError, UnknownNameError, did_you_mean
 from harness.records import Record
-from harness.redaction import without_credentials, without_secrets
-from harness.tracking import run_data
+from harness.redaction import without_credentials
+from harness.tracking import DEFAULT_TIMEOUT, run_data
 from harness.tracking.schema import check_schema
+from harness.tracking.sqlite_file import check_folder, check_writable, database_file, forget_replaced, remember_file
+from harness.tracking.store_errors import as_tracking_error
 
 T = TypeVar("T")
 
@@ -34,6 +34,9 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 CONCURRENT_REQUESTS = 8
 """Requests for curves that are open at the same time; others use the server's connections too."""
+
+ANSWER_SECONDS = 8.0
+"""Time within which a server answers its first request, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise."""
 
 VIEW = {
     "workflowType": "machine_learning",
@@ -54,14 +57,10 @@ def store_uri(default_folder: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or URL.create("sqlite", database=database).render_as_string()
 
 
-def database_file(uri: str) -> Path | None:
-    """Return the file of a SQLite store, None for another store."""
-    database = make_url(uri).database if uri.startswith("sqlite") else None
-    return None if database is None else Path(database)
+def prepare_store(uri: str, study: str | None = None) -> None:
+    """Create the store if it is a database, and check that it answers and can be written.
 
-
-def prepare_store(uri: str) -> None:
-    """Create the store if it is a database, and check that it answers.
+    study: create its experiment too, so that a deleted one or a missing permission shows now.
 
     Call it before other processes open the store: if several open a new database at the same time, only one succeeds.
     Raises TrackingError if the store fails.
@@ -70,7 +69,12 @@ def prepare_store(uri: str) -> None:
     # MLflow creates the folder of the encoded path as well as the folder itself.
     superfluous = database_file(uri) not in (None, encoded / "mlflow.db") and not encoded.exists()
     with as_tracking_error(uri):
-        mlflow_client(uri).search_experiments(max_results=1)
+        check_server(uri)
+        client = mlflow_client(uri)
+        client.search_experiments(max_results=1)
+        check_writable(uri)
+        if study is not None:
+            create_experiment(client, uri, study)
     if superfluous:
         with contextlib.suppress(OSError):
             encoded.rmdir()
@@ -104,10 +108,31 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
     }
 
 
+def check_server(uri: str) -> None:
+    """Raise TimeoutError if a server accepts a connection and does not answer in time.
+
+    MLflow's client would wait for minutes.  It reports everything else that is wrong with a server by itself.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] != DEFAULT_TIMEOUT:
+        return
+    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], f"{parts.path.rstrip('/')}/health", "", ""))
+    try:
+        urlopen(address, timeout=ANSWER_SECONDS).close()
+    except (OSError, ValueError, HTTPException) as error:
+        if isinstance(getattr(error, "reason", error), TimeoutError):
+            advice = "to wait longer, set MLFLOW_HTTP_REQUEST_TIMEOUT"
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s; {advice}") from error
+
+
 def mlflow_client(uri: str) -> MlflowClient:
     """Return a client.  Raises TrackingError if the store is a database of another version of MLflow."""
+    check_folder(uri)
     check_schema(uri, without_credentials(uri))
-    return MlflowClient(tracking_uri=uri)
+    forget_replaced(uri)
+    client = MlflowClient(tracking_uri=uri)
+    remember_file(uri)
+    return client
 
 
 def create_experiment(client: MlflowClient, uri: str, name: str) -> str:
@@ -168,44 +193,3 @@ def _all_pages(search: Callable[..., PagedList[T]]) -> list[T]:
         token = page.token
         if not token:
             return results
-
-
-@contextlib.contextmanager
-def as_tracking_error(uri: str) -> Iterator[None]:
-    """Raise a TrackingError for an exception of a store that cannot be reached, written or read."""
-    try:
-        yield
-    except ImportError as error:
-        raise TrackingError(
-            f"{without_credentials(uri)}: this store needs a Python package that is missing ({error}); install it "
-            "with pip"
-        ) from error
-    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
-        raise TrackingError(
-            f"{without_credentials(uri)}: the MLflow store failed ({_one_line(error, uri)}); repair it, or set "
-            "MLFLOW_TRACKING_URI to another store, then run `harness sync`"
-        ) from error
-
-
-def _one_line(error: Exception, uri: str) -> str:
-    """Return the reason for an error in one line; MLflow's client wraps a connection error several times."""
-    text = str(error)
-    for name, reason in _CONNECTION_ERRORS.items():
-        if name in text:
-            return reason.format(seconds=os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"])
-    line = (text.splitlines() or [type(error).__name__])[0]
-    return run_data.cut(_without_user(without_secrets(line, uri)), 300)
-
-
-def _without_user(text: str) -> str:
-    """Return what a database driver says without the user name, which it puts into quotation marks."""
-    return re.sub(r"""(\b(?:user|role|login)\b[^'"]{0,12})(['"]).*?\2""", r"\1\2***\2", text, flags=re.IGNORECASE)
-
-
-_CONNECTION_ERRORS = {
-    "Read timed out": "no answer within {seconds} s; to wait longer, set MLFLOW_HTTP_REQUEST_TIMEOUT",
-    "NameResolutionError": "MLflow is unreachable: no such host",
-    "NewConnectionError": "MLflow is unreachable: nothing listens at this address, or there is no route to it",
-    "ConnectTimeoutError": "MLflow is unreachable: the host does not answer",
-}
-"""Part of an error text of MLflow's client → the reason in plain words."""

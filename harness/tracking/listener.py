@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from harness.ledger.ledger import Ledger
 from harness.plugin.hookspecs import hookimpl
-from harness.tracking.sync import Replay, Tracker, start_replay
+from harness.tracking.sync import Replay, Tell, Tracker, silently, start_replay
 
 
 class TrackingListener:
     """Wakes the thread that sends the ledger to MLflow, at every event of a trial."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, tell: Tell = silently) -> None:
+        """tell: prints a line when the store fails, and when it has everything again; any thread may call it."""
         self._uri = uri
+        self._tell = tell
         self._tracker: Tracker | None = None
         self._replay: Replay | None = None
 
     def begin(self, ledger: Ledger) -> TrackingListener:
         """Start the thread for a ledger, and return this listener."""
         self._tracker = Tracker(ledger, self._uri)
-        self._replay = start_replay(self._tracker)
+        self._replay = start_replay(self._tracker, tell=self._tell)
         return self
 
     def keep_report(self, texts: dict[str, str | bytes], description: str = "") -> None:

@@ -20,7 +20,8 @@ from mlflow.types import Schema, TensorSpec
 
 from harness.records import Cell
 from harness.tracking import run_data
-from harness.tracking.client import as_tracking_error, find_experiment, mlflow_client, study_runs
+from harness.tracking.client import find_experiment, mlflow_client, study_runs
+from harness.tracking.store_errors import as_tracking_error
 
 CODE = Path(__file__).with_name("served_model.py")
 """The code of every model; MLflow runs a copy."""

@@ -21,12 +21,12 @@ from harness.tracking import run_data, trial_run
 from harness.tracking.client import (
     CONCURRENT_REQUESTS,
     R,
-    as_tracking_error,
     find_experiment,
     mlflow_client,
     search_runs,
     study_runs,
 )
+from harness.tracking.store_errors import as_tracking_error
 
 
 def read_store(uri: str, study: str, study_id: str | None = None, *, curves: bool = False) -> StoredStudy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +15,12 @@ from harness.errors import HarnessError
 from harness.ledger.journal import TrialEntry
 from harness.records import Cell, Manifest, Outcome
 from harness.tracking import cell_run, run_data, trial_run
-from harness.tracking.client import as_tracking_error
+from harness.tracking.sqlite_file import was_replaced
 from harness.tracking.store import Status, Store
+from harness.tracking.store_errors import as_tracking_error
+
+Tell = Callable[[str], None]
+"""Prints one line."""
 
 
 class LedgerLike(Protocol):
@@ -47,6 +51,8 @@ class Tracker:
         with as_tracking_error(self.uri):
             # Forgotten until everything is sent: only the store knows how much of a failed call has arrived.
             synced, self._synced = self._synced, None
+            if synced is not None and was_replaced(self.uri):
+                raise FileNotFoundError("the database file is another one")
             self._synced = self._replay(synced or _SyncedState(Store(self.uri, self.ledger.manifest)))
 
     def log_report(self, texts: Mapping[str, str | bytes], description: str = "") -> None:
@@ -168,13 +174,21 @@ def _last_end(entries: Iterable[TrialEntry], otherwise: float) -> float:
     return max((entry.result.ended for entry in entries if entry.result is not None), default=0) or otherwise
 
 
+def silently(text: str) -> None:
+    """Print nothing."""
+
+
 class Replay(threading.Thread):
     """A thread that syncs a tracker during training, which neither waits for the store nor sees it fail."""
 
-    def __init__(self, tracker: Tracker, interval_seconds: float = 1.0) -> None:
+    def __init__(self, tracker: Tracker, interval_seconds: float = 1.0, tell: Tell = silently) -> None:
+        """tell: is called in this thread when the store fails, once per error, and when it has everything again."""
         super().__init__(name="harness-replay", daemon=True)
         self._tracker = tracker
         self._interval = interval_seconds
+        self._tell = tell
+        self._told: set[str] = set()
+        self._recovery_due = False
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._deadline = 0.0
@@ -224,12 +238,19 @@ class Replay(threading.Thread):
             self._tracker.sync()
         except HarnessError as error:
             self._error = str(error)
+            if self._error not in self._told and not self._closing.is_set():  # at the end, `close` returns it
+                self._told.add(self._error)
+                self._recovery_due = True
+                self._tell(f"{self._error}; training continues")
         else:
             self._error = None
+            if self._recovery_due:
+                self._recovery_due = False
+                self._tell("MLflow has all results again")
 
 
-def start_replay(tracker: Tracker, interval_seconds: float = 1.0) -> Replay:
-    """Start a thread that syncs a tracker.  interval_seconds: maximum time between two syncs."""
-    replay = Replay(tracker, interval_seconds)
+def start_replay(tracker: Tracker, interval_seconds: float = 1.0, tell: Tell = silently) -> Replay:
+    """Start a thread that syncs a tracker.  interval_seconds: maximum time between two syncs.  tell: see `Replay`."""
+    replay = Replay(tracker, interval_seconds, tell)
     replay.start()
     return replay

@@ -165,7 +165,7 @@ class _Rounds:
 def _race(request: RecommendRequest, rounds: _Rounds, *, fresh: bool) -> Raced:
     place, registry = rounds.place, rounds.loaded.registry
     folder = place.runs / request.study.name
-    reach_store(place, rounds.console, begun=not fresh and read_manifest(folder) is not None)
+    reach_store(place, request.study.name, rounds.console, begun=not fresh and read_manifest(folder) is not None)
     if fresh:
         keep_earlier_study(folder)
     alone = place.executor == "serial" or place.address is not None

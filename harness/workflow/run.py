@@ -97,7 +97,7 @@ def run_plan(
     runner = checked(Runner(plan, loaded, place.runs, fresh=fresh), console)
     for text in notes(plan):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    reach_store(place, console, begun=not fresh and read_manifest(runner.folder) is not None)
+    reach_store(place, plan.study.name, console, begun=not fresh and read_manifest(runner.folder) is not None)
     with logged(runner.folder):
         trained = train(runner, place, console, local)
         if trained.outcome is not None and trained.error is None:

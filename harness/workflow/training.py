@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from rich.console import Console
 
@@ -28,6 +29,10 @@ DRAIN_SECONDS = 60.0
 
 INTERRUPTED_SECONDS = 5.0
 """The same after Ctrl-C."""
+
+
+_said: WeakKeyDictionary[Console, set[str]] = WeakKeyDictionary()
+"""Console → messages that `say_once` has printed on it."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +80,18 @@ def checked(runner: Runner, console: Console) -> Runner:
     return runner
 
 
-def reach_store(place: Place, console: Console, *, begun: bool) -> None:
-    """Check that MLflow is reachable.
+def reach_store(place: Place, study: str, console: Console, *, begun: bool) -> None:
+    """Check that MLflow is reachable and accepts the study.
 
     If it is not, a study that has started goes on.  For a new study TrackingError is raised, so that a mistake in the
     URI does not show only after days of training.
     """
     try:
-        prepare_store(place.store)
+        prepare_store(place.store, study)
     except TrackingError as error:
         if not begun:
             raise
-        say(console, f"{error}; training continues")
+        say_once(console, f"{error}; training continues")
 
 
 def train(runner: Runner, place: Place, console: Console, local: LocalClasses = NO_CLASSES) -> Trained:
@@ -94,7 +99,7 @@ def train(runner: Runner, place: Place, console: Console, local: LocalClasses = 
 
     local: models and tasks of the study that no package provides.
     """
-    tracking = TrackingListener(place.store)
+    tracking = TrackingListener(place.store, lambda text: say_once(console, text))
     patience = DRAIN_SECONDS
     execute = _executor(runner, place, local, lambda text: say(console, text))
     try:
@@ -141,6 +146,14 @@ def say(console: Console, text: str) -> None:
     """Print one message, unchanged and unwrapped, and log it."""
     logger.info("%s", text)
     console.print(f"harness: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def say_once(console: Console, text: str) -> None:
+    """Print a message unless the console shows it already: a store that fails stays so in every round of a race."""
+    said = _said.setdefault(console, set())
+    if text not in said:
+        said.add(text)
+        say(console, text)
 
 
 def _executor(runner: Runner, place: Place, local: LocalClasses, tell: Callable[[str], None]) -> Execute:

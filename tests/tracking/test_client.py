@@ -10,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import TrackingError
-from harness.tracking.client import database_file, prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
 from harness.tracking.reader import read_store
+from harness.tracking.sqlite_file import database_file
 from harness.tracking.sync import Tracker
 from tests.support.tracked import (
     STUDY,

@@ -20,13 +20,19 @@ OLDER = next(
 )
 
 
-def database(folder: Path, revision: str | None) -> tuple[str, bytes]:
-    """Write a database whose tables have a revision.  Return its URI and its content."""
+def database(folder: Path, revision: str | None, *, complete: bool = True) -> tuple[str, bytes]:
+    """Write a database whose tables have a revision.  Return its URI and its content.
+
+    complete: whether it has an experiment, which MLflow creates last.
+    """
     path = folder / "mlflow.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         if revision is not None:
             connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+        connection.execute("CREATE TABLE experiments (name)")
+        if complete:
+            connection.execute("INSERT INTO experiments VALUES ('Default')")
     connection.close()
     return f"sqlite:///{path}", path.read_bytes()
 
@@ -49,6 +55,13 @@ def test_database_of_an_older_mlflow_is_refused_and_not_changed(tmp_path: Path) 
 def test_database_of_a_newer_mlflow_is_refused_and_not_changed(tmp_path: Path) -> None:
     uri, content = database(tmp_path, "abc123456789")
     with pytest.raises(TrackingError, match=r"schema of a newer MLflow than the installed .*; install that MLflow, or"):
+        prepare_store(uri)
+    assert (tmp_path / "mlflow.db").read_bytes() == content
+
+
+def test_database_whose_creation_failed_is_not_called_an_older_one(tmp_path: Path) -> None:
+    uri, content = database(tmp_path, OLDER, complete=False)
+    with pytest.raises(TrackingError, match=r"incomplete schema and no experiment, .*; delete the database, then run"):
         prepare_store(uri)
     assert (tmp_path / "mlflow.db").read_bytes() == content
 

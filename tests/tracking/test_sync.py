@@ -175,6 +175,28 @@ def test_replay_reports_at_the_end_that_the_store_failed(ledger: FakeLedger, tmp
     assert "the MLflow store failed" in message
 
 
+def test_replay_tells_an_error_once_and_when_everything_is_stored_again(
+    ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    said: list[str] = []
+    sync = Tracker.sync
+
+    def fail_at_first(self: Tracker) -> None:
+        calls.append(self.uri)
+        if len(calls) < 4:
+            raise TrackingError("the disk is full; free disk space")
+        sync(self)
+
+    monkeypatch.setattr(Tracker, "sync", fail_at_first)
+    replay = start_replay(Tracker(ledger, uri), interval_seconds=0.05, tell=said.append)
+    while len(said) < 2:
+        replay.join(0.01)
+        assert replay.is_alive()
+    assert replay.close(timeout=60) is None
+    assert said == ["the disk is full; free disk space; training continues", "MLflow has all results again"]
+
+
 def test_replay_waits_at_the_end_for_a_store_that_recovers(
     ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,9 @@ from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
 from harness.report.report import build_report
 from harness.study.file import read_study_file
-from harness.tracking.client import database_file, prepare_store, store_uri, study_pages, ui_command
+from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
 from harness.tracking.reader import read_store
+from harness.tracking.sqlite_file import database_file
 from harness.tracking.sync import Tracker
 from harness.workflow.export import export as write_export
 

@@ -95,10 +95,11 @@ class DiagonalStateSpace(nn.Module):
 def causal_convolution(u: Tensor, kernel: Tensor) -> Tensor:
     """Return y[t] = Σ kernel[s] u[t - s] over s <= t, by FFT over twice the time.
 
-    u: (batch, channels, time).  kernel: (channels, time).
+    u: (batch, channels, time).  kernel: (channels, time), whose precision is that of the FFT: under autocast u may be
+    bfloat16, for which there is none.
     """
     time = u.shape[-1]
-    spectrum = torch.fft.rfft(u, n=2 * time) * torch.fft.rfft(kernel, n=2 * time)
+    spectrum = torch.fft.rfft(u.to(kernel.dtype), n=2 * time) * torch.fft.rfft(kernel, n=2 * time)
     return cast(Tensor, torch.fft.irfft(spectrum, n=2 * time)[..., :time])
 
 

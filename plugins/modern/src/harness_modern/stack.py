@@ -74,9 +74,22 @@ class Stack(nn.Module):
         return cast(Tensor, self.norm(x)), tuple(after)
 
 
-def norm(features: int) -> nn.RMSNorm:
-    """Return a root mean square normalisation with a gain (Zhang & Sennrich 2019, equation 4)."""
-    return nn.RMSNorm(features, eps=EPSILON)
+class Norm(nn.RMSNorm):
+    """A root mean square normalisation with a gain (Zhang & Sennrich 2019, equation 4), in the gain's precision.
+
+    Autocast does so by itself on CUDA.  On a CPU it leaves bfloat16, and PyTorch warns of two precisions.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, eps=EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
+def norm(features: int) -> Norm:
+    """Return the normalisation of a stream with this many features."""
+    return Norm(features)
 
 
 def tail(x: Tensor, steps: int) -> Tensor:
