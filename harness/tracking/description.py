@@ -1,4 +1,4 @@
-"""The description of a cell's run, which MLflow shows on its page."""
+"""The descriptions of a cell's run and of its model, which MLflow shows on their pages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from harness.tracking.trial_run import validation_name
 
 def cell_description(result: CellResult) -> str:
     """Return, as Markdown, what the cell's trials show so far and how to read its runs."""
+    return (
+        f"{_numbers(result)}\n\n"
+        "Child runs `search/…` are the trials of the search, `final/…` those of its winner with new seeds. `mean` and "
+        "`interval_low` to `interval_high` summarise the repetitions' test scores; "
+        f"`{curve_name(result, result.setting)}` is the winner's learning curve. The comparison with the other "
+        "models is the description of the experiment and of the study's run."
+    )
+
+
+def model_description(result: CellResult, repetition: int | None) -> str:
+    """Return, as Markdown, what the page of a cell's trained model shows.  repetition: the one that trained it."""
+    return (
+        f"{_numbers(result)}\n\n"
+        f"The weights are those of repetition {repetition}, the best on validation. Where the plugins of the study are "
+        "installed, `mlflow.pyfunc.load_model` loads the model and `mlflow models serve --env-manager local` serves it."
+    )
+
+
+def _numbers(result: CellResult) -> str:
     facts, metric = result.facts, result.facts.metric
     rows = [
         ("test", _test(result)),
@@ -20,14 +39,7 @@ def cell_description(result: CellResult) -> str:
     ]
     unit = f" in {metric.unit}" if metric.unit else ""
     table = "\n".join(f"| {name} | {value or '–'} |" for name, value in rows)
-    return (
-        f"**{facts.cell}**: {metric.name}{unit}, {metric.better} is better.\n\n"
-        f"| | |\n| :-- | :-- |\n{table}\n\n"
-        "Child runs `search/…` are the trials of the search, `final/…` those of its winner with new seeds. `mean` and "
-        "`interval_low` to `interval_high` summarise the repetitions' test scores; "
-        f"`{curve_name(result, result.setting)}` is the winner's learning curve. The comparison with the other "
-        "models is the description of the experiment and of the study's run."
-    )
+    return f"**{facts.cell}**: {metric.name}{unit}, {metric.better} is better.\n\n| | |\n| :-- | :-- |\n{table}"
 
 
 def curve_name(result: CellResult, winner: Trial | None) -> str:

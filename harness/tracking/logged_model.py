@@ -42,6 +42,10 @@ class ServedModel:
     """Some input: a DataFrame, arrays by name, or an array of sequences."""
     output: Any
     """The predictions for it."""
+    description: str
+    """Of the model's page, as Markdown."""
+    params: dict[str, str]
+    """Its configuration, as the page lists it."""
     requirements: tuple[str, ...]
     """Distributions with versions, as pip takes them."""
 
@@ -65,7 +69,8 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
         experiment = find_experiment(client, uri, study)
         run = study_runs(client, experiment, study_id)[f"{study_id}/{model.cell}"]
         # Created here, since `Model.log` would create it in the experiment `Default`.
-        logged = client.create_logged_model(experiment, f"{model.cell.task}-{model.cell.model}", run.info.run_id)
+        name = f"{model.cell.task}-{model.cell.model}"
+        logged = client.create_logged_model(experiment, name, run.info.run_id, params=model.params)
         Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
@@ -77,7 +82,9 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
             input_example=model.example,
             pip_requirements=list(model.requirements),
         )
-        client.set_logged_model_tags(logged.model_id, {run_data.KIND: "model", run_data.STUDY_ID: study_id})
+        tags = {run_data.KIND: "model", run_data.STUDY_ID: study_id}
+        tags[run_data.DESCRIPTION] = run_data.cut(model.description, run_data.TAG_LIMIT)
+        client.set_logged_model_tags(logged.model_id, tags)
         client.set_tag(run.info.run_id, MODEL, model.digest)
 
 

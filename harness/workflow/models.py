@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cell_result import CellResult
 from harness.api.signature import Tokens
 from harness.api.task import Task
 from harness.errors import HarnessError
 from harness.plugin.local import LOCAL
 from harness.recommendation.predictor import Winner
 from harness.recommendation.saved_winner import best_repetition
-from harness.records import CellFacts
+from harness.tracking.description import model_description
 from harness.tracking.logged_model import ServedModel, log_model, models_in
 from harness.workflow.results import Results
 
@@ -42,24 +43,26 @@ def send_models(results: Results, uri: str) -> list[str]:
         if is_local or known.get(str(cell)) == best.result.weights_sha256:
             continue
         try:
-            _send(results.winner(cell.task, cell.model), result.facts, uri, (name, study_id))
+            _send(results.winner(cell.task, cell.model), result, uri, (name, study_id))
         except HarnessError as error:
             problems.append(f"{cell}: its model is not in MLflow: {error}")
     return problems
 
 
-def _send(winner: Winner, facts: CellFacts, uri: str, study: tuple[str, str]) -> None:
+def _send(winner: Winner, result: CellResult, uri: str, study: tuple[str, str]) -> None:
     """Log one model.  study: name and id."""
     example, output = _example(winner)
     with tempfile.TemporaryDirectory(prefix="seqharness-model-") as folder:
         place = Path(folder) / "winner"
         winner.save(place)
         model = ServedModel(
-            cell=facts.cell,
+            cell=result.facts.cell,
             digest=winner.saved.record.weights_sha256 or "",
             folder=place,
             example=example,
             output=output,
+            description=model_description(result, winner.trial.repetition),
+            params={name: str(value) for name, value in winner.get_params().items()},
             requirements=_requirements(winner),
         )
         log_model(uri, *study, model)

@@ -11,6 +11,7 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import mlflow
@@ -90,12 +91,34 @@ def test_model_of_a_task_without_rows_takes_sequences(results: harness.Results) 
 def test_nothing_in_a_model_is_a_pickle_of_objects(results: harness.Results) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(model_of(results, "wear-gru")))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))]
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle", ".joblib"))]
     assert {"MLmodel", "served_model.py", "artifacts/winner/winner.json", "artifacts/winner/weights.pt"} <= set(files)
     weights = folder / "artifacts" / "winner" / "weights.pt"
     assert zipfile.is_zipfile(weights)
+    _, _, body = weights.read_bytes().partition(b"\n")  # one line of JSON, then what `torch.save` wrote
+    loaded = torch.load(BytesIO(body), weights_only=True)
+    trained = results.winner("wear", "gru").network.state_dict()
+    assert loaded.keys() == trained.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in trained.items())
+    assert not [name for name in files if _is_pickle(folder / name)]
     requirements = (folder / "requirements.txt").read_text()
     assert all(f"{name}==" in requirements for name in ("seqharness", "seqharness-models", "torch", "mlflow"))
+
+
+def _is_pickle(path: Path) -> bool:
+    """Return whether a file begins like a pickle of protocol 2 or later, whatever its name."""
+    return path.read_bytes()[:1] == b"\x80"
+
+
+def test_page_of_a_model_has_its_numbers_and_its_configuration(results: harness.Results) -> None:
+    model = mlflow.MlflowClient().get_logged_model(model_of(results, "wear-gru").removeprefix("models:/"))
+    winner = results.winner("wear", "gru")
+    text = model.tags["mlflow.note.content"]
+    assert text.startswith("**wear/gru**: rmse")
+    assert f"repetition {winner.trial.repetition}, the best on validation" in text
+    means = results.comparison.set_index(["task", "model"])["test_mean"]
+    assert f"| test | mean {means['wear', 'gru']:.4g}" in text
+    assert model.params == {name: str(value) for name, value in winner.get_params().items()}
 
 
 def test_models_are_sent_once(results: harness.Results) -> None:

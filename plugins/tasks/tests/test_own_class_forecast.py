@@ -114,6 +114,25 @@ def test_new_rows_show_their_present_class(tmp_path: Path) -> None:
         task.examples(Path(written(new.drop(columns="state"), tmp_path / "new.csv")), {})
 
 
+def test_new_rows_with_a_class_that_training_lacks_are_refused(tmp_path: Path) -> None:
+    new = states(50).assign(state="stopped")
+    rows = Path(written(new, tmp_path / "new.csv"))
+    with pytest.raises(
+        DataError, match=r"new\.csv: column 'state' holds class 'stopped', which the training data lack;"
+    ):
+        task_on(tmp_path, states()).examples(rows, {})
+
+
+def test_new_rows_whose_classes_all_spell_numbers_show_the_classes_of_training(tmp_path: Path) -> None:
+    table = states()
+    task = task_on(tmp_path, table.assign(state=table["state"].map({"low": "1", "mid": "2", "top": "off"})))
+    rows = written(series(4).assign(state=["1", "2", "2", "1"]), tmp_path / "new.csv")
+    facts = task._facts()
+    examples = task.examples(Path(rows), {})
+    seen = examples.inputs.reshape(4, 5).double() * torch.tensor(facts.scales) + torch.tensor(facts.means)  # type: ignore[union-attr]
+    assert seen[:, 2:].round().tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
 def test_contract(tmp_path: Path) -> None:
     task = task_on(tmp_path, states(2000))
     assert [(result.check, result.reason) for result in check_task(task) if not result.good] == []

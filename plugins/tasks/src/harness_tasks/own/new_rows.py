@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness_tasks.own.columns import Numbers, as_written, coded, numbers
+from harness_tasks.own.columns import Coded, Numbers, as_written, coded, numbers
 from harness_tasks.own.facts import Facts
 from harness_tasks.own.gaps import gaps_in
 from harness_tasks.own.inputs import is_of_class
 from harness_tasks.own.layout import Table
-from harness_tasks.own.options import Options
+from harness_tasks.own.options import Label, Options
 from harness_tasks.own.rows import Roles, Rows, arrange
 from harness_tasks.own.sources import layout_of
 from harness_tasks.own.tables import open_table
@@ -48,8 +48,23 @@ def _channels(rows: Rows, facts: Facts) -> Iterator[Numbers]:
     if facts.shown:
         present = coded(rows.table, facts.target)
         codes = rows.arranged(present.codes)
+        labels = _known_classes(rows.table, present, facts)
         for label in facts.shown:
-            yield is_of_class(codes, present.labels, label)
+            yield is_of_class(codes, labels, label)
+
+
+def _known_classes(table: Table, present: Coded, facts: Facts) -> tuple[Label, ...]:
+    """Return the labels of rows as the training data have them.  Raises DataError for a class that training lacks."""
+    known, spelt = set(facts.classes), {str(label): label for label in facts.classes}
+    # Rows whose classes all spell numbers have numbers as labels, even if other classes in training are text.
+    labels = [label if label in known else spelt.get(str(label), label) for label in present.labels]
+    for code in np.unique(present.codes):
+        if labels[code] not in known:
+            raise table.refuse(
+                f"column {facts.target!r} holds class {labels[code]!r}, which the training data lack; correct it, "
+                "or leave such rows out"
+            )
+    return tuple(labels)
 
 
 def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> DataFrame:
