@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,7 @@ def _mapped(path: Path) -> Array:
     # Mode "r" would share pages as well, but PyTorch warns about tensors on read-only memory.
     try:
         array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, TokenError) as error:
         raise DataError(
             f"parsed data {path} cannot be read ({reason(error)}); delete the folder {path.parent}; it will be rebuilt"
         ) from error

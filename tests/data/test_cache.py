@@ -133,7 +133,12 @@ def zeros(content: bytes) -> bytes:
     return bytes(len(content))
 
 
-@pytest.mark.parametrize("damage", [cut, empty, zeros])
+def open_bracket(content: bytes) -> bytes:
+    """The header of an array with a shape that is not Python any more."""
+    return content.replace(b"), }", b"(, }", 1)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, zeros, open_bracket])
 def test_damaged_array_is_an_error_that_names_the_folder(
     source: Path, cache: Path, damage: Callable[[bytes], bytes]
 ) -> None:

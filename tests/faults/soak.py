@@ -4,10 +4,11 @@
 
 If the study finishes before the time is over, give more --updates.
 
-A study of short trials runs on Ray on this machine and logs to an MLflow server.  Every few seconds a process is killed
-(SIGKILL): the driver, a worker or the server.  The driver is restarted with the same command, the server on the same
-store.  When the time is over, the study may finish.  Then ledger, MLflow and table are compared by key with an
-undisturbed run of the same study, one trial after another in one process.  The exit code is 1 if anything differs.
+A study of short trials runs on Ray on this machine and logs to an MLflow server.  Every few seconds a process is
+killed (SIGKILL): the driver, a worker, Ray's raylet or the server.  The driver is restarted with the same command, the
+server on the same store.  Some of the models change settings of their worker's process or end it.  When the time is
+over, the study may finish.  Then ledger, MLflow and table are compared by key with an undisturbed run of the same study,
+one trial after another in one process.  The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -38,11 +39,17 @@ from harness.report.report import build_report
 from harness.report.writers.tabular import to_csv
 from harness.tracking.client import prepare_store
 from harness.tracking.reader import read_store
+from tests.faults.place import ROOT, install_toys
 
 NAME = "soak"
+BAD_HABITS = ("double", "environment", "folder", "signals", "system-exit", "exit")
+"""Faults of models that take part: `tests.support.toys.commit`."""
+SPOILERS = ", ".join(
+    f'{{{{ name = "toy-ema", as = "{fault}", space = {{{{ fault = "{fault}" }}}} }}}}' for fault in BAD_HABITS
+)
 STUDY = f"""
 name = "{NAME}"
-models = ["tcn", "gru"]
+models = ["tcn", {SPOILERS}, "gru"]
 
 [[tasks]]
 name = "copy-memory"
@@ -67,7 +74,7 @@ COSTS = {"study_id", "seconds", "peak_bytes", "update_seconds"}
 """Columns of the table that differ between any two runs."""
 RESTARTS_AFTERWARDS = 5
 """Restarts of the driver after the last kill."""
-WEIGHTS = {"driver": 1, "worker": 3, "server": 2}
+WEIGHTS = {"driver": 1, "worker": 3, "server": 2, "raylet": 1}
 """Relative frequency of kills.  A driver takes longest to start, and trains nothing meanwhile."""
 PAUSE_SECONDS = (2.0, 8.0)
 """Minimum and maximum time between two kills."""
@@ -96,6 +103,7 @@ class Soak:
         self.port = _free_port()
         self.served = f"http://127.0.0.1:{self.port}"
         self.log = (folder / "driver.log").open("w")
+        self.site = install_toys(folder / "site")
         prepare_store(self.uri)
         self.undisturbed = self._start_undisturbed()
         self.server = self._start_server()
@@ -110,13 +118,18 @@ class Soak:
         log = (self.folder / "server.log").open("a")
         return subprocess.Popen([*command, *place], stdout=log, stderr=log, env=quiet)
 
+    def _environment(self) -> dict[str, str]:
+        """Return the environment, with the toys installed."""
+        path = [str(self.site), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
     def _start_driver(self) -> subprocess.Popen[bytes]:
-        tracked = {**os.environ, "MLFLOW_TRACKING_URI": self.served}
+        tracked = {**self._environment(), "MLFLOW_TRACKING_URI": self.served}
         return subprocess.Popen(DRIVER, cwd=self.folder, stdout=self.log, stderr=self.log, env=tracked)
 
     def _start_undisturbed(self) -> subprocess.Popen[bytes]:
-        apart = {**os.environ, "MLFLOW_TRACKING_URI": f"{self.uri}.undisturbed"}
-        log = (self.folder / "undisturbed.log").open("w")
+        apart = {**self._environment(), "MLFLOW_TRACKING_URI": f"{self.uri}.undisturbed"}
+        log = (self.folder / "undisturbed.log").open("a")
         command = [*DRIVER, "--serial", "--runs", "undisturbed"]
         return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=apart)
 
@@ -142,6 +155,7 @@ class Soak:
             "driver": [self.driver.pid] if workers else [],
             "worker": workers,
             "server": self._with_children(self.server) if entries and _answers(self.port) else [],
+            "raylet": self._named("raylet") if workers else [],
         }
         # Processes that are still starting are spared, and so is the server before the study has started: without a
         # store a new study is rejected.
@@ -157,14 +171,18 @@ class Soak:
 
     def _workers(self) -> list[int]:
         """Return the ids of the worker processes.  Tune's name for the class differs from ours."""
-        names = ("ray::ResourceTrainable", "ray::RayWorker")
+        return self._named("ray::ResourceTrainable", "ray::RayWorker")
+
+    def _named(self, *names: str) -> list[int]:
         return [pid for pid, name in _descendants(self.driver.pid) if name.startswith(names)]
 
     def _with_children(self, parent: subprocess.Popen[bytes]) -> list[int]:
         return [parent.pid, *(pid for pid, _ in _descendants(parent.pid))]
 
     def end(self) -> None:
-        """Let the study finish without further kills."""
+        """Let both studies finish without further kills.  A model that ends its process ends a study in one process."""
+        while self.undisturbed.wait() != 0:
+            self.undisturbed = self._start_undisturbed()
         for _ in range(RESTARTS_AFTERWARDS):
             self.keep_going()
             if self.driver.wait() == 0:
@@ -216,7 +234,6 @@ def disturb(soak: Soak, seconds: float) -> None:
 
 def compare(soak: Soak) -> int:
     """Compare ledger, curves, MLflow and table with those of the undisturbed study.  Return how many differ."""
-    assert soak.undisturbed.wait() == 0
     undisturbed = read_study(soak.folder / "undisturbed" / NAME)
     expected, stored = by_key(undisturbed.entries()), read_store(soak.served, NAME)
     curves = {entry.trial.key.partition("/")[2]: curve(entry) for entry in undisturbed.entries()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,24 @@ def npz(**given: Any) -> Make:
 def pickled(folder: Path) -> dict[str, Any]:
     np.save(folder / "x.npy", np.array([{"a": 1}, [2]], dtype=object), allow_pickle=True)
     return {"data": str(folder / "x.npy")}
+
+
+def damaged_header(name: str, before: bytes, after: bytes) -> Make:
+    """A NumPy file with changed bytes in the header of its array."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        content = io.BytesIO()
+        np.save(content, np.zeros((90, 3)))
+        assert before in content.getvalue()
+        damaged = content.getvalue().replace(before, after, 1)
+        if name.endswith(".npy"):
+            (folder / name).write_bytes(damaged)
+        else:
+            with zipfile.ZipFile(folder / name, "w") as archive:
+                archive.writestr("x.npy", damaged)
+        return {"data": str(folder / name), "target": "y"}
+
+    return make
 
 
 def wide_arrays(folder: Path) -> dict[str, Any]:
@@ -262,6 +282,11 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "no parquet": (text("a,y\n", name="my.parquet"), "cannot be read as a parquet file"),
     "no npz": (text("a,y\n", name="my.npz"), "holds Python objects|cannot be read as a npz file"),
+    "damaged header": (damaged_header("my.npy", b"), }", b"(, }"), "my.npy: cannot be read as a npy file"),
+    "shape that no memory holds": (
+        damaged_header("my.npz", b"(90, 3), }        ", b"(999999999999,), }"),
+        "my.npz: cannot be read as a npz file",
+    ),
     "not there": (
         lambda folder: {"data": str(folder / "none.csv")},
         "none.csv: cannot be read .*No such file.*; relative paths start",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ UNREADABLE = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -35,10 +37,14 @@ UNREADABLE = (
     ValueError,
     pa.ArrowException,
     struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
-"""Exceptions of the libraries for a file that they cannot read, such as a damaged archive."""
+"""Exceptions of the libraries for a file that they cannot read, such as a damaged archive.
+
+NumPy tokenizes the header of an array, and a damaged header may state a size that cannot be allocated.
+"""
 
 
 @contextmanager
