@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from harness.errors import CheckpointError
 from harness.execution.retry_policy import FailureKind
+from harness.records import Trial
+from harness.training.checkpoint import folder_of
 
 _FRAME = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)')
 _TRAINING_FRAME = " in advance"
@@ -47,6 +50,46 @@ class Recorder:
     def close(self) -> None:
         faulthandler.disable()
         self._file.close()
+
+
+class StackRecorder:
+    """Records for all trials of a stack in the trace file of the first that has not ended."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: the study's."""
+        self._folder = folder
+        self._recorder: Recorder | None = None
+
+    def of(self, trial: Trial, attempt: int) -> Recorder:
+        """Return the recorder of the first trial.
+
+        When that trial ends, its trace file is deleted and the next trial gets one.  The file is created before
+        anything of the trial runs: a worker that fails without a trace file failed for another reason.
+        Raises CheckpointError if it cannot be created.
+        """
+        folder = folder_of(self._folder, trial.key)
+        if self._recorder is None or self._recorder.path != trace_path(folder, attempt):
+            self.close()
+            try:
+                self._recorder = Recorder(trace_path(folder, attempt))
+            except OSError as error:
+                raise CheckpointError(
+                    f"{folder}: cannot be written ({error.strerror}); free disk space, then run the same command "
+                    "again to resume"
+                ) from error
+        return self._recorder
+
+    def close(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = None
+
+
+def crash_before(folder: Path, trial: Trial, attempt: int) -> str:
+    """Return how an earlier attempt of a trial ended its process, in one line; "" if none did.  folder: the study's."""
+    earlier = [trace_path(folder_of(folder, trial.key), number) for number in range(1, attempt)]
+    found = [read_trace(path, trial.resources.hang_seconds) for path in earlier]
+    return next((reason for kind, reason in found if kind == "crash"), "")
 
 
 def classify_failure(ray_error: str, path: Path, *, hang_seconds: float, node_lost: bool) -> tuple[FailureKind, str]:

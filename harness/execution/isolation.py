@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 from harness.execution.worker_settings import WORKER_SETTINGS
 from harness.plugin.process_settings import Change, Values, read_settings, restore_settings
@@ -49,3 +52,24 @@ class Isolation:
         new = [note for note, wanted in notes.items() if wanted and note not in self._noted]
         self._noted.update(new)
         return new
+
+
+@contextlib.contextmanager
+def raised_exits() -> Iterator[None]:
+    """Make `os._exit` raise SystemExit when third-party code calls it, so that its trial ends and not the process.
+
+    Child processes, Ray and the harness exit as usual.
+    """
+    process, leave = os.getpid(), os._exit
+
+    def raise_exit(status: int) -> NoReturn:
+        caller = str(sys._getframe(1).f_globals.get("__name__", "")).partition(".")[0]
+        if os.getpid() != process or caller in ("ray", "harness"):
+            leave(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = raise_exit
+    try:
+        yield
+    finally:
+        os._exit = leave

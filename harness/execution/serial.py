@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 from harness.errors import PluginError
+from harness.execution.crash_trace import StackRecorder, crash_before
 from harness.execution.signals import interruptible
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
 from harness.execution.trial_source import TrialSource
-from harness.records import Resources, Trial
+from harness.plugin.registry import names_of
+from harness.records import Resources, Trial, TrialResult
 
 SLICE_SECONDS = 5.0
 
@@ -16,17 +21,22 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
     """Run every trial of the source, in order.
 
     An interrupt takes effect at the end of the slice, because half an update is no checkpoint; a checkpoint of the
-    running trial is then written.  A trial that hangs is not ended, because there is no other process.
+    running trial is then written.  A trial that hangs is not ended, because there is no other process.  A fatal signal,
+    such as a segmentation fault, ends this process; the next run counts it as the result of the trial.
     Raises KeyboardInterrupt after an interrupt, PluginError if a trial changed this process for good and others are
     left, and whatever the source raises.
     """
-    with interruptible() as interrupted:
+    recorder = StackRecorder(worker.folder)
+    with interruptible() as interrupted, contextlib.closing(recorder):
         while (assigned := _next_trial(source, worker)) is not None:
-            trial, _ = assigned
-            group = ActiveGroup([worker.start(*member) for member in (assigned, *source.companions(trial))])
+            left = [assigned, *source.companions(assigned[0])]
+            recorder.of(*assigned)
+            group = ActiveGroup([worker.start(*member) for member in left])
             try:
                 while not group.ended:
-                    _train_slice(source, group)
+                    recorder.of(*left[0])
+                    ended = _train_slice(source, group)
+                    left = [member for member in left if member[0].key not in ended]
                     if interrupted():
                         raise KeyboardInterrupt
             except KeyboardInterrupt:
@@ -35,21 +45,32 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
 
 
 def _next_trial(source: TrialSource, worker: Worker) -> tuple[Trial, int] | None:
+    """Return the next trial and its attempt.  A trial that ended an earlier process gets its result instead."""
     if worker.lost and not source.finished():
         raise PluginError(
             f"{worker.lost}; run the same command again to resume; without --serial, a new worker takes the next trial"
         )
-    return source.ask(_always_fits)
+    while (assigned := source.ask(_always_fits)) is not None:
+        trial, attempt = assigned
+        crash = crash_before(worker.folder, trial, attempt)
+        if not crash:
+            break
+        reason = f"{crash} in a trial of {names_of(trial.plugins)} ended the process"
+        source.tell(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
+    return assigned
 
 
-def _train_slice(source: TrialSource, group: ActiveGroup) -> None:
-    """Train for one slice, and pass the progress of each trial to the source."""
+def _train_slice(source: TrialSource, group: ActiveGroup) -> set[str]:
+    """Train for one slice, and pass the progress of each trial to the source.  Return the keys of those that ended."""
+    ended = set()
     for trial, progress in group.advance(SLICE_SECONDS):
         for note in progress.notes:
             source.note(trial, note)
         source.report(trial, progress.points)
         if progress.result is not None:
             source.tell(trial, progress.result)
+            ended.add(trial.key)
+    return ended
 
 
 def _always_fits(_: Resources) -> bool:

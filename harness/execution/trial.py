@@ -24,7 +24,7 @@ from harness.errors import (
     is_of_plugin,
 )
 from harness.execution.environment import device_of, environment_versions
-from harness.execution.isolation import Isolation
+from harness.execution.isolation import Isolation, raised_exits
 from harness.execution.memory import PeakMemory, is_out_of_memory, state_bytes
 from harness.execution.signals import marked_interrupts
 from harness.execution.trial_code import raiser, task_or_model
@@ -91,7 +91,8 @@ class Worker:
         if trial.resources.gpu == 0:
             torch.set_num_threads(1)  # trials share the cores; barriers between threads cost more than they gain
         notes: list[str] = []
-        with marked_interrupts(), self.isolation.around(task_or_model(self.registry, trial), "training", notes):
+        code = task_or_model(self.registry, trial)
+        with marked_interrupts(), raised_exits(), self.isolation.around(code, "training", notes):
             yield notes
 
     def dataset(self, task: Task, split: Split, trial: Trial) -> Dataset:

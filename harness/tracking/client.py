@@ -22,7 +22,14 @@ from harness.records import Record
 from harness.redaction import without_credentials
 from harness.tracking import DEFAULT_TIMEOUT, run_data
 from harness.tracking.schema import check_schema
-from harness.tracking.sqlite_file import check_folder, check_writable, database_file, forget_replaced, remember_file
+from harness.tracking.sqlite_file import (
+    check_folder,
+    check_writable,
+    database_file,
+    forget_replaced,
+    one_at_a_time,
+    remember_file,
+)
 from harness.tracking.store_errors import as_tracking_error
 
 T = TypeVar("T")
@@ -62,13 +69,13 @@ def prepare_store(uri: str, study: str | None = None) -> None:
 
     study: create its experiment too, so that a deleted one or a missing permission shows now.
 
-    Call it before other processes open the store: if several open a new database at the same time, only one succeeds.
+    Call it before other processes open the store, see `one_at_a_time`.
     Raises TrackingError if the store fails.
     """
     encoded = Path(uri.removeprefix("sqlite:///")).parent
     # MLflow creates the folder of the encoded path as well as the folder itself.
     superfluous = database_file(uri) not in (None, encoded / "mlflow.db") and not encoded.exists()
-    with as_tracking_error(uri):
+    with as_tracking_error(uri), one_at_a_time(uri):
         check_server(uri)
         client = mlflow_client(uri)
         client.search_experiments(max_results=1)

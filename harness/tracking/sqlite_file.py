@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -22,6 +24,23 @@ def database_file(uri: str) -> Path | None:
     """Return the file of a SQLite store, None for another store."""
     database = make_url(uri).database if uri.startswith("sqlite") else None
     return None if database is None else Path(database)
+
+
+@contextlib.contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Let the processes of this machine that prepare SQLite stores of a folder do so one after another.
+
+    If several create the tables of a new database at the same time, MLflow fails in all but one.  The lock is on the
+    folder itself, so it leaves no file behind; the operating system releases it when the process ends.
+    """
+    path = database_file(uri)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no such folder yet, or a file system without locks
+            if path is not None:
+                folder = os.open(path.absolute().parent, os.O_RDONLY)
+                stack.callback(os.close, folder)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
 
 
 def check_folder(uri: str) -> None:

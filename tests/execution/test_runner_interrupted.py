@@ -136,7 +136,7 @@ def test_checkpoints_are_kept_until_the_result_is_in_the_ledger(
     class Watching(Passing):
         def tell(self, trial: Trial, result: TrialResult) -> None:
             folder = checkpoint.folder_of(tmp_path / "runs" / study.name, trial.key)
-            seen.extend(path.name for path in folder.glob("attempt-*"))
+            seen.extend(path.name for path in folder.glob("attempt-*.pt"))
             (folder / "attempt-0009.pt.77.writing").write_text("half") if folder.exists() else None
             super().tell(trial, result)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.execution import serial
+from harness.execution.crash_trace import trace_path
 from harness.execution.retry_policy import FailureKind
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
@@ -22,6 +23,7 @@ from harness.search.cell import CellState
 from harness.search.proposals import Proposer
 from harness.study.plan import make_plan
 from harness.study.schema import Study
+from harness.training.checkpoint import folder_of
 from tests.support import toys
 
 MakeStudy = Callable[..., Study]
@@ -107,9 +109,16 @@ def test_failed_trial_does_not_stop_the_next(worker: Worker, trials: list[Trial]
     assert [result.outcome for result in source.results] == ["failed", "complete"]
 
 
+CRASH = """Fatal Python error: Segmentation fault
+
+Current thread 0x00007f (most recent call first):
+  File "/site/my_net.py", line 12 in forward
+  File "/site/harness/training/run.py", line 99 in advance
+"""
 EXITS = {
     "system-exit": r"toys unknown raised SystemExit: 3 \(toys\.py:\d+\)",
     "keyboard-interrupt": r"toys unknown raised KeyboardInterrupt: a toy that was told to interrupt \(toys\.py:\d+\)",
+    "exit": r"toys unknown raised SystemExit: os\._exit\(9\) \(toys\.py:\d+\)",
     "recursion": r"toys unknown raised RecursionError: maximum recursion depth exceeded.* \(toys\.py:\d+\)",
 }
 
@@ -125,6 +134,52 @@ def test_exit_interrupt_or_recursion_of_a_plugin_is_the_outcome_and_names_it(
     assert [result.outcome for result in source.results] == ["failed", "failed", "complete"]
     for result in source.results[:2]:
         assert re.fullmatch(EXITS[fault], result.reason), result.reason
+
+
+def test_process_of_a_plugin_may_exit(
+    worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the workers of a DataLoader do, which are forks."""
+    states: list[int] = []
+
+    def fork(fault: str) -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        states.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    leave = os._exit
+    monkeypatch.setattr(toys, "commit", fork)
+    source = ListSource(trials[:1])
+    run_serial(source, worker)
+    assert set(states) == {7}
+    assert source.results[0].outcome == "complete"
+    assert os._exit is leave
+
+
+def test_trial_that_ended_an_earlier_process_is_not_trained_again(worker: Worker, trials: list[Trial]) -> None:
+    """After a fatal signal with a trace.  An empty trace is that of a process that was killed from outside."""
+    for trial, trace in [(trials[0], CRASH), (trials[1], "")]:
+        path = trace_path(folder_of(worker.folder, trial.key), 1)
+        path.parent.mkdir(parents=True)
+        path.write_text(trace)
+    source = ListSource(trials[:2], attempt=2)
+    run_serial(source, worker)
+    assert [result.outcome for result in source.results] == ["failed", "complete"]
+    reason = "Segmentation fault (my_net.py:12 in forward) in a trial of toys unknown ended the process"
+    assert source.results[0].reason == reason
+    assert source.calls == ["ask 0", "tell 0", "ask 1", "report 1", "tell 1"]
+
+
+def test_fatal_signals_go_to_the_trace_of_the_trial_in_training(
+    worker: Worker, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces: list[list[str]] = []
+    monkeypatch.setattr(
+        toys, "commit", lambda fault: traces.append([path.name for path in worker.folder.rglob("*.trace")])
+    )
+    run_serial(ListSource(trials[:1], attempt=3), worker)
+    assert traces[0] == ["attempt-0003.trace"]
 
 
 def test_ctrl_c_outside_a_study_ends_a_trial_even_in_the_middle_of_a_plugin(

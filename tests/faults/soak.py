@@ -1,14 +1,14 @@
 """Kill processes of a study at random for some minutes, and compare the study with an undisturbed one.
 
-    python -m tests.faults.soak [--minutes 10] [--seed 0] [--trials 26] [--updates 200]
+    python -m tests.faults.soak [--minutes 10] [--seed 0] [--trials 6] [--updates 200]
 
 If the study finishes before the time is over, give more --updates.
 
 A study of short trials runs on Ray on this machine and logs to an MLflow server.  Every few seconds a process is
 killed (SIGKILL): the driver, a worker, Ray's raylet or the server.  The driver is restarted with the same command, the
-server on the same store.  Some of the models change settings of their worker's process or end it.  When the time is
-over, the study may finish.  Then ledger, MLflow and table are compared by key with an undisturbed run of the same study,
-one trial after another in one process.  The exit code is 1 if anything differs.
+server on the same store.  Some of the models change settings of their worker's process or try to end it.  When the time
+is over, the study may finish.  Then ledger, MLflow and table are compared by key with an undisturbed run of the same
+study, one trial after another in one process.  The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0, help="seed of the kills")
-    parser.add_argument("--trials", type=int, default=26, help="search trials of each of the two cells")
+    parser.add_argument("--trials", type=int, default=6, help="search trials of each of the eight cells")
     parser.add_argument("--updates", type=int, default=200, help="updates per trial")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="seqharness-soak-") as name:

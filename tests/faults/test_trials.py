@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ FAULTS = {
     "raise": ("failed", r"ValueError: a toy that was told to raise \(\w+\.py:\d+\)"),
     "system-exit": ("failed", r"seqharness-toys 0\.3 raised SystemExit: 3 \(seqharness_toys\.py:\d+\)"),
     "keyboard-interrupt": ("failed", r"seqharness-toys 0\.3 raised KeyboardInterrupt: a toy .* \(seqharness_toys.*\)"),
+    "exit": ("failed", r"seqharness-toys 0\.3 raised SystemExit: os\._exit\(9\) \(seqharness_toys\.py:\d+\)"),
     "recursion": ("failed", r"seqharness-toys 0\.3 raised RecursionError: maximum .* \(seqharness_toys.*\)"),
     "hang": ("failed", rf"worker failed 2 times: no progress for 30 s \(seqharness_toys\.py:\d+ in commit\){IN_TOYS}"),
     "hang-in-c": (
@@ -53,7 +55,9 @@ def test_each_fault_has_its_outcome_and_spends_budget_and_the_others_go_on(
     ]
     attempts = {entry.trial.cell.model: entry.attempt for entry in place.entries()}
     assert attempts == {
-        **dict.fromkeys(["nan", "memory", "raise", "system-exit", "keyboard-interrupt", "recursion", "trains"], 1),
+        **dict.fromkeys(
+            ["nan", "memory", "raise", "system-exit", "keyboard-interrupt", "exit", "recursion", "trains"], 1
+        ),
         **dict.fromkeys(["hang", "hang-in-c", "segfault"], 2),
     }
     code, _, _ = place.run("run", "toys.toml")
@@ -61,6 +65,26 @@ def test_each_fault_has_its_outcome_and_spends_budget_and_the_others_go_on(
     assert {entry.trial.cell.model: entry.attempt for entry in place.entries()} == attempts, (
         "spent budget was spent again"
     )
+
+
+@pytest.mark.fault("a trial that crashes, in one process")
+def test_trial_that_ends_the_process_of_a_serial_run_is_counted_once_by_the_next_run(
+    place: Place, landed: Callable[[], None]
+) -> None:
+    crashes = '{ name = "toy-ema", as = "segfault", space = { fault = "segfault" } }'
+    place.write(models=f"[{crashes}, {TRAINS}]", trials=2, repetitions=1)
+    codes = [place.run("run", "toys.toml", "--serial")[0] for _ in range(3)]
+    landed()
+    assert codes == [-signal.SIGSEGV, -signal.SIGSEGV, 1]
+    of_crashes = [entry for entry in place.entries() if entry.trial.cell.model == "segfault"]
+    reason = rf"Segmentation fault \(__init__\.py:\d+ in string_at\){IN_TOYS} ended the process"
+    for entry in of_crashes:
+        assert entry.result is not None
+        assert entry.result.outcome == "failed"
+        assert re.fullmatch(reason, entry.result.reason), entry.result.reason
+    assert len(of_crashes) == 2
+    others = [entry.result for entry in place.entries() if entry.trial.cell.model == "trains"]
+    assert [result and result.outcome for result in others] == ["complete"] * 3
 
 
 @pytest.mark.fault("kill -9 of a worker, once and repeatedly")

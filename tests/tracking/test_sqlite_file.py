@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -37,6 +38,25 @@ def read_only(tmp_path: Path, empty_store: Path) -> Iterator[Path]:
 def test_read_only_store_is_an_error_before_training(read_only: Path, name: str) -> None:
     with pytest.raises(TrackingError, match=r"(readonly database|disk cannot be written)\); make it writable, or set"):
         prepare_store(f"sqlite:///{read_only}/{name}")
+
+
+@pytest.mark.slow
+def test_several_processes_create_one_database_at_the_same_time(tmp_path: Path) -> None:
+    """As two studies do that are started at once in a new folder."""
+    code = (
+        f"from harness.tracking.client import prepare_store as p; print(); input(); p('sqlite:///{tmp_path}/mlflow.db')"
+    )
+    pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    processes = [subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    errors = [process.communicate()[1][-500:] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
 
 
 def test_check_of_a_store_leaves_it_as_it_is(uri: str) -> None:

@@ -11,13 +11,12 @@ import ray
 from ray import tune
 
 from harness.errors import CheckpointError, ClusterError, DataError, PluginError
-from harness.execution.crash_trace import Recorder, trace_path
+from harness.execution.crash_trace import StackRecorder
 from harness.execution.ray_backend.local import registry_with
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
 from harness.execution.trial_source import Progress
 from harness.records import Plugin, Trial, TrialResult
-from harness.training.checkpoint import folder_of
 
 
 class RayWorker(tune.Trainable):
@@ -29,14 +28,14 @@ class RayWorker(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self._worker: Worker | None = None
         self._active: ActiveGroup | None = None
-        self._recorder: Recorder | None = None
+        self._recorder = StackRecorder(Path(config["folder"]))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._config = new_config
         self._active = None
         self._left: list[tuple[Trial, int]] = []
-        self._stop_recording()
+        self._recorder.close()
         return True
 
     def step(self) -> dict[str, Any]:
@@ -45,8 +44,8 @@ class RayWorker(tune.Trainable):
             (Trial.model_validate(trial), attempt) for trial, attempt in json.loads(self._config["trials"])
         ]
         try:
-            first, _ = self._left[0]
-            with self._recording().watch(first.resources.hang_seconds):
+            first, attempt = self._left[0]
+            with self._recorder.of(first, attempt).watch(first.resources.hang_seconds):
                 active = self._active or self._begin()
                 progress = active.advance(self._config["slice_seconds"])
         except (PluginError, CheckpointError, ClusterError, DataError) as error:
@@ -60,30 +59,6 @@ class RayWorker(tune.Trainable):
             "node": ray.get_runtime_context().get_node_id(),
             "done": not self._left,
         }
-
-    def _recording(self) -> Recorder:
-        """Return the recorder of the first trial that has not ended, which records for all trials of the stack.
-
-        When that trial ends, its trace file is deleted and the next trial gets one.  The file is created before
-        anything of the trial runs: a worker that fails without a trace file failed for another reason.
-        """
-        trial, attempt = self._left[0]
-        folder = folder_of(Path(self._config["folder"]), trial.key)
-        if self._recorder is None or self._recorder.path != trace_path(folder, attempt):
-            self._stop_recording()
-            try:
-                self._recorder = Recorder(trace_path(folder, attempt))
-            except OSError as error:
-                raise CheckpointError(
-                    f"{folder}: cannot be written ({error.strerror}); free disk space, then run the same command "
-                    "again to resume"
-                ) from error
-        return self._recorder
-
-    def _stop_recording(self) -> None:
-        if self._recorder is not None:
-            self._recorder.close()
-        self._recorder = None
 
     def _begin(self) -> ActiveGroup:
         if self._worker is None:
