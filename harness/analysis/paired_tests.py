@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from harness.analysis.statistics import Interval, Scale, holm, mean_interval, proportion
@@ -19,6 +19,8 @@ MINIMUM_PAIRS = 10
 """Fewest pairs for a decision: with 5 pairs, even 5 wins leave a probability of 0.48 possible."""
 MEANINGFUL = 0.75
 """Probability of winning a pair from which a difference is meaningful (Bouthillier et al. 2021)."""
+MOST_NEEDED = 500
+"""More pairs than this are not recommended: the models hardly differ."""
 LEVEL = 0.05
 """Family-wise error of all verdicts of a task."""
 ALTERNATIVES = ((0.6, 0.15), (MEANINGFUL, 0.7), (0.9, 0.15))
@@ -112,20 +114,21 @@ def correct(decisions: Sequence[Decision]) -> list[Decision]:
     adjusted = holm([*signs, *(decisions[index].p_equivalent or 0.0 for index in able)])
     equivalent = dict(zip(able, adjusted[len(signs) :], strict=True))
     return [
-        _decided(decision, adjusted[index], equivalent.get(index, 1.0), len(decisions))
+        _decided(decision, adjusted[index], equivalent.get(index, 1.0), len(adjusted))
         for index, decision in enumerate(decisions)
     ]
 
 
-def _decided(decision: Decision, p_sign: float, p_equivalent: float, pairs: int) -> Decision:
+def _decided(decision: Decision, p_sign: float, p_equivalent: float, claims: int) -> Decision:
     """Return the decision with the verdict that the adjusted p-values allow."""
     verdict: PairedVerdict = "undecided"
+    losses = decision.n - decision.wins - decision.ties
     if decision.n >= MINIMUM_PAIRS:
         if p_equivalent <= LEVEL:
             verdict = "equivalent"
         elif p_sign <= LEVEL and not decision.within:
-            verdict = "better" if decision.wins > decision.n - decision.wins - decision.ties else "worse"
-    needed = needed_pairs(decision.n, decision.probability, pairs) if verdict == "undecided" else None
+            verdict = "better" if decision.wins > losses else "worse"
+    needed = needed_pairs(decision.wins, losses, decision.ties, claims) if verdict == "undecided" else None
     return replace(decision, verdict=verdict, needed=needed)
 
 
@@ -136,11 +139,16 @@ def sign_p_value(wins: int, losses: int, ties: int = 0) -> float:
     martingale, so it ever exceeds 1/a with probability a at most (Ville 1939; Robbins 1970).  A tie counts against the
     claim.
     """
+    evidence = np.logaddexp(_log_evidence(wins, losses + ties), _log_evidence(losses, wins + ties))
+    return min(1.0, math.exp(-float(evidence)))
+
+
+def _log_evidence(wins: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
+    """Return the logarithm of the weighted likelihood ratio for the model with these wins, elementwise."""
     rates, weights = np.asarray(ALTERNATIVES).T
-    up, down = np.log(2 * rates), np.log(2 * (1 - rates))
-    for_one = special.logsumexp(wins * up + (losses + ties) * down, b=weights / 2)
-    for_other = special.logsumexp(losses * up + (wins + ties) * down, b=weights / 2)
-    return min(1.0, math.exp(-float(np.logaddexp(for_one, for_other))))
+    won, lost = np.asarray(wins)[..., None], np.asarray(others)[..., None]
+    ratios = won * np.log(2 * rates) + lost * np.log(2 * (1 - rates))
+    return np.asarray(special.logsumexp(ratios, b=weights / 2, axis=-1))
 
 
 def _equivalence_p_value(difference: Interval | None, n: int, margin: float) -> float | None:
@@ -185,20 +193,29 @@ def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: f
     return math.ceil((distance / (6**0.5 * (probability - 0.5))) ** 2)
 
 
-def needed_pairs(n: int, probability: float, pairs: int = 1) -> int | None:
-    """Return how many pairs would decide if n pairs have not.
+def needed_pairs(wins: int, losses: int, ties: int = 0, claims: int = 1) -> int | None:
+    """Return about how many pairs would decide if these have not: the fewest at which the expected wins decide.
 
-    This is the number that detects a meaningful probability; if n is already as large, the number that detects the
-    observed probability.  None if neither model leads, or if n pairs should have detected it.
+    The leader is expected to win further pairs at its rate so far, with one win and one loss added to the pairs (the
+    rule of succession), but not more rarely than `MEANINGFUL` before as many pairs as decide at that rate.  None if
+    that takes more than `MOST_NEEDED` pairs.
 
-    pairs: pairs of models that share the error (Bonferroni).  Noether's formula asks for fewer pairs than `correct`.
+    claims: verdicts that share the error (Bonferroni).
     """
-    meaningful = noether_pairs(alpha=LEVEL / pairs)
-    if n < meaningful:
-        return meaningful
-    leader = max(probability, 1 - probability)
-    needed = noether_pairs(leader, alpha=LEVEL / pairs) if leader > 0.5 else None
-    return needed if needed is not None and needed > n else None
+    lead, n = max(wins, losses), wins + losses + ties
+    rate = (lead + 1) / (n + 2)
+    at_meaningful = _enough(0, 0, MEANINGFUL, claims)
+    if at_meaningful is None or n < at_meaningful:
+        rate = max(rate, MEANINGFUL)
+    return _enough(lead, n, rate, claims)
+
+
+def _enough(lead: int, n: int, rate: float, claims: int) -> int | None:
+    """Return the fewest pairs at which a model decides that has won `lead` of n and wins further pairs at a rate."""
+    pairs = np.arange(max(n + 1, MINIMUM_PAIRS), MOST_NEEDED + 1)
+    won = lead + np.floor(rate * (pairs - n) + 1e-9)
+    enough = pairs[_log_evidence(won, pairs - won) >= math.log(claims / LEVEL)]
+    return int(enough[0]) if enough.size else None
 
 
 def power(n: int, probability: float = MEANINGFUL) -> float:

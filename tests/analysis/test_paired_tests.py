@@ -52,7 +52,7 @@ def test_ten_wins_of_ten_decide_in_the_direction_of_the_metric(
 def test_ten_of_ten_decide_and_nine_do_not() -> None:
     assert against(*[1.0] * 10).verdict == "better"
     nine = against(*[1.0] * 9, -1.0)
-    assert (nine.verdict, nine.needed) == ("undecided", 29)
+    assert (nine.verdict, nine.needed) == ("undecided", 15)
     assert nine.interval == proportion(9, 10).interval
 
 
@@ -93,7 +93,8 @@ def test_verdicts_of_a_task_share_the_error() -> None:
     assert [decision.verdict for decision in alone] == ["better"] * 3
     assert alone[0].p_sign * 3 > 0.05
     assert [decision.verdict for decision in correct(alone)] == ["undecided"] * 3
-    assert correct(alone)[0].needed == noether_pairs(alpha=0.05 / 3)
+    assert correct(alone)[0].needed == 14
+    assert [each.verdict for each in correct([against(*[1.0] * 13, -1.0)] * 3)] == ["better"] * 3
     assert [decision.verdict for decision in correct([against(*[1.0] * 29)] * 36)] == ["better"] * 36
 
 
@@ -114,13 +115,29 @@ def test_an_equivalence_is_one_more_claim_that_shares_the_error() -> None:
 def test_nine_wins_of_nine_are_too_few_pairs() -> None:
     decision = against(*[1.0] * 9)
     assert decision.interval.low > 0.5
-    assert (decision.verdict, decision.needed) == ("undecided", 29)
+    assert (decision.verdict, decision.needed) == ("undecided", 12)
 
 
-def test_more_pairs_than_find_a_meaningful_probability_name_what_finds_the_seen_one() -> None:
-    decision = against(*[1.0] * 18, *[-1.0] * 12)
-    assert (decision.verdict, decision.probability, decision.needed) == ("undecided", 0.6, noether_pairs(0.6))
-    assert needed_pairs(30, 0.5) is None
+@pytest.mark.parametrize(
+    ("wins", "losses", "ties", "claims", "rate"),
+    [(9, 0, 0, 1, 10 / 11), (3, 2, 0, 12, 0.75), (5, 5, 20, 6, 0.75), (60, 40, 0, 6, 61 / 102)],
+)
+def test_needed_pairs_are_the_fewest_that_decide_if_the_leader_wins_at_its_rate(
+    wins: int, losses: int, ties: int, claims: int, rate: float
+) -> None:
+    needed, n = needed_pairs(wins, losses, ties, claims), wins + losses + ties
+    assert needed is not None
+    for number, decides in [(needed - 1, False), (needed, True)]:
+        won = wins + math.floor(rate * (number - n))
+        evidence = sum(w / 2 * (2 * r) ** won * (2 - 2 * r) ** (number - won) for r, w in ALTERNATIVES)
+        assert (claims / evidence <= 0.05) is decides
+
+
+def test_needed_pairs_of_a_coin_are_too_many_and_of_few_pairs_those_of_a_meaningful_difference() -> None:
+    assert needed_pairs(30, 30) is None
+    assert needed_pairs(300, 250, claims=12) is None
+    assert needed_pairs(3, 2) == needed_pairs(3, 2, claims=1)
+    assert (needed_pairs(3, 2) or 0) < (needed_pairs(3, 2, claims=12) or 0)
 
 
 def test_ties_count_half_and_widen_the_interval() -> None:

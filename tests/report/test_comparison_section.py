@@ -60,7 +60,7 @@ def test_complete_cells_are_ranked_by_mean_with_the_best_in_bold() -> None:
     assert wanted.items() <= best.items()
     other = line_of(text, "gru")
     assert "**" not in " ".join(other.values())
-    assert other["vs. best model"] == "inconclusive (2 of 29 paired seeds)"
+    assert other["vs. best model"] == "inconclusive (2 of 34 paired seeds)"
     assert text.count("published: Table 1.") == 1
     assert (
         "2 of 2 cells are complete; the store holds 8 finished trials, and the ledger held 8 at the last sync." in text

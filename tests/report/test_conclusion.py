@@ -35,7 +35,7 @@ def test_sentence_names_the_leader_the_equivalent_the_worse_and_the_undecided_wi
     scores = {**SCORES, "odd": [score - 0.1 for score in SCORES["odd"]]}
     assert sentence(scores) == (
         "copy: best leads with mean test accuracy 90.95; near is equivalent; far is worse; "
-        "undecided: odd (about 44 paired seeds would decide; 20 so far)."
+        "undecided: odd (about 92 paired seeds would decide; 20 so far)."
     )
 
 
