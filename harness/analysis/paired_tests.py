@@ -8,23 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from numpy.typing import NDArray
+from scipy import stats
 
+from harness.analysis.sign_test import LEVEL, MEANINGFUL, MINIMUM_PAIRS, needed_pairs, sign_p_value
 from harness.analysis.statistics import Interval, Scale, holm, mean_interval, proportion
 
 PairedVerdict = Literal["better", "worse", "equivalent", "undecided"]
-
-MINIMUM_PAIRS = 10
-"""Fewest pairs for a decision: with 5 pairs, even 5 wins leave a probability of 0.48 possible."""
-MEANINGFUL = 0.75
-"""Probability of winning a pair from which a difference is meaningful (Bouthillier et al. 2021)."""
-MOST_NEEDED = 500
-"""More pairs than this are not recommended: the models hardly differ."""
-LEVEL = 0.05
-"""Family-wise error of all verdicts of a task."""
-ALTERNATIVES = ((0.6, 0.15), (MEANINGFUL, 0.7), (0.9, 0.15))
-"""Probabilities of winning and their weights in the mixture of `sign_p_value`."""
 
 
 @dataclass(frozen=True)
@@ -132,25 +122,6 @@ def _decided(decision: Decision, p_sign: float, p_equivalent: float, claims: int
     return replace(decision, verdict=verdict, needed=needed)
 
 
-def sign_p_value(wins: int, losses: int, ties: int = 0) -> float:
-    """Return an always-valid p-value of the hypothesis that P(win) = 1/2: pairs may be added and the test repeated.
-
-    One over the likelihood ratio of a mixture of alternatives, with weight 1/2 for each model.  This ratio is a
-    martingale, so it ever exceeds 1/a with probability a at most (Ville 1939; Robbins 1970).  A tie counts against the
-    claim.
-    """
-    evidence = np.logaddexp(_log_evidence(wins, losses + ties), _log_evidence(losses, wins + ties))
-    return min(1.0, math.exp(-float(evidence)))
-
-
-def _log_evidence(wins: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
-    """Return the logarithm of the weighted likelihood ratio for the model with these wins, elementwise."""
-    rates, weights = np.asarray(ALTERNATIVES).T
-    won, lost = np.asarray(wins)[..., None], np.asarray(others)[..., None]
-    ratios = won * np.log(2 * rates) + lost * np.log(2 * (1 - rates))
-    return np.asarray(special.logsumexp(ratios, b=weights / 2, axis=-1))
-
-
 def _equivalence_p_value(difference: Interval | None, n: int, margin: float) -> float | None:
     """Return the larger p-value of two one-sided t tests, computed from Student's interval of the difference."""
     if difference is None or margin <= 0:
@@ -191,31 +162,6 @@ def noether_pairs(probability: float = MEANINGFUL, alpha: float = 0.05, power: f
         raise ValueError(f"probability {probability} is not above a half")
     distance = stats.norm.ppf(1 - alpha) + stats.norm.ppf(power)
     return math.ceil((distance / (6**0.5 * (probability - 0.5))) ** 2)
-
-
-def needed_pairs(wins: int, losses: int, ties: int = 0, claims: int = 1) -> int | None:
-    """Return about how many pairs would decide if these have not: the fewest at which the expected wins decide.
-
-    The leader is expected to win further pairs at its rate so far, with one win and one loss added to the pairs (the
-    rule of succession), but not more rarely than `MEANINGFUL` before as many pairs as decide at that rate.  None if
-    that takes more than `MOST_NEEDED` pairs.
-
-    claims: verdicts that share the error (Bonferroni).
-    """
-    lead, n = max(wins, losses), wins + losses + ties
-    rate = (lead + 1) / (n + 2)
-    at_meaningful = _enough(0, 0, MEANINGFUL, claims)
-    if at_meaningful is None or n < at_meaningful:
-        rate = max(rate, MEANINGFUL)
-    return _enough(lead, n, rate, claims)
-
-
-def _enough(lead: int, n: int, rate: float, claims: int) -> int | None:
-    """Return the fewest pairs at which a model decides that has won `lead` of n and wins further pairs at a rate."""
-    pairs = np.arange(max(n + 1, MINIMUM_PAIRS), MOST_NEEDED + 1)
-    won = lead + np.floor(rate * (pairs - n) + 1e-9)
-    enough = pairs[_log_evidence(won, pairs - won) >= math.log(claims / LEVEL)]
-    return int(enough[0]) if enough.size else None
 
 
 def power(n: int, probability: float = MEANINGFUL) -> float:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.paired_tests import MINIMUM_PAIRS, noether_pairs
+from harness.analysis.paired_tests import noether_pairs
+from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.analysis.statistics import Interval
 from harness.recommendation.gains import Failures, Gains
 from harness.recommendation.inference import difference_power, equivalence_power, mean_above_zero, student_reach

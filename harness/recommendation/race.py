@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.analysis.paired_tests import MINIMUM_PAIRS
+from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.recommendation.gains import Gains, Scores, Scoring, gains
 from harness.recommendation.inference import best_probabilities
 from harness.recommendation.pairwise import ErrorBudget, Learned, PairwiseComparison, RivalStatus, compare_pair, learned

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from harness.analysis.paired_tests import MINIMUM_PAIRS
+from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.errors import LedgerError, StudyError
 from harness.execution.placement import Node, all_slots
 from harness.ledger.folder import RACE, read_manifest, write_atomically

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.analysis.sign_test import fewest_pairs
 from harness.halving import describe, total_updates
 from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
@@ -74,6 +75,22 @@ def notes(plan: Plan) -> list[str]:
         *of_data,
         *(f"{label}: {note}" for label, cell in searched.items() for note in pruning_notes(cell, pruning)),
     ]
+
+
+def repetition_notes(plan: Plan) -> list[str]:
+    """Return that no comparison of the models of a task can be decided with so few repetitions, once per number."""
+    repetitions = plan.study.budget.repetitions
+    searched = [cell for cell in plan.cells if cell.setting is None]
+    found = []
+    for task in dict.fromkeys(cell.cell.task for cell in searched):
+        cells = [cell for cell in searched if cell.cell.task == task]
+        fewest = 0 if len(cells) < 2 else fewest_pairs(len(cells), equivalence=cells[0].facts.metric.margin > 0)
+        if repetitions < fewest:
+            found.append(
+                f"budget.repetitions = {repetitions} decides no comparison of {len(cells)} models; one that wins every "
+                f"pair is decided after {fewest}"
+            )
+    return list(dict.fromkeys(found))
 
 
 def pruning_notes(cell: CellPlan, pruning: SuccessiveHalving) -> list[str]:

@@ -22,7 +22,7 @@ from harness.study.plan import Plan, make_plan
 from harness.tracking.run_data import TAG_LIMIT
 from harness.workflow.baseline import StoredCell, baseline_cells, beside
 from harness.workflow.models import send_models
-from harness.workflow.planned import notes
+from harness.workflow.planned import notes, repetition_notes
 from harness.workflow.results import Results, results_of
 from harness.workflow.study import Study
 from harness.workflow.study_log import logged
@@ -95,7 +95,7 @@ def run_plan(
             "or use --fresh"
         )
     runner = checked(Runner(plan, loaded, place.runs, fresh=fresh), console)
-    for text in notes(plan):
+    for text in (*notes(plan), *repetition_notes(plan)):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     reach_store(place, plan.study.name, console, begun=not fresh and read_manifest(runner.folder) is not None)
     with logged(runner.folder):

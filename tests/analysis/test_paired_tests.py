@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.paired_tests import (
-    ALTERNATIVES,
-    Decision,
-    correct,
-    decide,
-    needed_pairs,
-    noether_pairs,
-    power,
-    sign_p_value,
-)
+from harness.analysis.paired_tests import Decision, correct, decide, noether_pairs, power
+from harness.analysis.sign_test import fewest_pairs
 from harness.analysis.statistics import proportion
 
 NAN = math.nan
@@ -56,38 +48,6 @@ def test_ten_of_ten_decide_and_nine_do_not() -> None:
     assert nine.interval == proportion(9, 10).interval
 
 
-def test_the_p_value_is_one_over_the_mixture_of_likelihood_ratios() -> None:
-    ratios = [
-        weight / 2 * sum((2 * rate) ** a * (2 - 2 * rate) ** b for a, b in ((8, 2), (2, 8)))
-        for rate, weight in ALTERNATIVES
-    ]
-    assert sign_p_value(8, 2) == pytest.approx(min(1, 1 / sum(ratios)))
-    assert sum(weight for _, weight in ALTERNATIVES) == pytest.approx(1)
-
-
-def test_the_evidence_is_a_martingale_so_pairs_may_be_added_until_decided() -> None:
-    """The expected evidence after n pairs of equal models is 1, over all outcomes."""
-    for n in (1, 7, 30):
-        evidence = [
-            sum(
-                weight / 2 * ((2 * r) ** w * (2 - 2 * r) ** (n - w) + (2 * r) ** (n - w) * (2 - 2 * r) ** w)
-                for r, weight in ALTERNATIVES
-            )
-            for w in range(n + 1)
-        ]
-        expected = sum(stats.binom.pmf(w, n, 0.5) * each for w, each in enumerate(evidence))
-        assert expected == pytest.approx(1)
-        assert [sign_p_value(w, n - w) for w in range(n + 1)] == pytest.approx([min(1, 1 / e) for e in evidence])
-
-
-def test_a_tie_counts_against_the_claim() -> None:
-    assert sign_p_value(9, 0, 2) > sign_p_value(9, 0)
-    evidence = sum(weight / 2 * ((2 * r) ** 9 * (2 - 2 * r) ** 2 + (2 - 2 * r) ** 11) for r, weight in ALTERNATIVES)
-    assert sign_p_value(9, 0, 2) == pytest.approx(1 / evidence)
-    assert sign_p_value(9, 0, 2) == sign_p_value(0, 9, 2)
-    assert sign_p_value(0, 0, 20) == 1
-
-
 def test_verdicts_of_a_task_share_the_error() -> None:
     alone = [against(*[1.0] * 10)] * 3
     assert [decision.verdict for decision in alone] == ["better"] * 3
@@ -116,28 +76,6 @@ def test_nine_wins_of_nine_are_too_few_pairs() -> None:
     decision = against(*[1.0] * 9)
     assert decision.interval.low > 0.5
     assert (decision.verdict, decision.needed) == ("undecided", 12)
-
-
-@pytest.mark.parametrize(
-    ("wins", "losses", "ties", "claims", "rate"),
-    [(9, 0, 0, 1, 10 / 11), (3, 2, 0, 12, 0.75), (5, 5, 20, 6, 0.75), (60, 40, 0, 6, 61 / 102)],
-)
-def test_needed_pairs_are_the_fewest_that_decide_if_the_leader_wins_at_its_rate(
-    wins: int, losses: int, ties: int, claims: int, rate: float
-) -> None:
-    needed, n = needed_pairs(wins, losses, ties, claims), wins + losses + ties
-    assert needed is not None
-    for number, decides in [(needed - 1, False), (needed, True)]:
-        won = wins + math.floor(rate * (number - n))
-        evidence = sum(w / 2 * (2 * r) ** won * (2 - 2 * r) ** (number - won) for r, w in ALTERNATIVES)
-        assert (claims / evidence <= 0.05) is decides
-
-
-def test_needed_pairs_of_a_coin_are_too_many_and_of_few_pairs_those_of_a_meaningful_difference() -> None:
-    assert needed_pairs(30, 30) is None
-    assert needed_pairs(300, 250, claims=12) is None
-    assert needed_pairs(3, 2) == needed_pairs(3, 2, claims=1)
-    assert (needed_pairs(3, 2) or 0) < (needed_pairs(3, 2, claims=12) or 0)
 
 
 def test_ties_count_half_and_widen_the_interval() -> None:
@@ -222,3 +160,14 @@ def test_power_is_the_share_of_samples_that_decide() -> None:
     decided = np.mean([against(*(sample - 0.5)).verdict == "better" for sample in samples])
     assert power(20, 0.8) == pytest.approx(decided, abs=0.04)
     assert power(9, 1.0) == 0.0
+
+
+@pytest.mark.parametrize(("models", "equivalence", "fewest"), [(2, False, 10), (4, False, 12), (4, True, 14)])
+def test_fewest_pairs_are_decided_and_one_fewer_is_not(models: int, equivalence: bool, fewest: int) -> None:
+    assert fewest_pairs(models, equivalence=equivalence) == fewest
+    others = math.comb(models, 2) * (2 if equivalence else 1) - 1
+    undecided = [against(*[1.0, -1.0] * 10)] * others
+    (first, *_) = correct([against(*[1.0] * fewest), *undecided])
+    assert first.verdict == "better"
+    (first, *_) = correct([against(*[1.0] * (fewest - 1)), *undecided])
+    assert first.verdict == "undecided"

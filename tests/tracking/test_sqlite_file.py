@@ -46,8 +46,8 @@ def test_several_processes_create_one_database_at_the_same_time(tmp_path: Path) 
     code = (
         f"from harness.tracking.client import prepare_store as p; print(); input(); p('sqlite:///{tmp_path}/mlflow.db')"
     )
-    pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
-    processes = [subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) for _ in range(3)]
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", code]
+    processes = [subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(3)]
     for process in processes:
         assert process.stdout is not None
         process.stdout.readline()

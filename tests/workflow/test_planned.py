@@ -8,6 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
+from harness.analysis.sign_test import fewest_pairs
 from harness.plugin.registry import Registry
 from harness.study.plan import make_plan
 from harness.training.network import build_network
@@ -17,9 +18,11 @@ from harness.workflow.planned import (
     RAY_AND_MLFLOW_SECONDS,
     plan_frame,
     planned_trials,
+    repetition_notes,
     wall_seconds,
 )
 from tests.conftest import MakeStudy
+from tests.support.toys import ToySum
 
 
 def test_parameters_of_a_row_are_those_of_the_network_that_is_built(
@@ -51,6 +54,27 @@ def test_estimated_seconds_grow_with_updates_and_with_the_number_of_trials(
     length = make_plan(toy_study(), toy_registry).cells[0].signature.length
     operations = FLOPS_PER_PARAMETER * row["parameters"] * 8 * 8 * length  # the toys have no embedding
     assert row["seconds"] == pytest.approx(operations * (row["trials"] + row["repetitions"]) / FLOPS_PER_SECOND)
+
+
+def test_too_few_repetitions_to_decide_are_said_once_for_all_tasks(
+    toy_registry: Registry, toy_study: MakeStudy
+) -> None:
+    """The fewest for two models."""
+
+    def said(repetitions: int, **overrides: object) -> list[str]:
+        study = toy_study(budget={"trials": 1, "repetitions": repetitions, "tolerance": 0.1}, **overrides)
+        return repetition_notes(make_plan(study, toy_registry))
+
+    fewest = fewest_pairs(2, equivalence=ToySum().metrics()[0].margin > 0)
+    note = (
+        f"budget.repetitions = {fewest - 1} decides no comparison of 2 models; one that wins every pair is decided "
+        f"after {fewest}"
+    )
+    both = ["toy-ema", "toy-stack"]
+    tasks = [{"name": "toy-sum", "parameters": 161, "as": name} for name in ("one", "two")]
+    assert said(fewest - 1, tasks=tasks, models=both) == [note]
+    assert said(fewest, tasks=tasks, models=both) == []
+    assert said(1, models=["toy-ema"]) == []
 
 
 def test_a_plan_starts_without_the_libraries_that_it_does_not_need() -> None:

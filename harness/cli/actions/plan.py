@@ -26,6 +26,7 @@ from harness.workflow.planned import (
     notes,
     plan_frame,
     planned_trials,
+    repetition_notes,
     wall_seconds,
 )
 
@@ -45,7 +46,7 @@ def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
     console = Console(width=None if Console().is_terminal else 200)
     table, seconds = _table(plan, draws)
     console.print(table)
-    for text in notes(plan):
+    for text in (*notes(plan), *repetition_notes(plan)):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     if shapes:
         _show_unmet_shapes(console, plan.cells)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from harness.analysis.comparison import Pair, Section
-from harness.analysis.paired_tests import MEANINGFUL, MINIMUM_PAIRS, noether_pairs, power
+from harness.analysis.paired_tests import noether_pairs, power
 from harness.analysis.reproduction import Reproduction
+from harness.analysis.sign_test import MEANINGFUL, MINIMUM_PAIRS
 from harness.analysis.statistics import Interval
 from harness.analysis.tuning_curves import TuningCurve
 from harness.halving import total_updates
