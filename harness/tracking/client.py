@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
 from mlflow import MlflowClient
@@ -31,27 +31,17 @@ from harness.tracking.sqlite_file import (
     remember_file,
 )
 from harness.tracking.store_errors import as_tracking_error
+from harness.tracking.view import view_query, view_tags
 
 T = TypeVar("T")
 
 R = TypeVar("R", bound=Record)
-
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Tags from which MLflow's UI knows that an experiment holds trainings, not traces of language models."""
 
 CONCURRENT_REQUESTS = 8
 """Requests for curves that are open at the same time; others use the server's connections too."""
 
 ANSWER_SECONDS = 8.0
 """Time within which a server answers its first request, unless MLFLOW_HTTP_REQUEST_TIMEOUT says otherwise."""
-
-VIEW = {
-    "workflowType": "machine_learning",
-    "searchFilter": f"tags.`{run_data.KIND}` = 'cell'",
-    "orderByKey": f"tags.`{run_data.TASK}`",
-    "orderByAsc": "true",
-}
-"""Query of a link to an experiment's runs: its cells, by task."""
 
 LINKED_STUDIES = 10
 """Studies for which `harness ui` prints a link."""
@@ -109,7 +99,7 @@ def study_pages(uri: str, address: str) -> dict[str, str]:
             max_results=LINKED_STUDIES, order_by=["last_update_time DESC"]
         )
     return {
-        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(VIEW)}"
+        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?{view_query(experiment.tags)}"
         for experiment in experiments
         if experiment.name != "Default"
     }
@@ -149,7 +139,7 @@ def create_experiment(client: MlflowClient, uri: str, name: str) -> str:
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=EXPERIMENT_TAGS)
+        return client.create_experiment(name, artifact_location=_artifact_location(uri, name), tags=view_tags())
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"{without_credentials(uri)}: experiment {name!r} was deleted; restore it with "

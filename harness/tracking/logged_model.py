@@ -15,6 +15,7 @@ import numpy as np
 
 with warnings.catch_warnings(action="ignore"):  # MLflow warns of its own type hints
     import mlflow.pyfunc
+from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import Schema, TensorSpec
 
@@ -76,6 +77,7 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
             flavor=mlflow.pyfunc,
             run_id=run.info.run_id,
             model_id=logged.model_id,
+            step=_last_step(client, run.info.run_id),  # of the run's metrics that the model gets
             python_model=str(CODE),
             artifacts={"winner": str(model.folder)},
             signature=_signature(model),
@@ -86,6 +88,11 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
         tags[run_data.DESCRIPTION] = run_data.cut(model.description, run_data.TAG_LIMIT)
         client.set_logged_model_tags(logged.model_id, tags)
         client.set_tag(run.info.run_id, MODEL, model.digest)
+
+
+def _last_step(client: MlflowClient, run_id: str) -> int:
+    """Return the step of the last summary of a cell's repetitions; 0 if there is none."""
+    return max((point.step for point in client.get_metric_history(run_id, "mean")), default=0)
 
 
 def _signature(model: ServedModel) -> ModelSignature:

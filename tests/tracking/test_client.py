@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -107,11 +108,28 @@ def test_link_to_a_study_opens_the_view_for_model_training_with_its_cells(ledger
     assert experiment is not None
     page, _, query = study_pages(uri, "http://here")[STUDY].partition("?")
     assert page == f"http://here/#/experiments/{experiment.experiment_id}/runs"
-    view = dict(parse_qsl(query))
-    assert view["workflowType"] == "machine_learning"
-    cells = MlflowClient(uri).search_runs([experiment.experiment_id], view["searchFilter"])
-    assert len(cells) == 1
-    assert cells[0].data.tags["harness.task"] in cells[0].info.run_name
+    link = dict(parse_qsl(query))
+    assert link["workflowType"] == "machine_learning"
+    view = json.loads(experiment.tags[f"mlflow.sharedViewState.{link['viewStateShareKey']}"])
+    (cell,) = MlflowClient(uri).search_runs([experiment.experiment_id], view["searchFilter"])
+    assert cell.data.tags["harness.task"] in cell.info.run_name
+    columns = [column.removesuffix("`").split(".`") for column in view["selectedColumns"]]
+    assert len(columns) > 4
+    for kind, name in columns:
+        assert name in {"metrics": cell.data.metrics, "params": cell.data.params}[kind], name
+
+
+def test_link_to_a_study_of_an_earlier_version_filters(ledger: FakeLedger, uri: str) -> None:
+    Tracker(ledger, uri).sync()
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(STUDY)
+    assert experiment is not None
+    client.delete_experiment_tag(experiment.experiment_id, "mlflow.sharedViewState.cells")
+    view = dict(parse_qsl(study_pages(uri, "http://here")[STUDY].partition("?")[2]))
+    assert view.pop("workflowType") == "machine_learning"
+    assert len(client.search_runs([experiment.experiment_id], view["searchFilter"])) == 1
+    assert set(view) == {"searchFilter", "orderByKey", "orderByAsc"}
+    assert view["orderByAsc"] == "true"
 
 
 def test_experiment_has_the_kind_whose_runs_the_ui_shows(ledger: FakeLedger, uri: str) -> None:

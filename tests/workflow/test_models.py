@@ -118,6 +118,10 @@ def test_page_of_a_model_has_its_numbers_and_its_configuration(results: harness.
     assert f"repetition {winner.trial.repetition}, the best on validation" in text
     means = results.comparison.set_index(["task", "model"])["test_mean"]
     assert f"| test | mean {means['wear', 'gru']:.4g}" in text
+    numbers = {metric.key: metric.value for metric in model.metrics or ()}
+    assert numbers["mean"] == pytest.approx(means["wear", "gru"])
+    assert numbers["repetitions_done"] == 2
+    assert numbers["outcomes/complete"] == 3
     assert model.params == {name: str(value) for name, value in winner.get_params().items()}
 
 
