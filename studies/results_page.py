@@ -102,7 +102,7 @@ def sentence(task: Task, runs: Sequence[Run], reasons: Mapping[str, str]) -> str
 
 
 def order(section: Section) -> str:
-    """Return whether the published order of the models holds, with the probability of its least certain step."""
+    """Return whether the published order of the models holds, with the probability of its weakest step."""
     published = {row.model: row.published for row in section.rows if row.published is not None and row.rank is not None}
     if len(published) < 2:
         return ""
@@ -122,8 +122,8 @@ def order(section: Section) -> str:
     ranks = {row.model: row.rank or 0 for row in section.rows}
     holds = all(ranks[a] < ranks[b] for a, b in pairwise(ordered))
     return (
-        f"The published order {' < '.join(ordered)} {'holds' if holds else 'does not hold'} for the means; its least "
-        f"certain step: {first} wins a pair against {second} with probability {chance:.2f} [{low:.2f}, {high:.2f}]."
+        f"The published order {', '.join(ordered)} {'holds' if holds else 'does not hold'} for the means; its weakest "
+        f"step: {first} wins a pair against {second} with probability {chance:.2f} [{low:.2f}, {high:.2f}]."
     )
 
 

@@ -47,7 +47,7 @@ def test_the_published_order_is_judged_by_its_least_certain_step() -> None:
     scores = {"tcn": (99.0, [score + 20 for score in far]), "gru": (96.0, [score + 1 for score in far])}
     (holds,) = build_report(study({**scores, "lstm": (87.0, far)})).sections
     said = results_page.order(holds)
-    assert said.startswith("The published order tcn < gru < lstm holds for the means; its least certain step: ")
+    assert said.startswith("The published order tcn, gru, lstm holds for the means; its weakest step: ")
     assert "with probability 1.00 [0.74, 1.00]" in said
     (turned,) = build_report(study({**scores, "lstm": (97.0, far)})).sections
     assert "tcn < lstm < gru does not hold" in results_page.order(turned)
