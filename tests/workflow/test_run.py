@@ -51,7 +51,7 @@ def test_results_are_those_of_the_ledger_and_of_mlflow() -> None:
     assert stored.study_id == results.study_id
     assert harness.load_results(f"toys/{results.study_id}").study_id == results.study_id
     order = ["model", "phase", "number"]
-    for name in ("trials", "scores", "comparison", "decisions", "best_of_k"):
+    for name in ("trials", "scores", "comparison", "decisions", "leader_changes", "best_of_k"):
         mine, theirs = (getattr(which, name) for which in (results, stored))
         keys = [key for key in order if key in mine.columns] or None
         if keys:
