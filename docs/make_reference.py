@@ -22,7 +22,8 @@ from harness.records import Resources, Schedule
 from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, LEADER_CHANGES, SCORES, TRIALS, Column
 from harness.study.schema import Budget, ModelEntry, Search, Study, SuccessiveHalving, TaskEntry, TrainingSection
 from harness.workflow.planned import COLUMNS as PLAN
-from harness.workflow.recommend import COLUMNS as RECOMMENDATION
+from harness.workflow.recommendation import COLUMNS as RECOMMENDATION
+from harness.workflow.recommendation import SIZE_COLUMNS
 
 FOLDER = Path(__file__).parent / "reference"
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
@@ -183,6 +184,7 @@ FRAMES: tuple[tuple[str, dict[str, Column], str], ...] = (
     ("`Results.best_of_k`", BEST_OF_K, ""),
     ("`Study.plan()`", PLAN, "After these, `params.<dimension>` of the first configuration."),
     ("`Recommendation.table`", RECOMMENDATION, ""),
+    ("`RecommendationBySize.table`", SIZE_COLUMNS, ""),
 )
 
 
