@@ -51,9 +51,8 @@ Minutes = Annotated[
     typer.Option(
         "--minutes",
         min=0.01,
-        help="Time budget of the whole command, in minutes; sizes share it equally. Updates, trials and repetitions are "
-        "chosen to fit. "
-        "Default: 15, unless --trials, updates or --address is given.",
+        help="Time budget of the whole command, in minutes; sizes share it equally. Updates, trials and repetitions "
+        "are chosen to fit. Default: 15, unless --trials, updates or --address is given.",
     ),
 ]
 Trials = Annotated[

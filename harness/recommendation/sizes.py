@@ -70,7 +70,7 @@ def compare_recommended(folders: Sequence[Path]) -> SizesAnswer:
         for folder, answer in known.items()
         if answer.verdict not in ("failed", "nothing-learned")
     }
-    places, shared = _places(able, answers[0].confidence) if able else ({}, 0)
+    places, shared = size_places(able, answers[0].confidence) if able else ({}, 0)
     settled = [size for size, place in places.items() if place in ("leader", "equivalent")]
     return SizesAnswer(
         metric=answers[0].metric,
@@ -98,7 +98,7 @@ def _result(folder: Path, answer: Recommendation) -> CellResult:
     return replace(result, facts=named)
 
 
-def _places(results: Mapping[int, CellResult], confidence: float) -> tuple[dict[int, Place], int]:
+def size_places(results: Mapping[int, CellResult], confidence: float) -> tuple[dict[int, Place], int]:
     """Return the place of each size, and the number of repetitions on which they are compared."""
     cells = on_one_scale(results.values())
     scores = {size: list(result.repeated("test").values()) for size, result in zip(results, cells, strict=True)}

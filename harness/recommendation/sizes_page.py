@@ -15,7 +15,8 @@ def page(answer: SizesAnswer) -> str:
     """Return the page as Markdown."""
     *by_size, smallest = sentences(answer)
     title = Heading(f"{answer.sizes[0].recommendation.cell}: {len(answer.sizes)} sizes", 1)
-    return markdown.render([title, Notes(tuple(by_size)), Paragraph(smallest), _table(answer), Notes(_reading(answer))])
+    notes = [Notes(reading)] if (reading := _reading(answer)) else []
+    return markdown.render([title, Notes(tuple(by_size)), Paragraph(smallest), _table(answer), *notes])
 
 
 def sentences(answer: SizesAnswer) -> list[str]:
@@ -64,9 +65,11 @@ def _row(size: AtSize, *, smallest: int | None) -> tuple[Datum, ...]:
 
 
 def _reading(answer: SizesAnswer) -> tuple[str, ...]:
+    if answer.best is None:
+        return ()
     notes = [
         f"Sizes are compared as models are in a race, on the {count(answer.repetitions)} paired repetitions that all "
-        "sizes have. equivalent: the whole interval of the mean difference is within the task's margin. lost: clearly "
+        "have. equivalent: the whole interval of the mean difference is within the task's margin. lost: clearly "
         "worse. open: neither. The model of a size is the recommended one, or the leader if the race is inconclusive.",
     ]
     if answer.metric.margin == 0:

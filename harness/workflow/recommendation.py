@@ -125,7 +125,7 @@ class RecommendationBySize:
 
     @property
     def smallest(self) -> Recommendation | None:
-        """The recommendation at the smallest size that is equivalent to the best, or at the best; None if all failed."""
+        """The recommendation at the smallest size that is equivalent to the best or is the best; None if all fail."""
         return None if self.content.smallest is None else self.by_size[self.content.smallest]
 
     @cached_property
