@@ -19,8 +19,8 @@ from tests.support.cells import ACCURACY, cell_of, facts, stored
 
 SIZES = (5_000, 20_000, 80_000)
 LABELS = ("copy-5k", "copy-20k", "copy-80k")
-LEARNED, NOT_LEARNED = 40.0, 10.0
-"""Accuracies around the floor of `made`, 30."""
+NOT_LEARNED = 10.0
+"""An accuracy below the floor of `made`, 30."""
 
 
 def made(
@@ -96,7 +96,11 @@ def test_open_end_is_said_in_words() -> None:
 
 
 def test_size_at_which_nothing_was_learned_and_missing_models_are_left_out() -> None:
-    means = {"gru": [NOT_LEARNED, 60.0, 60.0], "rnn": [NOT_LEARNED, 45.0, None], "tcn": [NOT_LEARNED, 55.0, 65.0]}
+    means: dict[str, list[float | None]] = {
+        "gru": [NOT_LEARNED, 60.0, 60.0],
+        "rnn": [NOT_LEARNED, 45.0, None],
+        "tcn": [NOT_LEARNED, 55.0, 65.0],
+    }
     text = sentence(made(means))
     assert text.startswith("copy: gru leads up to about 40,000 parameters")
     assert text.endswith("tcn above; nothing was learned at 5,000; not ranked at every size: rnn.")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import harness
 from harness.plugin.registry import Registry
+from harness.search.cell import CellState
 from harness.search.proposals import Proposer
 from harness.study.plan import make_plan
 from harness.study.schema import size_text
@@ -43,6 +44,12 @@ def test_cell_of_a_size_is_the_cell_of_a_study_with_that_size_alone(plan_of: Pla
     alone = plan_of(tasks=[{"name": "toy-sum", "as": "toy-sum-300", "parameters": 300}]).cells[0]
     assert of_list.facts == alone.facts
     assert Proposer(of_list, seed=0).first(3) == Proposer(alone, seed=0).first(3)
+
+
+def test_trials_of_different_sizes_share_their_seeds(plan_of: PlanOf) -> None:
+    trials = [CellState(Proposer(cell, seed=0), study_id="s").search_trial(0) for cell in plan_of(tasks=SIZED).cells]
+    assert trials[0].seeds == trials[1].seeds
+    assert trials[0].parameters != trials[1].parameters
 
 
 def test_list_of_one_size_is_that_size(toy_study: MakeStudy, toy_registry: Registry) -> None:
