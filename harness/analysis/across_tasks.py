@@ -83,6 +83,11 @@ def _reasons(sections: Sequence[Section]) -> list[tuple[Section, str]]:
     ]
 
 
+def is_one_task_by_size(sections: Sequence[Section]) -> bool:
+    """Return whether all sections are of one task at several sizes, so that there is nothing to compare across."""
+    return len({section.ref.model_dump_json() for section in sections}) == 1 and bool(_at_several_sizes(sections))
+
+
 def _at_several_sizes(sections: Sequence[Section]) -> set[str]:
     """Return the tasks with several parameter budgets: counted at each of them, one task would count several times."""
     sizes: dict[str, set[int | None]] = {}

@@ -173,6 +173,7 @@ def test_sizes_of_one_task_are_not_several_tasks() -> None:
     assert {reason for _, reason in uncounted_tasks([report])} == {
         "it is one task at several sizes, which are no independent tasks"
     }
+    assert "Across tasks" not in to_markdown(report)
 
 
 def test_labels_without_a_common_part_are_named_by_the_task() -> None:
