@@ -36,7 +36,7 @@ def _smallest(answer: SizesAnswer) -> str:
     else:
         found = "no smaller size is known to be equivalent"
     undecided = " and ".join(map(count, answer.undecided))
-    few = f"; {answer.repetitions} paired repetitions, {MINIMUM_PAIRS} are needed"
+    few = f" ({answer.repetitions} paired repetitions; {MINIMUM_PAIRS} are needed)"
     why = few if answer.repetitions < MINIMUM_PAIRS else ""
     return f"{best}; {found}{f'; undecided: {undecided}{why}' if undecided else ''}."
 
@@ -71,6 +71,7 @@ def _reading(answer: SizesAnswer) -> tuple[str, ...]:
         f"Sizes are compared as models are in a race, on the {count(answer.repetitions)} paired repetitions that all "
         "have. equivalent: the whole interval of the mean difference is within the task's margin. lost: clearly "
         "worse. open: neither. The model of a size is the recommended one, or the leader if the race is inconclusive.",
+        "bold: the smallest size that is the best or equivalent to it.",
     ]
     if answer.metric.margin == 0:
         notes.append("The task states no margin, so no size is called equivalent.")
