@@ -19,10 +19,11 @@ from pydantic.fields import FieldInfo
 
 from harness.cli.main import app
 from harness.records import Resources, Schedule
-from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS, Column
+from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, LEADER_CHANGES, SCORES, TRIALS, Column
 from harness.study.schema import Budget, ModelEntry, Search, Study, SuccessiveHalving, TaskEntry, TrainingSection
 from harness.workflow.planned import COLUMNS as PLAN
-from harness.workflow.recommend import COLUMNS as RECOMMENDATION
+from harness.workflow.recommendation import COLUMNS as RECOMMENDATION
+from harness.workflow.recommendation import SIZE_COLUMNS
 
 FOLDER = Path(__file__).parent / "reference"
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
@@ -179,9 +180,11 @@ FRAMES: tuple[tuple[str, dict[str, Column], str], ...] = (
     ("`Results.curves`", CURVES, "Read from MLflow, it has fewer rows: see `Results.curves`."),
     ("`Results.comparison`", COMPARISON, "Also the columns of the CSV, Parquet and JSON that `harness report` writes."),
     ("`Results.decisions`", DECISIONS, ""),
+    ("`Results.leader_changes`", LEADER_CHANGES, "Empty for a study with one size per task."),
     ("`Results.best_of_k`", BEST_OF_K, ""),
     ("`Study.plan()`", PLAN, "After these, `params.<dimension>` of the first configuration."),
     ("`Recommendation.table`", RECOMMENDATION, ""),
+    ("`RecommendationBySize.table`", SIZE_COLUMNS, ""),
 )
 
 

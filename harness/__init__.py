@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from harness.records import Optimisation, Record, Schedule
     from harness.seeds import Seeds, derive
     from harness.workflow.optuna_study import optuna_study
-    from harness.workflow.recommend import Recommendation, recommend
+    from harness.workflow.recommend import recommend
+    from harness.workflow.recommendation import Recommendation, RecommendationBySize
     from harness.workflow.results import Results, load_results
     from harness.workflow.run import IncompleteWarning, run
     from harness.workflow.study import Study
@@ -69,7 +70,8 @@ _NAMES_OF = {
     "records": ("Optimisation", "Record", "Schedule"),
     "seeds": ("Seeds", "derive"),
     "workflow.optuna_study": ("optuna_study",),
-    "workflow.recommend": ("Recommendation", "recommend"),
+    "workflow.recommend": ("recommend",),
+    "workflow.recommendation": ("Recommendation", "RecommendationBySize"),
     "workflow.results": ("Results", "load_results"),
     "workflow.run": ("IncompleteWarning", "run"),
     "workflow.study": ("Study",),
@@ -98,6 +100,7 @@ __all__ = [
     "Ragged",
     "Real",
     "Recommendation",
+    "RecommendationBySize",
     "Record",
     "Results",
     "SamplerFactory",

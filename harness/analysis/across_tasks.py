@@ -20,6 +20,8 @@ from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
 from harness.analysis.statistics import Interval
 
+AT_SEVERAL_SIZES = "it is one task at several sizes, which are no independent tasks"
+
 
 @dataclass(frozen=True)
 class Overall:
@@ -48,7 +50,7 @@ class Overall:
 def overall(sections: Sequence[Section]) -> Overall | None:
     """Return the comparison across tasks, or None if fewer than two models or two tasks count."""
     models = _models(sections)
-    counted = [section for section in sections if not _excluded(section, models)]
+    counted = [section for section, reason in _reasons(sections) if not reason]
     if len(models) < 2 or len(counted) < 2:
         return None
     scores = {model: [_normalised(section, model) for section in counted] for model in models}
@@ -69,8 +71,29 @@ def overall(sections: Sequence[Section]) -> Overall | None:
 
 def uncounted(sections: Sequence[Section]) -> tuple[tuple[str, str], ...]:
     """Return the tasks that do not count, each with the reason."""
-    models = _models(sections)
-    return tuple((section.task, reason) for section in sections if (reason := _excluded(section, models)))
+    return tuple((section.task, reason) for section, reason in _reasons(sections) if reason)
+
+
+def _reasons(sections: Sequence[Section]) -> list[tuple[Section, str]]:
+    """Return each section with the reason why it does not count, '' if it does."""
+    models, sized = _models(sections), _at_several_sizes(sections)
+    return [
+        (section, AT_SEVERAL_SIZES if section.ref.model_dump_json() in sized else _excluded(section, models))
+        for section in sections
+    ]
+
+
+def is_one_task_by_size(sections: Sequence[Section]) -> bool:
+    """Return whether all sections are of one task at several sizes, so that there is nothing to compare across."""
+    return len({section.ref.model_dump_json() for section in sections}) == 1 and bool(_at_several_sizes(sections))
+
+
+def _at_several_sizes(sections: Sequence[Section]) -> set[str]:
+    """Return the tasks with several parameter budgets: counted at each of them, one task would count several times."""
+    sizes: dict[str, set[int | None]] = {}
+    for section in sections:
+        sizes.setdefault(section.ref.model_dump_json(), set()).add(section.parameters)
+    return {task for task, known in sizes.items() if len(known) > 1}
 
 
 def _models(sections: Sequence[Section]) -> tuple[str, ...]:

@@ -64,6 +64,13 @@ class Section:
         return next((result.facts.rungs for result in self.results if result.facts.rungs), ())
 
     @property
+    def nothing_learned(self) -> bool:
+        """Whether no repetition of any ranked model is better than the floor by more than the margin."""
+        ranked = [row for row in self.rows if row.rank is not None]
+        known = self.floor is not None and bool(ranked)
+        return known and all(row.success is not None and row.success.happened == 0 for row in ranked)
+
+    @property
     def scale(self) -> Scale:
         """The scale on which test scores are averaged."""
         return self.results[0].scale

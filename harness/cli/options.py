@@ -30,7 +30,9 @@ Target = Annotated[
 Size = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        "--budget", metavar="50k", help="With --data: parameters of each network, such as 50k, 1.2M or 50000."
+        "--budget",
+        metavar="50k",
+        help="With --data: parameters of each network, such as 50k, 1.2M or 50000. Several sizes: 5k,20k,80k.",
     ),
 ]
 OwnTask = Annotated[

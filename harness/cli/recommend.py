@@ -42,7 +42,8 @@ NetworkSize = Annotated[
     typer.Option(
         "--budget",
         metavar="50k",
-        help="Parameters of each network, such as 50k. Default: the task's published size. Required with --data.",
+        help="Parameters of each network, such as 50k. Several sizes, such as 5k,20k,80k, run a race each. Default: "
+        "the task's published size. Required with --data.",
     ),
 ]
 Minutes = Annotated[
@@ -50,8 +51,8 @@ Minutes = Annotated[
     typer.Option(
         "--minutes",
         min=0.01,
-        help="Time budget of the whole command, in minutes. Updates, trials and repetitions are chosen to fit. "
-        "Default: 15, unless --trials, updates or --address is given.",
+        help="Time budget of the whole command, in minutes; sizes share it equally. Updates, trials and repetitions "
+        "are chosen to fit. Default: 15, unless --trials, updates or --address is given.",
     ),
 ]
 Trials = Annotated[
@@ -101,7 +102,7 @@ def recommend(
 
     harness recommend --data my.csv --target y --budget 50k --minutes 30
 
-    harness recommend adding length=50 --budget 5k --trials 8
+    harness recommend adding length=50 --budget 5k,20k --trials 8
 
     Every model gets the same number of search trials. Then the winners run in rounds with new seeds, and models that
     have clearly lost are dropped. The result is printed and written to runs/NAME/recommendation.md and .json. Run the
@@ -111,7 +112,7 @@ def recommend(
     postponed, or MLflow lacks results; 2, a usage error; 130, interrupted.
     """
     from harness.cli.actions import recommend, session, study_input
-    from harness.study.from_data import parse_count
+    from harness.study.from_data import parse_counts
     from harness.workflow.question import Question
 
     chosen = study_input.names(models)
@@ -120,7 +121,6 @@ def recommend(
         assignments=(*(assignments or ()), *(set_ or ())),
         data=data,
         target=target,
-        parameters=None if budget is None else parse_count(budget),
         models=None if chosen is None else tuple(chosen),
         name=name,
         trials=trials,
@@ -129,12 +129,13 @@ def recommend(
         confidence=confidence,
         address=address,
     )
+    sizes = () if budget is None else parse_counts(budget)
     place = session.place_of(
         study_folder(runs, serial, address, storage), serial=serial, address=address, log_models=log_models
     )
     raise typer.Exit(
         recommend.recommend(
-            question, place, session.console_of(verbose=verbose, quiet=quiet), fresh=fresh, as_json=as_json
+            question, sizes, place, session.console_of(verbose=verbose, quiet=quiet), fresh=fresh, as_json=as_json
         )
     )
 

@@ -225,9 +225,11 @@ def _choice_text(study: Study, throughputs: Mapping[str, Throughput]) -> str:
 
 
 def _check_one_task(plan: Plan) -> None:
-    if len(plan.study.tasks) != 1 or plan.study.protocol != "fair":
+    tasks = plan.study.tasks
+    if len(tasks) != 1 or tasks[0].sizes or plan.study.protocol != "fair":
         raise StudyError(
-            f"study {plan.study.name!r}: a recommendation needs one task and protocol fair; use `harness run` instead"
+            f"study {plan.study.name!r}: a recommendation needs one task at one size and protocol fair; give several "
+            "sizes with --budget, or use `harness run`"
         )
 
 

@@ -135,6 +135,16 @@ BEST_OF_K = {
     "high": _number("upper end of that band"),
 }
 
+LEADER_CHANGES = {
+    "task": _text("label of the task without the size"),
+    "verdict": _text("same, changes or undetermined"),
+    "before": _text("model with the best mean below the change; of all sizes, if there is no change"),
+    "after": _text("model with the best mean above it; missing if there is no change"),
+    "parameters": _number("size at which the two models are estimated to be equal"),
+    "low": _number("lower end of its 95 % interval; missing if it lies below the smallest size"),
+    "high": _number("upper end of that interval; missing if it lies above the largest size"),
+}
+
 
 def _summary(part: str, of: str) -> dict[str, Column]:
     return {

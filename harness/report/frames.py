@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
@@ -10,12 +11,24 @@ import pandas as pd
 from harness.analysis.cell_result import CellResult, Curves
 from harness.analysis.comparison import Section
 from harness.analysis.comparison_row import Row
+from harness.analysis.size_comparison import SizeComparison
 from harness.analysis.statistics import Interval, Summary
 from harness.analysis.stored_study import StoredStudy
 from harness.halving import Rung, rung_of
 from harness.ledger.journal import TrialEntry
 from harness.records import Outcome
-from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TIMES, TRIALS, Values, to_frame
+from harness.report.columns import (
+    BEST_OF_K,
+    COMPARISON,
+    CURVES,
+    DECISIONS,
+    LEADER_CHANGES,
+    SCORES,
+    TIMES,
+    TRIALS,
+    Values,
+    to_frame,
+)
 from harness.report.report import Report
 
 
@@ -150,6 +163,29 @@ def best_of_k(report: Report) -> pd.DataFrame:
         ),
         BEST_OF_K,
     )
+
+
+def leader_changes(report: Report) -> pd.DataFrame:
+    """Return one row per change of the leader, one without a change for other tasks: `columns.LEADER_CHANGES`."""
+    return to_frame((line for sizes in report.sizes for line in _leaders(sizes)), LEADER_CHANGES)
+
+
+def _leaders(sizes: SizeComparison) -> Iterator[Values]:
+    leaders, models = sizes.leaders, sizes.models
+    line: Values = {"task": sizes.task, "verdict": "undetermined" if leaders is None else leaders.verdict}
+    if leaders is None or not leaders.changes:
+        only = leaders is not None and len(set(leaders.indices)) == 1
+        yield line | ({"before": models[leaders.indices[0]]} if leaders is not None and only else {})
+        return
+    for change in leaders.changes:
+        low, high = change.interval.low, change.interval.high
+        yield line | {
+            "before": models[change.before],
+            "after": models[change.after],
+            "parameters": change.parameters,
+            "low": low if low > 0 else None,
+            "high": high if math.isfinite(high) else None,
+        }
 
 
 def comparison(*reports: Report) -> pd.DataFrame:

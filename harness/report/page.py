@@ -13,6 +13,7 @@ from harness.report.sections import costs, evidence
 from harness.report.sections.across_tasks import across_tasks_blocks
 from harness.report.sections.comparison import MAIN_COLUMNS, comparison_blocks, comparison_table
 from harness.report.sections.conclusion import conclusion
+from harness.report.sections.sizes import size_sentence, sizes_blocks
 
 RACE = (
     "This study is a race: it dropped models in rounds, once they were clearly worse on validation. Repetitions are "
@@ -32,16 +33,22 @@ Pictures = Mapping[tuple[str, str, str], Sequence[Picture]]
 
 
 def summary(report: Report) -> list[Block]:
-    """Return the blocks for the terminal: completeness, one table per task, and what was left out."""
+    """Return the blocks for the terminal: completeness, one table per task and per axis of sizes, what was left out."""
     tables = [block for section in report.sections for block in comparison_blocks(section)]
+    tables += [block for sizes in report.sizes for block in sizes_blocks(sizes)]
     return [*_title(report), *tables, *_left_out(report.left_out)]
 
 
 def description(report: Report) -> list[Block]:
     """Return the blocks of MLflow's description: who leads, the main columns of each table, and how to read them."""
-    opening = (RACE,) if report.race else tuple(quote(conclusion(section)) for section in report.sections)
+    opening = (RACE,) if report.race else sentences(report)
     tables = [block for section in report.sections for block in (Heading(section.task, 3), _narrow(section))]
     return [Notes(opening), *tables, Notes(HOW_TO_READ)]
+
+
+def sentences(report: Report) -> tuple[str, ...]:
+    """Return who leads on each task, and for each task at several sizes where that changes."""
+    return tuple(map(quote, (*map(conclusion, report.sections), *map(size_sentence, report.sizes))))
 
 
 def _narrow(section: Section) -> Table:
@@ -62,6 +69,8 @@ def whole(reports: Sequence[Report], pictures: Pictures | None = None) -> list[B
             blocks += [*evidence.tuning(section, report.sampler), *drawn.get((*place, "tuning"), ())]
             blocks += evidence.reproductions(section, report.protocol)
             blocks += [*costs.trade_offs(section), *costs.audit(section)]
+        for sizes in report.sizes:
+            blocks += sizes_blocks(sizes, drawn.get((report.study_id, sizes.task, "sizes"), ()))
         blocks += [*_left_out(report.left_out), *costs.provenance(report)]
     for protocol, of_protocol in by_protocol(reports).items():
         blocks += across_tasks_blocks(of_protocol, protocol, drawn.get(("", protocol, "overall"), ()))
@@ -74,7 +83,7 @@ def _title(report: Report) -> list[Block]:
     if report.others:
         others = ", ".join(quote(other) for other in report.others)
         text += f" Several studies have this name; this is the requested or newest one. Others: {others}."
-    opening = (RACE,) if report.race else tuple(quote(conclusion(section)) for section in report.sections)
+    opening = (RACE,) if report.race else sentences(report)
     stored = [Notes(tuple(quote(line) for line in report.baseline))] if report.baseline else []
     return [Heading(quote(report.study), 1), *([Notes(opening)] if opening else []), Paragraph(text), *stored]
 

@@ -12,6 +12,7 @@ from harness.analysis.across_tasks import Overall, overall, uncounted
 from harness.analysis.cell_result import Curves
 from harness.analysis.comparison import Section, compare
 from harness.analysis.comparison_row import Row
+from harness.analysis.size_comparison import SizeComparison, compare_sizes
 from harness.analysis.stored_study import StoredStudy
 from harness.records import LeftOut, Plugin
 
@@ -40,6 +41,8 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
+    sizes: tuple[SizeComparison, ...] = ()
+    """Of each task that the study has at several sizes."""
     baseline: tuple[str, ...] = ()
     """Which cells are stored results of other studies, one line per study."""
 
@@ -50,7 +53,7 @@ class Report:
 
 def build_report(stored: StoredStudy) -> Report:
     """Compare the models of a stored study and return its report."""
-    manifest = stored.manifest
+    manifest, sections = stored.manifest, compare(stored)
     return Report(
         study=manifest.study,
         study_id=manifest.study_id,
@@ -58,7 +61,8 @@ def build_report(stored: StoredStudy) -> Report:
         sampler=manifest.sampler,
         seed=manifest.seed,
         others=stored.others,
-        sections=compare(stored),
+        sections=sections,
+        sizes=compare_sizes(sections),
         left_out=manifest.left_out,
         ended=sum(entry.result is not None for entry in stored.entries),
         marked=stored.mark.ended if stored.mark is not None else None,

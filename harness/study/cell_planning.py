@@ -185,8 +185,10 @@ def _published_facts(task: Task, model: Model) -> dict[str, object]:
 
 
 def _parameters(request: CellRequest) -> int:
-    if request.task_entry.parameters != "published":
-        return request.task_entry.parameters
+    parameters = request.task_entry.parameters
+    assert not isinstance(parameters, list)  # a plan has one entry per size
+    if parameters != "published":
+        return parameters
     row = request.task.published()
     if row is None or row.parameters is None:
         raise StudyError(

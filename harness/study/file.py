@@ -91,7 +91,9 @@ def _first_fault(error: ValidationError, data: Mapping[str, Any]) -> str:
     place, given = _place(location, data)
     where = ".".join(map(str, place))
     if len(place) < len(location) and fault["type"] != "missing":
-        return f"{where!r} must be {_of_union(place)}, got {shown(given)}"
+        sizes = given if place[-1] == "parameters" and isinstance(given, list) else []
+        items = f"[{', '.join(map(shown, sizes))}]" if sizes else shown(given)
+        return f"{where!r} must be {_of_union(place)}, got {items}"
     if place == ("tasks",):
         return f"'tasks' must be a list of tables, each begun with [[tasks]], got {shown(given)}"
     match fault["type"]:
@@ -138,7 +140,7 @@ def _of_union(place: tuple[int | str, ...]) -> str:
     if place[-1] == "pruning":
         return '"none" or a table: { kind = "successive-halving", minimum_updates = 200 }'
     if place[-1] == "parameters":
-        return '"published" or a whole number of at least 1'
+        return '"published", a whole number of at least 1, or a list of different such numbers'
     return "a number, a string, true or false"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ class DataRequest:
     """A user-supplied dataset and the study that is requested on it."""
 
     data: Path
-    parameters: int
-    """Parameter budget of each network."""
+    parameters: int | tuple[int, ...]
+    """Parameter budget of each network; a task per size if there are several."""
     target: str | None = None
     """Value of the task's option `target`."""
     task: str | None = None
@@ -68,12 +69,13 @@ def study_of_file(registry: Registry, request: DataRequest) -> Study:
     with plugin_border(f"--data {data}", entry.plugin):
         batch_size = BATCH_SIZE if task.training_sequences() >= SMALL else SMALL_BATCH_SIZE
         updates = min(max(EPOCHS * task.updates_per_epoch(batch_size), LEAST_UPDATES), MOST_UPDATES)
+    sizes = [request.parameters] if isinstance(request.parameters, int) else [*request.parameters]
     label = request.name or label_text(data.stem) or "own-data"
     tables: dict[str, Any] = {  # the tables of a study file
         "name": label,
         "models": list(request.models or usable_models(registry, task)),
-        "tasks": [{"name": entry.name, "as": label, "parameters": request.parameters, **_given_options(task, options)}],
-        "budget": {"trials": TRIALS, "repetitions": REPETITIONS, **_tolerance(request.parameters)},
+        "tasks": [{"name": entry.name, "as": label, "parameters": sizes, **_given_options(task, options)}],
+        "budget": {"trials": TRIALS, "repetitions": REPETITIONS, **_tolerance(min(sizes))},
         "training": {"updates": updates, "batch_size": batch_size},
     }
     return study_of(tables, study_overrides, profile=request.profile, source=f"--data {data}")
@@ -91,6 +93,22 @@ def parse_count(text: str) -> int:
     if count < 1 or not count.is_integer():
         raise StudyError(f"--budget {text!r}: not a number of parameters; give one, such as 50k, 1.2M or 50000")
     return int(count)
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """Return numbers of parameters, given as `50k` or `5k,20k,80k`, in ascending order.
+
+    Raises StudyError if a part is no such number, if one is given twice, or if the commas may separate thousands.
+    """
+    counts = sorted(map(parse_count, text.split(",")))
+    twice = next((size for size, following in pairwise(counts) if size == following), None)
+    if twice is not None:
+        raise StudyError(f"--budget {text!r}: has {twice:,} twice; give each size once")
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", text):
+        raise StudyError(
+            f"--budget {text!r}: one number or several? Write {text.replace(',', '')!r} or {text.replace(',', ', ')!r}"
+        )
+    return tuple(counts)
 
 
 def _reader(registry: Registry, data: Path, task: str | None) -> Entry[type[Task]]:

@@ -12,7 +12,7 @@ from harness.plugin.registry import Registry, plugin_border
 from harness.records import Cell, LeftOut
 from harness.study.cell_plan import CellPlan
 from harness.study.cell_planning import CellRequest, plan_cell
-from harness.study.floors import floors_of
+from harness.study.floors import Floors, floors_of
 from harness.study.labels import check_labels, model_label, task_label
 from harness.study.schema import Study, TaskEntry
 
@@ -80,8 +80,9 @@ def make_plan(study: Study, registry: Registry) -> Plan:
     registry.sampler(study.search.sampler)
     if study.protocol == "paper":
         _check_no_parameters(study)
-    tasks = [_made_task(entry, registry) for entry in study.tasks]
-    study = study.model_copy(update={"tasks": tuple(entry for _, entry, _ in tasks)})
+    made = [_made_task(entry, registry) for entry in study.tasks]
+    study = study.model_copy(update={"tasks": tuple(entry for _, entry, _ in made)})
+    tasks = [at_size for label, entry, task in made for at_size in _by_size(label, entry, task)]
     check_labels("task", [label for label, _, _ in tasks])
     check_labels("model", [model_label(entry) for entry in study.models])
     cells: list[CellPlan] = []
@@ -107,13 +108,21 @@ def _check_no_parameters(study: Study) -> None:
             )
 
 
+def _by_size(label: str, entry: TaskEntry, task: Task) -> list[tuple[str, TaskEntry, Task]]:
+    """Return a task's label and entry at each of its sizes, or as they are if the entry has one size."""
+    sized = [entry.at_size(parameters, label) for parameters in entry.sizes]
+    return [(at_size.label or label, at_size, task) for at_size in sized] or [(label, entry, task)]
+
+
 def _requests(study: Study, tasks: Sequence[tuple[str, TaskEntry, Task]], registry: Registry) -> Iterator[CellRequest]:
     """Yield the cells of a study, task by task."""
+    known: dict[int, Floors] = {}  # the sizes of a task share it, and its floors may take long
     for label, task_entry, task in tasks:
         plugin = registry.task(task_entry.name).plugin
-        with plugin_border(f"study {study.name!r}, {label}", plugin):
-            limit = study.training.overridden_by(task_entry.training).evaluation_limit
-            floors = floors_of(task, limit, study.search.seed)
+        if id(task) not in known:
+            with plugin_border(f"study {study.name!r}, {label}", plugin):
+                limit = study.training.overridden_by(task_entry.training).evaluation_limit
+                known[id(task)] = floors_of(task, limit, study.search.seed)
         for model_entry in study.models:
             yield CellRequest(
                 study=study,
@@ -124,7 +133,7 @@ def _requests(study: Study, tasks: Sequence[tuple[str, TaskEntry, Task]], regist
                 model_entry=model_entry,
                 model=registry.model(model_entry.name),
                 sampler=registry.sampler(study.search.sampler),
-                floors=floors,
+                floors=known[id(task)],
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase, digits
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from harness.records import LABEL, Label, ParamValue, Precision, Record, Resources, Schedule
 
@@ -67,6 +67,9 @@ class ModelEntry(Record):
     """Dimensions of the model's architecture, fixed or restricted: `{ kernel_size = [3, 5] }`."""
 
 
+Parameters = Annotated[int, Field(ge=1)]
+
+
 class TaskEntry(BaseModel):
     """A task of a study.  Keys that are not fields of this record are options of the task."""
 
@@ -77,16 +80,37 @@ class TaskEntry(BaseModel):
     """Name of the task, as `harness list` prints it."""
     label: Label | None = Field(default=None, alias="as")
     """Label in tables and folders.  Default: the name with the options that differ from the defaults."""
-    parameters: Literal["published"] | Annotated[int, Field(ge=1)] = "published"
-    """Parameter budget of every network; published: the size in the paper's table."""
+    parameters: Literal["published"] | Parameters | Annotated[list[Parameters], Field(min_length=1)] = "published"
+    """Parameter budget of every network; published: the size in the paper's table.  A list such as [5_000, 20_000]
+    makes one task per size, labelled with the size: adding-5k, adding-20k."""
     training: TrainingSection = TrainingSection()
     """Keys of `[training]` that differ for this task."""
     resources: Resources | None = None
     """Replaces `[resources]` for this task."""
 
+    @field_validator("parameters")
+    @classmethod
+    def _distinct_sizes(cls, parameters: str | int | list[int]) -> str | int | list[int]:
+        """Return a list of one size as that size.  Raises ValueError if a size is given twice."""
+        if not isinstance(parameters, list):
+            return parameters
+        twice = next((size for size in parameters if parameters.count(size) > 1), None)
+        if twice is not None:
+            raise ValueError(f"has {twice:,} twice; give each size once")
+        return parameters if len(parameters) > 1 else parameters[0]
+
     @property
     def options(self) -> dict[str, ParamValue]:
         return dict(self.__pydantic_extra__ or {})
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of a list, in order; empty for a single size."""
+        return tuple(self.parameters) if isinstance(self.parameters, list) else ()
+
+    def at_size(self, parameters: int, label: str) -> TaskEntry:
+        """Return the entry of one of its sizes.  label: of the whole task."""
+        return self.model_copy(update={"parameters": parameters, "label": f"{label}-{size_text(parameters)}"})
 
 
 class Budget(Record):
@@ -158,6 +182,14 @@ def label_text(value: object) -> str:
     """Return a text in lower case with hyphens for the characters that a label must not have.  It may be empty."""
     kept = "".join(character if character in _KEPT else "-" for character in str(value).lower())
     return "-".join(part for part in kept.split("-") if part)
+
+
+def size_text(parameters: int) -> str:
+    """Return a number of parameters as labels have it: 5k, 1.2m, 1234.  Different numbers have different texts."""
+    for unit, symbol in ((1_000_000, "m"), (1_000, "k")):
+        if parameters >= unit and parameters % (unit // 10) == 0:
+            return f"{parameters / unit:.1f}".removesuffix(".0") + symbol
+    return str(parameters)
 
 
 def known_keys(location: tuple[int | str, ...]) -> list[str]:

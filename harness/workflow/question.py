@@ -15,7 +15,7 @@ from harness.study.file import study_of
 from harness.study.from_data import DataRequest, study_of_file, usable_models
 from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
-from harness.study.schema import Study, TrainingSection, label_text
+from harness.study.schema import Study, TrainingSection, label_text, size_text
 
 UPDATES = 1000
 """Updates per training without a time budget."""
@@ -35,8 +35,6 @@ class Question:
     """Options of the task and values of the study, as `key=value`."""
     data: Path | None
     target: str | None
-    parameters: int | None
-    """Parameter budget of each network; None: the published one of the task."""
     models: tuple[str, ...] | None
     """Names; None: all installed ones that can be used."""
     name: str | None
@@ -47,6 +45,15 @@ class Question:
     confidence: float
     address: str | None = None
     """Of a Ray cluster."""
+    parameters: int | None = None
+    """Parameter budget of each network; None: the published one of the task."""
+    sizes: int = 1
+    """How many sizes the whole question has.  If several, the study of each is named after its size and has an equal
+    share of the time."""
+
+    def at_sizes(self, sizes: Sequence[int]) -> list[Question]:
+        """Return the question at each of these sizes; without sizes as it is."""
+        return [replace(self, parameters=parameters, sizes=len(sizes)) for parameters in sizes] or [self]
 
     def request(self, registry: Registry) -> RecommendRequest:
         """Return the race that answers the question.  Raises StudyError if it names neither a task nor data."""
@@ -62,12 +69,14 @@ class Question:
             # With --data no task needs to be named, so the first argument may be an assignment.
             return replace(self, task=None, assignments=(self.task, *self.assignments)).request(registry)
         study = self._study_of_data(registry) if self.data is not None else self._study_of_task(registry)
+        if self.sizes > 1 and self.parameters is not None:
+            study = study.model_copy(update={"name": f"{study.name}-{size_text(self.parameters)}"})
         minutes = self._minutes()
         updates = self._given().get("updates", self._given().get("training.updates"))
         return RecommendRequest(
             plan=make_plan(study, registry),
             confidence=self.confidence,
-            seconds=None if minutes is None else 60 * minutes,
+            seconds=None if minutes is None else 60 * minutes / self.sizes,
             trials=self.trials,
             updates=updates if isinstance(updates, int) else None,
         )

@@ -79,6 +79,11 @@ class Results:
         return frames.decisions(self.content)
 
     @cached_property
+    def leader_changes(self) -> pd.DataFrame:
+        """The sizes at which the leading model changes, for every task that the study has at several sizes."""
+        return frames.leader_changes(self.content)
+
+    @cached_property
     def best_of_k(self) -> pd.DataFrame:
         """The expected validation score of the best of k search trials, for every k."""
         return frames.best_of_k(self.content)

@@ -55,7 +55,7 @@ def test_missing_or_ambiguous_study_is_refused(request_: StudyRequest) -> None:
 def test_dataset_needs_a_file_and_a_size() -> None:
     assert dataset_request(None, target=None, budget=None, task=None) is None
     assert dataset_request(Path("d.csv"), target="y", budget="2k", task=None) == DataRequest(
-        Path("d.csv"), 2000, target="y"
+        Path("d.csv"), (2000,), target="y"
     )
     with pytest.raises(StudyError, match=r"--data d\.csv: the size of the networks is missing"):
         dataset_request(Path("d.csv"), target="y", budget=None, task=None)

@@ -87,7 +87,7 @@ def test_harness_run_refuses_the_folder_of_a_race(place: Place, toy_request: Rec
 
 def test_two_tasks_are_refused(place: Place, toy_study: MakeStudy) -> None:
     tasks = [{"name": "toy-sum", "parameters": 161}, {"name": "toy-ragged", "parameters": 161}]
-    with pytest.raises(StudyError, match="a recommendation needs one task and protocol fair"):
+    with pytest.raises(StudyError, match="a recommendation needs one task at one size and protocol fair"):
         place.race(place.request(toy_study(**{**TABLES, "tasks": tasks})))
 
 

@@ -70,4 +70,4 @@ def test_size_is_drawn_for_a_task_at_more_than_one_size() -> None:
         for entry in cell_of(cell, [0.1, 0.2])
     ]
     drawn = pictures([build_report(stored(cells, entries))])
-    assert [name for name in drawn if name.startswith("size")] == ["size-small"]
+    assert [name for name in drawn if "parameters" in name] == ["score-against-parameters-copy"]

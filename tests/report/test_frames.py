@@ -12,7 +12,7 @@ import pytest
 from harness.analysis.stored_study import StoredStudy
 from harness.records import Cell, LeftOut, ParamValue, Point
 from harness.report import frames
-from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, SCORES, TRIALS
+from harness.report.columns import BEST_OF_K, COMPARISON, CURVES, DECISIONS, LEADER_CHANGES, SCORES, TRIALS
 from harness.report.report import build_report
 from tests.support.cells import ACCURACY, cell_of, facts, repeated, stored
 
@@ -38,6 +38,7 @@ def test_no_column_is_of_objects_and_every_declared_column_has_its_dtype(study: 
         "curves": (frames.curves(study), CURVES),
         "comparison": (frames.comparison(report), COMPARISON),
         "decisions": (frames.decisions(report), DECISIONS),
+        "leader_changes": (frames.leader_changes(report), LEADER_CHANGES),
         "best_of_k": (frames.best_of_k(report), BEST_OF_K),
     }
     for name, (frame, columns) in made.items():

@@ -34,6 +34,7 @@ from harness.study.from_data import (
     TRIALS,
     DataRequest,
     parse_count,
+    parse_counts,
     study_of_file,
 )
 from harness.study.plan import make_plan
@@ -191,6 +192,32 @@ def test_whole_numbers_and_thousands_are_read_exactly(count: int) -> None:
 def test_what_is_no_budget_is_refused(text: str) -> None:
     with pytest.raises(StudyError, match=r"not a number of parameters; give one, such as 50k, 1\.2M or 50000"):
         parse_count(text)
+
+
+def test_several_budgets_are_read_in_ascending_order() -> None:
+    assert parse_counts("80k,5k, 20000") == (5_000, 20_000, 80_000)
+    assert parse_counts("50k") == (50_000,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5k,5000", "--budget '5k,5000': has 5,000 twice; give each size once"),
+        ("5k,", "--budget '': not a number of parameters"),
+        ("5k,published", "--budget 'published': not a number of parameters"),
+        ("20,100", "--budget '20,100': one number or several? Write '20100' or '20, 100'"),
+    ],
+)
+def test_bad_budgets_are_refused(text: str, message: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        parse_counts(text)
+    assert str(caught.value).startswith(message)
+
+
+def test_several_sizes_make_a_task_per_size(registry: Registry, tmp_path: Path) -> None:
+    study = study_of_file(registry, DataRequest(numbered(tmp_path), (500, 20_000)))
+    assert study.tasks[0].sizes == (500, 20_000)
+    assert study.budget.tolerance == 0.05  # that of the smallest network
 
 
 # ---- a task that needs a file

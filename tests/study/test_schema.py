@@ -12,6 +12,9 @@ from harness.records import Resources
 from harness.study.schema import TrainingSection
 from tests.support.study_files import TASK, fault_of, read_text
 
+PARAMETERS = (
+    "'tasks.0.parameters' must be \"published\", a whole number of at least 1, or a list of different such numbers"
+)
 HALVING = '[search]\npruning = { kind = "successive-halving", '
 
 
@@ -93,11 +96,11 @@ def test_unknown_key_is_named_with_what_is_close(file: Path, text: str, message:
         ("[resources]\ncpu = 0", "'resources.cpu' must be greater than 0, got 0"),
         ("[resources]\ncpu = inf", "'resources.cpu' must be a finite number, got inf"),
         ('[resources]\nmemory_gib = "4G"', "'resources.memory_gib' must be a number, got '4G'"),
-        ("parameters = 0", "'tasks.0.parameters' must be \"published\" or a whole number of at least 1, got 0"),
-        ("parameters = 7e4", "'tasks.0.parameters' must be \"published\" or a whole number of at least 1, got 70000.0"),
+        ("parameters = 0", f"{PARAMETERS}, got 0"),
+        ("parameters = 7e4", f"{PARAMETERS}, got 70000.0"),
         (
             'parameters = "publised"',
-            "'tasks.0.parameters' must be \"published\" or a whole number of at least 1, got 'publised'",
+            f"{PARAMETERS}, got 'publised'",
         ),
         ("training = 3", "'tasks.0.training' must be a table, got 3"),
         ("training = { updates = 5, epochs = 2 }", "'tasks.0.training': give updates or epochs, not both"),

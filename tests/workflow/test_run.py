@@ -51,7 +51,7 @@ def test_results_are_those_of_the_ledger_and_of_mlflow() -> None:
     assert stored.study_id == results.study_id
     assert harness.load_results(f"toys/{results.study_id}").study_id == results.study_id
     order = ["model", "phase", "number"]
-    for name in ("trials", "scores", "comparison", "decisions", "best_of_k"):
+    for name in ("trials", "scores", "comparison", "decisions", "leader_changes", "best_of_k"):
         mine, theirs = (getattr(which, name) for which in (results, stored))
         keys = [key for key in order if key in mine.columns] or None
         if keys:
@@ -144,6 +144,21 @@ def test_folder_without_a_study_is_one_line() -> None:
     Path("runs/empty").mkdir(parents=True)
     with pytest.raises(LedgerError, match=r"runs/empty: holds no study; give the folder of one"):
         harness.load_results("runs/empty")
+
+
+def test_size_that_is_added_to_a_list_trains_its_cells_alone() -> None:
+    def at(*sizes: int) -> harness.Study:
+        tasks = [{"name": ToySum, "parameters": sizes}]
+        budget = {"trials": 1, "repetitions": 2, "tolerance": 0.2}
+        return harness.Study("sizes", [ToyEma], tasks, budget=budget, training={"updates": 6, "evaluations": 2})
+
+    before = reproducible_by_key(_folder_of(run(at(161, 300))))
+    results = run(at(161, 300, 600))
+    after = reproducible_by_key(_folder_of(results))
+    assert {key: after[key] for key in before} == before
+    assert len(after) == len(before) + 3
+    assert results.content.sizes[0].parameters == (161, 300, 600)
+    assert results.leader_changes["verdict"].tolist() == ["undetermined"]
 
 
 def _folder_of(results: harness.Results) -> Path:

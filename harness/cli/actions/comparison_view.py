@@ -10,16 +10,19 @@ from harness.analysis.comparison import Section
 from harness.report.report import Report
 from harness.report.sections.comparison import MAIN_COLUMNS, comparison_table
 from harness.report.sections.conclusion import conclusion
+from harness.report.sections.sizes import size_sentence
 
 LEAST = 3
 """Columns that are always shown; a narrow terminal loses the others from the last one on."""
 
 
 def show_comparison(console: Console, report: Report) -> None:
-    """Print one sentence and one table per task."""
+    """Print one sentence and one table per task, and one sentence per task at several sizes."""
     for section in report.sections:
         console.print(conclusion(section), markup=False, highlight=False)
         console.print(_fitted(section, console))
+    for sizes in report.sizes:
+        console.print(size_sentence(sizes), markup=False, highlight=False)
     console.print(f"More: harness report {report.study}, or --details", markup=False, highlight=False)
 
 

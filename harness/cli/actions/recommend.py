@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,28 +13,33 @@ from harness.cli.actions import session, study_input
 from harness.cli.actions.output import print_json
 from harness.errors import StudyError
 from harness.workflow.question import Question
-from harness.workflow.recommend import run_race
+from harness.workflow.races import run_races
+from harness.workflow.recommendation import by_size
 from harness.workflow.training import Place
 
 
-def recommend(question: Question, place: Place, console: Console, *, fresh: bool, as_json: bool) -> int:
-    """Run the race, print the recommendation and write it to the study's folder.  Return the exit code.
+def recommend(
+    question: Question, sizes: Sequence[int], place: Place, console: Console, *, fresh: bool, as_json: bool
+) -> int:
+    """Run the race of each size, print the recommendation and write it to the study's folder.  Return the exit code.
 
-    console: of the progress.
+    sizes: parameter budgets; none: the published one.  console: of the progress.
     """
     loaded = study_input.load_with_messages()
     try:
-        raced = run_race(question.request(loaded.registry), loaded, place, console, fresh=fresh)
+        raced = run_races(question, sizes, loaded, place, console, fresh=fresh)
     except KeyboardInterrupt:
         return session.interrupted()
-    if raced.recommendation is None:
+    found = [each.recommendation for each in raced if each.recommendation is not None]
+    if len(found) < len(raced):
         typer.echo(session.INCOMPLETE, err=True)
         return 1
+    answer = by_size(found) if len(found) > 1 else found[0]
     if as_json:
-        print_json(raced.recommendation.content.model_dump(mode="json"))
+        print_json(answer.content.model_dump(mode="json"))
     else:
-        typer.echo(raced.recommendation.page())
-    return 1 if raced.error or raced.recommendation.verdict == "failed" else 0
+        typer.echo(answer.page())
+    return 1 if any(each.error for each in raced) or any(each.verdict == "failed" for each in found) else 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from harness.errors import StudyError
 from harness.ledger.folder import STUDY_FILE
 from harness.plugin.loader import Loaded, load_plugins
 from harness.study.file import read_study_file
-from harness.study.from_data import DataRequest, parse_count, study_of_file
+from harness.study.from_data import DataRequest, parse_counts, study_of_file
 from harness.study.schema import Study
 
 
@@ -37,7 +37,7 @@ def dataset_request(
 ) -> DataRequest | None:
     """Return the dataset of the command line, None if none is given.
 
-    budget: parameters of each network, such as `50k`.  Raises StudyError if --data or --budget is missing.
+    budget: parameters of each network, such as `50k` or `5k,20k`.  Raises StudyError if --data or --budget is missing.
     """
     if data is None:
         given = {"--target": target, "--budget": budget, "--task": task}
@@ -47,7 +47,7 @@ def dataset_request(
         return None
     if budget is None:
         raise StudyError(f"--data {data}: the size of the networks is missing; give their parameters, as --budget 50k")
-    return DataRequest(data, parse_count(budget), target=target, task=task)
+    return DataRequest(data, parse_counts(budget), target=target, task=task)
 
 
 def read(request: StudyRequest) -> Study:

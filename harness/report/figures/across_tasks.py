@@ -1,30 +1,17 @@
-"""Draw figures across tasks: mean ranks, scores against size, scores against a task option."""
+"""Draw figures across tasks: mean ranks, scores against a task option."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from matplotlib.figure import Figure
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
-from harness.analysis.statistics import Interval, Summary, summarise
 from harness.records import MetricFacts
 from harness.report.document import Picture
+from harness.report.figures.lines import LinePlot, draw_lines, points_of
 from harness.report.figures.ranks import rank_picture
-from harness.report.figures.style import (
-    LABEL_LIMIT,
-    ModelStyle,
-    add_floor,
-    add_interval,
-    add_legend,
-    axes_of,
-    label_of,
-    picture,
-    plain,
-)
+from harness.report.figures.sizes import across_studies
+from harness.report.figures.style import LABEL_LIMIT, ModelStyle, label_of, picture, plain
 from harness.report.formatting import short
 from harness.report.report import Report, across_tasks
 
@@ -35,46 +22,8 @@ def draw_across_tasks(reports: Sequence[Report], styles: Mapping[str, ModelStyle
     comparison = across_tasks(reports)
     if comparison is not None:
         yield rank_picture(comparison, styles)
-    yield from sizes(sections, styles)
+    yield from across_studies(reports, styles)
     yield from retention(sections, styles)
-
-
-@dataclass(frozen=True)
-class _LinePlot:
-    """One line per model through its mean scores, with their intervals."""
-
-    points: _Points
-    x_label: str
-    y_label: str
-    metric: MetricFacts | None
-    """The metric whose scale the y axis has."""
-    floor: Sequence[tuple[float, float]]
-    """(x, floor) of each point."""
-    log_x: bool = False
-
-
-def sizes(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
-    """Yield test score against parameters, for every task at more than one size."""
-    groups: dict[str, list[Section]] = {}
-    for section in sections:
-        groups.setdefault(section.ref.model_dump_json(), []).append(section)
-    for group in groups.values():
-        points = _points(group, lambda _, result: result.setting.parameters if result.setting is not None else None)
-        parameters = [x for of_model in points.values() for x, _ in of_model]
-        if not parameters or max(parameters) <= 1.1 * min(parameters):
-            continue
-        first = group[0]
-        ends = (min(parameters), max(parameters))
-        plot = _LinePlot(
-            points,
-            x_label="parameters (trainable, the whole network)",
-            y_label=label_of(first.metric, "test"),
-            metric=first.metric,
-            floor=[(x, first.floor) for x in ends] if first.floor is not None else [],
-            log_x=True,
-        )
-        caption = f"{first.task}: test score against size, with 95 % intervals."
-        yield picture(f"size-{first.task}", _draw(plot, styles), caption)
 
 
 def retention(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
@@ -98,8 +47,8 @@ def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelS
     for name in names:
         metric = facts.metric_of(name)
         floors = [(_option(section, option), section.floor) for section in group if name == ranked_metric]
-        plot = _LinePlot(
-            _points(group, lambda section, _: _option(section, option), metric=name),
+        plot = LinePlot(
+            points_of(group, lambda section, _: _option(section, option), metric=name),
             x_label=plain(option),
             y_label=_label(metric, name),
             metric=metric,
@@ -107,7 +56,7 @@ def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelS
         )
         spread = "95 % intervals" if name == ranked_metric else "their range"
         caption = f"{task}: test {name} against {option}, means over repetitions with {spread}."
-        yield picture(f"retention-{task}-{name}", _draw(plot, styles), caption)
+        yield picture(f"retention-{task}-{name}", draw_lines(plot, styles), caption)
 
 
 def _label(metric: MetricFacts | None, name: str) -> str:
@@ -136,66 +85,3 @@ def varying(group: Sequence[Section]) -> str | None:
 def _test_metrics(result: CellResult) -> list[str]:
     results = [entry.result for entry in result.finals if entry.result is not None]
     return [name for trial_result in results for name in trial_result.metrics.get("test", {})]
-
-
-_XOf = Callable[[Section, CellResult], float | None]
-_Points = dict[str, list[tuple[float, Summary]]]
-
-
-def _points(group: Sequence[Section], x_of: _XOf, metric: str | None = None) -> _Points:
-    """Return model → (x, summary of test scores) of each of its cells, in order of x.
-
-    metric: name of a metric of the task; None for the one that ranks.
-    """
-    points: _Points = {}
-    for section in group:
-        for result in section.results:
-            x = x_of(section, result)
-            summary = _summary(section, result, metric)
-            if x is not None and summary is not None:
-                points.setdefault(result.facts.cell.model, []).append((x, summary))
-    return {model: sorted(of_model, key=lambda point: point[0]) for model, of_model in points.items()}
-
-
-def _summary(section: Section, result: CellResult, metric: str | None) -> Summary | None:
-    """Summarise the test scores of a cell; None if there are none.
-
-    A metric that does not rank gets its range instead of an interval: for accuracies near 0 or 100 %, Student's
-    interval would leave the possible values.
-    """
-    values = [value for value in result.repeated("test", metric).values() if not math.isnan(value)]
-    if not values:
-        return None
-    ranks = metric is None or metric == section.metric.name
-    facts = section.metric if ranks else result.facts.metric_of(metric or "")
-    summary = summarise(values, facts.scale if facts is not None and min(values) > 0 else "linear")
-    return summary if ranks else replace(summary, interval=Interval(min(values), max(values), 1.0))
-
-
-def _draw(plot: _LinePlot, styles: Mapping[str, ModelStyle]) -> Figure:
-    with axes_of(plot.metric) as (figure, axes):
-        all_x = [x for of_model in plot.points.values() for x, _ in of_model]
-        span = max(all_x) - min(all_x)
-        for place, (model, of_model) in enumerate(plot.points.items()):
-            # Shifted, so that the intervals of one task do not hide each other.
-            style, shift = styles[model], place - (len(plot.points) - 1) / 2
-            shifted = [x * 1.012**shift if plot.log_x else x + 0.006 * shift * span for x, _ in of_model]
-            axes.plot(
-                shifted,
-                [summary.mean for _, summary in of_model],
-                color=style.colour,
-                linestyle=style.dash,
-                marker=style.marker,
-                markersize=5,
-                label=style.label,
-            )
-            for x, (_, summary) in zip(shifted, of_model, strict=True):
-                add_interval(axes, x, summary, style)
-        if plot.metric is not None:
-            add_floor(axes, plot.metric, plot.floor, across=False)
-        if plot.log_x:
-            axes.set_xscale("log")
-        axes.set_xlabel(plot.x_label)
-        axes.set_ylabel(plot.y_label)
-        add_legend(axes)
-    return figure

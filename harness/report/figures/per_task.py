@@ -13,6 +13,7 @@ from harness.analysis.cell_result import CellResult, Curve, Curves
 from harness.analysis.comparison import Section
 from harness.report.document import Picture
 from harness.report.figures.across_tasks import draw_across_tasks
+from harness.report.figures.sizes import score_against_parameters
 from harness.report.figures.style import (
     GREY,
     HEIGHT,
@@ -50,6 +51,9 @@ def draw(reports: Sequence[Report]) -> dict[tuple[str, str, str], tuple[Picture,
                 for part, pictures in parts.items():
                     known = tuple(picture for picture in pictures if picture is not None)
                     drawn[report.study_id, section.task, part] = known
+            for sizes in report.sizes:
+                by_size = score_against_parameters(sizes, styles)
+                drawn[report.study_id, sizes.task, "sizes"] = () if by_size is None else (by_size,)
         for protocol, of_protocol in by_protocol(reports).items():
             drawn["", protocol, "overall"] = tuple(draw_across_tasks(of_protocol, styles))
     return drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.across_tasks import Overall
+from harness.analysis.across_tasks import Overall, is_one_task_by_size
 from harness.analysis.aggregate import RELIABLE_REPETITIONS
 from harness.report.document import Block, Datum, Heading, Notes, Picture, Table, quote
 from harness.report.formatting import mean_interval, number, of_number
@@ -35,7 +35,8 @@ def _table(comparison: Overall) -> Table:
 
 def _why_not(reports: Sequence[Report]) -> list[Block]:
     models = {row.model for report in reports for row in report.rows if row.setting == "searched"}
-    if len(models) < 2 or sum(len(report.sections) for report in reports) < 2:
+    sections = [section for report in reports for section in report.sections]
+    if len(models) < 2 or len(sections) < 2 or is_one_task_by_size(sections):
         return []
     reasons = tuple(f"{quote(task)} does not count: {reason}." for task, reason in uncounted_tasks(reports))
     return [Notes(("No model is ranked across tasks, since fewer than two tasks count.", *reasons))]

@@ -15,7 +15,7 @@ def conclusion(section: Section) -> str:
     ranked = [row for row in section.rows if row.rank is not None]
     if not ranked:
         return f"{section.task}: no model is ranked{_unranked(section)}."
-    if section.floor is not None and all(row.success is not None and row.success.happened == 0 for row in ranked):
+    if section.nothing_learned:
         return f"{section.task}: nothing was learned; no repetition is better than the floor by more than the margin."
     parts = [_leader(section, ranked), *_rivals(ranked), *_undecided(ranked)]
     return f"{section.task}: {'; '.join(parts)}{_unranked(section)}."
