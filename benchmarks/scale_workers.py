@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -56,7 +56,7 @@ def fits_function(slots: int, running: Mapping[str, Resources]) -> Callable[[Res
 class Phases:
     """Wall time of the driver by phase, in seconds, and how often each was entered."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     calls: Counter[str] = field(default_factory=Counter)
 
     def timed(self, phase: str, function: Callable[..., T]) -> Callable[..., T]:
