@@ -7,7 +7,8 @@ the attempts lose their worker and 2 % of the trials diverge.  Real time of the 
 ask: time of one `ask` with so many trials before it, per sampler.  fits: time of one question whether a trial fits.
 tracker: a whole study whose ledger is sent to MLflow, in a SQLite file and in a PostgreSQL server.
 
-Each line runs in a process of its own.  Times are wall time on one machine; cpu is that of the driver's process.
+Each line runs in a process of its own.  ask, fits and cpu are CPU time of the
+driver's process; the others are wall time.
 """
 
 from __future__ import annotations
@@ -147,12 +148,15 @@ def fits(slots: int) -> Json:
 
 
 def _median(function: Callable[[], object], *, first: bool = False) -> float:
-    """Return the median of some calls in milliseconds.  first: whether one more call comes before, not counted."""
+    """Return the median of some calls in milliseconds of CPU time.
+
+    first: whether one more call comes before, not counted.
+    """
     seconds = []
     for _ in range(ASKS + first):
-        begun = time.perf_counter()
+        begun = time.process_time()
         function()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     return 1000 * statistics.median(seconds[first:])
 
 
