@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.execution.controller import StudyController
+from harness.execution.placement import Occupancy
 from harness.execution.runner import Runner
 from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import JOURNAL
@@ -41,7 +42,7 @@ from harness.study.file import parse_study
 from harness.study.plan import Plan, make_plan
 from measure import environment
 from scale_stores import STORES
-from scale_workers import MEDIAN_SECONDS, SimulatedWorkers, fits_function, result_of
+from scale_workers import MEDIAN_SECONDS, SimulatedWorkers, nodes_for, result_of
 
 Json = dict[str, Any]  # a line of a table
 REPETITIONS = 3
@@ -142,9 +143,9 @@ def ask(sampler: str, told: int) -> Json:
 
 def fits(slots: int) -> Json:
     """Measure one question on a full cluster but for one slot."""
-    running = {f"trial-{index}": Resources(gpu=1.0) for index in range(slots - 1)}
-    wanted = Resources(gpu=1.0)
-    return {"GPUs": slots, "fits (ms)": _median(partial(fits_function(slots, running), wanted))}
+    one = Resources(gpu=1.0)
+    occupancy = Occupancy([one] * (slots - 1))
+    return {"GPUs": slots, "fits (ms)": _median(partial(occupancy.fits, one, nodes_for(slots)))}
 
 
 def _median(function: Callable[[], object], *, first: bool = False) -> float:

@@ -9,14 +9,15 @@ import heapq
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
 from harness.execution.controller import StudyController
-from harness.execution.placement import Node, fits_beside
-from harness.records import Point, Resources, Trial, TrialResult
+from harness.execution.placement import Node, Occupancy
+from harness.records import Point, Trial, TrialResult
 
 GPUS_PER_NODE = 8
 POINTS = 5
@@ -44,12 +45,6 @@ def nodes_for(slots: int) -> tuple[Node, ...]:
         Node(f"node-{index}", 64.0, float(min(GPUS_PER_NODE, slots - first)), 512.0 * 2**30)
         for index, first in enumerate(range(0, slots, GPUS_PER_NODE))
     )
-
-
-def fits_function(slots: int, running: Mapping[str, Resources]) -> Callable[[Resources], bool]:
-    """Return the question whether a trial fits beside those that `running` holds when it is asked."""
-    nodes = nodes_for(slots)
-    return lambda wanted: fits_beside(tuple(running.values()), wanted, nodes)
 
 
 @dataclass
@@ -102,8 +97,9 @@ class SimulatedWorkers:
         self._random = random.Random(seed)
         self._events: list[_Event] = []
         self._numbers = count()
-        self._running: dict[str, Resources] = {}
-        self._fits = self.phases.timed("fits", fits_function(slots, self._running))
+        self._running: set[str] = set()
+        self._occupancy = Occupancy()
+        self._fits = self.phases.timed("fits", partial(self._occupancy.fits, nodes=nodes_for(slots)))
         self._spans: list[tuple[float, float]] = []
 
     def run(self, source: StudyController) -> None:
@@ -143,7 +139,8 @@ class SimulatedWorkers:
     def _start(self, trial: Trial, attempt: int) -> None:
         seconds = MEDIAN_SECONDS * self._random.lognormvariate(0.0, SPREAD)
         seconds *= SLOWDOWN if self._random.random() < STRAGGLERS else 1.0
-        self._running[trial.key] = trial.resources
+        self._running.add(trial.key)
+        self._occupancy.add(trial.resources)
         if trial.phase == "search":
             self.last_start = self.now
         self._push(trial, attempt, self.now, seconds, points=1)
@@ -166,7 +163,8 @@ class SimulatedWorkers:
         source.tell(trial, _result(trial, event, diverged=rng.random() < DIVERGED))
 
     def _end(self, event: _Event) -> None:
-        del self._running[event.trial.key]
+        self._running.remove(event.trial.key)
+        self._occupancy.remove(event.trial.resources)
         self._spans.append((event.started, self.now))
 
     def _track(self) -> None:
