@@ -32,7 +32,7 @@ from harness.execution.placement import Occupancy
 from harness.execution.runner import Runner
 from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import JOURNAL
-from harness.ledger.journal import TrialEntry
+from harness.ledger.journal import TrialEntry, read_study
 from harness.ledger.ledger import Ledger
 from harness.plugin.loader import Loaded, load_plugins
 from harness.records import Resources
@@ -42,7 +42,7 @@ from harness.study.file import parse_study
 from harness.study.plan import Plan, make_plan
 from measure import environment
 from scale_stores import STORES
-from scale_workers import MEDIAN_SECONDS, SimulatedWorkers, nodes_for, result_of
+from scale_workers import MEDIAN_SECONDS, SimulatedWorkers, Sync, nodes_for, result_of
 
 Json = dict[str, Any]  # a line of a table
 REPETITIONS = 3
@@ -93,18 +93,34 @@ def _study(trials: int, slots: int, sampler: str, uri: str | None, store_size: C
 
         runner.run(execute)
         cpu, memory = time.process_time() - cpu, _resident() - memory
-        begun = time.perf_counter()
-        Runner(runner.plan, loaded, Path(name)).run(lambda _: None)
-        resume = time.perf_counter() - begun
+        resume, resume_cpu = _timed(lambda: Runner(runner.plan, loaded, Path(name)).run(lambda _: None))
         line = {"trials": trials, "slots": slots, "sampler": sampler, **_driver_costs(workers[0], trials)}
         journal = (runner.folder / JOURNAL).stat().st_size
         if uri is not None:
-            return line | {"store (MiB)": store_size() / 2**20}
+            return line | {"store (MiB)": store_size() / 2**20} | _catch_up(runner, trials, Path(name))
         costs = {"cpu (ms/trial)": 1000 * cpu / trials, "memory growth (MiB)": memory / 2**20}
-        return line | costs | {"journal (MiB)": journal / 2**20, "resume (s)": resume}
+        return line | costs | {"journal (MiB)": journal / 2**20, "resume (s)": resume, "resume cpu (s)": resume_cpu}
 
 
-def _sync_of(ledger: Ledger, uri: str | None) -> Callable[[], None] | None:
+def _catch_up(runner: Runner, trials: int, folder: Path) -> Json:
+    """Measure the time to send a finished study to an empty SQLite file, as `harness sync` does."""
+    from harness.tracking.client import prepare_store
+    from harness.tracking.sync import Tracker
+
+    uri = f"sqlite:///{folder}/catch-up.db"
+    prepare_store(uri, "scale")
+    wall, cpu = _timed(Tracker(read_study(runner.folder), uri).sync)
+    return {"catch-up (ms/trial)": 1000 * wall / trials, "catch-up cpu (ms/trial)": 1000 * cpu / trials}
+
+
+def _timed(function: Callable[[], object]) -> tuple[float, float]:
+    """Return wall time and CPU time of a call, in seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _sync_of(ledger: Ledger, uri: str | None) -> Sync | None:
     if uri is None:
         return None
     from harness.tracking.sync import Tracker
@@ -121,6 +137,7 @@ def _driver_costs(workers: SimulatedWorkers, trials: int) -> Json:
     line |= {f"{name} (ms/trial)": per_trial[name] for name in ("fits", "ledger")}
     if workers.phases.calls["tracker"]:
         line |= {"tracker (ms/trial)": per_trial["tracker"], "syncs": workers.phases.calls["tracker"]}
+        line["tracker cpu (ms/trial)"] = 1000 * spent["tracker cpu"] / trials
     line["slots used"] = workers.utilisation() if trials > workers.slots else None
     line["slots that one driver serves"] = round(MEDIAN_SECONDS / (per_trial["driver"] / 1000))
     return line

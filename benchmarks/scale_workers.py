@@ -6,6 +6,7 @@ The driver is real: its time is measured and moves the simulated clock, so that 
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import time
 from collections import Counter, defaultdict
@@ -35,7 +36,10 @@ TRACKER_PAUSE_SECONDS = 0.25
 EPOCH = 1.6e9
 """Simulated time 0, in seconds since 1970."""
 
-Sync = Callable[[], None]
+Sync = Callable[[float], object]
+"""Sends the ledger to MLflow; takes the seconds after which no further trial is begun."""
+PASS_SECONDS = 1.0
+"""That time in the tracker's thread."""
 T = TypeVar("T")
 
 
@@ -114,7 +118,7 @@ class SimulatedWorkers:
             self._fill(source)
             self._track()
         if self._sync is not None:
-            self.phases.timed("tracker", self._sync)()
+            self._send(math.inf)
         ended = self.last_start
         self.busy_seconds = sum(min(end, ended) - start for start, end in self._spans if start < ended)
 
@@ -170,9 +174,15 @@ class SimulatedWorkers:
     def _track(self) -> None:
         if self._sync is None or self.now < self._next_sync:
             return
-        before = self.phases.seconds["tracker"]
-        self.phases.timed("tracker", self._sync)()
-        self._next_sync = self.now + self.phases.seconds["tracker"] - before + TRACKER_PAUSE_SECONDS
+        self._next_sync = self.now + self._send(PASS_SECONDS) + TRACKER_PAUSE_SECONDS
+
+    def _send(self, seconds: float) -> float:
+        """Call the tracker, and return how long it took."""
+        assert self._sync is not None
+        wall, cpu = self.phases.seconds["tracker"], time.process_time()
+        self.phases.timed("tracker", self._sync)(seconds)
+        self.phases.seconds["tracker cpu"] += time.process_time() - cpu
+        return self.phases.seconds["tracker"] - wall
 
 
 def score_of(trial: Trial) -> float:
