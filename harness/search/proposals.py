@@ -61,7 +61,8 @@ class Proposer:
         history: the cell's search trials so far.  Raises BudgetError if `DRAWS` configurations in a row are rejected,
         and PluginError if the first of all is rejected because the model does not take every width.
         """
-        return self._from(1 + max((entry.trial.draw or 0 for entry in history), default=-1), history)
+        # Draws are numbered in the order in which their trials start.
+        return self._from(1 + (history[-1].trial.draw or 0) if history else 0, history)
 
     def first(self, count: int) -> Iterator[Proposal]:
         """Yield the first `count` proposals of a search in which no trial has ended."""
