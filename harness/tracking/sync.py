@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -127,20 +128,21 @@ class Tracker:
 
     def _send_trial(self, sent: Sent, entry: TrialEntry) -> None:
         trial, result, manifest = entry.trial, entry.result, self.ledger.manifest
+        whole = cache(lambda: self._trial_data(entry, {}))
         created = sent.store.open(
             trial.key,
             "trial",
             f"{trial.cell}/{trial.phase}/{trial.number}",
             start=_start(entry),
             parent=_cell_key(manifest, trial.cell),
-            tags=lambda: self._trial_data(entry, {}).tags,
+            tags=lambda: whole().tags,
         )
         ended: dict[Outcome, Status] = {"complete": "FINISHED", "pruned": "KILLED"}
         status = "RUNNING" if result is None else ended.get(result.outcome, "FAILED")
         sent.store.upsert(
             trial.key,
             trial_run.trial_position(entry, superseded=trial.key in sent.superseded),
-            lambda position: _without_tags(self._trial_data(entry, position), created),
+            lambda position: replace(whole(), tags={}) if created else self._trial_data(entry, position),
             status=status,
             end=_last_end([entry], manifest.created),
         )
@@ -166,11 +168,6 @@ class Tracker:
             status=ended.get(result.state, "RUNNING"),
             end=_last_end(result.entries, manifest.created),
         )
-
-
-def _without_tags(data: RunData, sent: bool) -> RunData:
-    """Return what a run lacks if its tags were sent as it was created."""
-    return replace(data, tags={}) if sent else data
 
 
 def _cell_key(manifest: Manifest, cell: Cell) -> str:
