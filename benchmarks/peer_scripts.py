@@ -64,7 +64,7 @@ def with_ray(folder: Path) -> None:
     def objective(config: Mapping[str, Any]) -> None:
         tune.report(train(config["learning_rate"], config["clip"], folder))
 
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     tune.Tuner(
         tune.with_resources(objective, {"cpu": 1}),
         param_space={"learning_rate": tune.loguniform(2e-4, 2e-2), "clip": tune.choice([0.25, 1.0])},
