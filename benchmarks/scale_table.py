@@ -42,7 +42,8 @@ def main() -> int:
     print("# Cost of the driver by the size of a study\n\nMade by `benchmarks/scale_table.py`.\n")
     for name, parts in figures.items():
         facts = {json.dumps(row["environment"]) for rows in parts.values() for row in rows}
-        first = json.loads(min(facts))
+        commits = sorted({json.loads(fact)["commit"] for fact in facts})
+        first = {**json.loads(min(facts)), "commit": ", ".join(commits)}
         print(f"- {name}: " + "; ".join(f"{key}: {value}" for key, value in first.items() if key != "date"))
     for part, title in TITLES.items():
         print(f"\n## {title}\n\n{markdown(rows_of(part, figures))}", end="")
