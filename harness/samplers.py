@@ -30,7 +30,7 @@ def quasi_random(draw: Draw) -> BaseSampler:
 
 def tpe(draw: Draw) -> BaseSampler:
     """Optuna's tree-structured Parzen estimator."""
-    return TPESampler(seed=draw.seed, multivariate=True, constant_liar=True)
+    return _Tpe(draw)
 
 
 def gp(draw: Draw) -> BaseSampler:
@@ -67,6 +67,21 @@ CORE_SAMPLERS: Mapping[str, SamplerFactory] = {
 
 WITHOUT_HISTORY: tuple[SamplerFactory, ...] = (random, quasi_random)
 """Those whose suggestions do not depend on earlier trials, so that a draw costs the same at any number of them."""
+
+
+class _Tpe(TPESampler):
+    """TPE that knows which dimensions the trials share: all of them.
+
+    Optuna's own looks for them in every earlier trial, which takes most of the time of an ask.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        super().__init__(seed=draw.seed, multivariate=True, constant_liar=True)
+        self._space = draw.space
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return {name: of for name, of in sorted(self._space.items()) if not of.single()} if ended else {}
 
 
 class _WholeSpace(BaseSampler):

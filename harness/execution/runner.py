@@ -15,7 +15,7 @@ from harness.execution.controller import StudyController
 from harness.execution.environment import environment_versions, git_commit, machine
 from harness.execution.trial_source import TrialSource
 from harness.ledger.folder import JOURNAL, MANIFEST, PREDICTION, RACE, STUDY_FILE, read_manifest, write_atomically
-from harness.ledger.journal import check_journal_present
+from harness.ledger.journal import check_journal_present, without_garbage_collection
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
@@ -94,10 +94,12 @@ class Runner:
 
     def _run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]]) -> StudyOutcome:
         self._open_folder()
-        ledger = self._open_ledger()
+        with without_garbage_collection():
+            ledger = self._open_ledger()
+            scheduler = self._scheduler(ledger)
         unregister: list[Callable[[], None]] = []
         try:
-            source = StudyController(ledger, self._scheduler(ledger), self.loaded, self.messages)
+            source = StudyController(ledger, scheduler, self.loaded, self.messages)
             self._write_study()
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             source.call_hook("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_study(folder: Path) -> Snapshot:
         raise LedgerError(f"{folder}: holds no study; create one with `harness run`")
     check_journal_present(folder)
     journal = folder / JOURNAL
-    with as_ledger_error(folder), as_unreadable(folder):
+    with as_ledger_error(folder), as_unreadable(folder), without_garbage_collection():
         verified(journal)
         entries, _, _ = read_storage(JournalStorage(_ReadOnlyBackend(str(journal))))
     check_study(folder, manifest, entries.values())
@@ -111,6 +112,21 @@ def _entry(frozen: FrozenTrial) -> TrialEntry:
         result=TrialResult.model_validate(result) if result else None,
         rungs=tuple(TrialResult.model_validate(attributes[name]) for name in rung_names),
     )
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Pause garbage collection while many records are read.
+
+    All of them are kept, so that a collection frees nothing; the more there are, the longer it takes.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

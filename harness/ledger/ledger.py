@@ -23,7 +23,13 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.errors import LedgerError
 from harness.ledger.checksums import Chain, SignedBackend, verified
 from harness.ledger.folder import JOURNAL, as_ledger_error
-from harness.ledger.journal import TrialEntry, as_unreadable, check_study, read_storage
+from harness.ledger.journal import (
+    TrialEntry,
+    as_unreadable,
+    check_study,
+    read_storage,
+    without_garbage_collection,
+)
 from harness.records import Manifest, Outcome, Point, Trial, TrialResult
 
 LOCK_GRACE_SECONDS = 5
@@ -51,7 +57,7 @@ class Ledger:
         self._lock = threading.RLock()
         self._failure: str | None = None
         path = folder / JOURNAL
-        with as_ledger_error(folder), as_unreadable(folder):
+        with as_ledger_error(folder), as_unreadable(folder), without_garbage_collection():
             chain = verified(path) if path.exists() else Chain()
             self.unprotected = chain.unprotected
             """Records at the end that an older version wrote without checksums; the next record protects them."""

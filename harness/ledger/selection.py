@@ -19,15 +19,20 @@ def winner(
     rungs: of successive halving; then only trials that entered the last rung can win.  Ties go to the lower trial
     number.
     """
-    sign = 1 if better == "lower" else -1
-    scored = [
-        (sign * entry.result.score, entry.trial.number, entry)
-        for entry in entries
-        if entry.trial.phase == "search"
-        and entry.result is not None
-        and entry.result.outcome in SCORED_OUTCOMES
-        and entry.result.score is not None
-        and math.isfinite(entry.result.score)
-        and (len(rungs) < 2 or entry.result.updates > last_start(rungs))
-    ]
-    return min(scored, key=lambda item: item[:2])[2] if scored else None
+    orders = ((selection_order(entry, better, rungs), entry) for entry in entries)
+    scored = [(order, entry) for order, entry in orders if order is not None]
+    return min(scored, key=lambda item: item[0])[1] if scored else None
+
+
+def selection_order(
+    entry: TrialEntry, better: Literal["lower", "higher"], rungs: Sequence[Rung] = ()
+) -> tuple[float, int] | None:
+    """Return the sort key of a trial in the selection of the winner, the best first; None if it cannot win."""
+    trial, result = entry.trial, entry.result
+    if trial.phase != "search" or result is None or result.outcome not in SCORED_OUTCOMES:
+        return None
+    if result.score is None or not math.isfinite(result.score):
+        return None
+    if len(rungs) >= 2 and result.updates <= last_start(rungs):
+        return None
+    return (result.score if better == "lower" else -result.score), trial.number

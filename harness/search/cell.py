@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.api.model import Published
 from harness.ledger.journal import TrialEntry
-from harness.ledger.selection import winner
 from harness.records import ParamValue, Resources, Trial, TrialResult
+from harness.search.history import History
 from harness.search.promotion import Decisions, decide
 from harness.search.proposals import Proposer
 from harness.seeds import Seeds
@@ -22,7 +22,7 @@ class CellState:
 
     proposer: Proposer
     study_id: str
-    entries: dict[str, TrialEntry] = field(default_factory=dict)
+    entries: History = field(init=False)
     again: list[str] = field(default_factory=list)
     """Keys of interrupted trials: they started, do not run and have not ended.  They are resumed before new trials."""
     alone: set[str] = field(default_factory=set)
@@ -32,23 +32,25 @@ class CellState:
     _decisions: Decisions | None = None
     """Decisions about the trials that wait at a rung; None if a trial has ended or paused since they were made."""
 
+    def __post_init__(self) -> None:
+        self.entries = History(self.plan.facts.metric.better, self.plan.facts.rungs)
+
     @property
     def plan(self) -> CellPlan:
         return self.proposer.plan
 
     @property
-    def searched(self) -> list[TrialEntry]:
+    def searched(self) -> Sequence[TrialEntry]:
         """The search trials so far, ended or not."""
-        return [entry for entry in self.entries.values() if entry.trial.phase == "search"]
+        return self.entries.searched
 
     def winner(self) -> TrialEntry | None:
         """Return the best search trial so far; None if none has completed."""
-        return winner(self.entries.values(), self.plan.facts.metric.better, self.plan.facts.rungs)
+        return self.entries.winner
 
     def search_ended(self) -> bool:
         """Return whether all search trials of the budget have ended."""
-        searched = self.searched
-        return len(searched) >= self.plan.facts.trials and all(entry.result is not None for entry in searched)
+        return len(self.searched) >= self.plan.facts.trials and self.entries.open_searches == 0
 
     def missing_repetitions(self) -> list[int]:
         """Return the repetitions without a final trial of the current winner or the published setting.
@@ -67,8 +69,7 @@ class CellState:
         Final trials of an earlier winner are superseded and left out.
         """
         best = self.winner()
-        key = best.trial.key if best else None
-        return [entry for entry in self.entries.values() if entry.trial.phase == "final" and entry.trial.winner == key]
+        return self.entries.finals(best.trial.key if best else None)
 
     def next_trial(self) -> Trial | None:
         """Return the next trial of this cell; None if it must wait for results or has all its trials."""
@@ -162,9 +163,13 @@ class CellState:
 
     def final_trial(self, repetition: int) -> Trial:
         """Return the trial of the published setting or the winner with the seeds of this repetition, from 0."""
-        number = sum(entry.trial.phase == "final" for entry in self.entries.values())
         seeds = Seeds.of(self.proposer.seed, repetition + 1)
-        changes = {"phase": "final", "number": number, "seeds": seeds, "repetition": repetition}
+        changes: dict[str, object] = {
+            "phase": "final",
+            "number": self.entries.final_count,
+            "seeds": seeds,
+            "repetition": repetition,
+        }
         if self.plan.setting is not None:
             return self._published_trial(self.plan.setting, changes)
         best = self.winner()

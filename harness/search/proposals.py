@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, count
 
 from optuna.trial import FrozenTrial
 
@@ -12,6 +14,7 @@ from harness.ledger.journal import TrialEntry
 from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
 from harness.samplers import WITHOUT_HISTORY
+from harness.search.ask_storage import numbered
 from harness.search.suggestion import draw_of, suggest, told_trial
 from harness.seeds import derive
 from harness.study.budget import Size
@@ -48,8 +51,9 @@ class Proposer:
         """The seed of the study."""
         self._sizes: dict[str, Size | str] = {}
         """Architecture → its size, or why it has none.  Dropout changes no count, so an architecture is solved once."""
-        self._told: dict[str, tuple[TrialEntry, FrozenTrial]] = {}
-        """Key of a trial → the trial as the sampler reads it, made anew if its entry has changed."""
+        self._entries: list[TrialEntry] = []
+        self._told: list[FrozenTrial] = []
+        """The trials of `_entries` as the sampler reads them."""
 
     def propose(self, history: Sequence[TrialEntry]) -> Proposal:
         """Return the first configuration after those of `history` that meets the budget.
@@ -57,7 +61,8 @@ class Proposer:
         history: the cell's search trials so far.  Raises BudgetError if `DRAWS` configurations in a row are rejected,
         and PluginError if the first of all is rejected because the model does not take every width.
         """
-        return self._from(1 + max((entry.trial.draw or 0 for entry in history), default=-1), history)
+        # Draws are numbered in the order in which their trials start.
+        return self._from(1 + (history[-1].trial.draw or 0) if history else 0, history)
 
     def first(self, count: int) -> Iterator[Proposal]:
         """Yield the first `count` proposals of a search in which no trial has ended."""
@@ -85,19 +90,22 @@ class Proposer:
     def _draws(self, first: int, history: Sequence[TrialEntry]) -> Iterator[tuple[int, dict[str, ParamValue]]]:
         seed = derive(self.seed, "search", str(self.plan.cell))
         factory, space = self.plan.sampler, self.plan.space.dimensions
-        told = [] if factory.value in WITHOUT_HISTORY else [self._told_trial(entry) for entry in history]
+        told = () if factory.value in WITHOUT_HISTORY else self._told_trials(history)
         for number in range(first, first + DRAWS):
             draw = draw_of(space, cell_seed=seed, number=number)
             with plugin_border(f"{self.plan.cell}: sampler {factory.name!r}", factory.plugin):
                 params = suggest(factory.value, draw, told)
             yield number, params
 
-    def _told_trial(self, entry: TrialEntry) -> FrozenTrial:
-        known = self._told.get(entry.trial.key)
-        if known is None or known[0] is not entry:
-            trial = told_trial(entry, self.plan.space.dimensions, self.plan.facts.metric.better)
-            known = self._told[entry.trial.key] = entry, trial
-        return known[1]
+    def _told_trials(self, history: Sequence[TrialEntry]) -> Sequence[FrozenTrial]:
+        """Return the trials as the sampler reads them.  Only those whose entry has changed are made again."""
+        space, better = self.plan.space.dimensions, self.plan.facts.metric.better
+        del self._entries[len(history) :], self._told[len(history) :]
+        changed = map(operator.is_not, self._entries, history)
+        for index in (*compress(count(), changed), *range(len(self._entries), len(history))):
+            trial = numbered(told_trial(history[index], space, better), index)
+            self._entries[index : index + 1], self._told[index : index + 1] = [history[index]], [trial]
+        return self._told
 
     def _size(self, params: Mapping[str, ParamValue], build: Mapping[str, ParamValue]) -> Size | str:
         architecture = repr([params[name] for name in self.plan.space.architecture])

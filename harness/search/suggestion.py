@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Literal
 
 import optuna
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.api.sampler import Draw, SamplerFactory
 from harness.ledger.journal import TrialEntry
 from harness.records import ParamValue
+from harness.search.ask_storage import AskStorage, numbered
 from harness.seeds import derive
 from harness.study.space import Space
 
@@ -29,19 +28,9 @@ def suggest(factory: SamplerFactory, draw: Draw, told: Sequence[FrozenTrial]) ->
 
     told: the search trials so far, from `told_trial`.
     """
-    storage = InMemoryStorage()
+    storage = AskStorage([numbered(trial, number) for number, trial in enumerate(told)])
     study = optuna.create_study(storage=storage, sampler=factory(draw))
-    study_id = storage.get_study_id_from_name(study.study_name)
-    for trial in told:  # `Study.add_trials` would validate each of them again for every draw
-        storage.create_new_trial(study_id, template_trial=trial)
     return study.ask(dict(draw.space)).params
-
-
-class _Told(FrozenTrial):
-    """A trial that storages do not copy in depth: nothing changes it, and copies took most of the time of an ask."""
-
-    def __deepcopy__(self, memo: dict[int, object]) -> FrozenTrial:
-        return copy.copy(self)
 
 
 def told_trial(entry: TrialEntry, space: Space, better: Literal["lower", "higher"]) -> FrozenTrial:
@@ -62,12 +51,10 @@ def told_trial(entry: TrialEntry, space: Space, better: Literal["lower", "higher
     score = result.score if result else None
     score = -score if score is not None and better == "higher" else score
     at_rung = {result.updates: score} if result and result.outcome == "pruned" and score is not None else {}
-    trial = create_trial(
+    return create_trial(
         state=state,
         value=score if state is TrialState.COMPLETE else None,
         params={name: entry.trial.params[name] for name in space},
         distributions=dict(space),
         intermediate_values=at_rung,
     )
-    trial.__class__ = _Told
-    return trial

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.ledger.ledger import Ledger
 from harness.plugin.hookspecs import hookimpl
-from harness.tracking.sync import Replay, Tell, Tracker, silently, start_replay
+from harness.tracking.replay import Replay, Tell, silently, start_replay
+from harness.tracking.sync import Tracker
 
 
 class TrackingListener:

@@ -51,18 +51,28 @@ class Store:
             for key, run in study_runs(self._client, self._experiment, manifest.study_id).items()
         }
 
-    def open(self, key: str, kind: str, name: str, *, start: float, parent: str | None = None) -> None:
-        """Create the run with this key if it is missing.
+    def open(
+        self,
+        key: str,
+        kind: str,
+        name: str,
+        *,
+        start: float,
+        parent: str | None = None,
+        tags: Callable[[], Mapping[str, str]] = dict,
+    ) -> bool:
+        """Create the run with this key if it is missing; return whether it was.
 
-        start: in seconds since 1970.  parent: key of an existing run.
+        start: in seconds since 1970.  parent: key of an existing run.  tags: returns further tags of a new run.
         """
         if key in self._runs:
-            return
-        tags = {run_data.KIND: kind, run_data.STUDY_ID: self._study_id, run_data.KEY: key}
+            return False
+        own = {run_data.KIND: kind, run_data.STUDY_ID: self._study_id, run_data.KEY: key}
         if parent is not None:
-            tags["mlflow.parentRunId"] = self._runs[parent].run_id
-        run = self._client.create_run(self._experiment, run_data.milliseconds(start), tags, name)
+            own["mlflow.parentRunId"] = self._runs[parent].run_id
+        run = self._client.create_run(self._experiment, run_data.milliseconds(start), {**tags(), **own}, name)
         self._runs[key] = _StoredRun(run.info.run_id, run.info.status, {})
+        return True
 
     def upsert(
         self,
@@ -83,7 +93,8 @@ class Store:
         run = self._runs[key]
         if position.items() <= run.position.items() and status in (None, run.status):
             return
-        self._send(run.run_id, missing(run.position), position)
+        moved = {name: value for name, value in position.items() if run.position.get(name) != value}
+        self._send(run.run_id, missing(run.position), moved)
         run.position |= position
         if status is not None and status != run.status:
             self._set_status(run, status, end)

@@ -1,26 +1,28 @@
-"""Send the ledger to MLflow, in a thread of the driver for which training never waits."""
+"""Bring a study's runs in MLflow up to date with its ledger."""
 
 from __future__ import annotations
 
-import threading
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from harness.analysis.cell_result import CellResult, State, summarize_cells
+from harness.analysis.cell_result import CellResult, State
 from harness.analysis.stored_study import SyncMark
-from harness.errors import HarnessError
 from harness.ledger.journal import TrialEntry
 from harness.records import Cell, Manifest, Outcome
 from harness.tracking import cell_run, run_data, trial_run
+from harness.tracking.run_data import RunData
+from harness.tracking.sent import Sent, same_entries
 from harness.tracking.sqlite_file import was_replaced
 from harness.tracking.store import Status, Store
 from harness.tracking.store_errors import as_tracking_error
 
-Tell = Callable[[str], None]
-"""Prints one line."""
+SUMMARY_SHARE = 0.05
+"""Largest share of the time that summaries take while a study runs: each needs all trials of the study."""
 
 
 class LedgerLike(Protocol):
@@ -40,20 +42,25 @@ class Tracker:
         """Connect to nothing yet.  uri: of the MLflow store."""
         self.ledger = ledger
         self.uri = uri
-        self._synced: _SyncedState | None = None
+        self._sent: Sent | None = None
 
-    def sync(self) -> None:
-        """Send everything that the store lacks.
+    def sync(self, seconds: float = math.inf) -> bool:
+        """Send what the store lacks; return whether it lacks nothing any more.
 
-        Sending again, even from another process or after a kill, stores nothing twice.  Raises TrackingError if the
-        store fails; the next call first asks the store again what it holds.
+        seconds: time after which no further trial is begun.  With a bound, trials that have ended come first, then new
+        ones, then those in training, and summaries take at most a twentieth of the time; without one, everything is
+        sent.  Sending again, even from another process or after a kill, stores nothing twice.  Raises TrackingError if
+        the store fails; the next call first asks the store again what it holds.
         """
         with as_tracking_error(self.uri):
-            # Forgotten until everything is sent: only the store knows how much of a failed call has arrived.
-            synced, self._synced = self._synced, None
-            if synced is not None and was_replaced(self.uri):
+            # Forgotten until the call succeeds: only the store knows how much of a failed call has arrived.
+            sent, self._sent = self._sent, None
+            if sent is not None and was_replaced(self.uri):
                 raise FileNotFoundError("the database file is another one")
-            self._synced = self._replay(synced or _SyncedState(Store(self.uri, self.ledger.manifest)))
+            sent = sent or Sent(Store(self.uri, self.ledger.manifest))
+            complete = self._replay(sent, seconds)
+            self._sent = sent
+            return complete
 
     def log_report(self, texts: Mapping[str, str | bytes], description: str = "") -> None:
         """Store a report with the study's run, in the folder `report`.
@@ -61,39 +68,55 @@ class Tracker:
         texts: file name → content.  description: Markdown that MLflow shows with the study's run and the experiment.
         """
         self.sync()
-        assert self._synced is not None  # set by `sync`
+        assert self._sent is not None  # set by `sync`
         with as_tracking_error(self.uri):
             for name, text in texts.items():
-                self._synced.store.log_file(self.ledger.manifest.study_id, "report", name, text)
+                self._sent.store.log_file(self.ledger.manifest.study_id, "report", name, text)
             if description:
-                self._synced.store.describe(self.ledger.manifest.study_id, description)
+                self._sent.store.describe(self.ledger.manifest.study_id, description)
 
-    def _replay(self, synced: _SyncedState) -> _SyncedState:
-        """Send everything that changed since the store was in this state.  Return the new state."""
-        manifest, entries = self.ledger.manifest, self.ledger.entries()
-        if synced.manifest == manifest and synced.entries == entries:
-            return synced
-        store, mark = synced.store, SyncMark.of(entries)
-        cell_results = _cell_results(manifest, entries, synced.cell_results)
-        if synced.manifest != manifest:
-            self._open(store, manifest)
-        superseded = {entry.trial.key for result in cell_results for entry in result.superseded}
-        for entry in entries:
-            self._send_trial(store, entry, superseded=entry.trial.key in superseded)
-        for result in cell_results:
-            if result not in synced.cell_results:
-                self._send_cell(store, result)
-        running = any(entry.result is None and entry.trial.key not in superseded for entry in entries)
-        finished = not running and all(result.state != "incomplete" for result in cell_results)
-        data = run_data.mark_content(mark)
-        store.upsert(
+    def _replay(self, sent: Sent, seconds: float) -> bool:
+        """Send what has changed since the last call, as `sync` says; return whether the store lacks nothing."""
+        begun, manifest, entries = time.monotonic(), self.ledger.manifest, self.ledger.entries()
+        if sent.manifest is not manifest and sent.manifest != manifest:
+            self._open(sent.store, manifest)
+            sent.summarized = None
+        sent.manifest = manifest
+        due = math.isinf(seconds) or begun >= sent.summary_due
+        if due or sent.summarized is None:
+            sent.summarize(entries)
+        changed = sent.changed(entries)
+        if math.isfinite(seconds):
+            changed.sort(key=lambda index: (entries[index].result is None, index < len(sent.entries)))
+        sent.entries += [None] * (len(entries) - len(sent.entries))
+        for index in changed:
+            if time.monotonic() - begun >= seconds:
+                break
+            self._send_trial(sent, entries[index])
+            sent.entries[index] = entries[index]
+        if due:
+            self._send_summaries(sent, entries)
+        return not sent.changed(entries) and same_entries(entries, sent.summary_sent)
+
+    def _send_summaries(self, sent: Sent, entries: tuple[TrialEntry, ...]) -> None:
+        """Send the results of the cells, and last how many trials the ledger has."""
+        begun, manifest = time.monotonic(), self.ledger.manifest
+        for result in sent.cell_results:
+            if sent.cells_sent.get(result.facts.cell) != result:
+                self._send_cell(sent.store, result)
+                sent.cells_sent[result.facts.cell] = result
+        running = any(entry.result is None and entry.trial.key not in sent.superseded for entry in entries)
+        finished = not running and all(result.state != "incomplete" for result in sent.cell_results)
+        data = run_data.mark_content(SyncMark.of(entries))
+        sent.store.upsert(
             manifest.study_id,
             {run_data.MARKED: data.digest},
             lambda _: data,
             status="FINISHED" if finished else "RUNNING",
             end=_last_end(entries, manifest.created),
         )
-        return _SyncedState(store, manifest, entries, cell_results)
+        sent.summary_sent = entries
+        sent.summary_due = time.monotonic() + (time.monotonic() - begun) / SUMMARY_SHARE
 
     def _open(self, store: Store, manifest: Manifest) -> None:
         """Create the runs of the study and of its cells, so that a study can be read as soon as it has started."""
@@ -103,25 +126,35 @@ class Tracker:
         for facts in manifest.cells:
             store.open(_cell_key(manifest, facts.cell), "cell", str(facts.cell), start=manifest.created)
 
-    def _send_trial(self, store: Store, entry: TrialEntry, *, superseded: bool) -> None:
+    def _send_trial(self, sent: Sent, entry: TrialEntry) -> None:
         trial, result, manifest = entry.trial, entry.result, self.ledger.manifest
-        parent = _cell_key(manifest, trial.cell)
-        name = f"{trial.cell}/{trial.phase}/{trial.number}"
-        store.open(trial.key, "trial", name, start=_start(entry), parent=parent)
+        whole = cache(lambda: self._trial_data(entry, {}))
+        created = sent.store.open(
+            trial.key,
+            "trial",
+            f"{trial.cell}/{trial.phase}/{trial.number}",
+            start=_start(entry),
+            parent=_cell_key(manifest, trial.cell),
+            tags=lambda: whole().tags,
+        )
         ended: dict[Outcome, Status] = {"complete": "FINISHED", "pruned": "KILLED"}
         status = "RUNNING" if result is None else ended.get(result.outcome, "FAILED")
-        store.upsert(
+        sent.store.upsert(
             trial.key,
-            trial_run.trial_position(entry, superseded=superseded),
-            lambda position: trial_run.trial_run_data(
-                entry,
-                self.ledger.folder,
-                created=manifest.created,
-                points_sent=int(position.get(run_data.POINTS, 0)),
-                params_sent=run_data.POINTS in position,
-            ),
+            trial_run.trial_position(entry, superseded=trial.key in sent.superseded),
+            lambda position: replace(whole(), tags={}) if created else self._trial_data(entry, position),
             status=status,
             end=_last_end([entry], manifest.created),
+        )
+
+    def _trial_data(self, entry: TrialEntry, position: Mapping[str, str]) -> RunData:
+        """Return what the run of a trial lacks.  position: its position tags."""
+        return trial_run.trial_run_data(
+            entry,
+            self.ledger.folder,
+            created=self.ledger.manifest.created,
+            points_sent=int(position.get(run_data.POINTS, 0)),
+            params_sent=run_data.POINTS in position,
         )
 
     def _send_cell(self, store: Store, result: CellResult) -> None:
@@ -135,25 +168,6 @@ class Tracker:
             status=ended.get(result.state, "RUNNING"),
             end=_last_end(result.entries, manifest.created),
         )
-
-
-@dataclass(frozen=True)
-class _SyncedState:
-    """A store, and the state of the ledger with which it is up to date."""
-
-    store: Store
-    manifest: Manifest | None = None
-    entries: tuple[TrialEntry, ...] = ()
-    cell_results: tuple[CellResult, ...] = ()
-
-
-def _cell_results(
-    manifest: Manifest, entries: Sequence[TrialEntry], known: Iterable[CellResult]
-) -> tuple[CellResult, ...]:
-    """Return the result of each cell; for an unchanged cell the same object as in `known`."""
-    before = {result.facts.cell: result for result in known}
-    now = summarize_cells(manifest.cells, entries)
-    return tuple(old if (old := before.get(result.facts.cell)) == result else result for result in now)
 
 
 def _cell_key(manifest: Manifest, cell: Cell) -> str:
@@ -172,85 +186,3 @@ def _start(entry: TrialEntry) -> float:
 def _last_end(entries: Iterable[TrialEntry], otherwise: float) -> float:
     """Return when the last trial ended, in seconds since 1970; `otherwise` if none has."""
     return max((entry.result.ended for entry in entries if entry.result is not None), default=0) or otherwise
-
-
-def silently(text: str) -> None:
-    """Print nothing."""
-
-
-class Replay(threading.Thread):
-    """A thread that syncs a tracker during training, which neither waits for the store nor sees it fail."""
-
-    def __init__(self, tracker: Tracker, interval_seconds: float = 1.0, tell: Tell = silently) -> None:
-        """tell: is called in this thread when the store fails, once per error, and when it has everything again."""
-        super().__init__(name="harness-replay", daemon=True)
-        self._tracker = tracker
-        self._interval = interval_seconds
-        self._tell = tell
-        self._told: set[str] = set()
-        self._recovery_due = False
-        self._changed = threading.Event()
-        self._closing = threading.Event()
-        self._deadline = 0.0
-        self._drained = False
-        self._error: str | None = None
-
-    def run(self) -> None:
-        while not self._closing.is_set():
-            self._sync()
-            self._closing.wait(self._interval / 4)  # several events in a short time are sent together
-            self._changed.wait(self._interval)
-            self._changed.clear()
-        self._drain()
-
-    def _drain(self) -> None:
-        """Send what is left.  If the store fails, try again until the deadline."""
-        self._sync()
-        while self._error is not None and time.monotonic() + self._interval < self._deadline:
-            time.sleep(self._interval)
-            self._sync()
-        self._drained = True
-
-    def wake(self) -> None:
-        """Signal that there is something to send.  Any thread may call this method."""
-        self._changed.set()
-
-    def close(self, timeout: float) -> str | None:
-        """Send what is left, for at most `timeout` seconds, even if the store fails for a while.
-
-        Return why not everything was sent, None if it was.
-        """
-        self._deadline = time.monotonic() + timeout
-        self._closing.set()
-        self._changed.set()
-        self.join(timeout)
-        if self.is_alive():
-            reason = f"; {self._error}" if self._error else ""
-            return (
-                f"MLflow did not receive everything within {timeout:g} s{reason}; run `harness sync` to send the rest"
-            )
-        if not self._drained:
-            return "the thread that sends to MLflow failed; run `harness sync` to send the rest"
-        return self._error
-
-    def _sync(self) -> None:
-        try:
-            self._tracker.sync()
-        except HarnessError as error:
-            self._error = str(error)
-            if self._error not in self._told and not self._closing.is_set():  # at the end, `close` returns it
-                self._told.add(self._error)
-                self._recovery_due = True
-                self._tell(f"{self._error}; training continues")
-        else:
-            self._error = None
-            if self._recovery_due:
-                self._recovery_due = False
-                self._tell("MLflow has all results again")
-
-
-def start_replay(tracker: Tracker, interval_seconds: float = 1.0, tell: Tell = silently) -> Replay:
-    """Start a thread that syncs a tracker.  interval_seconds: maximum time between two syncs.  tell: see `Replay`."""
-    replay = Replay(tracker, interval_seconds, tell)
-    replay.start()
-    return replay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ClusterError
-from harness.execution.placement import Node, all_slots, fits_beside, slots_for
+from harness.execution.placement import ROUNDING, Node, Occupancy, all_slots, slots_for
 from harness.records import Resources
 
 GIB = 2**30
@@ -36,6 +37,37 @@ def place_all(nodes: Sequence[Node], trials: Sequence[Resources]) -> bool:
         return False
 
     return place(trials)
+
+
+def fits_beside(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
+    """Ask after every trial has started one by one, and another one has ended."""
+    occupancy = Occupancy()
+    for resources in (Resources(cpu=7), *running):
+        occupancy.add(resources)
+    occupancy.remove(Resources(cpu=7))
+    return occupancy.fits(wanted, nodes)
+
+
+def first_fit(running: Sequence[Resources], wanted: Resources, nodes: Sequence[Node]) -> bool:
+    """Place the trials one by one, the largest first, each on the first node that holds it."""
+    free = [[node.cpu, node.memory_bytes, *([1.0] * int(node.gpu))] for node in nodes]
+
+    def take(node: list[float], trial: Resources) -> bool:
+        needs = [(0, trial.cpu), (1, trial.memory_gib * GIB)]
+        enough = [index for index in range(2, len(node)) if node[index] + ROUNDING >= min(trial.gpu, 1)]
+        count = math.ceil(trial.gpu)
+        if (trial.gpu > 1 and trial.gpu != count) or len(enough) < count:
+            return False
+        fullest = sorted(enough, key=node.__getitem__)[:count]
+        needs += [(index, min(trial.gpu, 1)) for index in fullest]
+        if any(need > node[index] + ROUNDING for index, need in needs):
+            return False
+        for index, need in needs:
+            node[index] -= need
+        return True
+
+    ordered = sorted((*running, wanted), key=lambda trial: (trial.gpu, trial.cpu, trial.memory_gib), reverse=True)
+    return all(any(take(node, trial) for node in free) for trial in ordered)
 
 
 def gpu_choices(node: list[float], gpu: float) -> list[list[int]]:
@@ -67,6 +99,20 @@ TRIALS = st.builds(
     gpu=st.sampled_from([0, 0, 0.25, 0.3, 0.4, 0.5, 0.6, 1, 2]),
     memory_gib=st.sampled_from([0, 0, 1, 3]),
 )
+
+
+@given(
+    st.lists(st.tuples(NODES, st.integers(1, 4)), max_size=3),
+    st.lists(st.tuples(TRIALS, st.integers(1, 9)), max_size=4),
+    TRIALS,
+)
+@settings(max_examples=300, deadline=None)
+def test_counted_trials_fit_where_trials_that_are_placed_one_by_one_do(
+    groups: list[tuple[list[Node], int]], classes: list[tuple[Resources, int]], wanted: Resources
+) -> None:
+    nodes = [node for equal, times in groups for node in equal * times]
+    running = [resources for resources, times in classes for _ in range(times)]
+    assert fits_beside(running, wanted, nodes) == first_fit(running, wanted, nodes)
 
 
 @given(NODES, st.lists(TRIALS, max_size=4), TRIALS)

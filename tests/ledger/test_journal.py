@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -81,3 +82,17 @@ def test_a_study_can_be_read_while_another_process_writes_it(tmp_path: Path) -> 
     assert len(read_study(tmp_path).entries()[0].points) == 200
     assert counts == sorted(counts)
     assert len(set(counts)) > 3, "the study was never read while it was written"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_is_as_before_after_a_study_is_read(ledger: Ledger, enabled: bool) -> None:
+    try:
+        (gc.enable if enabled else gc.disable)()
+        read_study(ledger.folder)
+        assert gc.isenabled() == enabled
+        (ledger.folder / JOURNAL).write_bytes(b"{}\n")
+        with pytest.raises(LedgerError):
+            read_study(ledger.folder)
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()

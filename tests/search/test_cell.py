@@ -73,7 +73,8 @@ def test_resumed_trial_has_the_resources_that_the_study_now_gives(states_of: Mak
     first = TrialScheduler([before]).ask(any_resources)
     assert first is not None
     (after,) = states_of(resources={"cpu": 2})
-    after.entries, after.again = dict(before.entries), [first.key]
+    after.entries.update(before.entries)
+    after.again = [first.key]
     scheduler = TrialScheduler([after])
     again = scheduler.ask(any_resources)
     assert again is not None
@@ -145,7 +146,7 @@ def test_published_setting_has_only_final_trials(states_of: MakeStates) -> None:
 
 def _with_budget(states_of: MakeStates, before: CellState, **budget: int) -> CellState:
     (state,) = states_of(budget=budget)
-    state.entries = dict(before.entries)
+    state.entries.update(before.entries)
     state.again = [key for key, entry in state.entries.items() if entry.result is None]
     return state
 

@@ -82,14 +82,8 @@ def rebuilt(states: Iterable[CellState]) -> TrialScheduler:
     copies = []
     for state in states:
         again = [key for key, entry in state.entries.items() if entry.result is None and not entry.rungs]
-        copies.append(
-            CellState(
-                state.proposer,
-                study_id=state.study_id,
-                entries=dict(state.entries),
-                again=again,
-            )
-        )
+        copies.append(CellState(state.proposer, study_id=state.study_id, again=again))
+        copies[-1].entries.update(state.entries)
     return TrialScheduler(copies)
 
 

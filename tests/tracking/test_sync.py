@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from harness.analysis.stored_study import Count, SyncMark
 from harness.errors import TrackingError
 from harness.ledger.journal import TrialEntry
-from harness.ledger.ledger import Ledger
 from harness.report import frames
 from harness.tracking import run_data
 from harness.tracking.reader import read_store
-from harness.tracking.sync import Tracker, start_replay
+from harness.tracking.sent import Sent
+from harness.tracking.store import Store
+from harness.tracking.sync import Tracker
 from tests.support.tracked import (
     CREATED,
     GRU,
@@ -24,16 +27,17 @@ from tests.support.tracked import (
     TCN,
     FakeLedger,
     artifact,
+    complete_cell,
     contents,
     count_writes,
     facts,
-    history,
     manifest,
-    points,
     result,
     stored_runs,
     trial,
 )
+
+Contents = tuple[object, object, object, object, object, object, object]
 
 
 def test_sync_creates_a_run_for_the_study_each_cell_and_each_trial(ledger: FakeLedger, uri: str) -> None:
@@ -154,73 +158,86 @@ def test_report_is_stored_with_the_study(ledger: FakeLedger, uri: str, tmp_path:
     assert artifact(uri, "s1", "report/report.parquet", tmp_path / "got") == b"\x00\xff"
 
 
-def test_replay_follows_a_ledger_and_sends_the_rest_at_the_end(tmp_path: Path, uri: str) -> None:
-    ledger = Ledger(tmp_path, manifest(facts(TCN)))
-    replay = start_replay(Tracker(ledger, uri), interval_seconds=0.05)
-    ledger.begin(trial())
-    for point in points(5):
-        ledger.report(trial().key, point)
-        replay.wake()
-    ledger.finish(trial().key, result())
-    assert replay.close(timeout=30) is None
-    assert len(history(uri, trial().key, "train_loss")) == 5
-    assert stored_runs(uri)[trial().key].info.status == "FINISHED"
+def sent_trials(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the key of each trial is added that a tracker sends."""
+    keys: list[str] = []
+    send = Tracker._send_trial
+
+    def counted(self: Tracker, sent: Sent, entry: TrialEntry) -> None:
+        keys.append(entry.trial.key)
+        send(self, sent, entry)
+
+    monkeypatch.setattr(Tracker, "_send_trial", counted)
+    return keys
 
 
-def test_replay_reports_at_the_end_that_the_store_failed(ledger: FakeLedger, tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_text("not a database " * 100)
-    replay = start_replay(Tracker(ledger, f"sqlite:///{tmp_path}/mlflow.db"), interval_seconds=0.05)
-    message = replay.close(timeout=1)
-    assert message is not None
-    assert "the MLflow store failed" in message
+def growth(trials: tuple[TrialEntry, ...]) -> list[tuple[TrialEntry, ...]]:
+    """Return the states of a ledger while these trials run two at a time: each starts, reports twice and ends."""
+    states: list[tuple[TrialEntry, ...]] = []
+    current: dict[str, TrialEntry] = {}
+    for pair in (trials[:2], trials[2:]):
+        for step in range(4):
+            for entry in pair:
+                stage = entry if step == 3 else TrialEntry(entry.trial, 1, entry.points[:step])
+                current[entry.trial.key] = stage
+            states.append(tuple(current.values()))
+    return states
 
 
-def test_replay_tells_an_error_once_and_when_everything_is_stored_again(
+@pytest.mark.parametrize("seconds", [0.0, 0.02, math.inf])
+def test_passes_with_a_time_limit_store_the_same_in_the_end(
+    ledger: FakeLedger, make_uri: Callable[[str], str], seconds: float
+) -> None:
+    once, often = make_uri("once"), make_uri("often")
+    Tracker(ledger, once).sync()
+    tracker, whole = Tracker(ledger, often), ledger.trials
+    for ledger.trials in growth(whole):
+        tracker.sync(seconds)
+    assert tracker.sync()
+    assert _timeless(contents(once)) == _timeless(contents(often))
+
+
+def _timeless(runs: dict[str, object]) -> dict[str, object]:
+    """Return all but what depends on the moments of the syncs: start times, and the curves of cells over their trials.
+
+    A run that is created before its trial has reported starts when it is created.
+    """
+    kept: dict[str, object] = {}
+    for key, (status, _, end, params, tags, histories, files) in cast(dict[str, Contents], runs).items():
+        kept[key] = (status, end, params, tags, histories if "/search/" in key or "/final/" in key else (), files)
+    return kept
+
+
+def test_trials_that_have_ended_are_sent_first(ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, whole = Tracker(ledger, uri), ledger.trials
+    running = replace(whole[0], result=None)
+    ledger.trials = (replace(running, points=()),)
+    tracker.sync(60.0)
+    ledger.trials = (running, replace(whole[1], result=None, points=()), whole[2])
+    sent = sent_trials(monkeypatch)
+    tracker.sync(60.0)
+    assert sent == [whole[2].trial.key, whole[1].trial.key, whole[0].trial.key]
+    assert not tracker.sync(0.0) or tracker.sync()
+
+
+def test_trial_that_has_not_changed_costs_nothing(
     ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[str] = []
-    said: list[str] = []
-    sync = Tracker.sync
-
-    def fail_at_first(self: Tracker) -> None:
-        calls.append(self.uri)
-        if len(calls) < 4:
-            raise TrackingError("the disk is full; free disk space")
-        sync(self)
-
-    monkeypatch.setattr(Tracker, "sync", fail_at_first)
-    replay = start_replay(Tracker(ledger, uri), interval_seconds=0.05, tell=said.append)
-    while len(said) < 2:
-        replay.join(0.01)
-        assert replay.is_alive()
-    assert replay.close(timeout=60) is None
-    assert said == ["the disk is full; free disk space; training continues", "MLflow has all results again"]
+    tracker, whole = Tracker(ledger, uri), ledger.trials
+    ledger.trials = (whole[0], replace(whole[1], result=None))
+    tracker.sync()
+    sent = sent_trials(monkeypatch)
+    ledger.trials = whole[:2]
+    tracker.sync()
+    assert sent == [whole[1].trial.key]
 
 
-def test_replay_waits_at_the_end_for_a_store_that_recovers(
-    ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-    sync = Tracker.sync
-
-    def fail_at_first(self: Tracker) -> None:
-        calls.append(self.uri)
-        if len(calls) < 4:
-            raise TrackingError("MLflow is unreachable")
-        sync(self)
-
-    monkeypatch.setattr(Tracker, "sync", fail_at_first)
-    replay = start_replay(Tracker(ledger, uri), interval_seconds=0.05)
-    assert replay.close(timeout=60) is None
-    assert len(stored_runs(uri)) == 6
-
-
-def test_replay_repeats_a_failed_write_once_the_store_recovers(
-    ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writes = count_writes(monkeypatch, fail_at=3)
-    replay = start_replay(Tracker(ledger, uri), interval_seconds=0.05)
-    while len(writes) < 4:
-        replay.join(0.01)
-    assert replay.close(timeout=30) is None
-    assert len(stored_runs(uri)) == 6
+def test_ended_trial_takes_three_requests(ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run, its contents, its status.  A run that is created with its tags has the same as one that gets them."""
+    ledger.trials = ()
+    tracker = Tracker(ledger, uri)
+    tracker.sync()
+    ledger.trials = complete_cell(ledger.folder)[:1]
+    writes = count_writes(monkeypatch)
+    tracker._send_trial(Sent(Store(uri, ledger.manifest)), ledger.trials[0])
+    assert writes == ["create_run", "log_batch", "set_terminated"]

@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 
 from harness.errors import ClusterError
 from harness.execution.crash_trace import classify_failure, trace_path
-from harness.execution.placement import all_slots, fits_beside
+from harness.execution.placement import Occupancy, all_slots
 from harness.execution.ray_backend.cluster import Nodes, connect, dead_node_ids, probe_nodes
 from harness.execution.ray_backend.local import to_text
 from harness.execution.ray_backend.watch import Watch
@@ -118,6 +118,8 @@ class _Assignment:
 
     left: list[tuple[Trial, int]]
     """Trials that have not ended, with their attempts."""
+    resources: Resources
+    """Of the worker."""
     node: str = ""
     """Ray's id of the node that trains them; '' before the first report."""
 
@@ -138,7 +140,8 @@ class _Bridge:
         self.nodes = nodes
         self.folder = folder
         self.running: dict[str, _Assignment] = {}
-        """Tune's trial id → its assignment."""
+        """Tune's trial id → its assignment; changed by `start` and `end` alone."""
+        self._occupancy = Occupancy()
         self.error: BaseException | None = None
         self.interrupted_at: float | None = None
         """Moment of the first interrupt, in Unix time."""
@@ -178,8 +181,19 @@ class _Bridge:
 
     def fits(self, wanted: Resources) -> bool:
         """Return whether these resources are free on a node."""
-        running = [assignment.first[0].resources for assignment in self.running.values()]
-        return fits_beside(running, wanted, self.nodes())
+        return self._occupancy.fits(wanted, self.nodes())
+
+    def start(self, trial_id: str, assignment: _Assignment) -> None:
+        """Record that Tune's trial runs."""
+        self.running[trial_id] = assignment
+        self._occupancy.add(assignment.resources)
+
+    def end(self, trial_id: str) -> _Assignment | None:
+        """Record that Tune's trial does not run any more, and return its assignment; None if it did not run."""
+        assignment = self.running.pop(trial_id, None)
+        if assignment is not None:
+            self._occupancy.remove(assignment.resources)
+        return assignment
 
 
 _FINISHED = cast(dict[str, Any], Searcher.FINISHED)
@@ -206,7 +220,7 @@ class _SourceSearcher(Searcher):
                 return _FINISHED if bridge.source.finished() else None
             first, _ = asked
             group = [asked, *bridge.source.companions(first)]
-            bridge.running[trial_id] = _Assignment(list(group))
+            bridge.start(trial_id, _Assignment(list(group), first.resources))
             return {
                 "trials": json.dumps([(trial.model_dump(mode="json"), attempt) for trial, attempt in group]),
                 "resources": first.resources.model_dump_json(),
@@ -248,13 +262,13 @@ class _SourceCallback(tune.Callback):
         if progress["result"] is not None:
             left.remove((trial, attempt))
             if not left:
-                del self._bridge.running[trial_id]
+                self._bridge.end(trial_id)
             source.tell(trial, TrialResult.model_validate(progress["result"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         bridge = self._bridge
         with bridge.guard():
-            assignment = bridge.running.pop(trial.trial_id, None)
+            assignment = bridge.end(trial.trial_id)
             if assignment is not None:
                 kind, reason = bridge.failure(assignment, _error_text(trial))
                 for member, _attempt in assignment.left:
