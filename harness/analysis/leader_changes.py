@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analysis.paired_tests import MINIMUM_PAIRS
+from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.analysis.statistics import Interval
 
 Array = NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.paired_tests import MINIMUM_PAIRS
+from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.analysis.statistics import Interval
 from harness.recommendation.page import brief
 from harness.recommendation.sizes import AtSize, SizesAnswer

@@ -116,7 +116,7 @@ def test_link_to_a_study_opens_the_view_for_model_training_with_its_cells(ledger
     columns = [column.removesuffix("`").split(".`") for column in view["selectedColumns"]]
     assert len(columns) > 4
     for kind, name in columns:
-        assert name in {"metrics": cell.data.metrics, "params": cell.data.params}[kind], name
+        assert name in set({"metrics": cell.data.metrics, "params": cell.data.params}[kind]), name
 
 
 def test_link_to_a_study_of_an_earlier_version_filters(ledger: FakeLedger, uri: str) -> None:

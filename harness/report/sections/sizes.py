@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.analysis.comparison import Section
 from harness.analysis.leader_changes import LeaderChange, Leaders
-from harness.analysis.paired_tests import MINIMUM_PAIRS
+from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.analysis.size_comparison import SizeComparison
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
 from harness.report.formatting import count, mean_interval, short
