@@ -50,7 +50,7 @@ def test_the_published_order_is_judged_by_its_least_certain_step() -> None:
     assert said.startswith("The published order tcn, gru, lstm holds for the means; its weakest step: ")
     assert "with probability 1.00 [0.74, 1.00]" in said
     (turned,) = build_report(study({**scores, "lstm": (97.0, far)})).sections
-    assert "tcn < lstm < gru does not hold" in results_page.order(turned)
+    assert "tcn, lstm, gru does not hold" in results_page.order(turned)
     assert "lstm wins a pair against gru with probability 0.00 [0.00, 0.26]" in results_page.order(turned)
 
 
