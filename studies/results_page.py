@@ -55,7 +55,7 @@ def write_page(registry: Registry, folder: Path) -> Path:
 def opening_blocks(
     registry: Registry, reports: Sequence[Report], runs: Sequence[Run], reasons: Mapping[str, str]
 ) -> list[Block]:
-    """Return the title, how many cells have a value, and one sentence per row of the paper's table."""
+    """Return the title, how many cells have a value, and a sentence per row of the paper, trained ones first."""
     tasks = published_tasks(registry)
     cells = {(task.row(), model) for task in tasks for model in _published(task)}
     counts = []
@@ -68,7 +68,9 @@ def opening_blocks(
             if reproduction.ours.interval is not None
         }
         counts.append(f"{len(known & cells)} under protocol {protocol}")
-    sentences = [sentence(task, [run for run in runs if run.row == task.row()], reasons) for task in tasks]
+    rows = {run.row for run in runs}
+    trained_first = sorted(tasks, key=lambda task: task.row() not in rows)
+    sentences = [sentence(task, [run for run in runs if run.row == task.row()], reasons) for task in trained_first]
     return [
         Heading("Published results and ours", 1),
         Paragraph(
