@@ -72,6 +72,8 @@ checkpoint_seconds = 0.5
 """
 COSTS = {"study_id", "seconds", "peak_bytes", "update_seconds"}
 """Columns of the table that differ between any two runs."""
+ENDED = (0, 1)
+"""Exit codes of a study that has ended; 1: some cells failed, as those of models that always exit."""
 RESTARTS_AFTERWARDS = 5
 """Restarts of the driver after the last kill."""
 WEIGHTS = {"driver": 1, "worker": 3, "server": 2, "raylet": 1}
@@ -141,7 +143,7 @@ class Soak:
         """Restart the server and the driver if they were killed.  A driver that has finished is not restarted."""
         if self.server.poll() is not None:
             self.server = self._start_server()
-        if self.driver.poll() is not None and self.driver.returncode != 0:
+        if self.driver.poll() not in (None, *ENDED):
             self.driver = self._start_driver()
             self.tally.resumes += 1
 
@@ -181,11 +183,11 @@ class Soak:
 
     def end(self) -> None:
         """Let both studies finish without further kills.  A model that ends its process ends a study in one process."""
-        while self.undisturbed.wait() != 0:
+        while self.undisturbed.wait() not in ENDED:
             self.undisturbed = self._start_undisturbed()
         for _ in range(RESTARTS_AFTERWARDS):
             self.keep_going()
-            if self.driver.wait() == 0:
+            if self.driver.wait() in ENDED:
                 return
         raise RuntimeError(
             f"{self.folder}: without further kills the study ends with exit code {self.driver.returncode}"
@@ -222,7 +224,7 @@ def main() -> int:
 def disturb(soak: Soak, seconds: float) -> None:
     """Kill processes for some time, or until the study has finished, and print how often."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until and soak.driver.poll() != 0:
+    while time.monotonic() < until and soak.driver.poll() not in ENDED:
         time.sleep(soak.rng.uniform(*PAUSE_SECONDS))
         soak.keep_going()
         soak.kill_at_random()
