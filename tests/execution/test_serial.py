@@ -6,7 +6,6 @@ import faulthandler
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -191,7 +190,7 @@ def test_trial_that_ended_one_earlier_process_trains_again_and_alone(worker: Wor
 
 def test_fault_handler_of_the_user_is_enabled_again(worker: Worker, trials: list[Trial]) -> None:
     was_enabled = faulthandler.is_enabled()
-    faulthandler.enable(sys.__stderr__)
+    faulthandler.enable(2)
     try:
         run_serial(ListSource(trials[:1]), worker)
         assert faulthandler.is_enabled()
