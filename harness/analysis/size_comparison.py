@@ -38,14 +38,20 @@ class SizeComparison:
 def compare_sizes(sections: Iterable[Section]) -> tuple[SizeComparison, ...]:
     """Return a comparison for each task that a study has at several sizes.
 
-    sections: of one study.  Tasks are the same if their name and options are.  If two of them have the same size, they
-    differ in something else, and there is no comparison.
+    sections: of one study.  Tasks are the same if their name, their options and their training are.  If two of them
+    have the same size, they differ in something else, and there is no comparison.
     """
-    groups: dict[str, list[Section]] = {}
+    groups: dict[tuple[str, frozenset[str]], list[Section]] = {}
     for section in sections:
         if section.parameters is not None:
-            groups.setdefault(section.ref.model_dump_json(), []).append(section)
+            groups.setdefault((section.ref.model_dump_json(), _training(section)), []).append(section)
     return tuple(_compared(sorted(group, key=_parameters)) for group in groups.values() if _is_axis(group))
+
+
+def _training(section: Section) -> frozenset[str]:
+    """Return the digest of the training that the searched models of a task share."""
+    searched = (result.facts for result in section.results if result.facts.setting == "searched")
+    return frozenset(facts.fingerprint.get("training", "") for facts in searched)
 
 
 def _is_axis(group: Sequence[Section]) -> bool:

@@ -122,7 +122,7 @@ class StudyController:
                 name = getattr(plugin, "__name__", type(plugin).__name__)
                 if (name, hook) not in self._broken_hooks:
                     self._broken_hooks.add((name, hook))
-                    text = without_secrets(f"{type(error).__name__}: {error}")
+                    text = without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
                     self._messages.append(f"plugin {name} raised in {hook} ({text})")
 
 

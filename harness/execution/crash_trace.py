@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -35,6 +36,7 @@ class Recorder:
         """Create the file.  Raises OSError if that is not possible."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._was_enabled = faulthandler.is_enabled()
         self._file: IO[str] = path.open("w")
         faulthandler.enable(self._file)
 
@@ -48,8 +50,11 @@ class Recorder:
             faulthandler.cancel_dump_traceback_later()
 
     def close(self) -> None:
+        """Close the file.  If `faulthandler` was enabled before, as by `python -X faulthandler`, enable it again."""
         faulthandler.disable()
         self._file.close()
+        if self._was_enabled and sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)
 
 
 class StackRecorder:
@@ -85,11 +90,11 @@ class StackRecorder:
         self._recorder = None
 
 
-def crash_before(folder: Path, trial: Trial, attempt: int) -> str:
-    """Return how an earlier attempt of a trial ended its process, in one line; "" if none did.  folder: the study's."""
+def crashes_before(folder: Path, trial: Trial, attempt: int) -> list[str]:
+    """Return how earlier attempts of a trial ended their processes, in one line each.  folder: the study's."""
     earlier = [trace_path(folder_of(folder, trial.key), number) for number in range(1, attempt)]
     found = [read_trace(path, trial.resources.hang_seconds) for path in earlier]
-    return next((reason for kind, reason in found if kind == "crash"), "")
+    return [reason for kind, reason in found if kind == "crash"]
 
 
 def classify_failure(ray_error: str, path: Path, *, hang_seconds: float, node_lost: bool) -> tuple[FailureKind, str]:

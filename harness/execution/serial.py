@@ -6,7 +6,8 @@ import contextlib
 import time
 
 from harness.errors import PluginError
-from harness.execution.crash_trace import StackRecorder, crash_before
+from harness.execution.crash_trace import StackRecorder, crashes_before
+from harness.execution.retry_policy import CRASHES
 from harness.execution.signals import interruptible
 from harness.execution.trial import Worker
 from harness.execution.trial_group import ActiveGroup
@@ -22,14 +23,17 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
 
     An interrupt takes effect at the end of the slice, because half an update is no checkpoint; a checkpoint of the
     running trial is then written.  A trial that hangs is not ended, because there is no other process.  A fatal signal,
-    such as a segmentation fault, ends this process; the next run counts it as the result of the trial.
+    such as a segmentation fault, ends this process.  The next run trains the trial alone, and after `CRASHES` such
+    signals a run counts them as the result of the trial, as it does with parallel workers.
     Raises KeyboardInterrupt after an interrupt, PluginError if a trial changed this process for good and others are
     left, and whatever the source raises.
     """
     recorder = StackRecorder(worker.folder)
     with interruptible() as interrupted, contextlib.closing(recorder):
         while (assigned := _next_trial(source, worker)) is not None:
-            left = [assigned, *source.companions(assigned[0])]
+            # After a crash the trial trains alone, so that another one is due to that trial.
+            crashed = crashes_before(worker.folder, *assigned)
+            left = [assigned, *(() if crashed else source.companions(assigned[0]))]
             recorder.of(*assigned)
             group = ActiveGroup([worker.start(*member) for member in left])
             try:
@@ -45,17 +49,17 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
 
 
 def _next_trial(source: TrialSource, worker: Worker) -> tuple[Trial, int] | None:
-    """Return the next trial and its attempt.  A trial that ended an earlier process gets its result instead."""
+    """Return the next trial and its attempt.  A trial that ended `CRASHES` processes gets its result instead."""
     if worker.lost and not source.finished():
         raise PluginError(
             f"{worker.lost}; run the same command again to resume; without --serial, a new worker takes the next trial"
         )
     while (assigned := source.ask(_always_fits)) is not None:
         trial, attempt = assigned
-        crash = crash_before(worker.folder, trial, attempt)
-        if not crash:
+        crashes = crashes_before(worker.folder, trial, attempt)
+        if len(crashes) < CRASHES:
             break
-        reason = f"{crash} in a trial of {names_of(trial.plugins)} ended the process"
+        reason = f"{crashes[-1]} in a trial of {names_of(trial.plugins)} ended the process"
         source.tell(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
     return assigned
 

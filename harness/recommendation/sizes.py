@@ -101,11 +101,12 @@ def _result(folder: Path, answer: Recommendation) -> CellResult:
 def size_places(results: Mapping[int, CellResult], confidence: float) -> tuple[dict[int, Place], int]:
     """Return the place of each size, and the number of repetitions on which they are compared."""
     cells = on_one_scale(results.values())
-    scores = {size: list(result.repeated("test").values()) for size, result in zip(results, cells, strict=True)}
-    shared = min(map(len, scores.values()))
-    field = gains({str(size): values[:shared] for size, values in scores.items()}, scoring_of_test(cells))
+    scores = {size: result.repeated("test") for size, result in zip(results, cells, strict=True)}
+    shared = sorted(set.intersection(*map(set, scores.values())))
+    paired = {str(size): [of_size[repetition] for repetition in shared] for size, of_size in scores.items()}
+    field = gains(paired, scoring_of_test(cells))
     if field is None:
         return {}, 0
-    now = interim_look(field, ErrorBudget.of(confidence, looks=ladder(shared), models=len(scores)))
+    now = interim_look(field, ErrorBudget.of(confidence, looks=ladder(len(shared)), models=len(scores)))
     found: dict[str, Place] = {pair.rival: pair.verdict for pair in now.comparisons}
-    return {size: found.get(str(size), "leader") for size in sorted(scores)}, shared
+    return {size: found.get(str(size), "leader") for size in sorted(scores)}, len(shared)

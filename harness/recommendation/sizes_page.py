@@ -73,6 +73,10 @@ def _reading(answer: SizesAnswer) -> tuple[str, ...]:
         "worse. open: neither. The model of a size is the recommended one, or the leader if the race is inconclusive.",
         "bold: the smallest size that is the best or equivalent to it.",
     ]
+    updates = {count(size.parameters): count(size.recommendation.updates) for size in answer.sizes}
+    if len(set(updates.values())) > 1:
+        listed = ", ".join(f"{own} at {size} parameters" for size, own in updates.items())
+        notes.append(f"The sizes train for different numbers of updates, each as its time permits: {listed}.")
     if answer.metric.margin == 0:
         notes.append("The task states no margin, so no size is called equivalent.")
     return tuple(notes)

@@ -103,7 +103,7 @@ class AskStorage(BaseStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         trials = self._trials if states is None else [trial for trial in self._trials if trial.state in states]
-        return [copy.copy(trial) for trial in trials] if deepcopy else list(trials)
+        return copy.deepcopy(trials) if deepcopy else list(trials)
 
     def _writable(self, trial_id: int) -> FrozenTrial:
         """Return a copy of a trial, which takes its place.  Raises UpdateFinishedTrialError if the trial has ended."""

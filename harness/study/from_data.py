@@ -100,14 +100,13 @@ def parse_counts(text: str) -> tuple[int, ...]:
 
     Raises StudyError if a part is no such number, if one is given twice, or if the commas may separate thousands.
     """
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", text):
+        several = "" if ",0" in text else f" or {text.replace(',', ', ')!r}"
+        raise StudyError(f"--budget {text!r}: one number or several? Write {text.replace(',', '')!r}{several}")
     counts = sorted(map(parse_count, text.split(",")))
     twice = next((size for size, following in pairwise(counts) if size == following), None)
     if twice is not None:
         raise StudyError(f"--budget {text!r}: has {twice:,} twice; give each size once")
-    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", text):
-        raise StudyError(
-            f"--budget {text!r}: one number or several? Write {text.replace(',', '')!r} or {text.replace(',', ', ')!r}"
-        )
     return tuple(counts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import StudyError, did_you_mean
 from harness.records import ParamValue
-from harness.study.schema import known_keys
+from harness.study.schema import TaskEntry, known_keys, size_text
 
 PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
@@ -24,6 +24,10 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 smoke: check that a study runs from end to end.  Two trials per cell, limited in seconds, scored on a part of the
 held-out data.
 """
+
+
+_WITHOUT_OPTIONS = TaskEntry.model_fields.keys()
+"""Keys of a task's entry that are no options of the task."""
 
 
 def select_models(entries: Any, names: Sequence[str]) -> list[Any]:
@@ -43,20 +47,34 @@ def select_models(entries: Any, names: Sequence[str]) -> list[Any]:
 def select_tasks(entries: Any, names: Sequence[str], source: str) -> list[Any]:
     """Return the study's entries with these labels or, if no label matches, these names.
 
-    Raises StudyError if the study has no such task.
+    The label of one size of a list, such as adding-5k, selects that size.  Raises StudyError if the study has no such
+    task.
     """
     known = entries if isinstance(entries, list) else []
+    sized = [at_size for entry in known for at_size in _sizes_of(entry)]
     chosen: list[Any] = []
     for name in names:
-        of_label = [entry for entry in known if _label_of(entry) == name]
+        of_label = [entry for entry in [*known, *sized] if _label_of(entry) == name]
         of_name = [entry for entry in known if _name_of(entry) == name]
         if not (of_label or of_name):
-            labels = [str(_label_of(entry)) for entry in known]
+            labels = [str(_label_of(entry)) for entry in [*known, *sized]]
             raise StudyError(
                 f"{source}: has no task {name!r};{did_you_mean(name, labels)} Its tasks: {', '.join(labels)}"
             )
         chosen += of_label or of_name
     return chosen
+
+
+def _sizes_of(entry: object) -> list[dict[str, Any]]:
+    """Return a task's entry (of any type, hence Any) at each size of its list, with the label that a plan gives it.
+
+    Empty if the label depends on which options differ from their defaults, which only the task knows.
+    """
+    if not isinstance(entry, dict) or ("as" not in entry and not entry.keys() <= _WITHOUT_OPTIONS):
+        return []
+    sizes = entry.get("parameters")
+    numbers = sizes if isinstance(sizes, list) and all(type(size) is int for size in sizes) else []
+    return [entry | {"parameters": size, "as": f"{_label_of(entry)}-{size_text(size)}"} for size in numbers]
 
 
 def apply_profile(data: dict[str, Any], name: str) -> None:

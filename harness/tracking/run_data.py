@@ -86,9 +86,9 @@ class RunData:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the contents, in hex; of files only the paths count."""
+        """SHA-256 of the contents, in hex; of files only the absolute paths count."""
         metrics = [(sample.name, sample.value, sample.milliseconds, sample.step) for sample in self.metrics]
-        files = {name: str(path) for name, path in self.files.items()}
+        files = {name: str(path.resolve()) for name, path in self.files.items()}
         inputs = [(part.name, part.digest, part.source, part.context) for part in self.inputs]
         return digest_of([metrics, dict(self.params), dict(self.tags), dict(self.texts), files, inputs])
 

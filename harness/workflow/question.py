@@ -11,6 +11,7 @@ from harness.errors import StudyError, did_you_mean
 from harness.plugin.registry import Registry
 from harness.recommendation.state import RecommendRequest
 from harness.recommendation.time_budget import TRIALS
+from harness.records import LONGEST_LABEL
 from harness.study.file import study_of
 from harness.study.from_data import DataRequest, study_of_file, usable_models
 from harness.study.overrides import parse_assignment
@@ -70,7 +71,7 @@ class Question:
             return replace(self, task=None, assignments=(self.task, *self.assignments)).request(registry)
         study = self._study_of_data(registry) if self.data is not None else self._study_of_task(registry)
         if self.sizes > 1 and self.parameters is not None:
-            study = study.model_copy(update={"name": f"{study.name}-{size_text(self.parameters)}"})
+            study = _named_after_size(study, self.parameters)
         minutes = self._minutes()
         updates = self._given().get("updates", self._given().get("training.updates"))
         return RecommendRequest(
@@ -133,6 +134,14 @@ class Question:
             else:
                 overrides.append(_full_key(text, (*fields, *TrainingSection.model_fields)))
         return task_options, overrides
+
+
+def _named_after_size(study: Study, parameters: int) -> Study:
+    """Return the study of one of several sizes.  Raises StudyError if its name is too long."""
+    name = f"{study.name}-{size_text(parameters)}"
+    if len(name) > LONGEST_LABEL:
+        raise StudyError(f"study name {name!r} is longer than {LONGEST_LABEL} characters; give a shorter --name")
+    return study.model_copy(update={"name": name})
 
 
 def _full_key(text: str, known: Sequence[str] | None = None) -> str:

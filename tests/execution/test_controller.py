@@ -80,7 +80,7 @@ def test_listener_that_raises_costs_one_message_and_the_others_are_called(launch
     class Broken:
         @hookimpl
         def harness_trial_finished(self, trial: Trial) -> None:
-            raise RuntimeError(f"no room for {trial.key}")
+            raise RuntimeError(f"no room for {trial.key}\nat all")
 
     events: list[str] = []
 
@@ -94,6 +94,7 @@ def test_listener_that_raises_costs_one_message_and_the_others_are_called(launch
     assert len(events) == 4
     (message,) = outcome.messages
     assert message.startswith("plugin Broken raised in harness_trial_finished (RuntimeError: no room for ")
+    assert "\n" not in message
 
 
 def test_note_names_its_trial(launch: Launch, toy_study: MakeStudy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import signal
@@ -157,18 +158,45 @@ def test_process_of_a_plugin_may_exit(
     assert os._exit is leave
 
 
-def test_trial_that_ended_an_earlier_process_is_not_trained_again(worker: Worker, trials: list[Trial]) -> None:
-    """After a fatal signal with a trace.  An empty trace is that of a process that was killed from outside."""
-    for trial, trace in [(trials[0], CRASH), (trials[1], "")]:
-        path = trace_path(folder_of(worker.folder, trial.key), 1)
-        path.parent.mkdir(parents=True)
-        path.write_text(trace)
-    source = ListSource(trials[:2], attempt=2)
+def leave_traces(worker: Worker, trial: Trial, *traces: str) -> None:
+    """Write the traces of a trial's earlier attempts."""
+    folder = folder_of(worker.folder, trial.key)
+    folder.mkdir(parents=True)
+    for attempt, trace in enumerate(traces, start=1):
+        trace_path(folder, attempt).write_text(trace)
+
+
+def test_trial_that_ended_two_earlier_processes_is_not_trained_again(worker: Worker, trials: list[Trial]) -> None:
+    """After fatal signals with a trace.  An empty trace is that of a process that was killed from outside."""
+    leave_traces(worker, trials[0], CRASH, CRASH)
+    leave_traces(worker, trials[1], "", "")
+    source = ListSource(trials[:2], attempt=3)
     run_serial(source, worker)
     assert [result.outcome for result in source.results] == ["failed", "complete"]
     reason = "Segmentation fault (my_net.py:12 in forward) in a trial of toys unknown ended the process"
     assert source.results[0].reason == reason
     assert source.calls == ["ask 0", "tell 0", "ask 1", "report 1", "tell 1"]
+
+
+def test_trial_that_ended_one_earlier_process_trains_again_and_alone(worker: Worker, trials: list[Trial]) -> None:
+    """A single crash may be due to a companion, and the retry policy of parallel workers permits one."""
+    leave_traces(worker, trials[0], CRASH)
+    source = ListSource(list(trials), attempt=2, together=2)
+    run_serial(source, worker)
+    assert [result.outcome for result in source.results] == ["complete"] * 3
+    assert source.calls[:4] == ["ask 0", "report 0", "tell 0", "ask 1"]
+    assert "companion 2" in source.calls
+
+
+def test_fault_handler_of_the_user_is_enabled_again(worker: Worker, trials: list[Trial]) -> None:
+    was_enabled = faulthandler.is_enabled()
+    faulthandler.enable(2)
+    try:
+        run_serial(ListSource(trials[:1]), worker)
+        assert faulthandler.is_enabled()
+    finally:
+        if not was_enabled:
+            faulthandler.disable()
 
 
 def test_fatal_signals_go_to_the_trace_of_the_trial_in_training(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_sizes_are_compared_on_the_repetitions_that_all_have() -> None:
     """The race of a size may end earlier than that of another; its lead must not depend on that."""
     places, shared = size_places(cells({1000: around(90, 12), 5000: around(70, 29)}), 0.95)
     assert (places, shared) == ({1000: "leader", 5000: "lost"}, 12)
+
+
+def test_sizes_are_paired_by_repetition_whatever_is_missing() -> None:
+    """Scores differ more between repetitions than between sizes, so another pairing would decide nothing."""
+    draws = RANDOM.permutation(np.linspace(50, 98, 29))
+    results = cells({1000: list(draws + around(-8)), 5000: list(draws)})
+    results[1000] = replace(results[1000], finals=results[1000].finals[1:])
+    results[5000] = replace(results[5000], finals=results[5000].finals[::-1])
+    places, shared = size_places(results, 0.95)
+    assert (places, shared) == ({1000: "lost", 5000: "leader"}, 28)
 
 
 def test_few_repetitions_decide_nothing() -> None:
@@ -102,6 +113,15 @@ def test_page_has_a_line_per_size_and_says_that_there_is_no_margin() -> None:
     assert "| 500 | – | best |" in text
     assert "s-1000" in text
     assert "no size is called equivalent" in text
+
+
+def test_page_says_if_the_sizes_train_for_different_numbers_of_updates() -> None:
+    alike = made({500: "lost", 1000: "leader"}, best=1000, smallest=1000)
+    assert "numbers of updates" not in page(alike)
+    first, second = alike.sizes
+    longer = first.model_copy(update={"recommendation": first.recommendation.model_copy(update={"updates": 9_000})})
+    text = page(alike.model_copy(update={"sizes": (longer, second)}))
+    assert f"9,000 at 500 parameters, {second.recommendation.updates:,} at 1,000 parameters" in text
 
 
 def test_line_of_a_size_has_its_place_and_study() -> None:

@@ -24,9 +24,17 @@ NOT_LEARNED = 10.0
 
 
 def made(
-    means: Mapping[str, Sequence[float | None]], *, noise: float = 0.2, n: int = 10, labels: Sequence[str] = LABELS
+    means: Mapping[str, Sequence[float | None]],
+    *,
+    noise: float = 0.2,
+    n: int = 10,
+    labels: Sequence[str] = LABELS,
+    training: Sequence[str] = ("a", "a", "a"),
 ) -> Report:
-    """Return the report of models with these mean accuracies at each size; None: the model is not there."""
+    """Return the report of models with these mean accuracies at each size; None: the model is not there.
+
+    training: digest of the training at each size.
+    """
     random = np.random.default_rng(0)
     cells, entries = [], []
     for place, (label, parameters) in enumerate(zip(labels, SIZES, strict=True)):
@@ -35,7 +43,13 @@ def made(
             if mean is None:
                 continue
             cell = facts(model, ACCURACY, task=label, repetitions=n).model_copy(
-                update={"parameters": parameters, "tolerance": 0.01, "floor": 30.0, "task": TaskRef(name="copy")}
+                update={
+                    "parameters": parameters,
+                    "tolerance": 0.01,
+                    "floor": 30.0,
+                    "task": TaskRef(name="copy"),
+                    "fingerprint": {"training": training[place]},
+                }
             )
             assert cell.cell == Cell(task=label, model=model)
             cells.append(cell)
@@ -67,6 +81,13 @@ def test_leader_that_does_not_change_is_said_to_stay() -> None:
     assert sentence(made({"gru": [60.0, 60.0, 60.0], "tcn": [50.0, 50.0, 50.0]})) == (
         "copy: gru leads; the leader does not change between 5,000 and 80,000 parameters."
     )
+
+
+def test_sizes_that_train_differently_are_not_compared() -> None:
+    """A leader that changes could be due to the updates."""
+    assert made(CROSSING, training=("a", "b", "c")).sizes == ()
+    (sizes,) = made(CROSSING, training=("a", "b", "a")).sizes
+    assert sizes.parameters == (5_000, 80_000)
 
 
 def test_too_few_repetitions_are_named_as_the_reason() -> None:

@@ -91,6 +91,17 @@ def test_sampler_that_writes_changes_no_earlier_trial() -> None:
         storage.set_trial_user_attr(0, "late", 1)
 
 
+def test_sampler_that_changes_its_copies_of_trials_changes_no_later_ask() -> None:
+    """Optuna permits it: `Study.trials` are deep copies."""
+    told = [numbered(trial, number) for number, trial in enumerate(history(SPACE, RESULTS))]
+    before = copy.deepcopy(told)
+    study = optuna.create_study(storage=AskStorage(told))
+    for trial in study.trials:
+        trial.params.clear()
+        trial.system_attrs["seen"] = True
+    assert told == before
+
+
 def test_proposer_that_has_seen_a_search_proposes_as_a_new_one(states_of: MakeStates) -> None:
     """Trials end in another order than they start, so entries of the middle change."""
     (state,) = states_of(search={"sampler": "tpe"}, budget={"trials": 24, "repetitions": 1})

@@ -206,6 +206,7 @@ def test_several_budgets_are_read_in_ascending_order() -> None:
         ("5k,", "--budget '': not a number of parameters"),
         ("5k,published", "--budget 'published': not a number of parameters"),
         ("20,100", "--budget '20,100': one number or several? Write '20100' or '20, 100'"),
+        ("50,000", "--budget '50,000': one number or several? Write '50000'"),
     ],
 )
 def test_bad_budgets_are_refused(text: str, message: str) -> None:

@@ -114,6 +114,29 @@ def test_tasks_select_entries_by_label_or_name(file: Path) -> None:
         read_study_file(file, tasks=["adding-2"])
 
 
+SIZES = '[[tasks]]\nname = "adding"\nparameters = [5_000, 20_000]\n'
+
+
+def test_tasks_select_one_size_of_a_list(file: Path) -> None:
+    file.write_text(STUDY + SIZES + SIZES.replace("\nparameters", '\nas = "long"\nlength = 400\nparameters'))
+    chosen = read_study_file(file, tasks=["adding-20k", "long-5k"]).tasks
+    assert [(entry.name, entry.label, entry.parameters) for entry in chosen] == [
+        ("adding", "adding-20k", 20_000),
+        ("adding", "long-5k", 5_000),
+    ]
+    assert chosen[1].options == {"length": 400}
+    assert read_study_file(file, tasks=["adding"]).tasks[0].sizes == (5_000, 20_000)
+    with pytest.raises(StudyError, match="did you mean 'adding-20k'\\?"):
+        read_study_file(file, tasks=["adding-21k"])
+
+
+def test_tasks_select_a_size_by_the_label_of_its_cells_alone(file: Path) -> None:
+    """A label with options is made from their defaults, which a study file does not have."""
+    file.write_text(STUDY + SIZES + "length = 400\n")
+    with pytest.raises(StudyError, match="has no task 'adding-20k'"):
+        read_study_file(file, tasks=["adding-20k"])
+
+
 def test_profile_replaces_values_of_a_study_and_its_tasks_and_is_in_the_name(file: Path) -> None:
     file.write_text(
         STUDY

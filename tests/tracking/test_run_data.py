@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,13 @@ def test_non_finite_samples_are_named_in_a_tag_and_not_sent() -> None:
 
 def test_json_keeps_infinity() -> None:
     assert json.loads(to_json({"score": math.inf})) == {"score": math.inf}
+
+
+def test_digest_does_not_depend_on_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`harness run` knows the absolute path of a study's folder, `harness sync` a relative one."""
+    monkeypatch.chdir(tmp_path)
+    paths = Path("runs/s/weights.pt"), tmp_path / "runs" / "s" / "weights.pt"
+    assert len({RunData(files={"weights.pt": path}).digest for path in paths}) == 1
 
 
 def test_digest_depends_on_every_part_of_the_contents() -> None:

@@ -110,6 +110,12 @@ def test_bad_sizes_are_refused_before_anything_is_trained(budget: Any, message: 
     assert not Path("untouched").exists()
 
 
+def test_name_that_is_too_long_with_its_size_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(StudyError, match=r"^study name 'b{99}-161' is longer than 100 characters; .*--name$"):
+        asked(name="b" * 99, storage="untouched")
+    assert not Path("untouched").exists()
+
+
 def test_sizes_share_the_time_equally(toy_loaded: Loaded) -> None:
     question = Question(
         task="toy-sum", assignments=(), data=None, target=None, models=("toy-ema",), name="mine", trials=None,
