@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from harness.errors import HarnessError
 from harness.tracking.sync import Tracker
+from harness.tracking.system_metrics import start_system_metrics
 
 PASS_SECONDS = 1.0
 """Time after which the thread looks again which trials have ended."""
@@ -37,13 +38,18 @@ class Replay(threading.Thread):
         self._deadline = 0.0
         self._drained = False
         self._error: str | None = None
+        self._stop_monitor: Callable[[], object] | None = None
 
     def run(self) -> None:
         while not self._closing.is_set():
             self._sync(PASS_SECONDS)
+            if self._error is None and self._stop_monitor is None:
+                self._stop_monitor = start_system_metrics(self._tracker.uri, self._tracker.study_run())
             self._closing.wait(self._interval / 4)  # several events in a short time are sent together
             self._changed.wait(self._interval)
             self._changed.clear()
+        if self._stop_monitor is not None:
+            self._stop_monitor()  # before the study's run ends
         self._drain()
 
     def _drain(self) -> None:

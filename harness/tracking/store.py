@@ -51,6 +51,10 @@ class Store:
             for key, run in study_runs(self._client, self._experiment, manifest.study_id).items()
         }
 
+    def run_id(self, key: str) -> str:
+        """Return MLflow's id of an existing run."""
+        return self._runs[key].run_id
+
     def open(
         self,
         key: str,

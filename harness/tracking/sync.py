@@ -62,6 +62,11 @@ class Tracker:
             self._sent = sent
             return complete
 
+    def study_run(self) -> str:
+        """Return the id of the study's run; only after a `sync` that did not fail."""
+        assert self._sent is not None  # set by `sync`
+        return self._sent.store.run_id(self.ledger.manifest.study_id)
+
     def log_report(self, texts: Mapping[str, str | bytes], description: str = "") -> None:
         """Store a report with the study's run, in the folder `report`.
 

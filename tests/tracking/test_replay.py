@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,26 @@ def test_replay_repeats_a_failed_write_once_the_store_recovers(
         replay.join(0.01)
     assert replay.close(timeout=30) is None
     assert len(stored_runs(uri)) == 6
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_system_metrics_are_logged_with_the_study_if_mlflow_is_told_to(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    ledger = Ledger(tmp_path, manifest(facts(TCN)))
+    ledger.begin(trial())
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", str(enabled).lower())
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+
+    def logged() -> set[str]:
+        return {name for name in stored_runs(uri)[ledger.manifest.study_id].data.metrics if name.startswith("system/")}
+
+    tracker = Tracker(ledger, uri)
+    tracker.sync()
+    replay = start_replay(tracker, interval_seconds=0.05)
+    until = time.monotonic() + (60 if enabled else 1)
+    while not logged() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert replay.close(timeout=60) is None
+    assert ("system/cpu_utilization_percentage" in logged()) is enabled
+    assert [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"] == []
