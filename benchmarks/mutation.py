@@ -49,7 +49,7 @@ def mirrored(package: str, *modules: str) -> Group:
 
 
 GROUPS = {
-    "search": mirrored("search", "cell", "promotion", "proposals", "scheduler", "suggestion"),
+    "search": mirrored("search", "ask_storage", "cell", "history", "promotion", "proposals", "scheduler", "suggestion"),
     "budget": mirrored("study", "budget", "space", "shapes"),
     "statistics": mirrored("analysis", "statistics", "paired_tests", "sign_test", "aggregate"),
     "comparison": mirrored("analysis", "comparison", "comparison_row", "cell_result", "reproduction"),
