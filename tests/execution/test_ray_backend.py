@@ -115,7 +115,7 @@ def run_here(study: Study, loaded: Loaded, runs: Path) -> StudyOutcome:
     return runner.run(lambda source: run_serial(source, Worker(runner.folder, loaded.registry)))
 
 
-EXITS = {"name": "toy-ema", "as": "exits", "space": {"fault": "exit"}}
+KILLED = {"name": "toy-ema", "as": "killed", "space": {"fault": "killed"}}
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class TwoRuns:
 def both(installed: Loaded, tmp_path_factory: pytest.TempPathFactory) -> TwoRuns:
     folder = tmp_path_factory.mktemp("both")
     here = run_here(make_study(), installed, folder / "here")
-    models = [EXITS, "toy-ema", "toy-stack"]
+    models = [KILLED, "toy-ema", "toy-stack"]
     return TwoRuns(run_on_ray(make_study(models=models), installed, folder / "ray", slice_seconds=0.05), here)
 
 
@@ -138,7 +138,7 @@ def both(installed: Loaded, tmp_path_factory: pytest.TempPathFactory) -> TwoRuns
 def test_ray_gives_the_same_trials_and_scores_as_one_process(both: TwoRuns) -> None:
     expected = reproducible_by_key(both.here.folder)
     on_ray = reproducible_by_key(both.ray.folder)
-    assert {key: facts for key, facts in on_ray.items() if "/exits/" not in key} == expected
+    assert {key: facts for key, facts in on_ray.items() if "/killed/" not in key} == expected
     assert len(expected) == 8
 
 
@@ -218,7 +218,7 @@ def test_non_finite_numbers_arrive(both: TwoRuns) -> None:
 
 @pytest.mark.slow
 def test_workers_are_reused(both: TwoRuns) -> None:
-    entries = [entry for entry in entries_by_key(both.ray.folder).values() if entry.trial.cell.model != "exits"]
+    entries = [entry for entry in entries_by_key(both.ray.folder).values() if entry.trial.cell.model != "killed"]
     workers = {entry.result.worker for entry in entries if entry.result}
     assert len(workers) < len(entries)
     assert all(workers)
@@ -229,9 +229,9 @@ def test_workers_are_reused(both: TwoRuns) -> None:
 def test_model_that_ends_its_worker_without_a_trace_is_retried_and_the_others_are_unaffected(both: TwoRuns) -> None:
     assert both.ray.complete
     (failed,) = both.ray.failed
-    assert failed.startswith("toy-overflow/exits: no search trial completed: worker failed 4 times: ")
-    exits = [entry for entry in entries_by_key(both.ray.folder).values() if entry.trial.cell.model == "exits"]
-    outcomes = [(entry.attempt, entry.result.outcome) for entry in exits if entry.result]
+    assert failed.startswith("toy-overflow/killed: no search trial completed: worker failed 4 times: ")
+    killed = [entry for entry in entries_by_key(both.ray.folder).values() if entry.trial.cell.model == "killed"]
+    outcomes = [(entry.attempt, entry.result.outcome) for entry in killed if entry.result]
     assert outcomes == [(SILENT_FAILURES, "failed")] * 2
     retries = [message for message in both.ray.messages if "retrying the trial" in message]
     assert len(retries) == 2 * (SILENT_FAILURES - 1)

@@ -156,6 +156,8 @@ def commit(fault: str) -> None:
         raise MemoryError("a toy that was told to run out of memory")
     if fault == "exit":
         os._exit(9)
+    if fault == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     if fault == "hang":
         while True:
             pass
