@@ -97,9 +97,7 @@ def run_plan(
     runner = checked(Runner(plan, loaded, place.runs, fresh=fresh), console)
     reach_store(place, plan.study.name, console, begun=not fresh and read_manifest(runner.folder) is not None)
     with logged(runner.folder):
-        for text in (*notes(plan), *repetition_notes(plan)):
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
-        trained = train(runner, place, console, local)
+        trained = train(runner, place, console, local, notes=(*notes(plan), *repetition_notes(plan)))
         if trained.outcome is not None and trained.error is None:
             _keep_report(trained, trained.outcome)
             if place.log_models:

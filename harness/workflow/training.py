@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -94,10 +94,17 @@ def reach_store(place: Place, study: str, console: Console, *, begun: bool) -> N
         say_once(console, f"{error}; training continues")
 
 
-def train(runner: Runner, place: Place, console: Console, local: LocalClasses = NO_CLASSES) -> Trained:
+def train(
+    runner: Runner,
+    place: Place,
+    console: Console,
+    local: LocalClasses = NO_CLASSES,
+    *,
+    notes: Sequence[str] = (),
+) -> Trained:
     """Train what the study lacks, send the results to MLflow, show the progress on the console and log it.
 
-    local: models and tasks of the study that no package provides.
+    local: models and tasks of the study that no package provides.  notes: lines to print once the study is this run's.
     """
     tracking = TrackingListener(place.store, lambda text: say_once(console, text))
     patience = DRAIN_SECONDS
@@ -107,6 +114,8 @@ def train(runner: Runner, place: Place, console: Console, local: LocalClasses = 
 
             def listeners(ledger: Ledger) -> list[object]:
                 _log_start(runner, place)
+                for note in notes:
+                    console.print(note, markup=False, highlight=False, soft_wrap=True)
                 return [tracking.begin(ledger), shown.begin(ledger.entries())]
 
             outcome = runner.run(execute, listeners)
