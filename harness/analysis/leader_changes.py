@@ -133,9 +133,10 @@ def _nearest(differences: Array, logs: Array, estimate: float) -> Array:
 
     A line that never falls below zero gives infinity if it begins above it, and minus infinity if it begins below.
     """
-    distance = np.abs(_zeros(differences, logs) - estimate)
+    zeros = _zeros(differences, logs)
+    distance = np.abs(zeros - estimate)
     place = np.where(np.isnan(distance), np.inf, distance).argmin(axis=1)
-    nearest = np.take_along_axis(_zeros(differences, logs), place[:, None], axis=1)[:, 0]
+    nearest = np.take_along_axis(zeros, place[:, None], axis=1)[:, 0]
     outside = np.where(differences[:, 0] >= 0, np.inf, -np.inf)
     found: Array = np.where(np.isnan(nearest), outside, nearest)
     return found

@@ -30,11 +30,7 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
     """
     recorder = StackRecorder(worker.folder)
     with interruptible() as interrupted, contextlib.closing(recorder):
-        while (assigned := _next_trial(source, worker)) is not None:
-            # After a crash the trial trains alone, so that another one is due to that trial.
-            crashed = crashes_before(worker.folder, *assigned)
-            left = [assigned, *(() if crashed else source.companions(assigned[0]))]
-            recorder.of(*assigned)
+        while left := _next_stack(source, worker):
             group = ActiveGroup([worker.start(*member) for member in left])
             try:
                 while not group.ended:
@@ -48,8 +44,11 @@ def run_serial(source: TrialSource, worker: Worker) -> None:
                 raise
 
 
-def _next_trial(source: TrialSource, worker: Worker) -> tuple[Trial, int] | None:
-    """Return the next trial and its attempt.  A trial that ended `CRASHES` processes gets its result instead."""
+def _next_stack(source: TrialSource, worker: Worker) -> list[tuple[Trial, int]]:
+    """Return the next trial and those that train beside it, each with its attempt; none if no trial is left.
+
+    A trial that ended `CRASHES` processes gets its result instead.
+    """
     if worker.lost and not source.finished():
         raise PluginError(
             f"{worker.lost}; run the same command again to resume; without --serial, a new worker takes the next trial"
@@ -58,10 +57,11 @@ def _next_trial(source: TrialSource, worker: Worker) -> tuple[Trial, int] | None
         trial, attempt = assigned
         crashes = crashes_before(worker.folder, trial, attempt)
         if len(crashes) < CRASHES:
-            break
+            # After a crash the trial trains alone, so that another one is due to that trial.
+            return [assigned] if crashes else [assigned, *source.companions(trial)]
         reason = f"{crashes[-1]} in a trial of {names_of(trial.plugins)} ended the process"
         source.tell(trial, TrialResult(outcome="failed", reason=reason, ended=time.time()))
-    return assigned
+    return []
 
 
 def _train_slice(source: TrialSource, group: ActiveGroup) -> set[str]:

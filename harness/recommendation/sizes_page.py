@@ -7,7 +7,7 @@ from harness.analysis.statistics import Interval
 from harness.recommendation.page import brief
 from harness.recommendation.sizes import AtSize, SizesAnswer
 from harness.report.document import NOTHING, Datum, Heading, Notes, Paragraph, Table
-from harness.report.formatting import count, mean_interval, of_count, of_number
+from harness.report.formatting import count, listed, mean_interval, of_count, of_number
 from harness.report.writers import markdown
 
 
@@ -35,7 +35,7 @@ def _smallest(answer: SizesAnswer) -> str:
         found = "this is the smallest size"
     else:
         found = "no smaller size is known to be equivalent"
-    undecided = " and ".join(map(count, answer.undecided))
+    undecided = listed([count(size) for size in answer.undecided])
     few = f" ({answer.repetitions} paired repetitions; {MINIMUM_PAIRS} are needed)"
     why = few if answer.repetitions < MINIMUM_PAIRS else ""
     return f"{best}; {found}{f'; undecided: {undecided}{why}' if undecided else ''}."

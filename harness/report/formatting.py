@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.analysis.statistics import Interval
 from harness.report.document import NOTHING, Datum
 
@@ -16,6 +18,11 @@ def number(value: float | None) -> str:
         return f"{value:.3e}"
     text = f"{value:#.4g}"
     return f"{value:.0f}" if "e" in text else text.rstrip(".")
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: `tcn, gru and rnn`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def count(value: float | None) -> str:

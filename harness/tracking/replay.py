@@ -43,8 +43,6 @@ class Replay(threading.Thread):
     def run(self) -> None:
         while not self._closing.is_set():
             self._sync(PASS_SECONDS)
-            if self._error is None and self._stop_monitor is None:
-                self._stop_monitor = start_system_metrics(self._tracker.uri, self._tracker.study_run())
             self._closing.wait(self._interval / 4)  # several events in a short time are sent together
             self._changed.wait(self._interval)
             self._changed.clear()
@@ -85,6 +83,8 @@ class Replay(threading.Thread):
     def _sync(self, seconds: float = math.inf) -> None:
         try:
             complete = self._tracker.sync(seconds)
+            if self._stop_monitor is None and not self._closing.is_set():
+                self._stop_monitor = start_system_metrics(self._tracker.uri, self._tracker.study_run())
         except HarnessError as error:
             self._error = str(error)
             if self._error not in self._told and not self._closing.is_set():  # at the end, `close` returns it

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.analysis.comparison import Section
 from harness.analysis.comparison_row import Row
-from harness.report.formatting import count, number
+from harness.report.formatting import count, listed, number
 from harness.report.sections.comparison import off_budget
 
 
@@ -23,7 +23,7 @@ def conclusion(section: Section) -> str:
 
 def _leader(section: Section, ranked: Sequence[Row]) -> str:
     first = [row for row in ranked if row.rank == 1]
-    names = _listed([row.model for row in first])
+    names = listed([row.model for row in first])
     if len(ranked) == 1:
         return f"{names} is the only ranked model"
     mean = first[0].test.mean if first[0].test is not None else None
@@ -41,7 +41,7 @@ def _rivals(ranked: Sequence[Row]) -> list[str]:
     for verdict, (single, several) in words.items():
         models = [row.model for row in ranked if row.against_best is not None and row.against_best.verdict == verdict]
         if models:
-            parts.append(f"{_listed(models)} {single if len(models) == 1 else several}")
+            parts.append(f"{listed(models)} {single if len(models) == 1 else several}")
     return parts
 
 
@@ -61,13 +61,9 @@ def _unranked(section: Section) -> str:
     others = [_marked(row) for row in section.rows if row.rank is None and row.setting == "searched"]
     allowed = [_marked(row) for row in section.rows if row.rank is not None and row.off_budget]
     named = (("not ranked", others), ("ranked although off budget", allowed))
-    return "".join(f"; {what}: {_listed(models)}" for what, models in named if models)
+    return "".join(f"; {what}: {listed(models)}" for what, models in named if models)
 
 
 def _marked(row: Row) -> str:
     """Return the model, and how far it is off the budget."""
     return f"{row.model} ({off_budget(row)})" if row.off_budget else row.model
-
-
-def _listed(models: Sequence[str]) -> str:
-    return " and ".join([", ".join(models[:-1]), models[-1]] if len(models) > 1 else models)

@@ -10,7 +10,7 @@ from harness.analysis.leader_changes import LeaderChange, Leaders
 from harness.analysis.sign_test import MINIMUM_PAIRS
 from harness.analysis.size_comparison import SizeComparison
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Picture, Table, quote
-from harness.report.formatting import count, mean_interval, short
+from harness.report.formatting import count, listed, mean_interval, short
 from harness.report.sections.comparison import NAME_LIMIT
 
 SIGNIFICANT = 2
@@ -59,7 +59,7 @@ def _undetermined(comparison: SizeComparison, leaders: Leaders) -> str:
     at: dict[str, list[str]] = {}
     for size, index in zip(comparison.compared, leaders.indices, strict=True):
         at.setdefault(comparison.models[index], []).append(count(size))
-    best = "; ".join(f"{model} at {_listed(sizes)}" for model, sizes in at.items())
+    best = "; ".join(f"{model} at {listed(sizes)}" for model, sizes in at.items())
     return f"{_where(comparison)} is not determined{why}; best mean: {best}"
 
 
@@ -73,13 +73,9 @@ def _left_out(comparison: SizeComparison) -> str:
     sizes = [count(size) for size in comparison.parameters if size not in comparison.compared]
     searched = {row.model for section in comparison.sections for row in section.rows if row.setting == "searched"}
     models = sorted(searched - set(comparison.models))
-    parts = [f"; nothing was learned at {_listed(sizes)}"] if sizes else []
-    parts += [f"; not ranked at every size: {_listed(models)}"] if models and len(comparison.models) > 1 else []
+    parts = [f"; nothing was learned at {listed(sizes)}"] if sizes else []
+    parts += [f"; not ranked at every size: {listed(models)}"] if models and len(comparison.models) > 1 else []
     return "".join(parts)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def sizes_blocks(comparison: SizeComparison, pictures: Sequence[Picture] = ()) -> list[Block]:
@@ -121,5 +117,5 @@ def _notes(comparison: SizeComparison) -> tuple[str, ...]:
         if result.mixed and result.facts.cell.model in comparison.models
     )
     if mixed:
-        notes.append(f"Some repetitions succeed and some do not, so the mean describes neither: {_listed([*mixed])}.")
+        notes.append(f"Some repetitions succeed and some do not, so the mean describes neither: {listed([*mixed])}.")
     return tuple(notes)
