@@ -37,6 +37,7 @@ class Machine:
     number: int
     environment: dict[str, str]
     _init: subprocess.Popen[bytes] | None = None
+    _ray: subprocess.Popen[bytes] | None = None
 
     @property
     def name(self) -> str:
@@ -92,7 +93,7 @@ class Machine:
         )
         own = [f"--node-ip-address={self.address}", f"--node-name={self.name}", MEMORY]
         with log.open("w") as file:
-            subprocess.Popen(
+            self._ray = subprocess.Popen(
                 [*self.enter(), *RAY, *where, *own], env=self.environment, stdout=file, stderr=file, cwd=log.parent
             )
 
@@ -100,8 +101,11 @@ class Machine:
         """End every process of the machine and remove its network."""
         if self._init is not None:
             os.kill(self._first(), 9)
-            self._init.wait()
+            self._init.communicate()
             self._init = None
+        if self._ray is not None:
+            self._ray.wait()
+            self._ray = None
         subprocess.run(["ip", "link", "del", f"sho{self.number}"], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", self._space], capture_output=True, check=False)
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.machines import PORT, Machine, Room, room
-from tests.faults.place import Place, ended, install, kill_driver, wait_until
+from tests.faults.place import Place, ended, install, wait_until
 
 pytestmark = [pytest.mark.xdist_group("machines"), pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -27,6 +28,13 @@ def start(place: Place, on: Machine, address: str) -> subprocess.Popen[str]:
     shared = str(place.folder / "shared")
     arguments = ["run", "toys.toml", "--address", address, "--storage", shared]
     return place.start(*arguments, before=on.enter(place.folder), **secret)
+
+
+def kill_driver_behind(entered: subprocess.Popen[str]) -> None:
+    """Kill the driver on its machine: the child of the `nsenter` that was started here."""
+    (driver,) = psutil.Process(entered.pid).children()
+    driver.kill()
+    entered.wait()
 
 
 def nodes_that_ended(place: Place) -> set[str]:
@@ -56,8 +64,9 @@ def test_study_completes_on_the_remaining_machines_and_resumes_on_a_new_one(
     third = machines.boot()
     third.start_ray(head, place.folder / f"{third.name}.log")
     wait_until(lambda: len(nodes_that_ended(place)) == 3 and running(place), driver)
-    kill_driver(driver)
+    kill_driver_behind(driver)
     landed()
+    assert running(place), "the study ended before its driver was killed"
     start_time = time.monotonic()
     while True:
         code, _, err = ended(start(place, third, address))
