@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.execution.controller import StudyController
 from harness.execution.placement import Occupancy
@@ -42,7 +42,10 @@ from harness.study.file import parse_study
 from harness.study.plan import Plan, make_plan
 from measure import environment
 from scale_stores import STORES
-from scale_workers import MEDIAN_SECONDS, SimulatedWorkers, Sync, nodes_for, result_of
+from scale_workers import MEDIAN_SECONDS, SimulatedWorkers, nodes_for, result_of
+
+if TYPE_CHECKING:
+    from harness.tracking.sync import Tracker
 
 Json = dict[str, Any]  # a line of a table
 REPETITIONS = 3
@@ -88,7 +91,10 @@ def _study(trials: int, slots: int, sampler: str, uri: str | None, store_size: C
 
         def execute(source: TrialSource) -> None:
             controller = cast(StudyController, source)
-            workers.append(SimulatedWorkers(slots, sync=_sync_of(controller.ledger, uri)))
+            tracker = _tracker_of(controller.ledger, uri)
+            workers.append(SimulatedWorkers(slots, sync=None if tracker is None else tracker.sync))
+            if tracker is not None:
+                tracker.clock = workers[0].clock
             workers[0].run(controller)
 
         runner.run(execute)
@@ -120,12 +126,12 @@ def _timed(function: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _sync_of(ledger: Ledger, uri: str | None) -> Sync | None:
+def _tracker_of(ledger: Ledger, uri: str | None) -> Tracker | None:
     if uri is None:
         return None
     from harness.tracking.sync import Tracker
 
-    return Tracker(ledger, uri).sync
+    return Tracker(ledger, uri)
 
 
 def _driver_costs(workers: SimulatedWorkers, trials: int) -> Json:

@@ -98,6 +98,7 @@ class SimulatedWorkers:
         self.last_start = 0.0
         self._sync = sync
         self._next_sync = 0.0
+        self._sync_begun: float | None = None
         self._random = random.Random(seed)
         self._events: list[_Event] = []
         self._numbers = count()
@@ -121,6 +122,10 @@ class SimulatedWorkers:
             self._send(math.inf)
         ended = self.last_start
         self.busy_seconds = sum(min(end, ended) - start for start, end in self._spans if start < ended)
+
+    def clock(self) -> float:
+        """Return simulated seconds; in the middle of a sync its real time is added."""
+        return self.now + (0.0 if self._sync_begun is None else time.perf_counter() - self._sync_begun)
 
     def utilisation(self) -> float:
         """Return the share of slot time with a trial until the last search trial started."""
@@ -180,7 +185,9 @@ class SimulatedWorkers:
         """Call the tracker, and return how long it took."""
         assert self._sync is not None
         wall, cpu = self.phases.seconds["tracker"], time.process_time()
+        self._sync_begun = time.perf_counter()
         self.phases.timed("tracker", self._sync)(seconds)
+        self._sync_begun = None
         self.phases.seconds["tracker cpu"] += time.process_time() - cpu
         return self.phases.seconds["tracker"] - wall
 

@@ -28,7 +28,9 @@ class Sent:
         self.cells_sent: dict[Cell, CellResult] = {}
         self.summary_sent: tuple[TrialEntry, ...] = ()
         self.summary_due = 0.0
-        """Monotonic time of the next summary in a call with a time limit."""
+        """Time of the tracker's clock at which a call with a time limit may send the next summary."""
+        self.progress_due = 0.0
+        """The same for trials in training."""
 
     def changed(self, entries: tuple[TrialEntry, ...]) -> list[int]:
         """Return the indices of the entries that were not sent as they are; an entry that changes is a new object."""

@@ -23,6 +23,8 @@ from harness.tracking.store_errors import as_tracking_error
 
 SUMMARY_SHARE = 0.05
 """Largest share of the time that summaries take while a study runs: each needs all trials of the study."""
+PROGRESS_SHARE = 0.1
+"""Largest share of the time that trials in training take while a study runs; each is sent again when it has ended."""
 
 
 class LedgerLike(Protocol):
@@ -42,15 +44,17 @@ class Tracker:
         """Connect to nothing yet.  uri: of the MLflow store."""
         self.ledger = ledger
         self.uri = uri
+        self.clock = time.monotonic
+        """Returns seconds from any start; a simulation sets its own."""
         self._sent: Sent | None = None
 
     def sync(self, seconds: float = math.inf) -> bool:
         """Send what the store lacks; return whether it lacks nothing any more.
 
-        seconds: time after which no further trial is begun.  With a bound, trials that have ended come first, then new
-        ones, then those in training, and summaries take at most a twentieth of the time; without one, everything is
-        sent.  Sending again, even from another process or after a kill, stores nothing twice.  Raises TrackingError if
-        the store fails; the next call first asks the store again what it holds.
+        seconds: time after which no further trial is begun.  With a bound, trials that have ended come first; then, for
+        at most a tenth of the time, new ones and those in training; summaries take at most a twentieth of the time.
+        Without a bound, everything is sent.  Sending again, even from another process or after a kill, stores nothing
+        twice.  Raises TrackingError if the store fails; the next call first asks the store again what it holds.
         """
         with as_tracking_error(self.uri):
             # Forgotten until the call succeeds: only the store knows how much of a failed call has arrived.
@@ -82,7 +86,7 @@ class Tracker:
 
     def _replay(self, sent: Sent, seconds: float) -> bool:
         """Send what has changed since the last call, as `sync` says; return whether the store lacks nothing."""
-        begun, manifest, entries = time.monotonic(), self.ledger.manifest, self.ledger.entries()
+        begun, manifest, entries = self.clock(), self.ledger.manifest, self.ledger.entries()
         if sent.manifest is not manifest and sent.manifest != manifest:
             self._open(sent.store, manifest)
             sent.summarized = None
@@ -90,22 +94,32 @@ class Tracker:
         due = math.isinf(seconds) or begun >= sent.summary_due
         if due or sent.summarized is None:
             sent.summarize(entries)
-        changed = sent.changed(entries)
-        if math.isfinite(seconds):
-            changed.sort(key=lambda index: (entries[index].result is None, index < len(sent.entries)))
+        ended = [index for index in sent.changed(entries) if entries[index].result is not None]
+        running = [index for index in sent.changed(entries) if entries[index].result is None]
+        running.sort(key=lambda index: index < len(sent.entries))
         sent.entries += [None] * (len(entries) - len(sent.entries))
-        for index in changed:
-            if time.monotonic() - begun >= seconds:
-                break
-            self._send_trial(sent, entries[index])
-            sent.entries[index] = entries[index]
+        self._send_trials(sent, ended, entries, until=begun + seconds)
+        if math.isinf(seconds) or begun >= sent.progress_due:
+            at = self.clock()
+            self._send_trials(sent, running, entries, until=begun + seconds)
+            sent.progress_due = self.clock() + (self.clock() - at) / PROGRESS_SHARE
         if due:
             self._send_summaries(sent, entries)
         return not sent.changed(entries) and same_entries(entries, sent.summary_sent)
 
+    def _send_trials(
+        self, sent: Sent, indices: Iterable[int], entries: tuple[TrialEntry, ...], *, until: float
+    ) -> None:
+        """Send the entries with these indices, and begin none after `until`."""
+        for index in indices:
+            if self.clock() >= until:
+                break
+            self._send_trial(sent, entries[index])
+            sent.entries[index] = entries[index]
+
     def _send_summaries(self, sent: Sent, entries: tuple[TrialEntry, ...]) -> None:
         """Send the results of the cells, and last how many trials the ledger has."""
-        begun, manifest = time.monotonic(), self.ledger.manifest
+        begun, manifest = self.clock(), self.ledger.manifest
         for result in sent.cell_results:
             if sent.cells_sent.get(result.facts.cell) != result:
                 self._send_cell(sent.store, result)
@@ -121,7 +135,7 @@ class Tracker:
             end=_last_end(entries, manifest.created),
         )
         sent.summary_sent = entries
-        sent.summary_due = time.monotonic() + (time.monotonic() - begun) / SUMMARY_SHARE
+        sent.summary_due = self.clock() + (self.clock() - begun) / SUMMARY_SHARE
 
     def _open(self, store: Store, manifest: Manifest) -> None:
         """Create the runs of the study and of its cells, so that a study can be read as soon as it has started."""

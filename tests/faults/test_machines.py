@@ -86,7 +86,7 @@ def test_study_completes_on_the_remaining_machines_and_resumes_on_a_new_one(
 def test_other_plugins_on_a_worker_are_rejected_before_the_first_trial(
     place: Place, machines: Room, landed: Callable[[], None]
 ) -> None:
-    place.write()
+    place.write(models='["toy-ema"]')
     old = install(place.folder / "old", "seqharness-toys", (place.site / "seqharness_toys.py").read_text(), "0.2")
     path = place.environment()["PYTHONPATH"].replace(str(place.site), str(old))
     head = machines.boot(PYTHONPATH=path)

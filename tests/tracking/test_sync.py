@@ -210,6 +210,7 @@ def _timeless(runs: dict[str, object]) -> dict[str, object]:
 
 def test_trials_that_have_ended_are_sent_first(ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker, whole = Tracker(ledger, uri), ledger.trials
+    tracker.clock = lambda: 0.0
     running = replace(whole[0], result=None)
     ledger.trials = (replace(running, points=()),)
     tracker.sync(60.0)
@@ -218,6 +219,26 @@ def test_trials_that_have_ended_are_sent_first(ledger: FakeLedger, uri: str, mon
     tracker.sync(60.0)
     assert sent == [whole[2].trial.key, whole[1].trial.key, whole[0].trial.key]
     assert not tracker.sync(0.0) or tracker.sync()
+
+
+def test_trials_in_training_take_a_tenth_of_the_time(
+    ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a store that takes a second per trial, a trial in training is sent again after ten seconds."""
+    tracker, whole = Tracker(ledger, uri), ledger.trials
+    sent, now = sent_trials(monkeypatch), [100.0]
+    tracker.clock = lambda: now[0] + len(sent)
+    running = replace(whole[0], result=None)
+    ledger.trials = (replace(running, points=()),)
+    tracker.sync(60.0)
+    ledger.trials = (running, whole[2])
+    assert not tracker.sync(60.0)
+    now[0] += 5
+    assert not tracker.sync(60.0)
+    assert sent == [whole[0].trial.key, whole[2].trial.key]
+    now[0] += 5
+    tracker.sync(60.0)
+    assert sent[2:] == [whole[0].trial.key]
 
 
 def test_trial_that_has_not_changed_costs_nothing(
