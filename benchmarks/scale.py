@@ -53,6 +53,8 @@ ASKS = 20
 """Questions per line of `ask` and `fits`; the median is printed."""
 SAMPLERS = {"random": 10_000, "quasi-random": 10_000, "tpe": 10_000, "gp": 100}
 """Sampler → largest history that it is asked with; the cost of gp grows with its cube."""
+CONSTANT = ("random", "quasi-random")
+"""Samplers whose own cost does not grow; whole studies use them."""
 
 
 def plan_of(loaded: Loaded, trials: int, sampler: str) -> Plan:
@@ -198,7 +200,7 @@ def lines(part: str, trials: Sequence[int], slots: Sequence[int]) -> Iterator[Ca
         told = sorted({count for count in (*trials, 5000) if count <= max(trials)})
         yield from (partial(ask, name, count) for name, most in SAMPLERS.items() for count in told if count <= most)
     elif part == "study":
-        yield from (partial(study, count, wide) for wide in slots for count in trials)
+        yield from (partial(study, count, wide, sampler) for sampler in CONSTANT for wide in slots for count in trials)
     else:
         yield from (partial(study, count, slots[-1], "random", store) for store in STORES for count in trials)
 
