@@ -138,13 +138,14 @@ def _pairs(rows: Sequence[Row], results: Sequence[CellResult]) -> tuple[Pair, ..
         and row.comparable and not row.race
     ]  # fmt: skip
     combined = list(combinations(able, 2))
-    decisions = correct([_decide(first, second) for (_, first), (_, second) in combined])
+    decisions = correct([decide_cells(first, second) for (_, first), (_, second) in combined])
     return tuple(
         Pair(first, second, decision) for ((first, _), (second, _)), decision in zip(combined, decisions, strict=True)
     )
 
 
-def _decide(first: CellResult, second: CellResult) -> Decision:
+def decide_cells(first: CellResult, second: CellResult) -> Decision:
+    """Decide between two cells of one task from their test scores, paired by repetition."""
     first_scores, second_scores = first.repeated("test"), second.repeated("test")
     shared = sorted(first_scores.keys() & second_scores.keys())
     metric = first.facts.metric

@@ -17,6 +17,7 @@ from tests.support.documents import ROOT
 
 results_page = pytest.importorskip("results_page", reason="the core's wheel is tested without studies/")
 results_figures = pytest.importorskip("results_figures")
+search_page = pytest.importorskip("search_page")
 
 RESULTS = ROOT / "docs" / "results"
 
@@ -31,6 +32,22 @@ def test_the_page_and_its_figures_are_made_from_the_committed_data(tmp_path: Pat
     made = [path for path in tmp_path.iterdir() if path.suffix in (".md", ".svg")]
     assert {"README.md", "forest.svg", "learning.svg"} <= {path.name for path in made}
     assert [path.name for path in made if path.read_text() != (RESULTS / path.name).read_text()] == []
+
+
+def test_the_page_of_searches_is_made_from_the_committed_data(tmp_path: Path) -> None:
+    """Run `python studies/search_page.py docs/results` if this fails."""
+    shutil.copytree(RESULTS / "search", tmp_path / "search")
+    search_page.write_page(tmp_path)
+    made = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert "search.md" in {path.name for path in made}
+    assert [path.name for path in made if path.read_text() != (RESULTS / path.name).read_text()] == []
+
+
+def test_searches_are_compared_by_the_pairs_of_their_winners() -> None:
+    first = study({"tcn": (99.0, [80.0 + place for place in range(12)])}).results
+    second = study({"tcn": (99.0, [70.0 + place for place in range(12)])}).results
+    said = search_page.sentence("mnist", list(zip(first, second, strict=True)))
+    assert said == "mnist: against the full-length search, successive halving is better with tcn (12 of 12 pairs won)."
 
 
 def study(scores: dict[str, tuple[float, list[float]]]) -> StoredStudy:

@@ -1,0 +1,144 @@
+"""Write the page of the studies about the search: successive halving against full-length trials, and sizes.
+
+    python studies/search_page.py docs/results
+
+Reads the studies in FOLDER/search, which `harness export` wrote: pairs `halving-TASK` and `full-TASK`, and `sizes`.
+Writes FOLDER/search.md and the SVG files beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+from harness.analysis.cell_result import CellResult
+from harness.analysis.comparison import Section, decide_cells
+from harness.analysis.paired_tests import correct
+from harness.analysis.statistics import summarise
+from harness.analysis.stored_study import of_ledger
+from harness.errors import HarnessError
+from harness.ledger.exported import read_folder, study_folders
+from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Table
+from harness.report.figures.sizes import score_against_parameters
+from harness.report.figures.style import STYLE, model_styles
+from harness.report.formatting import count, listed, mean_interval, number
+from harness.report.report import Report, build_report
+from harness.report.sections.sizes import sizes_blocks
+from harness.report.writers import markdown
+
+ARMS = {"halving": "successive halving", "full": "full length"}
+"""Prefix of a study's name → how its search trains."""
+HEADER = (
+    "model", "search", "configurations", "updates of the search", "validation of the winner (mean, 95 % CI)",
+    "test (mean, 95 % CI)", "minutes of training in the search",
+)  # fmt: skip
+
+
+def write_page(folder: Path) -> Path:
+    """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
+    found = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "search")]
+    reports = {report.study: report for report in found}
+    blocks: list[Block] = [Heading("Successive halving and sizes", 1), Paragraph(OPENING)]
+    blocks += [block for name in reports for block in halving_blocks(reports, name)]
+    text = markdown.render(blocks)
+    for report in reports.values():
+        text += "".join(f"\n{part}" for part in _sizes(report, folder))
+    path = folder / "search.md"
+    path.write_text(f"{text}\n{markdown.render([Notes(tuple(_facts(reports.values())))])}")
+    return path
+
+
+OPENING = (
+    "Two questions about equal budgets. Does a search that stops bad configurations early find better ones than one of "
+    "full-length trials, at the same total of updates? And does the leading model depend on the size of the network? "
+    "The page is made from docs/results/search by studies/search_page.py, without training."
+)
+
+
+def halving_blocks(reports: Mapping[str, Report], name: str) -> Iterator[Block]:
+    """Yield the heading, sentence and table of the task whose arm with successive halving is the study `name`."""
+    arm, _, task = name.partition("-")
+    if arm != "halving" or f"full-{task}" not in reports:
+        return
+    (pruned,), (full,) = reports[name].sections, reports[f"full-{task}"].sections
+    pairs = list(zip(pruned.results, full.results, strict=True))
+    lines = [_line(section, result, arm) for pair in pairs for section, result, arm in _arms(pruned, full, pair)]
+    yield Heading(f"Successive halving: {task}", 2)
+    yield Paragraph(sentence(task, pairs))
+    yield Table(HEADER, tuple(lines))
+
+
+def _arms(
+    pruned: Section, full: Section, pair: tuple[CellResult, CellResult]
+) -> tuple[tuple[Section, CellResult, str], ...]:
+    return ((pruned, pair[0], ARMS["halving"]), (full, pair[1], ARMS["full"]))
+
+
+def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
+    """Return for which models successive halving is better, worse, equivalent or undecided."""
+    decisions = correct([decide_cells(pruned, full) for pruned, full in pairs])
+    said: dict[str, list[str]] = {}
+    for (pruned, _), decision in zip(pairs, decisions, strict=True):
+        wins = f"{pruned.facts.cell.model} ({decision.wins} of {decision.n} pairs won)"
+        said.setdefault(decision.verdict, []).append(wins)
+    verdicts = "; ".join(f"{verdict} with {listed(models)}" for verdict, models in said.items())
+    return f"{task}: against the full-length search, successive halving is {verdicts}."
+
+
+def _line(section: Section, result: CellResult, arm: str) -> tuple[Datum, ...]:
+    row = next(row for row in section.rows if row.model == result.facts.cell.model)
+    ended = [entry.result for entry in result.search if entry.result is not None]
+    validation = summarise(result.scores("validation"), result.scale)
+    test = mean_interval(row.test.mean, row.test.interval) if row.test is not None else "–"
+    return (
+        Datum(result.facts.cell.model),
+        Datum(arm),
+        Datum(count(len(result.search))),
+        Datum(count(sum(trial.updates for trial in ended))),
+        Datum(mean_interval(validation.mean, validation.interval)),
+        Datum(test),
+        Datum(number(sum(trial.train_seconds or 0 for trial in ended) / 60)),
+    )
+
+
+def _sizes(report: Report, folder: Path) -> Iterator[str]:
+    """Yield the sections about sizes of a study, and write their figures into the folder."""
+    for comparison in report.sizes:
+        yield markdown.render(sizes_blocks(comparison))
+        with matplotlib.rc_context(STYLE):
+            drawn = score_against_parameters(comparison, model_styles([report]))
+        if drawn is not None:
+            file = f"sizes-{comparison.task}.svg"
+            (folder / file).write_text(drawn.svg)
+            yield f"![{drawn.caption}]({file})\n"
+
+
+def _facts(reports: Iterable[Report]) -> Iterator[str]:
+    yield (
+        "Winners are trained again with new seeds; the seeds of a repetition are the same in both searches. Verdicts "
+        "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
+        "correction over the models of a task. Minutes are the sum over trials on a shared machine."
+    )
+    for report in reports:
+        facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
+        yield f"study {report.study}: {', '.join(filter(None, facts))}."
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="docs/results")
+    given = parser.parse_args()
+    try:
+        print(write_page(given.folder))
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
