@@ -21,10 +21,9 @@ from harness.tracking.sqlite_file import was_replaced
 from harness.tracking.store import Status, Store
 from harness.tracking.store_errors import as_tracking_error
 
-SUMMARY_SHARE = 0.05
-"""Largest share of the time that summaries take while a study runs: each needs all trials of the study."""
-PROGRESS_SHARE = 0.1
-"""Largest share of the time that trials in training take while a study runs; each is sent again when it has ended."""
+LIVE_SHARE = 0.05
+"""Largest share of the time that summaries take while a study runs, since each needs all trials; and as much for trials
+in training, since each is sent again when it has ended."""
 
 
 class LedgerLike(Protocol):
@@ -51,9 +50,9 @@ class Tracker:
     def sync(self, seconds: float = math.inf) -> bool:
         """Send what the store lacks; return whether it lacks nothing any more.
 
-        seconds: time after which no further trial is begun.  With a bound, trials that have ended come first; then, for
-        at most a tenth of the time, new ones and those in training; summaries take at most a twentieth of the time.
-        Without a bound, everything is sent.  Sending again, even from another process or after a kill, stores nothing
+        seconds: time after which no further trial is begun.  With a bound, trials that have ended come first; new
+        ones and those in training take at most a twentieth of the time, and so do summaries.  Without a bound,
+        everything is sent.  Sending again, even from another process or after a kill, stores nothing
         twice.  Raises TrackingError if the store fails; the next call first asks the store again what it holds.
         """
         with as_tracking_error(self.uri):
@@ -102,7 +101,7 @@ class Tracker:
         if math.isinf(seconds) or begun >= sent.progress_due:
             at = self.clock()
             self._send_trials(sent, running, entries, until=begun + seconds)
-            sent.progress_due = self.clock() + (self.clock() - at) / PROGRESS_SHARE
+            sent.progress_due = self.clock() + (self.clock() - at) / LIVE_SHARE
         if due:
             self._send_summaries(sent, entries)
         return not sent.changed(entries) and same_entries(entries, sent.summary_sent)
@@ -135,7 +134,7 @@ class Tracker:
             end=_last_end(entries, manifest.created),
         )
         sent.summary_sent = entries
-        sent.summary_due = self.clock() + (self.clock() - begun) / SUMMARY_SHARE
+        sent.summary_due = self.clock() + (self.clock() - begun) / LIVE_SHARE
 
     def _open(self, store: Store, manifest: Manifest) -> None:
         """Create the runs of the study and of its cells, so that a study can be read as soon as it has started."""

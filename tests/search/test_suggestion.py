@@ -18,6 +18,7 @@ from scipy import stats
 from harness.ledger.journal import TrialEntry
 from harness.records import Outcome, TrialResult
 from harness.search.scheduler import TrialScheduler
+from harness.search.suggestion import told_trial
 from harness.study.space import contains
 from tests.conftest import make_trial
 from tests.support.trials import SAMPLERS, MakeStates, entry_of, run_trials, suggested
@@ -44,6 +45,14 @@ def test_suggestion_is_a_function_of_its_arguments(sampler: str) -> None:
 def _history(count: int) -> list[TrialEntry]:
     drawn = [suggested("random", SPACE, seed=1, draw=draw) for draw in range(count)]
     return [entry_of(n, None if n % 5 == 4 else float(params["zoom"] or 0), **params) for n, params in enumerate(drawn)]
+
+
+@pytest.mark.parametrize("outcome", get_args(Outcome))
+def test_only_a_complete_trial_is_told_with_a_value(outcome: Outcome) -> None:
+    """Optuna takes the best trial from the values, and a trial that diverged may have a score from before."""
+    result = TrialResult(outcome=outcome, score=1.0, updates=10)
+    told = told_trial(TrialEntry(make_trial(params={}), 1, (), result), {}, "lower")
+    assert told.value == (1.0 if outcome == "complete" else None)
 
 
 def test_suggestion_is_the_same_in_another_process() -> None:

@@ -221,10 +221,10 @@ def test_trials_that_have_ended_are_sent_first(ledger: FakeLedger, uri: str, mon
     assert not tracker.sync(0.0) or tracker.sync()
 
 
-def test_trials_in_training_take_a_tenth_of_the_time(
+def test_trials_in_training_take_a_twentieth_of_the_time(
     ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a store that takes a second per trial, a trial in training is sent again after ten seconds."""
+    """With a store that takes a second per trial, a trial in training is sent again after twenty seconds."""
     tracker, whole = Tracker(ledger, uri), ledger.trials
     sent, now = sent_trials(monkeypatch), [100.0]
     tracker.clock = lambda: now[0] + len(sent)
@@ -233,7 +233,7 @@ def test_trials_in_training_take_a_tenth_of_the_time(
     tracker.sync(60.0)
     ledger.trials = (running, whole[2])
     assert not tracker.sync(60.0)
-    now[0] += 5
+    now[0] += 15
     assert not tracker.sync(60.0)
     assert sent == [whole[0].trial.key, whole[2].trial.key]
     now[0] += 5
