@@ -25,7 +25,7 @@ def plan_rungs(
     The last rung has `updates` updates, and each earlier one 1/`reduction` of the next, as long as that is at least
     `minimum_updates`.  A rung is rounded up to an evaluation, so that it changes nothing in the training of a trial.
     One of `reduction` trials trains on, and at least one.  There is a single rung if the next shorter one would be too
-    short.
+    short, or if there are so few trials that all would train on.
     """
     lengths = _lengths(updates, evaluate_every, reduction, minimum_updates)
 
@@ -38,7 +38,8 @@ def plan_rungs(
     while too_many - fewest > 1:
         middle = (fewest + too_many) // 2
         fewest, too_many = (middle, too_many) if fits(middle) else (fewest, middle)
-    return _bracket(lengths, fewest, reduction)
+    rungs = _bracket(lengths, fewest, reduction)
+    return rungs if rungs[0].trials > 1 else rungs[-1:]
 
 
 def _lengths(updates: int, evaluate_every: int, reduction: int, minimum_updates: int) -> list[int]:

@@ -69,6 +69,10 @@ WITHOUT_HISTORY: tuple[SamplerFactory, ...] = (random, quasi_random)
 """Those whose suggestions do not depend on earlier trials, so that a draw costs the same at any number of them."""
 
 
+COMPLETE_ONLY: tuple[SamplerFactory, ...] = (gp,)
+"""Those that read nothing but complete trials: under pruning they know of none when they draw."""
+
+
 class _Tpe(TPESampler):
     """TPE that knows which dimensions the trials share: all of them.
 

@@ -53,8 +53,8 @@ def write_page(folder: Path) -> Path:
 
 
 OPENING = (
-    "Two questions about equal budgets. Does a search that stops bad configurations early find better ones than one of "
-    "full-length trials, at the same total of updates? And does the leading model depend on the size of the network? "
+    "Two comparisons at equal budgets: one search with successive halving beside one of full-length trials, at the "
+    "same total of updates; and the models at several sizes. "
     "The page is made from docs/results/search by studies/search_page.py, without training."
 )
 
@@ -65,7 +65,8 @@ def halving_blocks(reports: Mapping[str, Report], name: str) -> Iterator[Block]:
     if arm != "halving" or f"full-{task}" not in reports:
         return
     (pruned,), (full,) = reports[name].sections, reports[f"full-{task}"].sections
-    pairs = list(zip(pruned.results, full.results, strict=True))
+    others = {result.facts.cell.model: result for result in full.results}
+    pairs = [(result, others[result.facts.cell.model]) for result in pruned.results]
     lines = [_line(section, result, arm) for pair in pairs for section, result, arm in _arms(pruned, full, pair)]
     yield Heading(f"Successive halving: {task}", 2)
     yield Paragraph(sentence(task, pairs))
@@ -86,7 +87,7 @@ def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
         wins = f"{pruned.facts.cell.model} ({decision.wins} of {decision.n} pairs won)"
         said.setdefault(decision.verdict, []).append(wins)
     verdicts = "; ".join(f"{verdict} with {listed(models)}" for verdict, models in said.items())
-    return f"{task}: against the full-length search, successive halving is {verdicts}."
+    return f"{task}: against the winner of the full-length search, that of successive halving is {verdicts}."
 
 
 def _line(section: Section, result: CellResult, arm: str) -> tuple[Datum, ...]:
@@ -121,7 +122,8 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
     yield (
         "Winners are trained again with new seeds; the seeds of a repetition are the same in both searches. Verdicts "
         "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
-        "correction over the models of a task. Minutes are the sum over trials on a shared machine."
+        "correction over the models of a task. They compare the configurations that these two searches found; other "
+        "seeds of the search may find others. Minutes are the sum over trials on a shared machine."
     )
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]

@@ -24,6 +24,10 @@ def test_single_rung_if_the_first_would_be_too_short() -> None:
     assert last_start(rungs) == 0
 
 
+def test_single_rung_if_no_trial_would_be_pruned() -> None:
+    assert plan_rungs(trials=1, updates=1800, evaluate_every=90, reduction=3, minimum_updates=200) == (Rung(1800, 1),)
+
+
 def test_rung_of_a_trial() -> None:
     rungs = (Rung(200, 9), Rung(600, 3), Rung(1800, 1))
     assert [rung_of(updates, rungs) for updates in (40, 200, 201, 600, 1000, 1800)] == [0, 0, 1, 1, 2, 2]

@@ -43,8 +43,8 @@ class Leaders:
     """The leading model at every size."""
 
     verdict: Literal["same", "changes", "undetermined"]
-    """same: one model leads at every size in at least 95 % of resamples.  changes: every change has an interval with an
-    end among the sizes."""
+    """same and changes: in at least 95 % of resamples no model but those of `indices` leads at any size.  changes: also
+    every change has an interval with an end among the sizes."""
     indices: tuple[int, ...]
     """Index of the model with the best mean, by size."""
     changes: tuple[LeaderChange, ...]
@@ -73,11 +73,20 @@ def find_leaders(gains: Array, parameters: Sequence[int], *, seed: int = 0) -> L
         for place, (before, after) in enumerate(pairwise(indices))
         if before != after
     )
-    if changes:
-        return Leaders("changes" if all(change.bounded for change in changes) else "undetermined", indices, changes)
-    others = np.delete(means, indices[0], axis=1)
-    leads = (means[:, indices[0], None, :] >= others).all(axis=(1, 2)).mean()
-    return Leaders("same" if leads >= 1 - expanded_tail(1 - LEVEL, repetitions) else "undetermined", indices, ())
+    if _share_led_by(indices, means) < 1 - expanded_tail(1 - LEVEL, repetitions):
+        return Leaders("undetermined", indices, changes)
+    if all(change.bounded for change in changes):
+        return Leaders("changes" if changes else "same", indices, changes)
+    return Leaders("undetermined", indices, changes)
+
+
+def _share_led_by(models: Sequence[int], means: Array) -> float:
+    """Return the share of resamples in which one of these models has the best mean at every size.
+
+    means: (resamples, models, sizes).
+    """
+    named = means[:, sorted(set(models))].max(axis=1)
+    return float((named >= means.max(axis=1)).all(axis=1).mean())
 
 
 def expanded_tail(tail: float, n: int) -> float:

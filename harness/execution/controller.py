@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.execution.retry_policy import MAX_FAILURES, FailureKind, WorkerFailure, retry_decision
 from harness.ledger.ledger import Ledger
@@ -78,6 +78,7 @@ class StudyController:
             self._finish(trial, result)
 
     def _finish(self, trial: Trial, result: TrialResult) -> None:
+        result = _with_all_updates(result, self.ledger.entry(trial.key).points)
         self.ledger.finish(trial.key, result)
         # Only now that the result is in the ledger: before, a kill would leave neither result nor checkpoint.
         checkpoint.forget(checkpoint.folder_of(self.ledger.folder, trial.key))
@@ -133,3 +134,12 @@ def _filled_a_shared_gpu(trial: Trial, result: TrialResult) -> bool:
     """
     on_gpu = result.device not in ("", "cpu")
     return on_gpu and result.outcome == "out-of-memory" and 0 < trial.resources.gpu < 1
+
+
+def _with_all_updates(result: TrialResult, points: Sequence[Point]) -> TrialResult:
+    """Return the result with the updates that were reported: a worker that fails at its start knows of none."""
+    if not points or result.updates >= points[-1].update:
+        return result
+    last = points[-1]
+    done = {"updates": last.update, "epochs": last.epoch, "train_seconds": last.seconds}
+    return result.model_copy(update=done)

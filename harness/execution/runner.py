@@ -204,7 +204,8 @@ class Runner:
                 if old.cell == facts.cell and old.fingerprint != facts.fingerprint:
                     raise LedgerError(_changed(self.folder, str(facts.cell), old.fingerprint, facts.fingerprint))
                 if study.protocol == "fair" and old.cell.task == facts.cell.task:
-                    task_before, task_now = _task_fingerprint(old), _task_fingerprint(facts)
+                    both = old.setting == facts.setting == "searched"
+                    task_before, task_now = (_task_fingerprint(of, searched=both) for of in (old, facts))
                     if task_before != task_now:
                         raise LedgerError(_changed(self.folder, str(old.cell), task_before, task_now))
 
@@ -238,9 +239,9 @@ class Runner:
         return StudyOutcome(self.study_id, self.folder, complete, failed, tuple(self.messages))
 
 
-def _task_fingerprint(facts: CellFacts) -> dict[str, object]:
-    """Return the part of a cell's fingerprint that all models of a task share."""
-    return {name: facts.fingerprint.get(name) for name in OF_A_TASK}
+def _task_fingerprint(facts: CellFacts, *, searched: bool) -> dict[str, object]:
+    """Return the part of a cell's fingerprint that all models of a task share, or all searched ones."""
+    return {name: facts.fingerprint.get(name) for name in OF_A_TASK if searched or name != "pruning"}
 
 
 def _holds_trials(folder: Path) -> bool:
@@ -271,11 +272,15 @@ def keep_earlier_study(folder: Path) -> None:
 
 
 def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    names = sorted(_WORDS.get(name, name) for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return (
         f"{folder}: {cell} was started with other {', '.join(names)}; its trials cannot be resumed. "
         "Restore these settings, give the study another name, or use --fresh"
     )
+
+
+_WORDS = {"pruning": "rungs of search.pruning, which depend on budget.trials and [training] too"}
+"""Parts of a fingerprint whose names do not say what to restore."""
 
 
 def _failure(state: CellState) -> str | None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
@@ -84,6 +85,7 @@ class Registrar:
 
 def _place(value: object) -> str:
     """Return where a class or function is defined; for another callable, where its class is."""
+    value = value.func if isinstance(value, partial) else value
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}:{named.__qualname__}"
 

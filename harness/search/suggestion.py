@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.api.sampler import Draw, SamplerFactory
@@ -13,7 +14,7 @@ from harness.ledger.journal import TrialEntry
 from harness.records import ParamValue
 from harness.search.ask_storage import AskStorage, numbered
 from harness.seeds import derive
-from harness.study.space import Space
+from harness.study.space import Space, contains, describe
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # one in-memory study per draw would be logged
 
@@ -26,11 +27,18 @@ def draw_of(space: Space, *, cell_seed: int, number: int) -> Draw:
 def suggest(factory: SamplerFactory, draw: Draw, told: Sequence[FrozenTrial]) -> dict[str, ParamValue]:
     """Return the parameters of one draw.  They depend on these arguments alone, in any process.
 
-    told: the search trials so far, from `told_trial`.
+    told: the search trials so far, from `told_trial`.  Raises TypeError if the factory makes no sampler, which Optuna
+    would replace by one without a seed, and ValueError if a value is not in its dimension.
     """
+    sampler: object = factory(draw)
+    if not isinstance(sampler, BaseSampler):
+        raise TypeError(f"the function returned {type(sampler).__name__}; it must return a sampler of Optuna")
     storage = AskStorage([numbered(trial, number) for number, trial in enumerate(told)])
-    study = optuna.create_study(storage=storage, sampler=factory(draw))
-    return study.ask(dict(draw.space)).params
+    params = optuna.create_study(storage=storage, sampler=sampler).ask(dict(draw.space)).params
+    for name, dimension in draw.space.items():
+        if not contains(dimension, params[name]):
+            raise ValueError(f"{name} = {params[name]!r} is outside {describe(dimension)}")
+    return params
 
 
 def told_trial(entry: TrialEntry, space: Space, better: Literal["lower", "higher"]) -> FrozenTrial:

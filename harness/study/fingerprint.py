@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from types import FunctionType
 
@@ -43,9 +44,14 @@ def _sampler_parts(sampler: Entry[SamplerFactory]) -> object:
     """Return the name of a sampler, and the version and source of its plugin unless it is one of the core."""
     if sampler.plugin == CORE:
         return sampler.name
-    factory = sampler.value
+    arguments: list[object] = []
+    factory: object = sampler.value
+    while isinstance(factory, partial):
+        arguments.append([list(factory.args), factory.keywords])
+        factory = factory.func
+    factory = getattr(factory, "__func__", factory)  # of a bound method
     code = source_digest(factory if isinstance(factory, FunctionType | type) else type(factory))
-    return [sampler.name, sampler.plugin.model_dump(mode="json"), code]
+    return [sampler.name, sampler.plugin.model_dump(mode="json"), code, *([repr(arguments)] if arguments else [])]
 
 
 def code_of(task: Task, model: Model) -> list[str]:

@@ -19,7 +19,7 @@ from harness.records import ParamValue
 from harness.samplers import CORE_SAMPLERS
 from harness.search.suggestion import draw_of, suggest
 from harness.seeds import derive
-from harness.study.space import Space, contains, describe
+from harness.study.space import Space
 from harness.testing.outcomes import CheckError, random_state_kept, require
 from harness.testing.subprocesses import call_in_subprocess
 
@@ -68,36 +68,49 @@ class SamplerSubject:
 SamplerCheck = Callable[[SamplerSubject], None]
 
 
-def history(space: Space) -> list[FrozenTrial]:
-    """Return trials as a study tells them: most complete, some failed, the last one in training."""
+def history(space: Space, *, pruned: bool = False) -> list[FrozenTrial]:
+    """Return trials as a study tells them: most complete, some failed or diverged, the last one in training.
+
+    pruned: whether those that would be complete wait at the first rung of successive halving.
+    """
     trials = []
     for number in range(TOLD):
         params = suggest(CORE_SAMPLERS["random"], draw_of(space, cell_seed=1, number=number), ())
-        running, failed = number == TOLD - 1, number % 6 == 5
-        state = TrialState.RUNNING if running else TrialState.FAIL if failed else TrialState.COMPLETE
-        score = float(np.random.default_rng(derive(1, number)).random()) if state is TrialState.COMPLETE else None
-        trials.append(create_trial(state=state, value=score, params=params, distributions=dict(space)))
+        scored = TrialState.PRUNED if pruned else TrialState.COMPLETE
+        ends = {3: TrialState.FAIL, 5: TrialState.PRUNED}
+        state = TrialState.RUNNING if number == TOLD - 1 else ends.get(number % 6, scored)
+        score = float(np.random.default_rng(derive(1, number)).random()) if number % 6 not in ends else None
+        at_rung = {10: score} if state is TrialState.PRUNED and score is not None else {}
+        trials.append(
+            create_trial(
+                state=state,
+                value=score if state is TrialState.COMPLETE else None,
+                params=params,
+                distributions=dict(space),
+                intermediate_values=at_rung,
+            )
+        )
     return trials
+
+
+def histories(space: Space) -> tuple[Sequence[FrozenTrial], ...]:
+    """Return what a sampler may be told: no trial, trials of full length, and trials at a rung."""
+    return (), history(space), history(space, pruned=True)
 
 
 def check_suggestion_space(subject: SamplerSubject) -> None:
     """Every suggestion has one value of each dimension, from the dimension."""
     for space in subject.spaces():
-        told = history(space)
-        for number in range(TOLD + 4):
-            params = subject.suggest(space, number, told if number >= TOLD else ())
-            require(params.keys() == space.keys(), f"draw {number} has no value of {set(space) - set(params)}")
-            for name, dimension in space.items():
-                require(
-                    contains(dimension, params[name]),
-                    f"draw {number}: {name} = {params[name]!r} is outside {describe(dimension)}",
-                )
+        for told in histories(space):
+            for number in range(TOLD if not told else 4):
+                params = subject.suggest(space, len(told) + number, told)
+                require(params.keys() == space.keys(), f"draw {number} has other names than the dimensions: {params}")
 
 
 def check_suggestion_repeats(subject: SamplerSubject) -> None:
     """The same draw after the same trials gives the same suggestion, whatever was drawn in between."""
     for space in subject.spaces():
-        for told in ((), history(space)):
+        for told in histories(space):
             first = subject.suggest(space, TOLD, told)
             with random_state_kept():
                 random.seed(1)
@@ -134,4 +147,4 @@ def suggestions(given: tuple[SamplerSubject, int]) -> list[dict[str, ParamValue]
     """Return some suggestions of a sampler in the space of this index, with and without trials before."""
     subject, index = given
     space = SPACES[index]
-    return [subject.suggest(space, number, told) for told in ((), history(space)) for number in (0, TOLD)]
+    return [subject.suggest(space, number, told) for told in histories(space) for number in (0, TOLD)]

@@ -31,6 +31,8 @@ class Sent:
         """Time of the tracker's clock at which a call with a time limit may send the next summary."""
         self.progress_due = 0.0
         """The same for trials in training."""
+        self.latest = -1
+        """Index of the trial in training that was sent last: the next one has its turn."""
 
     def changed(self, entries: tuple[TrialEntry, ...]) -> list[int]:
         """Return the indices of the entries that were not sent as they are; an entry that changes is a new object."""

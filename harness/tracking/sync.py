@@ -95,26 +95,26 @@ class Tracker:
             sent.summarize(entries)
         ended = [index for index in sent.changed(entries) if entries[index].result is not None]
         running = [index for index in sent.changed(entries) if entries[index].result is None]
-        running.sort(key=lambda index: index < len(sent.entries))
         sent.entries += [None] * (len(entries) - len(sent.entries))
+        running.sort(key=lambda index: (sent.entries[index] is not None, index <= sent.latest, index))
         self._send_trials(sent, ended, entries, until=begun + seconds)
         if math.isinf(seconds) or begun >= sent.progress_due:
             at = self.clock()
-            self._send_trials(sent, running, entries, until=begun + seconds)
+            sent.latest = self._send_trials(sent, running, entries, until=begun + seconds)
             sent.progress_due = self.clock() + (self.clock() - at) / LIVE_SHARE
         if due:
             self._send_summaries(sent, entries)
         return not sent.changed(entries) and same_entries(entries, sent.summary_sent)
 
-    def _send_trials(
-        self, sent: Sent, indices: Iterable[int], entries: tuple[TrialEntry, ...], *, until: float
-    ) -> None:
-        """Send the entries with these indices, and begin none after `until`."""
+    def _send_trials(self, sent: Sent, indices: Iterable[int], entries: tuple[TrialEntry, ...], *, until: float) -> int:
+        """Send the entries with these indices, and begin none after `until`.  Return the last one, or -1."""
+        latest = -1
         for index in indices:
             if self.clock() >= until:
                 break
             self._send_trial(sent, entries[index])
-            sent.entries[index] = entries[index]
+            sent.entries[index], latest = entries[index], index
+        return latest
 
     def _send_summaries(self, sent: Sent, entries: tuple[TrialEntry, ...]) -> None:
         """Send the results of the cells, and last how many trials the ledger has."""

@@ -12,6 +12,7 @@ from harness.halving import describe, total_updates
 from harness.plugin.registry import plugin_border
 from harness.records import ParamValue
 from harness.report.columns import CELL, Column, Values, to_frame
+from harness.samplers import COMPLETE_ONLY
 from harness.search.proposals import Proposer
 from harness.study.budget import Size
 from harness.study.cell_plan import CellPlan
@@ -97,11 +98,13 @@ def pruning_notes(cell: CellPlan, pruning: SuccessiveHalving) -> list[str]:
     """Return the rungs of a cell, and a warning if the task is known to stay at the floor beyond the first one."""
     rungs, plateau = cell.facts.rungs, cell.task.plateau()
     if not rungs:
-        return [
-            f"search.pruning prunes no trial: the first rung would be {cell.training.updates:,} / {pruning.reduction} "
-            f"updates, fewer than minimum_updates = {pruning.minimum_updates:,}"
-        ]
+        return [f"search.pruning prunes no trial: {_why_none_is_pruned(cell, pruning)}"]
     said = [f"successive halving in every cell: {describe(rungs)}"]
+    if cell.sampler.value in COMPLETE_ONLY:
+        said.append(
+            f"sampler {cell.sampler.name!r} learns nothing: it reads complete trials alone, and every configuration is "
+            "drawn before a trial is complete; use tpe"
+        )
     first = rungs[0].updates
     if plateau is not None and plateau.updates >= first:
         said.append(
@@ -110,6 +113,18 @@ def pruning_notes(cell: CellPlan, pruning: SuccessiveHalving) -> list[str]:
             f'search.pruning.minimum_updates above {plateau.updates:,}, or pruning = "none"'
         )
     return said
+
+
+def _why_none_is_pruned(cell: CellPlan, pruning: SuccessiveHalving) -> str:
+    updates, every = cell.training.updates, cell.training.evaluate_every
+    if updates / pruning.reduction < pruning.minimum_updates:
+        return (
+            f"the first rung would be {updates:,} / {pruning.reduction} updates, fewer than "
+            f"minimum_updates = {pruning.minimum_updates:,}"
+        )
+    if every >= updates:
+        return f"there is no evaluation before the end, at {updates:,} updates; raise training.evaluations"
+    return "budget.trials is too small for more than one trial in the first rung"
 
 
 def search_updates(cell: CellPlan) -> int:

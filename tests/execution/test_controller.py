@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def test_note_names_its_trial(launch: Launch, toy_study: MakeStudy) -> None:
 
     outcome = launch(toy_study(), Noting)
     assert [text.endswith(": was lucky") for text in outcome.messages] == [True] * 4
+
+
+def test_trial_that_fails_is_charged_the_updates_that_it_reported(controller: StudyController) -> None:
+    """A worker that fails while it builds the network again, as after a promotion, knows of no update."""
+    trial, _ = ask(controller)
+    controller.report(trial, (point(2), point(4)))
+    controller.tell(trial, TrialResult(outcome="failed", reason="no network today", ended=time.time()))
+    result = result_of(controller, trial)
+    assert result is not None
+    assert (result.outcome, result.updates, result.epochs, result.train_seconds) == ("failed", 4, 1, 1)
 
 
 @pytest.fixture

@@ -163,14 +163,23 @@ def test_checkpoint_beyond_the_rung_is_not_used(toy_study: MakeStudy, toy_loaded
 def test_larger_budget_does_not_resume_a_pruned_study(launch: Launch, toy_study: MakeStudy) -> None:
     """Trials that were pruned might have been promoted under it, and their checkpoints are gone."""
     launch(toy_study(**PRUNED))
-    with pytest.raises(LedgerError, match=r"started with other pruning; .*--fresh"):
+    with pytest.raises(LedgerError, match=r"started with other rungs of search\.pruning, .* budget\.trials .*--fresh"):
         launch(toy_study(**{**PRUNED, "budget": {"trials": 5, "repetitions": 1}}))
 
 
 def test_pruning_cannot_be_switched_on_in_a_started_study(launch: Launch, toy_study: MakeStudy) -> None:
     launch(toy_study(**{**PRUNED, "search": {}}))
-    with pytest.raises(LedgerError, match=r"started with other pruning; .*--fresh"):
+    with pytest.raises(LedgerError, match=r"started with other rungs of search\.pruning, .* budget\.trials .*--fresh"):
         launch(toy_study(**PRUNED))
+
+
+def test_pruned_search_beside_a_published_setting_is_resumed(launch: Launch, toy_study: MakeStudy) -> None:
+    models = ["toy-ema", {"name": "toy-ema", "setting": "published"}]
+    given = {**PRUNED, "models": models, "budget": {**PRUNED["budget"], "allow_deviation": True}}
+    first = entries_by_key(launch(toy_study(**given)).folder)
+    again = launch(toy_study(**given))
+    assert again.complete
+    assert entries_by_key(again.folder).keys() == first.keys()
 
 
 @pytest.mark.parametrize(("key", "value"), [("patience", 2), ("seconds", 5.0)])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from optuna.samplers import TPESampler
 
 from harness.api.model import Published
-from harness.plugin.registry import Registry
+from harness.api.sampler import Draw, SamplerFactory
+from harness.plugin.registry import Entry, Registry
 from harness.records import Optimisation, Plugin
 from harness.study.plan import Plan, make_plan
 from tests.conftest import MakeStudy
@@ -138,3 +141,31 @@ def test_precision_is_part_of_a_trial_and_of_its_cell(plan_of: PlanOf) -> None:
     plain, reduced = (plan_of(training={"updates": 8, **given}).cells[0] for given in ({}, {"precision": "bfloat16"}))
     assert (plain.training.precision, reduced.training.precision) == ("float32", "bfloat16")
     assert plain.facts.fingerprint["training"] != reduced.facts.fingerprint["training"]
+
+
+def test_fingerprint_of_a_sampler_from_a_partial_has_its_function_and_its_arguments(
+    toy_registry: Registry, toy_study: MakeStudy
+) -> None:
+    def planned(factory: SamplerFactory) -> Plan:
+        entry = Entry("mine", factory, Plugin(name="toys", version="1"), "here")
+        samplers = {**toy_registry.samplers, "mine": entry}
+        return make_plan(toy_study(search={"sampler": "mine"}), replace(toy_registry, samplers=samplers))
+
+    five, six = (planned(partial(_startup, count=count)) for count in (5, 6))
+    assert _changed(five, six) == {"sampler"}
+    assert _changed(five, planned(partial(_startup, count=5))) == set()
+    # A bound method has the source of its function, which is in this file too.
+    assert _changed(planned(_Kept().make), planned(_default)) == set()
+
+
+def _startup(draw: Draw, *, count: int) -> TPESampler:
+    return TPESampler(seed=draw.seed, n_startup_trials=count)
+
+
+def _default(draw: Draw) -> TPESampler:
+    return TPESampler(seed=draw.seed)
+
+
+class _Kept:
+    def make(self, draw: Draw) -> TPESampler:
+        return TPESampler(seed=draw.seed)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from harness import Draw, SamplerFactory, SpaceError
 from harness.samplers import CORE_SAMPLERS
@@ -41,6 +45,35 @@ def from_calls(draw: Draw, calls: list[int] = []) -> BaseSampler:  # noqa: B006
     return RandomSampler(draw.seed + len(calls))
 
 
+class _BestOfAll(RandomSampler):
+    """Reads the value of every trial that ended, which a pruned one does not have."""
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+        min((trial.value for trial in ended), default=None)  # type: ignore[type-var]  # the planted defect
+        return {}
+
+
+def without_rungs(draw: Draw) -> BaseSampler:
+    return _BestOfAll(draw.seed)
+
+
+class _TooLarge(RandomSampler):
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:  # value of a parameter
+        return 1e6 if param_name == "rate" else super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def too_large(draw: Draw) -> BaseSampler:
+    return _TooLarge(draw.seed)
+
+
+def forgetful(draw: Draw) -> BaseSampler:
+    RandomSampler(draw.seed)
+    return None  # type: ignore[return-value]  # the planted defect
+
+
 def refusing(draw: Draw) -> BaseSampler:
     raise SpaceError("sampler 'refusing' samples nothing")
 
@@ -58,6 +91,9 @@ def broken(draw: Draw) -> BaseSampler:
         (from_calls, "check_suggestion_repeats", "a draw after 0 trials gives"),
         (from_process, "check_suggestion_in_another_process", "another process suggests"),
         (refusing, "check_suggestion_space", "sampler 'refusing' samples nothing"),
+        (without_rungs, "check_suggestion_space", "TypeError: '<' not supported"),
+        (too_large, "check_suggestion_space", "rate = 1000000.0 is outside"),
+        (forgetful, "check_suggestion_space", "the function returned NoneType; it must return a sampler of Optuna"),
         (broken, "check_suggestion_space", "ValueError: no sampler today"),
     ],
 )

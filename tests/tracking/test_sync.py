@@ -241,6 +241,19 @@ def test_trials_in_training_take_a_twentieth_of_the_time(
     assert sent[2:] == [whole[0].trial.key]
 
 
+def test_trials_in_training_take_turns(ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With time for one trial per pass, and news of all in each pass."""
+    tracker, whole = Tracker(ledger, uri), ledger.trials[:3]
+    sent, now = sent_trials(monkeypatch), [100.0]
+    tracker.clock = lambda: now[0] + len(sent)
+    for _ in range(7):
+        ledger.trials = tuple(replace(entry, result=None) for entry in whole)
+        tracker.sync(1.0)
+        now[0] += 20
+    keys = [entry.trial.key for entry in whole]
+    assert sent == [*keys, *keys, keys[0]]
+
+
 def test_trial_that_has_not_changed_costs_nothing(
     ledger: FakeLedger, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

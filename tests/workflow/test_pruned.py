@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import optuna
@@ -32,15 +33,13 @@ class Waiting(ToySum):
         return harness.Plateau(50, "a test")
 
 
-def _study(**search: object) -> harness.Study:
-    return harness.Study(
-        "toys",
-        [ToyEma, ToyStack],
-        [{"name": Waiting, "parameters": 400}],
-        budget={"trials": 3, "repetitions": 2, "tolerance": 0.1},
-        training={"updates": 18, "batch_size": 8, "evaluations": 9},
-        search=search,
-    )
+def _study(changes: Mapping[str, Any] = {}, **search: object) -> harness.Study:
+    tables = {
+        "budget": {"trials": 3, "repetitions": 2, "tolerance": 0.1},
+        "training": {"updates": 18, "batch_size": 8, "evaluations": 9},
+        **changes,
+    }
+    return harness.Study("toys", [ToyEma, ToyStack], [{"name": Waiting, "parameters": 400}], **tables, search=search)
 
 
 PRUNING = {"kind": "successive-halving", "minimum_updates": 2}
@@ -152,8 +151,8 @@ def test_plan_has_the_updates_and_the_plateau() -> None:
     assert full["seconds"].tolist() == pytest.approx(plan["seconds"].tolist())
 
 
-def _notes(**search: object) -> list[str]:
-    study = _study(**search)
+def _notes(changes: Mapping[str, Any] = {}, **search: object) -> list[str]:  # tables of a study file, hence Any
+    study = _study(changes, **search)
     return notes(make_plan(study.definition, with_local(load_plugins([]), study.local).registry))
 
 
@@ -174,6 +173,33 @@ def test_plan_says_that_no_trial_can_be_pruned() -> None:
         "waiting: search.pruning prunes no trial: the first rung would be 18 / 3 updates, fewer than "
         "minimum_updates = 10"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"training": {"updates": 18, "evaluations": 1}},
+            "there is no evaluation before the end, at 18 updates; raise",
+        ),
+        (
+            {"budget": {"trials": 1, "tolerance": 0.1}},
+            "budget.trials is too small for more than one trial in the first",
+        ),
+    ],
+)
+def test_plan_names_what_keeps_trials_from_being_pruned(changes: dict[str, Any], why: str) -> None:
+    (note,) = _notes(changes, pruning=PRUNING)
+    assert f"search.pruning prunes no trial: {why}" in note
+
+
+def test_plan_says_that_a_sampler_of_complete_trials_learns_nothing_under_pruning() -> None:
+    said = [note for note in _notes(sampler="gp", pruning=PRUNING) if "learns nothing" in note]
+    assert said == [
+        "waiting: sampler 'gp' learns nothing: it reads complete trials alone, and every configuration is drawn before "
+        "a trial is complete; use tpe"
+    ]
+    assert not [note for note in _notes(sampler="tpe", pruning=PRUNING) if "learns nothing" in note]
 
 
 def test_plan_without_pruning_says_nothing_of_it() -> None:
