@@ -84,9 +84,11 @@ def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
     decisions = correct([decide_cells(pruned, full) for pruned, full in pairs])
     said: dict[str, list[str]] = {}
     for (pruned, _), decision in zip(pairs, decisions, strict=True):
-        wins = f"{pruned.facts.cell.model} ({decision.wins} of {decision.n} pairs won)"
-        said.setdefault(decision.verdict, []).append(wins)
-    verdicts = "; ".join(f"{verdict} with {listed(models)}" for verdict, models in said.items())
+        wins = f"{decision.wins} of {decision.n} pairs won"
+        between = decision.difference
+        ends = f", mean difference {number(between.low)} to {number(between.high)}" if between is not None else ""
+        said.setdefault(decision.verdict, []).append(f"{pruned.facts.cell.model} ({wins}{ends})")
+    verdicts = "; ".join(f"{verdict} with {' and '.join(models)}" for verdict, models in said.items())
     return f"{task}: against the winner of the full-length search, that of successive halving is {verdicts}."
 
 
@@ -122,12 +124,25 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
     yield (
         "Winners are trained again with new seeds; the seeds of a repetition are the same in both searches. Verdicts "
         "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
-        "correction over the models of a task. They compare the configurations that these two searches found; other "
-        "seeds of the search may find others. Minutes are the sum over trials on a shared machine."
+        "correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare the "
+        "configurations that these two searches found; other seeds of the search may find others. Minutes are the sum "
+        "over trials on a shared machine."
     )
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
+        facts.append(f"{_wall_minutes(report):.0f} minutes from the first trial to the last")
         yield f"study {report.study}: {', '.join(filter(None, facts))}."
+
+
+def _wall_minutes(report: Report) -> float:
+    ended = [
+        entry.result
+        for section in report.sections
+        for result in section.results
+        for entry in result.entries
+        if entry.result is not None and entry.result.started
+    ]
+    return (max(trial.ended for trial in ended) - min(trial.started for trial in ended)) / 60
 
 
 def main() -> int:

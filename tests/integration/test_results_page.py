@@ -47,7 +47,7 @@ def test_searches_are_compared_by_the_pairs_of_their_winners() -> None:
     first = study({"tcn": (99.0, [80.0 + place for place in range(12)])}).results
     second = study({"tcn": (99.0, [70.0 + place for place in range(12)])}).results
     said = search_page.sentence("mnist", list(zip(first, second, strict=True)))
-    wins = "better with tcn (12 of 12 pairs won)"
+    wins = "better with tcn (12 of 12 pairs won, mean difference 10.00 to 10.00)"
     assert said == f"mnist: against the winner of the full-length search, that of successive halving is {wins}."
 
 
