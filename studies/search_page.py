@@ -25,7 +25,7 @@ from harness.ledger.exported import read_folder, study_folders
 from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
 from harness.report.figures.style import STYLE, model_styles
-from harness.report.formatting import count, listed, mean_interval, number
+from harness.report.formatting import count, mean_interval, number
 from harness.report.report import Report, build_report
 from harness.report.sections.sizes import sizes_blocks
 from harness.report.writers import markdown
@@ -88,7 +88,7 @@ def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
         between = decision.difference
         ends = f", mean difference {number(between.low)} to {number(between.high)}" if between is not None else ""
         said.setdefault(decision.verdict, []).append(f"{pruned.facts.cell.model} ({wins}{ends})")
-    verdicts = "; ".join(f"{verdict} with {' and '.join(models)}" for verdict, models in said.items())
+    verdicts = "; ".join(f"{verdict} with {', '.join(models)}" for verdict, models in said.items())
     return f"{task}: against the winner of the full-length search, that of successive halving is {verdicts}."
 
 
