@@ -12,6 +12,7 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,7 +39,8 @@ The music rows beside the released code: [music.md](music.md). Every row with ev
 
 def write_page(registry: Registry, folder: Path) -> Path:
     """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
-    reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "data")]
+    stored = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "data")]
+    reports = [with_present_floors(registry, report) for report in stored]
     reasons = tomllib.loads((folder / "not-run.toml").read_text())
     runs = [run for report in reports for run in runs_of(registry, report)]
     images = []
@@ -50,6 +52,13 @@ def write_page(registry: Registry, folder: Path) -> Path:
     path = folder / "README.md"
     path.write_text("\n".join([opening, *images, details, FOOTER]))
     return path
+
+
+def with_present_floors(registry: Registry, report: Report) -> Report:
+    """Return the report with the floors that its tasks state now; a study keeps those of its time."""
+    tasks = [registry.make_task(section.ref.name, section.ref.options) for section in report.sections]
+    sections = [replace(section, floor=task.floor()) for section, task in zip(report.sections, tasks, strict=True)]
+    return replace(report, sections=tuple(sections))
 
 
 def opening_blocks(
@@ -95,7 +104,7 @@ def sentence(task: Task, runs: Sequence[Run], reasons: Mapping[str, str]) -> str
             parts += [conclusion(run.section).partition(": ")[2], order(run.section)]
         if run.report.protocol == "paper":
             parts += [
-                f"at the published setting {cell.model} scores {mean_interval(cell.ours.mean, cell.ours.interval)}, "
+                f"At the published setting {cell.model} scores {mean_interval(cell.ours.mean, cell.ours.interval)}, "
                 f"published {number(cell.published)}: {cell.verdict}."
                 for cell in run.section.reproductions
             ]

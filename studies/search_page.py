@@ -32,10 +32,7 @@ from harness.report.writers import markdown
 
 ARMS = {"halving": "successive halving", "full": "full length"}
 """Prefix of a study's name → how its search trains."""
-HEADER = (
-    "model", "search", "configurations", "updates of the search", "validation of the winner (mean, 95 % CI)",
-    "test (mean, 95 % CI)", "minutes of training in the search",
-)  # fmt: skip
+HEADER = ("model", "search", "trials", "updates", "minutes", "validation (mean, 95 % CI)", "test (mean, 95 % CI)")
 
 
 def write_page(folder: Path) -> Path:
@@ -102,9 +99,9 @@ def _line(section: Section, result: CellResult, arm: str) -> tuple[Datum, ...]:
         Datum(arm),
         Datum(count(len(result.search))),
         Datum(count(sum(trial.updates for trial in ended))),
+        Datum(f"{sum(trial.train_seconds or 0 for trial in ended) / 60:.1f}"),
         Datum(mean_interval(validation.mean, validation.interval)),
         Datum(test),
-        Datum(number(sum(trial.train_seconds or 0 for trial in ended) / 60)),
     )
 
 
@@ -122,11 +119,11 @@ def _sizes(report: Report, folder: Path) -> Iterator[str]:
 
 def _facts(reports: Iterable[Report]) -> Iterator[str]:
     yield (
-        "Winners are trained again with new seeds; the seeds of a repetition are the same in both searches. Verdicts "
+        "trials, updates, minutes: of the search; minutes are the sum over trials, on a shared machine. validation, "
+        "test: of its winner, trained again with new seeds, which are the same after both searches. Verdicts "
         "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
         "correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare the "
-        "configurations that these two searches found; other seeds of the search may find others. Minutes are the sum "
-        "over trials on a shared machine."
+        "configurations that these two searches found; other seeds of the search may find others."
     )
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
