@@ -39,7 +39,7 @@ def write_page(folder: Path) -> Path:
     """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
     found = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "search")]
     reports = {report.study: report for report in found}
-    blocks: list[Block] = [Heading("Successive halving and sizes", 1), Paragraph(OPENING)]
+    blocks: list[Block] = [Heading("Successive halving", 1), Paragraph(OPENING)]
     blocks += [block for name in reports for block in halving_blocks(reports, name)]
     text = markdown.render(blocks)
     for report in reports.values():
@@ -50,9 +50,8 @@ def write_page(folder: Path) -> Path:
 
 
 OPENING = (
-    "Two comparisons at equal budgets: one search with successive halving beside one of full-length trials, at the "
-    "same total of updates; and the models at several sizes. "
-    "The page is made from docs/results/search by studies/search_page.py, without training."
+    "One search with successive halving beside one of full-length trials, at the same total of updates for every "
+    "model. The page is made from docs/results/search by studies/search_page.py, without training."
 )
 
 
