@@ -22,7 +22,7 @@ from harness.analysis.statistics import summarise
 from harness.analysis.stored_study import of_ledger
 from harness.errors import HarnessError
 from harness.ledger.exported import read_folder, study_folders
-from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Table
+from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
 from harness.report.figures.style import STYLE, model_styles
 from harness.report.formatting import count, mean_interval, number
@@ -63,16 +63,10 @@ def halving_blocks(reports: Mapping[str, Report], name: str) -> Iterator[Block]:
     (pruned,), (full,) = reports[name].sections, reports[f"full-{task}"].sections
     others = {result.facts.cell.model: result for result in full.results}
     pairs = [(result, others[result.facts.cell.model]) for result in pruned.results]
-    lines = [_line(section, result, arm) for pair in pairs for section, result, arm in _arms(pruned, full, pair)]
+    lines = [line for ours, other in pairs for line in (_line(pruned, ours, "halving"), _line(full, other, "full"))]
     yield Heading(f"Successive halving: {task}", 2)
     yield Paragraph(sentence(task, pairs))
     yield Table(HEADER, tuple(lines))
-
-
-def _arms(
-    pruned: Section, full: Section, pair: tuple[CellResult, CellResult]
-) -> tuple[tuple[Section, CellResult, str], ...]:
-    return ((pruned, pair[0], ARMS["halving"]), (full, pair[1], ARMS["full"]))
 
 
 def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
@@ -92,10 +86,10 @@ def _line(section: Section, result: CellResult, arm: str) -> tuple[Datum, ...]:
     row = next(row for row in section.rows if row.model == result.facts.cell.model)
     ended = [entry.result for entry in result.search if entry.result is not None]
     validation = summarise(result.scores("validation"), result.scale)
-    test = mean_interval(row.test.mean, row.test.interval) if row.test is not None else "–"
+    test = mean_interval(row.test.mean, row.test.interval) if row.test is not None else NOTHING
     return (
         Datum(result.facts.cell.model),
-        Datum(arm),
+        Datum(ARMS[arm]),
         Datum(count(len(result.search))),
         Datum(count(sum(trial.updates for trial in ended))),
         Datum(f"{sum(trial.train_seconds or 0 for trial in ended) / 60:.1f}"),

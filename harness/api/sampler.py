@@ -28,6 +28,6 @@ SamplerFactory = Callable[[Draw], BaseSampler]
 
 The sampler suggests the parameters of one trial and is not used again.  What it must know of earlier trials it reads
 from Optuna's study, which holds the search trials of the cell so far; it changes none of them, and attributes that it
-gives to a trial are not kept.  Scores are to be
-minimized.  The factory raises SpaceError with the reason if it cannot sample the space.
+gives to a trial are not kept.  Scores are to be minimized.  The factory raises SpaceError with the reason if it cannot
+sample the space.
 """

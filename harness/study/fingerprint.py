@@ -47,11 +47,13 @@ def _sampler_parts(sampler: Entry[SamplerFactory]) -> object:
     arguments: list[object] = []
     factory: object = sampler.value
     while isinstance(factory, partial):
-        arguments.append([list(factory.args), factory.keywords])
+        given = [*factory.args, *factory.keywords, *factory.keywords.values()]
+        # The text of a function or class has its address, which differs from process to process.
+        arguments.append([getattr(value, "__qualname__", None) or repr(value) for value in given])
         factory = factory.func
     factory = getattr(factory, "__func__", factory)  # of a bound method
     code = source_digest(factory if isinstance(factory, FunctionType | type) else type(factory))
-    return [sampler.name, sampler.plugin.model_dump(mode="json"), code, *([repr(arguments)] if arguments else [])]
+    return [sampler.name, sampler.plugin.model_dump(mode="json"), code, *arguments]
 
 
 def code_of(task: Task, model: Model) -> list[str]:

@@ -52,8 +52,8 @@ class Tracker:
 
         seconds: time after which no further trial is begun.  With a bound, trials that have ended come first; new
         ones and those in training take at most a twentieth of the time, and so do summaries.  Without a bound,
-        everything is sent.  Sending again, even from another process or after a kill, stores nothing
-        twice.  Raises TrackingError if the store fails; the next call first asks the store again what it holds.
+        everything is sent.  Sending again, even from another process or after a kill, stores nothing twice.  Raises
+        TrackingError if the store fails; the next call first asks the store again what it holds.
         """
         with as_tracking_error(self.uri):
             # Forgotten until the call succeeds: only the store knows how much of a failed call has arrived.
@@ -93,8 +93,9 @@ class Tracker:
         due = math.isinf(seconds) or begun >= sent.summary_due
         if due or sent.summarized is None:
             sent.summarize(entries)
-        ended = [index for index in sent.changed(entries) if entries[index].result is not None]
-        running = [index for index in sent.changed(entries) if entries[index].result is None]
+        changed = sent.changed(entries)
+        ended = [index for index in changed if entries[index].result is not None]
+        running = [index for index in changed if entries[index].result is None]
         sent.entries += [None] * (len(entries) - len(sent.entries))
         running.sort(key=lambda index: (sent.entries[index] is not None, index <= sent.latest, index))
         self._send_trials(sent, ended, entries, until=begun + seconds)
@@ -107,8 +108,11 @@ class Tracker:
         return not sent.changed(entries) and same_entries(entries, sent.summary_sent)
 
     def _send_trials(self, sent: Sent, indices: Iterable[int], entries: tuple[TrialEntry, ...], *, until: float) -> int:
-        """Send the entries with these indices, and begin none after `until`.  Return the last one, or -1."""
-        latest = -1
+        """Send the entries with these indices, and begin none after `until`.
+
+        Return the index that was sent last, `sent.latest` if none was.
+        """
+        latest = sent.latest
         for index in indices:
             if self.clock() >= until:
                 break

@@ -250,8 +250,12 @@ def test_trials_in_training_take_turns(ledger: FakeLedger, uri: str, monkeypatch
         ledger.trials = tuple(replace(entry, result=None) for entry in whole)
         tracker.sync(1.0)
         now[0] += 20
+    tracker.sync(0.0)  # without time for any trial
+    now[0] += 20
+    ledger.trials = tuple(replace(entry, result=None) for entry in whole)
+    tracker.sync(1.0)
     keys = [entry.trial.key for entry in whole]
-    assert sent == [*keys, *keys, keys[0]]
+    assert sent == [*keys, *keys, keys[0], keys[1]]
 
 
 def test_trial_that_has_not_changed_costs_nothing(
