@@ -77,13 +77,19 @@ def _help(command: Any) -> list[str]:
 
 def _parameter_row(parameter: Any) -> str:
     meaning = parameter.help or ""
+    if parameter.param_type_name == "option" and parameter.envvar:
+        meaning += f" Environment variable: {parameter.envvar}."
     if parameter.param_type_name == "argument":
         name, default = f"`{parameter.metavar or parameter.name.upper()}`", ""
     else:
         flags = ", ".join(parameter.opts)
-        value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+        if parameter.secondary_opts:
+            flags = " / ".join((flags, *parameter.secondary_opts))
+        value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper().rstrip('_')}"
         name = f"`{flags}{value}`"
         default = "" if parameter.default in (None, False) or callable(parameter.default) else f"`{parameter.default}`"
+        if parameter.is_flag and parameter.default:
+            default = f"`{parameter.opts[0]}`"
     return f"| {_cell(name)} | {_cell(default)} | {_cell(meaning)} |"
 
 

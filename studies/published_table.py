@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.analysis.comparison import Section
 from harness.analysis.comparison_row import Row
-from harness.analysis.reproduction import Reproduction, off_size
+from harness.analysis.reproduction import SIZE_TOLERANCE, Reproduction, off_size
 from harness.api.task import Task
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
@@ -119,7 +119,7 @@ def _ours(row: str, model: str, protocol: str, runs: Sequence[Run]) -> tuple[Dat
             continue
         for cell, result in zip(run.section.rows, run.section.results, strict=True):
             if result.facts.model == model and _counts(cell, result.facts):
-                return _score(cell, protocol), _verdict(cell, run.section.reproductions)
+                return _score(cell, run.section, protocol), _verdict(cell, run.section.reproductions)
     return Datum(NOTHING), Datum(NOTHING)
 
 
@@ -127,11 +127,24 @@ def _counts(cell: Row, facts: CellFacts) -> bool:
     return cell.complete and cell.setting == "searched" and not off_size(facts)
 
 
-def _score(cell: Row, protocol: str) -> Datum:
+def _score(cell: Row, section: Section, protocol: str) -> Datum:
     ours = cell.last3 if protocol == "paper" else cell.test
     if ours is None:
         return Datum(NOTHING)
-    return Datum(f"{mean_interval(ours.mean, ours.interval)}, n = {ours.n}", ours.mean)
+    score = f"{mean_interval(ours.mean, ours.interval)}, n = {ours.n}"
+    return Datum(", ".join(filter(None, (score, unlike_the_row(cell, section)))), ours.mean)
+
+
+def unlike_the_row(cell: Row, section: Section) -> str:
+    """Return the size of a published setting whose size is not that of its row, else ''.
+
+    Table 3 of the paper has LSTMs of other sizes than its Table 1 states.
+    """
+    result = next(result for result in section.results if result.facts.cell.model == cell.model)
+    deviation = result.deviation_percent
+    if result.facts.parameters is not None or deviation is None or abs(deviation) <= 100 * SIZE_TOLERANCE:
+        return ""
+    return f"{count(cell.parameters or 0)} parameters"
 
 
 def _verdict(cell: Row, reproductions: Sequence[Reproduction]) -> Datum:

@@ -2,8 +2,8 @@
 
     python studies/results_page.py docs/results
 
-Reads the studies in FOLDER/data, which `harness export` wrote, and FOLDER/not-run.toml: row → why it is not run.
-Writes FOLDER/README.md and the SVG files beside it.
+Reads the studies in FOLDER/data, which `harness export` wrote, and FOLDER/not-run.toml: for each protocol, row → why
+models of it have no value.  Writes FOLDER/README.md and the SVG files beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.analysis.comparison import Section
+from harness.analysis.reproduction import Reproduction
 from harness.analysis.stored_study import of_ledger
 from harness.api.task import Task
 from harness.errors import HarnessError
@@ -28,7 +29,7 @@ from harness.report.formatting import mean_interval, number
 from harness.report.report import Report, build_report
 from harness.report.sections.conclusion import conclusion
 from harness.report.writers import markdown
-from published_table import PROTOCOLS, Run, published_tasks, runs_of, table
+from published_table import PROTOCOLS, Run, published_tasks, runs_of, table, unlike_the_row
 from results_figures import pictures
 
 FOOTER = """The studies, as [data frames and manifests](../python.md#results), are in `docs/results/data`.
@@ -41,7 +42,8 @@ def write_page(registry: Registry, folder: Path) -> Path:
     """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
     stored = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "data")]
     reports = [with_present_floors(registry, report) for report in stored]
-    reasons = tomllib.loads((folder / "not-run.toml").read_text())
+    not_run = folder / "not-run.toml"
+    reasons = tomllib.loads(not_run.read_text()) if not_run.exists() else {}
     runs = [run for report in reports for run in runs_of(registry, report)]
     images = []
     for drawn in pictures(runs):
@@ -62,32 +64,42 @@ def with_present_floors(registry: Registry, report: Report) -> Report:
 
 
 def opening_blocks(
-    registry: Registry, reports: Sequence[Report], runs: Sequence[Run], reasons: Mapping[str, str]
+    registry: Registry, reports: Sequence[Report], runs: Sequence[Run], reasons: Mapping[str, Mapping[str, str]]
 ) -> list[Block]:
     """Return the title, how many cells have a value, and a sentence per row of the paper, trained ones first."""
     tasks = published_tasks(registry)
-    cells = {(task.row(), model) for task in tasks for model in _published(task)}
-    counts = []
-    for protocol in PROTOCOLS:
-        known = {
-            (run.row, reproduction.model)
-            for run in runs
-            if run.report.protocol == protocol
-            for reproduction in run.section.reproductions
-            if reproduction.ours.interval is not None
-        }
-        counts.append(f"{len(known & cells)} under protocol {protocol}")
     rows = {run.row for run in runs}
     trained_first = sorted(tasks, key=lambda task: task.row() not in rows)
     sentences = [sentence(task, [run for run in runs if run.row == task.row()], reasons) for task in trained_first]
     return [
         Heading("Published results and ours", 1),
         Paragraph(
-            f"Of {len(cells)} values in the paper's Table 1, {' and '.join(counts)} have a value of ours with an "
-            "interval. The page is made from docs/results/data by studies/results_page.py, without training."
+            f"{how_many(registry, tasks, runs)} The page is made from docs/results/data by studies/results_page.py, "
+            "without training."
         ),
         Notes(tuple(sentences)),
     ]
+
+
+def how_many(registry: Registry, tasks: Sequence[Task], runs: Sequence[Run]) -> str:
+    """Return for how many of the paper's values there is one of ours with an interval, under each protocol."""
+    cells = {(task.row(), model) for task in tasks for model in _published(task)}
+    settings = {(row, model) for row, model in cells if registry.models[model].value.published(row) is not None}
+    known = {
+        protocol: {
+            (run.row, reproduction.model)
+            for run in runs
+            if run.report.protocol == protocol
+            for reproduction in run.section.reproductions
+            if reproduction.ours.interval is not None
+        }
+        for protocol in PROTOCOLS
+    }
+    return (
+        f"Of {len(cells)} values in the paper's Table 1, {len(known['fair'] & cells)} have one of ours with an "
+        f"interval under protocol fair, and {len(known['paper'] & cells)} under protocol paper; the paper gives "
+        f"settings for {len(settings)} of them, none for GRU and RNN."
+    )
 
 
 def _published(task: Task) -> list[str]:
@@ -96,20 +108,37 @@ def _published(task: Task) -> list[str]:
     return [] if row is None else [model for model in row.results if model not in row.sources]
 
 
-def sentence(task: Task, runs: Sequence[Run], reasons: Mapping[str, str]) -> str:
-    """Return what is known of one row: who leads, whether the paper holds, how sure, or why nothing is known."""
+def sentence(task: Task, runs: Sequence[Run], reasons: Mapping[str, Mapping[str, str]]) -> str:
+    """Return what is known of one row: who leads, whether the paper holds, how sure, and why values are missing."""
     parts = []
     for run in sorted(runs, key=lambda run: run.report.protocol):
         if run.report.protocol == "fair" and any(row.rank is not None for row in run.section.rows):
             parts += [conclusion(run.section).partition(": ")[2], order(run.section)]
         if run.report.protocol == "paper":
-            parts += [
-                f"At the published setting {cell.model} scores {mean_interval(cell.ours.mean, cell.ours.interval)}, "
-                f"published {number(cell.published)}: {cell.verdict}."
-                for cell in run.section.reproductions
-            ]
-    why = reasons.get(task.row(), "no complete cell")
-    return f"{task.row()}: {' '.join(filter(None, parts)) or f'not run: {why}.'}"
+            parts += [published_setting(run.section, cell) for cell in run.section.reproductions]
+    return f"{task.row()}: {' '.join(filter(None, [*parts, *_not_run(task.row(), reasons)]))}"
+
+
+def published_setting(section: Section, cell: Reproduction) -> str:
+    """Return how a published setting scores, how large it is if not as the row says, and what of it is assumed."""
+    row = next(row for row in section.rows if row.model == cell.model)
+    size = unlike_the_row(row, section)
+    assumed = f"; the paper does not state its {', '.join(row.assumed).replace('_', ' ')}" if row.assumed else ""
+    return (
+        f"At the published setting {cell.model}{f' ({size})' if size else ''} scores "
+        f"{mean_interval(cell.ours.mean, cell.ours.interval)}, published {number(cell.published)}: "
+        f"{cell.verdict}{assumed}."
+    )
+
+
+def _not_run(row: str, reasons: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield why models of a row have no value, once if the reason is the same under both protocols."""
+    paper, fair = (reasons.get(protocol, {}).get(row, "") for protocol in PROTOCOLS)
+    if paper == fair:
+        yield f"Not run: {paper}." if paper else ""
+        return
+    yield f"Not run under protocol paper: {paper}." if paper else ""
+    yield f"Not run under protocol fair: {fair}." if fair else ""
 
 
 def order(section: Section) -> str:
@@ -143,7 +172,11 @@ def _notes(reports: Sequence[Report]) -> Iterator[str]:
         "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
         "evaluations, as published. Protocol fair: the weights of the best validation score."
     )
-    yield "verdict: comparison with the published value, with the task's margin as tolerance."
+    yield (
+        "verdict: comparison with the published value, with the task's margin as tolerance. Parameters after a score: "
+        "the size of the published setting, which differs from that of the row."
+    )
+    yield "code with a + after it: with changes that were not committed."
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
         facts += [f"torch {report.versions['torch']}"] if "torch" in report.versions else []

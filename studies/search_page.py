@@ -9,6 +9,7 @@ Writes FOLDER/search.md and the SVG files beside it.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,10 +19,12 @@ import matplotlib
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section, decide_cells
 from harness.analysis.paired_tests import correct
-from harness.analysis.statistics import summarise
+from harness.analysis.statistics import Interval, Scale
 from harness.analysis.stored_study import of_ledger
 from harness.errors import HarnessError
 from harness.ledger.exported import read_folder, study_folders
+from harness.plugin.loader import load_plugins
+from harness.plugin.registry import Registry
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
 from harness.report.figures.style import STYLE, model_styles
@@ -30,17 +33,18 @@ from harness.report.report import Report, build_report
 from harness.report.sections.sizes import sizes_blocks
 from harness.report.writers import markdown
 
+WORDS = {"undecided": "inconclusive"}
 ARMS = {"halving": "successive halving", "full": "full length"}
 """Prefix of a study's name → how its search trains."""
 HEADER = ("model", "search", "trials", "updates", "minutes", "validation (mean, 95 % CI)", "test (mean, 95 % CI)")
 
 
-def write_page(folder: Path) -> Path:
+def write_page(registry: Registry, folder: Path) -> Path:
     """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
     found = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "search")]
     reports = {report.study: report for report in found}
     blocks: list[Block] = [Heading("Successive halving", 1), Paragraph(OPENING)]
-    blocks += [block for name in reports for block in halving_blocks(reports, name)]
+    blocks += [block for name in reports for block in halving_blocks(registry, reports, name)]
     text = markdown.render(blocks)
     for report in reports.values():
         text += "".join(f"\n{part}" for part in _sizes(report, folder))
@@ -55,7 +59,7 @@ OPENING = (
 )
 
 
-def halving_blocks(reports: Mapping[str, Report], name: str) -> Iterator[Block]:
+def halving_blocks(registry: Registry, reports: Mapping[str, Report], name: str) -> Iterator[Block]:
     """Yield the heading, sentence and table of the task whose arm with successive halving is the study `name`."""
     arm, _, task = name.partition("-")
     if arm != "halving" or f"full-{task}" not in reports:
@@ -65,7 +69,7 @@ def halving_blocks(reports: Mapping[str, Report], name: str) -> Iterator[Block]:
     pairs = [(result, others[result.facts.cell.model]) for result in pruned.results]
     lines = [line for ours, other in pairs for line in (_line(pruned, ours, "halving"), _line(full, other, "full"))]
     yield Heading(f"Successive halving: {task}", 2)
-    yield Paragraph(sentence(task, pairs))
+    yield Paragraph(f"{sentence(task, pairs)}{warning(registry, pruned)}")
     yield Table(HEADER, tuple(lines))
 
 
@@ -74,18 +78,40 @@ def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
     decisions = correct([decide_cells(pruned, full) for pruned, full in pairs])
     said: dict[str, list[str]] = {}
     for (pruned, _), decision in zip(pairs, decisions, strict=True):
-        wins = f"{decision.wins} of {decision.n} pairs won"
-        between = decision.difference
-        ends = f", mean difference {number(between.low)} to {number(between.high)}" if between is not None else ""
+        ties = f", {decision.ties} tied" if decision.ties else ""
+        wins = f"{decision.wins} of {decision.n} pairs won{ties}"
+        ends = _effect(decision.difference, pruned.scale)
         said.setdefault(decision.verdict, []).append(f"{pruned.facts.cell.model} ({wins}{ends})")
-    verdicts = "; ".join(f"{verdict} with {', '.join(models)}" for verdict, models in said.items())
-    return f"{task}: against the winner of the full-length search, that of successive halving is {verdicts}."
+    verdicts = "; ".join(f"{WORDS.get(verdict, verdict)} with {', '.join(models)}" for verdict, models in said.items())
+    return f"{task}, the winner of successive halving against that of the full-length search: {verdicts}."
+
+
+def warning(registry: Registry, section: Section) -> str:
+    """Return that pruning is unsafe on a task, if its known plateau exceeds the first rung; else ''."""
+    plateau = registry.make_task(section.ref.name, section.ref.options).plateau()
+    first = section.results[0].facts.rungs[0].updates
+    if plateau is None or plateau.updates < first:
+        return ""
+    return (
+        f" Pruning is unsafe on this task: training is known to stay at the floor for {count(plateau.updates)} "
+        f"updates, and the first rung has {count(first)}."
+    )
+
+
+def _effect(between: Interval | None, scale: Scale) -> str:
+    """Return the interval of the mean difference, or of the ratio of means on a log scale."""
+    if between is None:
+        return ""
+    if scale == "log":
+        return f", ratio of means {number(math.exp(between.low))} to {number(math.exp(between.high))}"
+    return f", mean difference {number(between.low)} to {number(between.high)}"
 
 
 def _line(section: Section, result: CellResult, arm: str) -> tuple[Datum, ...]:
     row = next(row for row in section.rows if row.model == result.facts.cell.model)
     ended = [entry.result for entry in result.search if entry.result is not None]
-    validation = summarise(result.scores("validation"), result.scale)
+    validation = result.summary("validation")
+    assert validation is not None  # a winner was trained again
     test = mean_interval(row.test.mean, row.test.interval) if row.test is not None else NOTHING
     return (
         Datum(result.facts.cell.model),
@@ -116,7 +142,8 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
         "test: of its winner, trained again with new seeds, which are the same after both searches. Verdicts "
         "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
         "correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare the "
-        "configurations that these two searches found; other seeds of the search may find others."
+        "configurations that these two searches found; other seeds of the search may find others. A mean without an "
+        "interval: some runs succeed and some do not, so that the mean is not meaningful."
     )
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
@@ -140,7 +167,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="docs/results")
     given = parser.parse_args()
     try:
-        print(write_page(given.folder))
+        print(write_page(load_plugins().registry, given.folder))
     except HarnessError as error:
         print(error, file=sys.stderr)
         return 2

@@ -86,7 +86,7 @@ TaskNames = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Argument(metavar="[TASK]...", help="Names of tasks. Default: all that read data files.", show_default=False),
 ]
-NewName = Annotated[str, typer.Argument(help="Name in studies: a-z, 0-9 and '-', such as my-model.")]
+NewName = Annotated[str, typer.Argument(help="Name in studies: a-z, 0-9 and '-', such as my-net.")]
 NewFolder = Annotated[Path, typer.Option("--folder", help="Folder in which the package's folder is made.")]
 Storage = Annotated[
     Optional[Path],  # noqa: UP045

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import LedgerError
 from harness.ledger.folder import JOURNAL, read_manifest
 from harness.ledger.journal import Snapshot, TrialEntry, read_study
-from harness.records import Point, Trial, TrialResult
+from harness.records import Manifest, Point, Trial, TrialResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 TRIALS = "trials.parquet"
 SCORES = "scores.parquet"
 CURVES = "curves.parquet"
+SUMS = "SHA256SUMS"
+"""Digests of the other files, as `sha256sum -c SHA256SUMS` checks them; exports of earlier versions have none."""
 TRIAL_RECORD = "trial_record"
 RESULT_RECORD = "result_record"
 """Columns of `TRIALS` beside those of the public frame: the records of the ledger as JSON."""
@@ -28,27 +32,59 @@ def read_folder(folder: Path) -> Snapshot:
     """Return the study in a folder, from its journal or as it was exported.
 
     An exported study lacks the time of day of each evaluation, and the trained weights.  Raises LedgerError if the
-    folder holds no study or cannot be read.
+    folder holds no study or cannot be read, or if a file differs from its digest.
     """
-    if (folder / JOURNAL).exists() or not (folder / TRIALS).exists():
+    if (folder / JOURNAL).exists() or not any((folder / name).exists() for name in (TRIALS, SCORES, CURVES, SUMS)):
         return read_study(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise LedgerError(f"{folder}: has {TRIALS} and no manifest.json; export the study again with `harness export`")
+    _check_sums(folder)
     try:
         entries = tuple(_entries(_table(folder / TRIALS), _table(folder / CURVES)))
-    except (OSError, ValueError, LookupError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LedgerError(
             f"{folder}: is not a readable export ({reason}); export the study again with `harness export`"
         ) from error
-    others = {entry.trial.study for entry in entries} - {manifest.study_id}
-    if others:
-        raise LedgerError(
-            f"{folder / TRIALS}: holds trials of study {min(others)}, but manifest.json beside it is that of "
-            f"{manifest.study_id}; export the study again with `harness export`"
-        )
+    fault = next(_faults(manifest, entries), None)
+    if fault is not None:
+        raise LedgerError(f"{folder / TRIALS}: {fault}; export the study again with `harness export`")
     return Snapshot(folder, manifest, entries)
+
+
+def sums_of(folder: Path) -> str:
+    """Return the digests of the files of an export, one line each, in the format of sha256sum."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
+
+
+def _check_sums(folder: Path) -> None:
+    """Raise LedgerError if a file of an export is missing or differs from its digest."""
+    if not (folder / SUMS).exists():
+        return
+    held = set(sums_of(folder).splitlines())
+    for line in (folder / SUMS).read_text().splitlines():
+        if line not in held:
+            path = folder / line.partition("  ")[2]
+            what = f"differs from its digest in {SUMS}" if path.exists() else f"is missing, but {SUMS} has it"
+            raise LedgerError(f"{path}: {what}; restore the file, or export the study again with `harness export`")
+
+
+def _faults(manifest: Manifest, entries: Sequence[TrialEntry]) -> Iterator[str]:
+    """Yield what in the trials contradicts the manifest."""
+    metrics = {facts.cell: facts.metric.name for facts in manifest.cells}
+    for key, count in Counter(entry.trial.key for entry in entries).items():
+        if count > 1:
+            yield f"holds trial {key} {count} times"
+    for entry in entries:
+        trial = entry.trial
+        if trial.study != manifest.study_id:
+            yield f"holds trials of study {trial.study}, but manifest.json beside it is that of {manifest.study_id}"
+        elif trial.cell not in metrics:
+            yield f"holds trial {trial.key}, but manifest.json beside it has no such cell"
+        elif any(metrics[trial.cell] not in point.metrics for point in entry.points):
+            yield f"{CURVES} beside it lacks {metrics[trial.cell]} of trial {trial.key}"
 
 
 def study_folders(path: Path) -> list[Path]:

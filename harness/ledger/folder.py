@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness.errors import LedgerError
 from harness.records import Manifest
 
@@ -31,7 +33,18 @@ def read_manifest(folder: Path) -> Manifest | None:
     except OSError as error:
         raise LedgerError(f"{folder / MANIFEST}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise LedgerError(f"{folder / MANIFEST}: cannot be read ({str(error).splitlines()[0]}); use --fresh") from error
+        raise LedgerError(
+            f"{folder / MANIFEST}: cannot be read ({_fault(error)}); restore the file, or install the version of "
+            "seqharness that wrote it; `harness run --fresh` starts the study over"
+        ) from error
+
+
+def _fault(error: ValueError) -> str:
+    """Return the first fault of a record, with the field that has it."""
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first = error.errors()[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from harness.plugin.source import source_digest
 from harness.records import Plugin, digest_of
 
 LOCAL = "local"
-"""Name of the plugin under which such classes are registered; its version is a digest of their source."""
+"""Prefix of the names of the plugins under which such classes are registered: `local:MyModel`."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,10 @@ class LocalClasses:
 
     models: tuple[Model, ...] = ()
     tasks: tuple[type[Task], ...] = ()
-    version: str = ""
-    """Digest of their source; it identifies them in a study's records, as a package's version does."""
+    plugins: tuple[Plugin, ...] = ()
+    """One for each model and then for each task.  Its version is a digest of the source of the class; it identifies the
+    class in a study's records, as a package's version does.
+    """
 
     def __bool__(self) -> bool:
         return bool(self.models or self.tasks)
@@ -32,10 +34,19 @@ NO_CLASSES = LocalClasses()
 
 
 def local_classes(models: Iterable[Model], tasks: Iterable[type[Task]]) -> LocalClasses:
-    """Return these models and tasks with the digest of their source."""
+    """Return these models and tasks with the digests of their sources."""
+    models, tasks = tuple(models), tuple(tasks)
     kinds = [*(type(model) for model in models), *tasks]
-    version = digest_of(sorted(source_digest(kind) for kind in kinds))[:12] if kinds else ""
-    return LocalClasses(tuple(models), tuple(tasks), version)
+    return LocalClasses(models, tasks, tuple(_plugin_of(kind) for kind in kinds))
+
+
+def is_local(plugin: Plugin) -> bool:
+    """Return whether no installed package provides what is registered under this plugin."""
+    return plugin.name.startswith(f"{LOCAL}:")
+
+
+def _plugin_of(kind: type) -> Plugin:
+    return Plugin(name=f"{LOCAL}:{kind.__qualname__}", version=digest_of(source_digest(kind))[:12])
 
 
 def with_local(loaded: Loaded, local: LocalClasses) -> Loaded:
@@ -45,16 +56,21 @@ def with_local(loaded: Loaded, local: LocalClasses) -> Loaded:
     """
     if not local:
         return loaded
-    registrar = Registrar(Plugin(name=LOCAL, version=local.version))
     installed = loaded.registry
-    for model in local.models:
-        if not any(type(entry.value) is type(model) for entry in installed.models.values()):
-            registrar.model(model)
-    for task in local.tasks:
-        if not any(entry.value is task for entry in installed.tasks.values()):
-            registrar.task(task)
     models, tasks = dict(installed.models), dict(installed.tasks)
-    merge("model", models, registrar.models)
-    merge("task", tasks, registrar.tasks)
-    plugins = tuple(sorted((*installed.plugins, registrar.plugin), key=lambda plugin: plugin.name))
+    of_models, of_tasks = local.plugins[: len(local.models)], local.plugins[len(local.models) :]
+    added = []
+    for model, plugin in zip(local.models, of_models, strict=True):
+        if not any(type(entry.value) is type(model) for entry in installed.models.values()):
+            registrar = Registrar(plugin)
+            registrar.model(model)
+            merge("model", models, registrar.models)
+            added.append(plugin)
+    for task, plugin in zip(local.tasks, of_tasks, strict=True):
+        if not any(entry.value is task for entry in installed.tasks.values()):
+            registrar = Registrar(plugin)
+            registrar.task(task)
+            merge("task", tasks, registrar.tasks)
+            added.append(plugin)
+    plugins = tuple(sorted((*installed.plugins, *added), key=lambda plugin: plugin.name))
     return replace(loaded, registry=replace(installed, models=models, tasks=tasks, plugins=plugins))

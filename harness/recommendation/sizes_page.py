@@ -35,10 +35,10 @@ def _smallest(answer: SizesAnswer) -> str:
         found = "this is the smallest size"
     else:
         found = "no smaller size is known to be equivalent"
-    undecided = listed([count(size) for size in answer.undecided])
+    inconclusive = listed([count(size) for size in answer.undecided])
     few = f" ({answer.repetitions} paired repetitions; {MINIMUM_PAIRS} are needed)"
     why = few if answer.repetitions < MINIMUM_PAIRS else ""
-    return f"{best}; {found}{f'; undecided: {undecided}{why}' if undecided else ''}."
+    return f"{best}; {found}{f'; inconclusive: {inconclusive}{why}' if inconclusive else ''}."
 
 
 def _table(answer: SizesAnswer) -> Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import LedgerError
-from harness.ledger.exported import CURVES, RESULT_RECORD, SCORES, TRIAL_RECORD, TRIALS
+from harness.ledger.exported import CURVES, RESULT_RECORD, SCORES, SUMS, TRIAL_RECORD, TRIALS, sums_of
 from harness.ledger.folder import MANIFEST, STUDY_FILE, read_manifest, write_atomically
 from harness.ledger.journal import Snapshot
 from harness.workflow.results import results_of
@@ -18,7 +18,7 @@ def export(snapshot: Snapshot, to: Path) -> Path:
 
     trials.parquet, scores.parquet and curves.parquet hold the frames of `harness.Results`.  The trials have two more
     columns with the ledger's records as JSON, so that nothing of a report is lost.  manifest.json and study.toml are
-    those of the study: machine, versions, commit, data digests, settings.
+    those of the study: machine, versions, commit, data digests, settings.  SHA256SUMS has the digests of these files.
 
     Raises LedgerError if the folder holds another study or cannot be written.
     """
@@ -32,6 +32,7 @@ def export(snapshot: Snapshot, to: Path) -> Path:
     tables = {TRIALS: _with_records(results.trials, snapshot), SCORES: results.scores, CURVES: results.curves}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / SUMS).unlink(missing_ok=True)
         for name, table in tables.items():
             table.to_parquet(folder / name, index=False, compression="zstd")
         study_file = snapshot.folder / STUDY_FILE
@@ -40,6 +41,7 @@ def export(snapshot: Snapshot, to: Path) -> Path:
     except OSError as error:
         raise LedgerError(f"{folder}: cannot be written ({error.strerror})") from error
     write_atomically(folder / MANIFEST, snapshot.manifest.model_dump_json(indent=1))
+    write_atomically(folder / SUMS, sums_of(folder))
     return folder
 
 

@@ -15,7 +15,7 @@ from harness.analysis.cell_result import CellResult
 from harness.api.signature import Tokens
 from harness.api.task import Task
 from harness.errors import HarnessError
-from harness.plugin.local import LOCAL
+from harness.plugin.local import is_local
 from harness.recommendation.predictor import Winner
 from harness.recommendation.saved_winner import best_repetition
 from harness.tracking.description import model_description
@@ -39,8 +39,7 @@ def send_models(results: Results, uri: str) -> list[str]:
         cell, setting, best = result.facts.cell, result.setting, best_repetition(result)
         if result.state != "complete" or setting is None or best is None or best.result is None:
             continue
-        is_local = any(plugin.name == LOCAL for plugin in setting.plugins)
-        if is_local or known.get(str(cell)) == best.result.weights_sha256:
+        if any(map(is_local, setting.plugins)) or known.get(str(cell)) == best.result.weights_sha256:
             continue
         try:
             _send(results.winner(cell.task, cell.model), result, uri, (name, study_id))

@@ -67,7 +67,7 @@ def run(
     loaded = with_local(load_plugins(), study.local)
     plan = make_plan(study.definition, loaded.registry)
     plan = plan.without_missing() if skip_missing else plan
-    stored = baseline_cells(plan, Path(baseline)) if baseline is not None else ()
+    stored = baseline_cells(plan, Path(baseline), loaded.registry) if baseline is not None else ()
     console = Console(stderr=True, quiet=not progress)
     trained = run_plan(plan, loaded, place, console, fresh=not resume, local=study.local)
     if trained.outcome is None:

@@ -77,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     except HarnessError as error:
         print(error, file=sys.stderr)
         return 2
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(row.model_dump_json(indent=1) + "\n")
     return 0
 

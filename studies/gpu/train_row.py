@@ -90,7 +90,9 @@ class Record:
             "machine": machine(),
             "versions": environment_versions(),
         }
-        self.path.write_text(json.dumps(whole, indent=1) + "\n")
+        unfinished = self.path.with_suffix(".writing")
+        unfinished.write_text(json.dumps(whole, indent=1) + "\n")
+        unfinished.replace(self.path)
 
 
 def train_trial(registry: Registry, trial: Trial, path: Path, *, device: str, until: float) -> Record:

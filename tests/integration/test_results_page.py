@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.analysis.reproduction import reproduction
-from harness.analysis.stored_study import StoredStudy
+from harness.analysis.stored_study import StoredStudy, of_ledger
+from harness.ledger.exported import read_folder, study_folders
 from harness.plugin.loader import load_plugins
 from harness.report.report import build_report
 from tests.support.cells import ACCURACY, LOSS, cell_of, facts, stored
@@ -17,6 +19,7 @@ from tests.support.documents import ROOT
 
 results_page = pytest.importorskip("results_page", reason="the core's wheel is tested without studies/")
 results_figures = pytest.importorskip("results_figures")
+published_table = pytest.importorskip("published_table")
 search_page = pytest.importorskip("search_page")
 
 RESULTS = ROOT / "docs" / "results"
@@ -36,8 +39,9 @@ def test_the_page_and_its_figures_are_made_from_the_committed_data(tmp_path: Pat
 
 def test_the_page_of_searches_is_made_from_the_committed_data(tmp_path: Path) -> None:
     """Run `python studies/search_page.py docs/results` if this fails."""
+    pytest.importorskip("harness_tasks", reason="plateaus are those of seqharness-tasks")
     shutil.copytree(RESULTS / "search", tmp_path / "search")
-    search_page.write_page(tmp_path)
+    search_page.write_page(load_plugins().registry, tmp_path)
     made = [path for path in tmp_path.iterdir() if path.is_file()]
     assert "search.md" in {path.name for path in made}
     assert [path.name for path in made if path.read_text() != (RESULTS / path.name).read_text()] == []
@@ -48,7 +52,7 @@ def test_searches_are_compared_by_the_pairs_of_their_winners() -> None:
     second = study({"tcn": (99.0, [70.0 + place for place in range(12)])}).results
     said = search_page.sentence("mnist", list(zip(first, second, strict=True)))
     wins = "better with tcn (12 of 12 pairs won, mean difference 10.00 to 10.00)"
-    assert said == f"mnist: against the winner of the full-length search, that of successive halving is {wins}."
+    assert said == f"mnist, the winner of successive halving against that of the full-length search: {wins}."
 
 
 def study(scores: dict[str, tuple[float, list[float]]]) -> StoredStudy:
@@ -70,6 +74,51 @@ def test_the_published_order_is_judged_by_its_least_certain_step() -> None:
     (turned,) = build_report(study({**scores, "lstm": (97.0, far)})).sections
     assert "tcn, lstm, gru does not hold" in results_page.order(turned)
     assert "lstm wins a pair against gru with probability 0.00 [0.00, 0.26]" in results_page.order(turned)
+
+
+def test_published_setting_is_named_with_its_size_and_what_is_assumed() -> None:
+    """The paper's LSTM for JSB Chorales has twice the parameters of the row, and its optimiser is not stated."""
+    (section,) = build_report(of_ledger(read_folder(RESULTS / "data" / "paper-jsb-chorales"))).sections
+    tcn, lstm = (results_page.published_setting(section, cell) for cell in section.reproductions)
+    assert tcn.startswith("At the published setting tcn scores 8.220 [8.179, 8.261], published 8.100: not reproduced; ")
+    assert lstm.startswith("At the published setting lstm (571,288 parameters) scores 8.563 [")
+    assert lstm.endswith("does not state its batch size, epochs, learning rate, optimizer, reduction, schedule.")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        ({}, []),
+        ({"paper": {"row": "a"}, "fair": {"row": "a"}}, ["Not run: a."]),
+        ({"paper": {"row": "a"}}, ["Not run under protocol paper: a."]),
+        (
+            {"paper": {"row": "a"}, "fair": {"row": "b"}},
+            ["Not run under protocol paper: a.", "Not run under protocol fair: b."],
+        ),
+    ],
+)
+def test_what_is_not_run_has_its_reason(reasons: dict[str, dict[str, str]], said: list[str]) -> None:
+    assert list(filter(None, results_page._not_run("row", reasons))) == said
+
+
+def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
+    pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
+    registry, reasons = load_plugins().registry, tomllib.loads((RESULTS / "not-run.toml").read_text())
+    reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(RESULTS / "data")]
+    ours = {
+        (run.report.protocol, run.row, cell.model)
+        for report in reports
+        for run in published_table.runs_of(registry, report)
+        for cell in run.section.reproductions
+    }
+    for task in published_table.published_tasks(registry):
+        models = {
+            "fair": results_page._published(task),
+            "paper": [name for name in ("tcn", "lstm") if registry.models[name].value.published(task.row())],
+        }
+        for protocol, names in models.items():
+            complete = all((protocol, task.row(), name) in ours for name in names)
+            assert complete != (task.row() in reasons[protocol]), (protocol, task.row())
 
 
 def test_places_are_multiples_of_the_margin_and_positive_is_worse() -> None:

@@ -80,6 +80,33 @@ def test_a_trial_stops_at_the_first_evaluation_after_its_minutes(tmp_path: Path)
     assert (len(record["points"]), record["result"]["updates"]) == (1, 8)
     assert "stopped by --minutes after 8 of 1000 updates" in said
     assert "seed 2 of 2: not started" in said
+    collected = _call(str(GPU / "collect_row.py"), str(tmp_path / "row.json"), str(tmp_path / "out"), *_runs(tmp_path))
+    assert "0 trials have ended" in collected
+    assert "was stopped by --minutes, so it has no result; plan fewer updates" in collected
+    (entry,) = entries_by_key(tmp_path / "runs" / "paper-adding-600").values()
+    assert (entry.result, [point.update for point in entry.points]) == (None, [8])
+
+
+def _runs(folder: Path) -> tuple[str, str]:
+    return "--runs", str(folder / "runs")
+
+
+def test_a_damaged_result_and_one_that_is_there_twice_are_one_line(tmp_path: Path) -> None:
+    _plan(tmp_path / "deep" / "row.json", 1, "training.updates=2", "training.evaluations=1")
+    _train(tmp_path / "deep" / "row.json", tmp_path / "out")
+    (path,) = (tmp_path / "out").iterdir()
+    again = path.with_name("again.json")
+    for text, fault in (
+        (path.read_text(), f"{path} and {again} both hold "),
+        (path.read_text()[:-200], f"{again}: is no result of train_row.py (JSONDecodeError"),
+        ("[]", f"{again}: is no result of train_row.py (TypeError"),
+    ):
+        again.write_text(text)
+        given = [sys.executable, str(GPU / "collect_row.py"), str(tmp_path / "deep" / "row.json"), str(path.parent)]
+        ended = subprocess.run([*given, *_runs(tmp_path)], capture_output=True, text=True, timeout=120, check=False)
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+        assert ended.stderr.startswith(fault)
+        assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

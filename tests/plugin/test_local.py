@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import PluginError
 from harness.plugin.loader import load_plugins
-from harness.plugin.local import LOCAL, NO_CLASSES, local_classes, with_local
-from tests.support.toys import ToyEma, ToySum
+from harness.plugin.local import NO_CLASSES, is_local, local_classes, with_local
+from tests.support.toys import ToyEma, ToyStack, ToySum
 
 
 class Mine(ToyEma):
@@ -19,9 +19,21 @@ class Mine(ToyEma):
 def test_local_models_and_tasks_are_registered_under_a_digest_of_their_source() -> None:
     local = local_classes([Mine()], [ToySum])
     registry = with_local(load_plugins([]), local).registry
-    assert registry.model("mine").plugin.name == registry.task("toy-sum").plugin.name == LOCAL
-    assert registry.plugins == (registry.model("mine").plugin,)
-    assert len(registry.plugins[0].version) == 12
+    model, task = registry.model("mine").plugin, registry.task("toy-sum").plugin
+    assert registry.plugins == (model, task)
+    assert [plugin.name for plugin in registry.plugins] == ["local:Mine", "local:ToySum"]
+    assert is_local(model)
+    assert len(model.version) == len(task.version) == 12
+
+
+def test_plugin_of_a_local_class_does_not_depend_on_the_others() -> None:
+    """So a study goes on, and is comparable with stored cells, when another local model is added."""
+    alone, beside = (
+        with_local(load_plugins([]), local_classes(models, [ToySum])).registry
+        for models in ([Mine()], [Mine(), ToyStack()])
+    )
+    assert alone.task("toy-sum").plugin == beside.task("toy-sum").plugin
+    assert alone.model("mine").plugin == beside.model("mine").plugin != beside.model("toy-stack").plugin
 
 
 def test_without_local_classes_nothing_changes() -> None:
@@ -45,5 +57,5 @@ def test_name_of_an_installed_model_is_refused() -> None:
         name = "mine"
 
     installed = with_local(load_plugins([]), local_classes([Mine()], []))
-    with pytest.raises(PluginError, match="'mine' is registered by local"):
+    with pytest.raises(PluginError, match="'mine' is registered by local:Mine"):
         with_local(installed, local_classes([Other()], []))

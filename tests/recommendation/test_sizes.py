@@ -93,8 +93,8 @@ def made(places: Mapping[int, Place], *, best: int | None, smallest: int | None,
         ),
         (
             made({500: "open", 1000: "leader"}, best=1000, smallest=1000, repetitions=5),
-            "1,000 parameters have the best mean test mse; no smaller size is known to be equivalent; undecided: 500 "
-            "(5 paired repetitions; 10 are needed).",
+            "1,000 parameters have the best mean test mse; no smaller size is known to be equivalent; inconclusive: "
+            "500 (5 paired repetitions; 10 are needed).",
         ),
         (made({500: "failed"}, best=None, smallest=None), "No size has a recommendation."),
     ],

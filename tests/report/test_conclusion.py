@@ -35,7 +35,7 @@ def test_sentence_names_the_leader_the_equivalent_the_worse_and_the_undecided_wi
     scores = {**SCORES, "odd": [score - 0.1 for score in SCORES["odd"]]}
     assert sentence(scores) == (
         "copy: best leads with mean test accuracy 90.95; near is equivalent; far is worse; "
-        "undecided: odd (about 92 paired seeds would decide; 20 so far)."
+        "inconclusive: odd (about 92 paired seeds would decide; 20 so far)."
     )
 
 
@@ -44,7 +44,7 @@ def test_equal_means_lead_together_and_the_order_of_models_decides_nothing(order
     scores = {"best": BASE, "same": BASE[::-1], "far": SCORES["far"]}
     text = sentence({model: scores[model] for model in order})
     assert "lead with mean test accuracy 90.95; far is worse" in text
-    assert "undecided: same (" in text  # against the first of the two in alphabetical order
+    assert "inconclusive: same (" in text  # against the first of the two in alphabetical order
 
 
 def test_models_at_the_floor_have_learned_nothing() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,11 @@ import pytest
 
 import harness
 from harness.errors import LedgerError, StudyError
+from harness.plugin.loader import load_plugins
+from harness.plugin.local import with_local
+from harness.study.file import read_study_file
+from harness.study.plan import make_plan
+from harness.workflow.baseline import StoredCell, baseline_cells
 from tests.support.command import run_command
 from tests.support.documents import ROOT, code_blocks
 from tests.support.toys import ToyEma, ToyStack, ToySum
@@ -80,6 +88,73 @@ def test_what_differs_is_named_before_anything_is_trained(place: Path, sections:
         harness.run(study("new", [ToyEma], **sections), baseline=place / "evidence" / "stored", **OPTIONS)
     assert "\n" not in str(caught.value)
     assert not Path("runs").exists()
+
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def _in_cell(**values: Any) -> Edit:
+    return lambda manifest: manifest["cells"][0].update(values)
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (_in_cell(task={"name": "toy-other", "options": {}}), r"task \(toy-other stored, toy-sum here\)"),
+        (
+            lambda manifest: manifest["cells"][0]["metric"].update(unit="m", better="higher"),
+            r"metric unit \(m stored, none here\); metric better \(higher stored, lower here\)",
+        ),
+        (_in_cell(fingerprint={}), "differs in task options; seed; data; schedule; sampler; tolerance"),
+        (lambda manifest: manifest.update(race=True), "a race of `harness recommend`, whose repetitions depend on"),
+    ],
+    ids=["task", "metric", "fingerprint", "race"],
+)
+def test_stored_cell_of_something_else_is_refused(place: Path, edit: Edit, named: str) -> None:
+    shutil.copytree(place / "evidence" / "stored", "edited")
+    Path("edited/SHA256SUMS").unlink()
+    manifest = json.loads(Path("edited/manifest.json").read_text())
+    edit(manifest)
+    Path("edited/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StudyError, match=named):
+        harness.run(study("new", [ToyEma]), baseline="edited", **OPTIONS)
+
+
+def test_code_that_has_changed_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = study("new", [ToyEma, ToyStack])
+    registry = with_local(load_plugins(), both.local).registry
+    plan = make_plan(study("new", [ToyEma]).definition, registry)
+    assert not baseline_cells(plan, place / "evidence", registry)[0].changed
+    monkeypatch.setattr("harness.workflow.baseline.code_of", lambda *_: ["other"])
+    beside = harness.run(study("new", [ToyEma]), baseline=place / "evidence", **OPTIONS)
+    assert "has changed since" not in beside.report("markdown"), "toy-stack is not installed, so its code is not known"
+    assert baseline_cells(plan, place / "evidence", registry)[0].changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ("training.updates=6", r"updates \(none stored, 6 here\)"),
+        ("tasks.0.training.evaluation_limit=8", r"evaluation_limit \(none stored, 8 here\)"),
+        ("training.precision=bfloat16", r"precision \(float32 stored, bfloat16 here\)"),
+    ],
+)
+def test_training_of_a_study_of_published_settings_must_agree(
+    monkeypatch: pytest.MonkeyPatch, changed: str, named: str
+) -> None:
+    """Batch size, epochs and schedule are those of each model's published setting, and may differ."""
+    for package in ("harness_models", "harness_tasks"):
+        pytest.importorskip(package, reason="published settings are of the first-party plugins")
+    monkeypatch.delenv("HARNESS_DISABLE_PLUGINS")
+    registry, stored = load_plugins().registry, ROOT / "docs" / "results" / "data" / "paper-adding-600"
+
+    def found(*overrides: str) -> tuple[StoredCell, ...]:
+        study = read_study_file(ROOT / "studies" / "paper" / "adding-600.toml", overrides, models=["lstm"])
+        return baseline_cells(make_plan(study, registry), stored, registry)
+
+    assert [str(cell.facts.cell) for cell in found()] == ["adding-600/tcn"]
+    with pytest.raises(StudyError, match=named):
+        found(changed)
 
 
 def test_a_baseline_without_a_cell_to_compare_with_is_refused(place: Path, tmp_path: Path) -> None:

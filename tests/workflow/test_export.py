@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +13,7 @@ import pytest
 
 import harness
 from harness.errors import LedgerError
-from harness.ledger.exported import study_folders
+from harness.ledger.exported import SUMS, study_folders, sums_of
 from tests.support.command import run_command
 from tests.support.toys import ToyEma, ToyStack, ToySum
 
@@ -83,6 +86,7 @@ def test_a_folder_without_a_study_and_another_study_are_refused(
     manifest = tmp_path / "evidence" / "toys" / "manifest.json"
     study_id = harness.load_results(trained / "runs" / "toys").study_id
     manifest.write_text(manifest.read_text().replace(study_id, "0" * 12))
+    (manifest.parent / SUMS).unlink()
     with pytest.raises(LedgerError, match=f"holds trials of study {study_id}.*export the study again"):
         harness.load_results(tmp_path / "evidence" / "toys")
     monkeypatch.chdir(trained)
@@ -90,9 +94,68 @@ def test_a_folder_without_a_study_and_another_study_are_refused(
     assert "holds study 000000000000 of the same name" in capsys.readouterr().err
 
 
-def test_a_damaged_file_is_one_line(trained: Path, tmp_path: Path) -> None:
-    shutil.copytree(trained / "evidence" / "toys", tmp_path / "toys")
-    (tmp_path / "toys" / "curves.parquet").write_bytes(b"PAR1")
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "evidence" / "toys", tmp_path / "toys")
+
+
+def test_digests_are_those_of_sha256sum(copied: Path) -> None:
+    checked = subprocess.run(["sha256sum", "-c", SUMS], cwd=copied, capture_output=True, text=True, check=True)
+    names = ["curves.parquet", "manifest.json", "scores.parquet", "study.toml", "trials.parquet"]
+    assert checked.stdout.splitlines() == [f"{name}: OK" for name in names]
+
+
+@pytest.mark.parametrize("name", ["curves.parquet", "manifest.json", "scores.parquet", "trials.parquet"])
+def test_a_file_that_has_changed_or_is_missing_is_refused(copied: Path, name: str) -> None:
+    content = (copied / name).read_bytes()
+    (copied / name).write_bytes(content + b" ")
+    with pytest.raises(LedgerError, match=rf"{name}: differs from its digest in SHA256SUMS; restore the file"):
+        harness.load_results(copied)
+    (copied / name).unlink()
+    with pytest.raises(LedgerError, match=rf"{name}: is missing, but SHA256SUMS has it|holds no study"):
+        harness.load_results(copied)
+
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "fault"),
+    [
+        ("trials", lambda trials: pd.concat([trials, trials.tail(1)]), r"holds trial \w+/toy-sum/\S+ 2 times"),
+        ("trials", lambda trials: trials.assign(attempt=None), r"is not a readable export \(TypeError"),
+        ("trials", lambda trials: trials.drop(columns="trial_record"), r"is not a readable export \(KeyError"),
+        ("curves", lambda curves: curves.assign(quantity=None), "is not a readable export"),
+        (
+            "curves",
+            lambda curves: curves[curves["quantity"] != "validation/mse"],
+            r"curves\.parquet beside it lacks mse of trial \w+/toy-sum/",
+        ),
+    ],
+    ids=["twice", "no attempt", "no column", "no quantity", "no metric"],
+)
+def test_content_that_cannot_be_a_study_is_one_line(copied: Path, name: str, change: Change, fault: str) -> None:
+    path = copied / f"{name}.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+    (copied / SUMS).write_text(sums_of(copied))
+    with pytest.raises(LedgerError, match=fault) as caught:
+        harness.load_results(copied)
+    assert str(caught.value).endswith("export the study again with `harness export`")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_that_the_manifest_lacks_is_named(copied: Path) -> None:
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["cells"] = [cell for cell in manifest["cells"] if cell["cell"]["model"] != "toy-stack"]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    (copied / SUMS).unlink()  # exports of earlier versions have none
+    with pytest.raises(LedgerError, match=r"holds trial \w+/toy-sum/toy-stack/\S+, but manifest.json .* no such cell"):
+        harness.load_results(copied)
+
+
+def test_a_damaged_file_is_one_line(copied: Path) -> None:
+    (copied / "curves.parquet").write_bytes(b"PAR1")
+    (copied / SUMS).unlink()
     with pytest.raises(LedgerError, match="is not a readable export") as caught:
-        harness.load_results(tmp_path / "toys")
+        harness.load_results(copied)
     assert "\n" not in str(caught.value)

@@ -35,7 +35,7 @@ def run(study: Study, place: Place, console: Console, options: RunOptions) -> in
     loaded = load_with_messages()
     plan = make_plan(study, loaded.registry)
     plan = plan.without_missing() if options.skip_missing else plan
-    stored = baseline_cells(plan, options.baseline) if options.baseline is not None else ()
+    stored = baseline_cells(plan, options.baseline, loaded.registry) if options.baseline is not None else ()
     trained = run_plan(plan, loaded, place, console, fresh=options.fresh)
     if trained.outcome is None:
         return interrupted()

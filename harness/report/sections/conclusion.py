@@ -54,7 +54,7 @@ def _undecided(ranked: Sequence[Row]) -> list[str]:
         assert decision is not None  # as selected above
         enough = "no practical number of" if decision.needed is None else f"about {count(decision.needed)}"
         listed.append(f"{row.model} ({enough} paired seeds would decide; {decision.n} so far)")
-    return [f"undecided: {', '.join(listed)}"] if listed else []
+    return [f"inconclusive: {', '.join(listed)}"] if listed else []
 
 
 def _unranked(section: Section) -> str:
