@@ -8,8 +8,6 @@ models of it have no value.  Writes FOLDER/README.md and the SVG files beside it
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,15 +18,14 @@ from harness.analysis.comparison import Section
 from harness.analysis.reproduction import Reproduction
 from harness.analysis.stored_study import of_ledger
 from harness.api.task import Task
-from harness.errors import HarnessError
 from harness.ledger.exported import read_folder, study_folders
-from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.report.document import Block, Heading, Notes, Paragraph
 from harness.report.formatting import mean_interval, number
 from harness.report.report import Report, build_report
 from harness.report.sections.conclusion import conclusion
 from harness.report.writers import markdown
+from page_command import command
 from published_table import PROTOCOLS, Run, published_tasks, runs_of, table, unlike_the_row
 from results_figures import pictures
 
@@ -183,17 +180,5 @@ def _notes(reports: Sequence[Report]) -> Iterator[str]:
         yield f"study {report.study}: {', '.join(filter(None, facts))}."
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="docs/results")
-    given = parser.parse_args()
-    try:
-        print(write_page(load_plugins().registry, given.folder))
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(__doc__, write_page))

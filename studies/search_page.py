@@ -8,9 +8,7 @@ Writes FOLDER/search.md and the SVG files beside it.
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +19,7 @@ from harness.analysis.comparison import Section, decide_cells
 from harness.analysis.paired_tests import correct
 from harness.analysis.statistics import Interval, Scale
 from harness.analysis.stored_study import of_ledger
-from harness.errors import HarnessError
 from harness.ledger.exported import read_folder, study_folders
-from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
@@ -32,6 +28,7 @@ from harness.report.formatting import count, mean_interval, number
 from harness.report.report import Report, build_report
 from harness.report.sections.sizes import sizes_blocks
 from harness.report.writers import markdown
+from page_command import command
 
 WORDS = {"undecided": "inconclusive"}
 ARMS = {"halving": "successive halving", "full": "full length"}
@@ -162,17 +159,5 @@ def _wall_minutes(report: Report) -> float:
     return (max(trial.ended for trial in ended) - min(trial.started for trial in ended)) / 60
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="docs/results")
-    given = parser.parse_args()
-    try:
-        print(write_page(load_plugins().registry, given.folder))
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(__doc__, write_page))

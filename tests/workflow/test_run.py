@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import harness
+from harness.api.model import Model
 from harness.errors import LedgerError, StudyError
 from harness.ledger.journal import read_study
 from harness.plugin.hookspecs import hookimpl
@@ -29,13 +31,13 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks,seqharness-modern")
 
 
-def study(**sections: Any) -> harness.Study:
+def study(models: Sequence[type[Model]] = (ToyEma, ToyStack), **sections: Any) -> harness.Study:
     given: dict[str, Any] = {
         "budget": {"trials": 2, "repetitions": 2, "tolerance": 0.1},
         "training": {"updates": 6, "batch_size": 8, "evaluations": 2},
         **sections,
     }
-    return harness.Study("toys", [ToyEma, ToyStack], [{"name": ToySum, "parameters": 161}], **given)
+    return harness.Study("toys", models, [{"name": ToySum, "parameters": 161}], **given)
 
 
 def run(given: harness.Study | None = None, **options: Any) -> harness.Results:
@@ -66,6 +68,13 @@ def test_same_call_resumes_and_another_budget_trains_only_what_is_missing() -> N
     after = reproducible_by_key(_folder_of(more))
     assert {key: after[key] for key in before} == before
     assert len(after) == len(before) + 2
+
+
+def test_study_of_a_notebook_is_resumed_with_one_more_class() -> None:
+    before = reproducible_by_key(_folder_of(run(study([ToyEma]))))
+    after = reproducible_by_key(_folder_of(run(study([ToyEma, ToyStack]))))
+    assert {key: after[key] for key in before} == before
+    assert len(after) == 2 * len(before)
 
 
 def test_fresh_run_keeps_the_earlier_study_beside_it() -> None:
