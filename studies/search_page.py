@@ -17,7 +17,7 @@ import matplotlib
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section, decide_cells
 from harness.analysis.paired_tests import correct
-from harness.analysis.statistics import Interval, Scale
+from harness.analysis.statistics import Interval, Scale, Summary
 from harness.analysis.stored_study import of_ledger
 from harness.ledger.exported import read_folder, study_folders
 from harness.plugin.registry import Registry
@@ -107,18 +107,24 @@ def _effect(between: Interval | None, scale: Scale) -> str:
 def _line(section: Section, result: CellResult, arm: str) -> tuple[Datum, ...]:
     row = next(row for row in section.rows if row.model == result.facts.cell.model)
     ended = [entry.result for entry in result.search if entry.result is not None]
-    validation = result.summary("validation")
-    assert validation is not None  # a winner was trained again
-    test = mean_interval(row.test.mean, row.test.interval) if row.test is not None else NOTHING
     return (
         Datum(result.facts.cell.model),
         Datum(ARMS[arm]),
         Datum(count(len(result.search))),
         Datum(count(sum(trial.updates for trial in ended))),
         Datum(f"{sum(trial.train_seconds or 0 for trial in ended) / 60:.1f}"),
-        Datum(mean_interval(validation.mean, validation.interval)),
-        Datum(test),
+        Datum(_score(result.summary("validation"))),
+        Datum(_score(row.test)),
     )
+
+
+def _score(summary: Summary | None) -> str:
+    """Return the mean with its interval, or the median with its own if the mean has none."""
+    if summary is None:
+        return NOTHING
+    if summary.interval is None and summary.median_interval is not None:
+        return f"median {mean_interval(summary.median, summary.median_interval)}"
+    return mean_interval(summary.mean, summary.interval)
 
 
 def _sizes(report: Report, folder: Path) -> Iterator[str]:
@@ -139,8 +145,8 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
         "test: of its winner, trained again with new seeds, which are the same after both searches. Verdicts "
         "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
         "correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare the "
-        "configurations that these two searches found; other seeds of the search may find others. A mean without an "
-        "interval: some runs succeed and some do not, so that the mean is not meaningful."
+        "configurations that these two searches found; other seeds of the search may find others. median: some "
+        "runs succeed and some do not, so that a mean is not meaningful."
     )
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
