@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def command(description: str | None, write_page: Callable[[Registry, Path], Path
     given = parser.parse_args()
     try:
         print(write_page(load_plugins().registry, given.folder))
-    except HarnessError as error:
+    except (HarnessError, tomllib.TOMLDecodeError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -86,8 +86,9 @@ def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
 def warning(registry: Registry, section: Section) -> str:
     """Return that pruning is unsafe on a task, if its known plateau exceeds the first rung; else ''."""
     plateau = registry.make_task(section.ref.name, section.ref.options).plateau()
-    first = section.results[0].facts.rungs[0].updates
-    if plateau is None or plateau.updates < first:
+    rungs = section.results[0].facts.rungs
+    first = rungs[0].updates if rungs else 0
+    if plateau is None or not rungs or plateau.updates < first:
         return ""
     return (
         f" Pruning is unsafe on this task: training is known to stay at the floor for {count(plateau.updates)} "

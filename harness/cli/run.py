@@ -55,7 +55,7 @@ def run(
     """Run a study. Run the same command again to resume it: only what is missing is trained.
 
     No study file is needed with --data: harness run --data my.parquet --target y --budget 50k trains every installed
-    model, with 10 configurations and 10 to 17 repetitions of the best one, for 50 epochs (500 to 5000 updates). The
+    model, with 10 configurations and 17 repetitions of the best one, for 50 epochs (500 to 5000 updates). The
     study is stored as runs/my/study.toml. See docs/your-data.md.
 
     Results go to sqlite:///mlflow.db unless MLFLOW_TRACKING_URI names another store. The log of a run is study.log in

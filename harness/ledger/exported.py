@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import LedgerError
-from harness.ledger.folder import JOURNAL, read_manifest
+from harness.ledger.folder import JOURNAL, MANIFEST, STUDY_FILE, read_manifest
 from harness.ledger.journal import Snapshot, TrialEntry, read_study
 from harness.records import Manifest, Point, Trial, TrialResult
 
@@ -22,6 +22,7 @@ SCORES = "scores.parquet"
 CURVES = "curves.parquet"
 SUMS = "SHA256SUMS"
 """Digests of the other files, as `sha256sum -c SHA256SUMS` checks them; exports of earlier versions have none."""
+FILES = (CURVES, MANIFEST, SCORES, STUDY_FILE, TRIALS)
 TRIAL_RECORD = "trial_record"
 RESULT_RECORD = "result_record"
 """Columns of `TRIALS` beside those of the public frame: the records of the ledger as JSON."""
@@ -38,11 +39,11 @@ def read_folder(folder: Path) -> Snapshot:
         return read_study(folder)
     manifest = read_manifest(folder)
     if manifest is None:
-        raise LedgerError(f"{folder}: has {TRIALS} and no manifest.json; export the study again with `harness export`")
-    _check_sums(folder)
+        raise LedgerError(f"{folder}: an export without {MANIFEST}; export the study again with `harness export`")
     try:
+        _check_sums(folder)
         entries = tuple(_entries(_table(folder / TRIALS), _table(folder / CURVES)))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LedgerError(
             f"{folder}: is not a readable export ({reason}); export the study again with `harness export`"
@@ -54,21 +55,28 @@ def read_folder(folder: Path) -> Snapshot:
 
 
 def sums_of(folder: Path) -> str:
-    """Return the digests of the files of an export, one line each, in the format of sha256sum."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
-    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
+    """Return the digests of the files of an export, one line each, in the format of sha256sum.
+
+    Line ends of text files do not count, since git may convert them.
+    """
+    contents = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
+    for name in contents.keys() & {MANIFEST, STUDY_FILE}:
+        contents[name] = contents[name].replace(b"\r\n", b"\n")
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
 
 
 def _check_sums(folder: Path) -> None:
     """Raise LedgerError if a file of an export is missing or differs from its digest."""
     if not (folder / SUMS).exists():
         return
-    held = set(sums_of(folder).splitlines())
-    for line in (folder / SUMS).read_text().splitlines():
-        if line not in held:
-            path = folder / line.partition("  ")[2]
-            what = f"differs from its digest in {SUMS}" if path.exists() else f"is missing, but {SUMS} has it"
-            raise LedgerError(f"{path}: {what}; restore the file, or export the study again with `harness export`")
+    stated, held = ((folder / SUMS).read_text().split("\n"), sums_of(folder).split("\n"))
+    for name in FILES:
+        given, found = ([line for line in lines if line.rstrip().endswith(f"  {name}")] for lines in (stated, held))
+        if [line.rstrip() for line in given] != found:
+            what = f"differs from its digest in {SUMS}" if found else f"is missing, but {SUMS} has it"
+            raise LedgerError(
+                f"{folder / name}: {what}; restore the file, or export the study again with `harness export`"
+            )
 
 
 def _faults(manifest: Manifest, entries: Sequence[TrialEntry]) -> Iterator[str]:

@@ -11,8 +11,8 @@ from harness.plugin.loader import Loaded, Registrar, merge
 from harness.plugin.source import source_digest
 from harness.records import Plugin, digest_of
 
-LOCAL = "local"
-"""Prefix of the names of the plugins under which such classes are registered: `local:MyModel`."""
+LOCAL_MODEL, LOCAL_TASK = "local-model:", "local-task:"
+"""Prefixes of the names of the plugins under which such classes are registered, such as `local-model:my-net`."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,20 @@ NO_CLASSES = LocalClasses()
 def local_classes(models: Iterable[Model], tasks: Iterable[type[Task]]) -> LocalClasses:
     """Return these models and tasks with the digests of their sources."""
     models, tasks = tuple(models), tuple(tasks)
-    kinds = [*(type(model) for model in models), *tasks]
-    return LocalClasses(models, tasks, tuple(_plugin_of(kind) for kind in kinds))
+    plugins = [
+        *(_plugin_of(f"{LOCAL_MODEL}{model.name}", type(model)) for model in models),
+        *(_plugin_of(f"{LOCAL_TASK}{task.name}", task) for task in tasks),
+    ]
+    return LocalClasses(models, tasks, tuple(plugins))
 
 
 def is_local(plugin: Plugin) -> bool:
     """Return whether no installed package provides what is registered under this plugin."""
-    return plugin.name.startswith(f"{LOCAL}:")
+    return plugin.name.startswith((LOCAL_MODEL, LOCAL_TASK))
 
 
-def _plugin_of(kind: type) -> Plugin:
-    return Plugin(name=f"{LOCAL}:{kind.__qualname__}", version=digest_of(source_digest(kind))[:12])
+def _plugin_of(name: str, kind: type) -> Plugin:
+    return Plugin(name=name, version=digest_of(source_digest(kind))[:12])
 
 
 def with_local(loaded: Loaded, local: LocalClasses) -> Loaded:

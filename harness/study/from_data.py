@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +21,8 @@ from harness.study.space import cell_space
 
 TRIALS = 10
 """Search trials per model."""
-REPETITIONS = 10
-"""The number of pairs that a report needs for a decision between two models."""
+REPETITIONS = 17
+"""The number of pairs after which one of nine models is decided that wins every pair; of two models, after 10."""
 EPOCHS = 50
 LEAST_UPDATES, MOST_UPDATES = 500, 5000
 BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
@@ -53,13 +53,11 @@ class DataRequest:
     profile: str | None = None
 
 
-def study_of_file(registry: Registry, request: DataRequest, enough: Callable[[int], int] | None = None) -> Study:
+def study_of_file(registry: Registry, request: DataRequest) -> Study:
     """Return a study of models on a user-supplied dataset.
 
     Batch size and updates follow from the number of training sequences: 50 epochs, at least 500 and at most 5000
     updates.  If the smallest size is below 10,000 parameters, networks may deviate by 5 % from the budget, else by 1 %.
-
-    enough: returns the repetitions that decide between this many models; None: `REPETITIONS` for any number.
 
     Raises StudyError or UnknownNameError if the request does not fit the task, DataError if the file cannot be used.
     """
@@ -73,13 +71,11 @@ def study_of_file(registry: Registry, request: DataRequest, enough: Callable[[in
         updates = min(max(EPOCHS * task.updates_per_epoch(batch_size), LEAST_UPDATES), MOST_UPDATES)
     sizes = [request.parameters] if isinstance(request.parameters, int) else [*request.parameters]
     label = request.name or label_text(data.stem) or "own-data"
-    models = list(request.models or usable_models(registry, task))
-    repetitions = REPETITIONS if enough is None else enough(len(models))
     tables: dict[str, Any] = {  # the tables of a study file
         "name": label,
-        "models": models,
+        "models": list(request.models or usable_models(registry, task)),
         "tasks": [{"name": entry.name, "as": label, "parameters": sizes, **_given_options(task, options)}],
-        "budget": {"trials": TRIALS, "repetitions": repetitions, **_tolerance(min(sizes))},
+        "budget": {"trials": TRIALS, "repetitions": REPETITIONS, **_tolerance(min(sizes))},
         "training": {"updates": updates, "batch_size": batch_size},
     }
     return study_of(tables, study_overrides, profile=request.profile, source=f"--data {data}")

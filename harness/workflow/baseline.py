@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,16 +11,13 @@ from harness.analysis.stored_study import StoredStudy, SyncMark, of_ledger
 from harness.api.task import Task
 from harness.errors import StudyError
 from harness.ledger.exported import read_folder, study_folders
-from harness.ledger.folder import STUDY_FILE
 from harness.ledger.journal import Snapshot, TrialEntry
 from harness.plugin.registry import Registry
-from harness.records import OF_A_TASK, CellFacts
+from harness.records import OF_A_TASK, CellFacts, Manifest
 from harness.study.cell_plan import CellPlan
-from harness.study.file import read_study_file
 from harness.study.fingerprint import code_of, fingerprint_of
-from harness.study.labels import task_label
-from harness.study.plan import Plan
-from harness.study.schema import Study, TrainingSection
+from harness.study.plan import Plan, make_plan
+from harness.study.schema import ModelEntry
 
 OF_ANY_CELL = ("task options", "seed", "data")
 """Parts of a fingerprint that must agree."""
@@ -27,6 +25,8 @@ OF_A_SEARCH = ("schedule", "sampler", "tolerance")
 """Further parts under protocol `fair`."""
 OF_A_METRIC = ("name", "unit", "better")
 """Its scale and margin are of the comparison, which is made with those of the task as it is now."""
+OF_ANY_SETTING = {"patience", "minimum_updates", "seconds", "precision", "evaluation_limit"}
+"""Parts of a training that no published setting states."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class StoredCell:
 
     study: Snapshot
     facts: CellFacts
-    changed: bool
-    """Whether the installed code of its task or model differs from the code that trained it."""
+    changed: bool | None
+    """Whether other code of seqharness or of a plugin is installed than trained it; None if that is not known."""
 
     @property
     def entries(self) -> tuple[TrialEntry, ...]:
@@ -56,7 +56,7 @@ def baseline_cells(plan: Plan, path: Path, registry: Registry) -> tuple[StoredCe
     cells: dict[object, StoredCell] = {}
     for study in map(read_folder, study_folders(path)):
         for facts in study.manifest.cells:
-            if facts.cell in planned or facts.cell.task not in tasks or study.manifest.protocol != plan.study.protocol:
+            if facts.cell in planned or facts.cell.task not in tasks or not _same_kind(study.manifest, plan):
                 continue
             if facts.cell in cells:
                 raise StudyError(
@@ -64,12 +64,18 @@ def baseline_cells(plan: Plan, path: Path, registry: Registry) -> tuple[StoredCe
                     f"{facts.cell}; give the folder of one of them"
                 )
             task = tasks[facts.cell.task]
-            cells[facts.cell] = _checked(StoredCell(study, facts, _changed(facts, task.task, registry)), task, plan)
+            stored = StoredCell(study, facts, _changed(facts, task.task, registry))
+            cells[facts.cell] = _checked(stored, task, plan, registry)
     if not cells:
         raise StudyError(
-            f"baseline {path}: holds no other cell of {', '.join(sorted(tasks))} under protocol {plan.study.protocol}"
+            f"baseline {path}: holds no other cell of {', '.join(sorted(tasks))} under protocol {plan.study.protocol}; "
+            "races of `harness recommend` do not count, as their repetitions depend on the scores"
         )
     return tuple(cells.values())
+
+
+def _same_kind(manifest: Manifest, plan: Plan) -> bool:
+    return manifest.protocol == plan.study.protocol and not manifest.race
 
 
 def beside(snapshot: Snapshot, cells: tuple[StoredCell, ...]) -> StoredStudy:
@@ -94,24 +100,27 @@ def _origin(study: Snapshot, cells: tuple[StoredCell, ...]) -> str:
     versions = ", ".join(f"{name} {manifest.versions[name]}" for name in ("torch",) if name in manifest.versions)
     code = f"code {manifest.git}" if manifest.git else ""
     facts = ", ".join(filter(None, (manifest.study_id, code, versions, manifest.machine.get("cpu", ""))))
-    changed = ", ".join(cell.facts.cell.model for cell in cells if cell.study is study and cell.changed)
-    since = f"; the code of the task, or of {changed}, has changed since" if changed else ""
+    changed, unknown = (
+        ", ".join(cell.facts.cell.model for cell in cells if cell.study is study and cell.changed is state)
+        for state in (True, None)
+    )
+    since = f"; seqharness or a plugin of {changed} has changed since" if changed else ""
+    since += f"; {unknown}: not installed, so whether the code has changed is unknown" if unknown else ""
     return f"{names}: stored results of study {manifest.study} ({facts}), not trained again{since}"
 
 
-def _changed(facts: CellFacts, task: Task, registry: Registry) -> bool:
-    """Return whether other code is installed than trained a cell; False if its model is not installed."""
-    if facts.model not in registry.models:
-        return False
-    return fingerprint_of(code_of(task, registry.model(facts.model).value)) != facts.fingerprint.get("code")
+def _changed(facts: CellFacts, task: Task, registry: Registry) -> bool | None:
+    if facts.model not in registry.models or "code" not in facts.fingerprint:
+        return None
+    return fingerprint_of(code_of(task, registry.model(facts.model).value)) != facts.fingerprint["code"]
 
 
-def _checked(stored: StoredCell, planned: CellPlan, plan: Plan) -> StoredCell:
+def _checked(stored: StoredCell, planned: CellPlan, plan: Plan, registry: Registry) -> StoredCell:
     """Return a stored cell with the metric, the floor and the published size of the task as they are now.
 
     Raises StudyError if it cannot be compared with the cells of the plan.
     """
-    differing = list(_differences(stored, planned, plan))
+    differing = [*_differences(stored, planned, plan), *_in_training(stored, planned, plan, registry)]
     if differing:
         raise StudyError(
             f"baseline {stored.study.folder}: {stored.facts.cell} differs in {'; '.join(differing)}; set the study to "
@@ -136,10 +145,9 @@ def _checked(stored: StoredCell, planned: CellPlan, plan: Plan) -> StoredCell:
 def _differences(stored: StoredCell, planned: CellPlan, plan: Plan) -> Iterator[str]:
     """Yield what differs between a stored cell and the plan of its task, in words."""
     facts, now, fair = stored.facts, planned.facts, plan.study.protocol == "fair"
-    if stored.study.manifest.race:
-        yield "that it is a race of `harness recommend`, whose repetitions depend on the scores"
     yield from _differing({"task": facts.task.name}, {"task": now.task.name})
-    versions = {plugin.name: plugin.version for plugin in stored.study.manifest.plugins}
+    plugins = next((entry.trial.plugins for entry in stored.entries), ()) or stored.study.manifest.plugins
+    versions = {plugin.name: plugin.version for plugin in plugins}
     provider, searched = planned.plugins[0], fair and now.trials > 0 and facts.setting == "searched"
     yield from _differing({provider.name: versions.get(provider.name)}, {provider.name: provider.version})
     for name in (*OF_ANY_CELL, *(OF_A_SEARCH if searched else ())):
@@ -150,28 +158,41 @@ def _differences(stored: StoredCell, planned: CellPlan, plan: Plan) -> Iterator[
     )
     compared = ["repetitions", *(["parameters"] if fair else []), *(["trials", "rungs"] if searched else [])]
     yield from _differing(*({name: getattr(of, name) for name in compared} for of in (facts, now)))
-    trained = next((entry.trial.training for entry in stored.entries), None)
-    if fair and trained is not None:
-        yield from _differing(trained.model_dump(), planned.training.model_dump())
-    if not fair:
-        yield from _differing_sections(stored, planned, plan.study)
 
 
-def _differing_sections(stored: StoredCell, planned: CellPlan, study: Study) -> Iterator[str]:
-    """Yield what two studies under protocol `paper` set differently; the rest is each model's published setting."""
-    file = stored.study.folder / STUDY_FILE
-    if not file.exists():
-        yield f"{STUDY_FILE}, which is missing"
+def _in_training(stored: StoredCell, planned: CellPlan, plan: Plan, registry: Registry) -> Iterator[str]:
+    """Yield what differs in the training of a stored cell.
+
+    Under protocol `paper`, length, batch size and schedule are those of the model's published setting unless the study
+    sets them.  They are compared if the stored model is installed, so that it can be planned in this study.
+    """
+    trial = next((entry.trial for entry in stored.entries), None)
+    if trial is None:
         return
-    sections = (_section(of, planned).model_dump() for of in (read_study_file(file), study))
-    yield from _differing(*sections)
+    if plan.study.protocol == "fair":
+        yield from _differing(trial.training.model_dump(), planned.training.model_dump())
+        return
+    if stored.facts.model not in registry.models:
+        yield from _differing(trial.training.model_dump(), planned.training.model_dump(include=OF_ANY_SETTING))
+        return
+    again = _planned_here(stored.facts, plan, registry)
+    if again is None:
+        yield "published setting"
+        return
+    yield from _differing(trial.training.model_dump(), again.training.model_dump())
+    yield from _differing(trial.optimisation.schedule.model_dump(), again.schedule.model_dump())
 
 
-def _section(study: Study, planned: CellPlan) -> TrainingSection:
-    """Return the training section of a study for the task of a cell, with the task's own keys."""
-    name, label = planned.task.name, planned.cell.task
-    entry = next((one for one in study.tasks if one.name == name and task_label(one, planned.task) == label), None)
-    return study.training if entry is None else study.training.overridden_by(entry.training)
+def _planned_here(facts: CellFacts, plan: Plan, registry: Registry) -> CellPlan | None:
+    """Return a cell of protocol `paper` as this study would train it; None if its setting is none that it has now."""
+    for setting in ("searched", "published-second"):
+        entry = ModelEntry.model_validate({"name": facts.model, "as": facts.cell.model, "setting": setting})
+        with contextlib.suppress(StudyError):
+            for cell in make_plan(plan.study.model_copy(update={"models": (entry,)}), registry).cells:
+                same = cell.facts.fingerprint.get("setting") == facts.fingerprint.get("setting")
+                if cell.cell == facts.cell and same:
+                    return cell
+    return None
 
 
 def _differing(stored: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:

@@ -40,7 +40,7 @@ def export(snapshot: Snapshot, to: Path) -> Path:
             write_atomically(folder / STUDY_FILE, study_file.read_text())
     except OSError as error:
         raise LedgerError(f"{folder}: cannot be written ({error.strerror})") from error
-    write_atomically(folder / MANIFEST, snapshot.manifest.model_dump_json(indent=1))
+    write_atomically(folder / MANIFEST, snapshot.manifest.model_dump_json(indent=1) + "\n")
     write_atomically(folder / SUMS, sums_of(folder))
     return folder
 

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.api.task import Task
-from harness.cli.actions import study_input
 from harness.cli.actions.study_input import StudyRequest, dataset_request, names, read
 from harness.errors import StudyError
 from harness.ledger.folder import STUDY_FILE
-from harness.plugin.loader import Loaded
-from harness.plugin.registry import Entry
 from harness.study.from_data import DataRequest
-from tests.study.test_from_data import ToyFile, numbered
 
 STUDY = 'name = "s"\nmodels = ["tcn", "gru"]\n[[tasks]]\nname = "copy-memory"\n[[tasks]]\nname = "adding"\n'
 
@@ -55,22 +50,6 @@ def test_missing_or_ambiguous_study_is_refused(request_: StudyRequest) -> None:
         read(replace(request_, dataset=dataset))
     with pytest.raises(StudyError, match=r"--data d\.csv makes a study of its own; leave out --tasks"):
         read(replace(request_, study=None, dataset=dataset, tasks="adding"))
-
-
-def test_repetitions_on_a_dataset_are_enough_to_decide_between_its_models(
-    request_: StudyRequest, toy_loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of 2, 3 and 4 models with a margin, one that wins every pair is decided after 10, 12 and 14."""
-    registry = toy_loaded.registry
-    (ema, *_), (task, *_) = registry.models.values(), registry.tasks.values()
-    models = {name: replace(ema, name=name) for name in ("a", "b", "c", "d")}
-    tasks: dict[str, Entry[type[Task]]] = {ToyFile.name: Entry(ToyFile.name, ToyFile, task.plugin, task.origin)}
-    loaded = Loaded(replace(registry, models=models, tasks=tasks), toy_loaded.hooks)
-    monkeypatch.setattr(study_input, "load_plugins", lambda: loaded)
-    given = replace(request_, study=None, dataset=DataRequest(numbered(tmp_path), 500))
-    found = [read(replace(given, models=models)).budget.repetitions for models in ("a", "a,b", "a,b,c", None)]
-    assert found == [10, 10, 12, 14]
-    assert read(replace(given, overrides=("budget.repetitions=3",))).budget.repetitions == 3
 
 
 def test_dataset_needs_a_file_and_a_size() -> None:

@@ -21,7 +21,7 @@ def test_local_models_and_tasks_are_registered_under_a_digest_of_their_source() 
     registry = with_local(load_plugins([]), local).registry
     model, task = registry.model("mine").plugin, registry.task("toy-sum").plugin
     assert registry.plugins == (model, task)
-    assert [plugin.name for plugin in registry.plugins] == ["local:Mine", "local:ToySum"]
+    assert [plugin.name for plugin in registry.plugins] == ["local-model:mine", "local-task:toy-sum"]
     assert is_local(model)
     assert len(model.version) == len(task.version) == 12
 
@@ -34,6 +34,17 @@ def test_plugin_of_a_local_class_does_not_depend_on_the_others() -> None:
     )
     assert alone.task("toy-sum").plugin == beside.task("toy-sum").plugin
     assert alone.model("mine").plugin == beside.model("mine").plugin != beside.model("toy-stack").plugin
+
+
+def test_classes_of_one_qualified_name_are_plugins_of_their_own() -> None:
+    def made(label: str) -> ToyEma:
+        class Net(ToyEma):
+            name = label
+
+        return Net()
+
+    registry = with_local(load_plugins([]), local_classes([made("net-a"), made("net-b")], [])).registry
+    assert {plugin.name for plugin in registry.plugins} == {"local-model:net-a", "local-model:net-b"}
 
 
 def test_without_local_classes_nothing_changes() -> None:
@@ -57,5 +68,5 @@ def test_name_of_an_installed_model_is_refused() -> None:
         name = "mine"
 
     installed = with_local(load_plugins([]), local_classes([Mine()], []))
-    with pytest.raises(PluginError, match="'mine' is registered by local:Mine"):
+    with pytest.raises(PluginError, match="'mine' is registered by local-model:mine"):
         with_local(installed, local_classes([Other()], []))

@@ -58,7 +58,7 @@ def test_the_files_are_the_public_frames_and_say_where_they_come_from(trained: P
     public = results.trials.set_index("key")
     pd.testing.assert_frame_equal(trials.loc[public.index, list(public)], public)
     for name in ("manifest.json", "study.toml"):
-        assert (folder / name).read_text() == (trained / "runs" / "toys" / name).read_text()
+        assert (folder / name).read_text().rstrip() == (trained / "runs" / "toys" / name).read_text().rstrip()
 
 
 def test_report_reads_folders_without_mlflow(
@@ -103,6 +103,24 @@ def test_digests_are_those_of_sha256sum(copied: Path) -> None:
     checked = subprocess.run(["sha256sum", "-c", SUMS], cwd=copied, capture_output=True, text=True, check=True)
     names = ["curves.parquet", "manifest.json", "scores.parquet", "study.toml", "trials.parquet"]
     assert checked.stdout.splitlines() == [f"{name}: OK" for name in names]
+
+
+def test_other_files_and_line_ends_that_git_converts_do_not_matter(copied: Path) -> None:
+    for path in (copied / "manifest.json", copied / "study.toml", copied / SUMS):
+        text = path.read_bytes()
+        assert text.endswith(b"\n")
+        path.write_bytes(text.replace(b"\n", b"\r\n"))
+    (copied / "README.md").write_text("notes")
+    assert "README.md" not in sums_of(copied)
+    assert len(harness.load_results(copied).trials) == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0  trials.parquet"], ids=["empty", "bytes", "one line"])
+def test_digests_that_do_not_cover_the_files_are_refused(copied: Path, content: bytes) -> None:
+    (copied / SUMS).write_bytes(content)
+    with pytest.raises(LedgerError, match=r"differs from its digest in SHA256SUMS|not a readable export") as caught:
+        harness.load_results(copied)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["curves.parquet", "manifest.json", "scores.parquet", "trials.parquet"])

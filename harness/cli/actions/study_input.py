@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-from harness.analysis.sign_test import MINIMUM_PAIRS, fewest_pairs
 from harness.errors import StudyError
 from harness.ledger.folder import STUDY_FILE
 from harness.plugin.loader import Loaded, load_plugins
@@ -59,7 +58,7 @@ def read(request: StudyRequest) -> Study:
             other = "--tasks" if study is None else study
             raise StudyError(f"--data {dataset.data} makes a study of its own; leave out {other}")
         changed = replace(dataset, models=names(request.models), overrides=request.overrides, profile=request.profile)
-        return study_of_file(load_plugins().registry, changed, enough=_enough_repetitions)
+        return study_of_file(load_plugins().registry, changed)
     if study is None:
         raise StudyError("no study is given; name its file, such as studies/quickstart.toml, or give --data FILE")
     kept = request.runs / study / STUDY_FILE
@@ -67,11 +66,6 @@ def read(request: StudyRequest) -> Study:
     return read_study_file(
         path, request.overrides, models=names(request.models), tasks=names(request.tasks), profile=request.profile
     )
-
-
-def _enough_repetitions(models: int) -> int:
-    """Return after how many repetitions a model is decided that wins every pair against another of these."""
-    return MINIMUM_PAIRS if models < 2 else fewest_pairs(models, equivalence=True)
 
 
 def names(text: str | None) -> list[str] | None:
