@@ -40,7 +40,7 @@ def write_page(registry: Registry, folder: Path) -> Path:
     """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
     found = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "search")]
     reports = {report.study: report for report in found}
-    blocks: list[Block] = [Heading("Successive halving", 1), Paragraph(OPENING)]
+    blocks: list[Block] = [Heading("Successive halving and sizes", 1), Paragraph(OPENING)]
     blocks += [block for name in reports for block in halving_blocks(registry, reports, name)]
     text = markdown.render(blocks)
     for report in reports.values():
@@ -51,8 +51,9 @@ def write_page(registry: Registry, folder: Path) -> Path:
 
 
 OPENING = (
-    "One search with successive halving beside one of full-length trials, at the same total of updates for every "
-    "model. The page is made from docs/results/search by studies/search_page.py, without training."
+    "Two questions: does a search with successive halving find better configurations than one of full-length trials, "
+    "at the same total of updates for every model, and which model leads at which size? The page is made from "
+    "docs/results/search by studies/search_page.py, without training."
 )
 
 
@@ -142,12 +143,16 @@ def _sizes(report: Report, folder: Path) -> Iterator[str]:
 
 def _facts(reports: Iterable[Report]) -> Iterator[str]:
     yield (
-        "trials, updates, minutes: of the search; minutes are the sum over trials, on a shared machine. validation, "
-        "test: of its winner, trained again with new seeds, which are the same after both searches. Verdicts "
-        "are those of the report: a sign test over pairs, or the mean difference within the task's margin, with Holm's "
-        "correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare the "
+        "Successive halving. trials, updates, minutes: of the search; minutes are the sum over trials, on a shared "
+        "machine. validation, test: of its winner, trained again with new seeds, the same after both searches. "
+        "Verdicts are those of the report: a sign test over pairs, or the mean difference within the task's margin, "
+        "with Holm's correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare the "
         "configurations that these two searches found; other seeds of the search may find others. median: some "
         "runs succeed and some do not, so that a mean is not meaningful."
+    )
+    yield (
+        "Sizes. Each cell has a search of its own, of few trials. Where a score is worse at a larger size, the search "
+        "found less there, and the size at which the leader changes depends on what the searches found."
     )
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]

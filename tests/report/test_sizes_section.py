@@ -11,6 +11,9 @@ import pytest
 from harness.records import Cell, TaskRef
 from harness.report import frames
 from harness.report.document import Table
+from harness.report.figures.lines import points_of
+from harness.report.figures.sizes import score_against_parameters
+from harness.report.figures.style import model_styles
 from harness.report.formats import FORMATS, figures, to_description, to_markdown, to_summary
 from harness.report.report import Report, across_tasks, build_report, uncounted_tasks
 from harness.report.sections.sizes import size_sentence, sizes_blocks
@@ -186,6 +189,17 @@ def test_figure_shows_the_change_and_its_interval() -> None:
     labels = axes.get_legend_handles_labels()[1]
     assert {"gru", "tcn", "leader changes"} <= set(labels)
     assert not [label for label in labels if label.startswith("_")]
+
+
+def test_figure_has_no_interval_where_some_runs_succeed_and_some_do_not() -> None:
+    """Student's interval would be too short there, so the tables have none either."""
+    (comparison,) = made({"gru": [60.0, 60.0, 60.0], "tcn": [31.0, 59.0, 63.0]}, noise=5.0).sizes
+    points = points_of(comparison.sections, lambda section, _: section.parameters)
+    assert [summary.interval is None for _, summary in points["tcn"]] == [True, False, False]
+    assert [summary.interval is None for _, summary in points["gru"]] == [False, False, False]
+    drawn = score_against_parameters(comparison, model_styles([made(CROSSING)]))
+    assert drawn is not None
+    assert "none where some repetitions succeed and some do not" in drawn.caption
 
 
 def test_sizes_of_one_task_are_not_several_tasks() -> None:

@@ -59,16 +59,18 @@ def points_of(group: Sequence[Section], x_of: XOf, metric: str | None = None) ->
 def _summary(section: Section, result: CellResult, metric: str | None) -> Summary | None:
     """Summarise the test scores of a cell; None if there are none.
 
-    A metric that does not rank gets its range instead of an interval: for accuracies near 0 or 100 %, Student's
-    interval would leave the possible values.
+    The mean has no interval if some runs succeed and some do not (see `CellResult.summary`).  A metric that does not
+    rank gets its range instead of an interval: for accuracies near 0 or 100 %, Student's interval would leave the
+    possible values.
     """
+    if metric is None or metric == section.metric.name:
+        return result.summary("test")
     values = [value for value in result.repeated("test", metric).values() if not math.isnan(value)]
     if not values:
         return None
-    ranks = metric is None or metric == section.metric.name
-    facts = section.metric if ranks else result.facts.metric_of(metric or "")
+    facts = result.facts.metric_of(metric)
     summary = summarise(values, facts.scale if facts is not None and min(values) > 0 else "linear")
-    return summary if ranks else replace(summary, interval=Interval(min(values), max(values), 1.0))
+    return replace(summary, interval=Interval(min(values), max(values), 1.0))
 
 
 def draw_lines(plot: LinePlot, styles: Mapping[str, ModelStyle]) -> Figure:

@@ -57,7 +57,9 @@ def _drawn(
         changes=[(change.parameters, change.interval.low, change.interval.high) for change in changes],
     )
     band = "; dotted: where the leader changes, with its 95 % interval shaded" if changes else ""
-    caption = f"{task}: test score against parameters, means over repetitions with 95 % intervals{band}."
+    split = any(result.mixed for section in sections for result in section.results)
+    without = "; none where some repetitions succeed and some do not" if split else ""
+    caption = f"{task}: test score against parameters, means over repetitions with 95 % intervals{without}{band}."
     return picture(f"{NAME}-{task}", draw_lines(plot, styles), caption)
 
 
