@@ -146,9 +146,9 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
         "Successive halving. trials, updates, minutes: of the search; minutes are the sum over trials, on a shared "
         "machine. validation, test: of its winner, trained again with new seeds, the same after both searches. "
         "Verdicts are those of the report: a sign test over pairs, or the mean difference within the task's margin, "
-        "with Holm's correction over the models of a task; of ten pairs even ten wins decide nothing then. They compare "
-        "the configurations that these two searches found; other seeds of the search may find others. median: some "
-        "runs succeed and some do not, so that a mean is not meaningful."
+        "with Holm's correction over the models of a task; of ten pairs even ten wins decide nothing then. They "
+        "compare the configurations that these two searches found; other seeds of the search may find others. median: "
+        "some runs succeed and some do not, so that a mean is not meaningful."
     )
     yield (
         "Sizes. Each cell has a search of its own, of few trials. Where a score is worse at a larger size, the search "
