@@ -31,6 +31,7 @@ from harness.report.writers import markdown
 from page_command import command
 
 WORDS = {"undecided": "inconclusive"}
+"""Stored verdict → the word of the reports, where they differ."""
 ARMS = {"halving": "successive halving", "full": "full length"}
 """Prefix of a study's name → how its search trains."""
 HEADER = ("model", "search", "trials", "updates", "minutes", "validation (mean, 95 % CI)", "test (mean, 95 % CI)")

@@ -55,25 +55,27 @@ def read_folder(folder: Path) -> Snapshot:
 
 
 def sums_of(folder: Path) -> str:
-    """Return the digests of the files of an export, one line each, in the format of sha256sum.
+    """Return the digests of the files of an export, one line each, in the format of sha256sum."""
+    return "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items())
 
-    Line ends of text files do not count, since git may convert them.
-    """
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return file → digest.  Line ends of text files do not count, since git may convert them."""
     contents = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
     for name in contents.keys() & {MANIFEST, STUDY_FILE}:
         contents[name] = contents[name].replace(b"\r\n", b"\n")
-    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def _check_sums(folder: Path) -> None:
     """Raise LedgerError if a file of an export is missing or differs from its digest."""
     if not (folder / SUMS).exists():
         return
-    stated, held = ((folder / SUMS).read_text().split("\n"), sums_of(folder).split("\n"))
+    lines = (line.partition("  ") for line in (folder / SUMS).read_text().splitlines())
+    stated, held = {name: digest for digest, _, name in lines}, _digests(folder)
     for name in FILES:
-        given, found = ([line for line in lines if line.rstrip().endswith(f"  {name}")] for lines in (stated, held))
-        if [line.rstrip() for line in given] != found:
-            what = f"differs from its digest in {SUMS}" if found else f"is missing, but {SUMS} has it"
+        if stated.get(name) != held.get(name):
+            what = f"differs from its digest in {SUMS}" if name in held else f"is missing, but {SUMS} has it"
             raise LedgerError(
                 f"{folder / name}: {what}; restore the file, or export the study again with `harness export`"
             )

@@ -17,7 +17,7 @@ from harness.records import OF_A_TASK, CellFacts, Manifest
 from harness.study.cell_plan import CellPlan
 from harness.study.fingerprint import code_of, fingerprint_of
 from harness.study.plan import Plan, make_plan
-from harness.study.schema import ModelEntry
+from harness.study.schema import ModelEntry, Study
 
 OF_ANY_CELL = ("task options", "seed", "data")
 """Parts of a fingerprint that must agree."""
@@ -175,7 +175,7 @@ def _in_training(stored: StoredCell, planned: CellPlan, plan: Plan, registry: Re
     if stored.facts.model not in registry.models:
         yield from _differing(trial.training.model_dump(), planned.training.model_dump(include=OF_ANY_SETTING))
         return
-    again = _planned_here(stored.facts, plan, registry)
+    again = _planned_here(stored.facts, planned.task.name, plan.study, registry)
     if again is None:
         yield "published setting"
         return
@@ -183,12 +183,13 @@ def _in_training(stored: StoredCell, planned: CellPlan, plan: Plan, registry: Re
     yield from _differing(trial.optimisation.schedule.model_dump(), again.schedule.model_dump())
 
 
-def _planned_here(facts: CellFacts, plan: Plan, registry: Registry) -> CellPlan | None:
+def _planned_here(facts: CellFacts, task: str, study: Study, registry: Registry) -> CellPlan | None:
     """Return a cell of protocol `paper` as this study would train it; None if its setting is none that it has now."""
+    tasks = tuple(entry for entry in study.tasks if entry.name == task)  # the floors of others may take long
     for setting in ("searched", "published-second"):
         entry = ModelEntry.model_validate({"name": facts.model, "as": facts.cell.model, "setting": setting})
         with contextlib.suppress(StudyError):
-            for cell in make_plan(plan.study.model_copy(update={"models": (entry,)}), registry).cells:
+            for cell in make_plan(study.model_copy(update={"models": (entry,), "tasks": tasks}), registry).cells:
                 same = cell.facts.fingerprint.get("setting") == facts.fingerprint.get("setting")
                 if cell.cell == facts.cell and same:
                     return cell
