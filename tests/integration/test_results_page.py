@@ -19,6 +19,7 @@ from tests.support.documents import ROOT
 
 results_page = pytest.importorskip("results_page", reason="the core's wheel is tested without studies/")
 results_figures = pytest.importorskip("results_figures")
+row_sentences = pytest.importorskip("row_sentences")
 published_table = pytest.importorskip("published_table")
 search_page = pytest.importorskip("search_page")
 
@@ -29,7 +30,8 @@ def test_the_page_and_its_figures_are_made_from_the_committed_data(tmp_path: Pat
     """Run `python studies/results_page.py docs/results` if this fails."""
     pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
     pytest.importorskip("harness_modern", reason="the table has the values of gated-tcn")
-    shutil.copytree(RESULTS / "data", tmp_path / "data")
+    for stored_studies in ("data", "search"):
+        shutil.copytree(RESULTS / stored_studies, tmp_path / stored_studies)
     shutil.copy(RESULTS / "not-run.toml", tmp_path)
     results_page.write_page(load_plugins().registry, tmp_path)
     made = [path for path in tmp_path.iterdir() if path.suffix in (".md", ".svg")]
@@ -67,19 +69,35 @@ def study(scores: dict[str, tuple[float, list[float]]]) -> StoredStudy:
 def test_the_published_order_is_judged_by_its_least_certain_step() -> None:
     far = [70.0 + place for place in range(12)]
     scores = {"tcn": (99.0, [score + 20 for score in far]), "gru": (96.0, [score + 1 for score in far])}
-    (holds,) = build_report(study({**scores, "lstm": (87.0, far)})).sections
-    said = results_page.order(holds)
+    values = {name: value for name, (value, _) in scores.items()}
+    (section,) = build_report(study({**scores, "lstm": (87.0, far)})).sections
+    said = row_sentences.order(section, {**values, "lstm": 87.0, "not-trained": 99.9})
     assert said.startswith("The published order tcn, gru, lstm holds for the means; its weakest step: ")
     assert "with probability 1.00 [0.74, 1.00]" in said
-    (turned,) = build_report(study({**scores, "lstm": (97.0, far)})).sections
-    assert "tcn, lstm, gru does not hold" in results_page.order(turned)
-    assert "lstm wins a pair against gru with probability 0.00 [0.00, 0.26]" in results_page.order(turned)
+    turned = row_sentences.order(section, {**values, "lstm": 97.0})
+    assert "tcn, lstm, gru does not hold" in turned
+    assert "lstm wins a pair against gru with probability 0.00 [0.00, 0.26]" in turned
+
+
+def test_row_at_a_reduced_size_is_named_with_its_size_and_judged_by_the_row_s_own_values() -> None:
+    """The stored study has 200 steps between, not 1,000, so it has no published values of its own."""
+    pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
+    tasks = published_table.published_tasks(load_plugins().registry)
+    (row,) = (task for task in tasks if task.row() == "copy-memory-1000")
+    report = build_report(of_ledger(read_folder(RESULTS / "search" / "halving-copy-200")))
+    said = row_sentences.at_reduced_size(row, report, "copy-200")
+    assert said.startswith(
+        "At a reduced size (study halving-copy-200, copy-200: 10,000 parameters, 800 updates): tcn leads with mean "
+    )
+    assert "The published order tcn, gru, rnn, lstm holds for the means" in said
+    with pytest.raises(KeyError, match="halving-copy-200 has no task copy-30"):
+        row_sentences.at_reduced_size(row, report, "copy-30")
 
 
 def test_published_setting_is_named_with_its_size_and_what_is_assumed() -> None:
     """The paper's LSTM for JSB Chorales has twice the parameters of the row, and its optimiser is not stated."""
     (section,) = build_report(of_ledger(read_folder(RESULTS / "data" / "paper-jsb-chorales"))).sections
-    tcn, lstm = (results_page.published_setting(section, cell) for cell in section.reproductions)
+    tcn, lstm = (row_sentences.published_setting(section, cell) for cell in section.reproductions)
     assert tcn.startswith("At the published setting tcn scores 8.220 [8.179, 8.261], published 8.100: not reproduced; ")
     assert lstm.startswith("At the published setting lstm (571,288 parameters) scores 8.563 [")
     assert lstm.endswith("does not state its batch size, epochs, learning rate, optimizer, reduction, schedule.")
@@ -98,7 +116,7 @@ def test_published_setting_is_named_with_its_size_and_what_is_assumed() -> None:
     ],
 )
 def test_what_is_not_run_has_its_reason(reasons: dict[str, dict[str, str]], said: list[str]) -> None:
-    assert list(filter(None, results_page._not_run("row", reasons))) == said
+    assert list(filter(None, row_sentences._not_run("row", reasons))) == said
 
 
 def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
@@ -119,6 +137,7 @@ def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
         for protocol, names in models.items():
             complete = all((protocol, task.row(), name) in ours for name in names)
             assert complete != (task.row() in reasons[protocol]), (protocol, task.row())
+    assert reasons["reduced"].keys() <= reasons["fair"].keys()
 
 
 def test_places_are_multiples_of_the_margin_and_positive_is_worse() -> None:
