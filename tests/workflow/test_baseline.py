@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.ledger.exported import read_folder
 from harness.ledger.journal import Snapshot
 from harness.plugin.loader import load_plugins
 from harness.plugin.local import with_local
+from harness.plugin.registry import Registry
 from harness.study.file import read_study_file
 from harness.study.plan import make_plan
 from harness.workflow.baseline import StoredCell, baseline_cells, beside
@@ -161,19 +163,48 @@ def test_training_of_a_study_of_published_settings_must_agree(
     monkeypatch: pytest.MonkeyPatch, changed: str, named: str
 ) -> None:
     """Batch size, epochs and schedule are those of each model's published setting, and may differ."""
+    registry = _published_models(monkeypatch)
+    for same in ("budget.repetitions=3", "training.evaluations=10"):  # under `paper` there is one an epoch
+        assert [str(cell.facts.cell) for cell in _beside_lstm(registry, same)] == ["adding-600/tcn"]
+    with pytest.raises(StudyError, match=named):
+        _beside_lstm(registry, changed)
+
+
+def test_published_setting_that_has_changed_since_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = _published_models(monkeypatch)
+    tcn = registry.models["tcn"].value
+    setting = tcn.published("adding-600")
+    assert setting is not None
+    other = replace(setting, params={**setting.params, "dropout": 0.3})
+    monkeypatch.setattr(type(tcn), "published", lambda *_: other)
+    with pytest.raises(StudyError, match="adding-600/tcn differs in published setting; set the study to"):
+        _beside_lstm(registry, "budget.repetitions=3")
+
+
+def test_stored_model_that_is_not_installed_is_compared_by_what_no_setting_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = _published_models(monkeypatch)
+    without = replace(registry, models={name: entry for name, entry in registry.models.items() if name != "tcn"})
+    for same in ("budget.repetitions=3", "training.batch_size=16"):  # whose setting states the batch size
+        (stored,) = _beside_lstm(without, same)
+        assert (stored.facts.model, stored.changed) == ("tcn", None)
+    with pytest.raises(StudyError, match=r"precision \(float32 stored, bfloat16 here\)"):
+        _beside_lstm(without, "training.precision=bfloat16")
+
+
+def _published_models(monkeypatch: pytest.MonkeyPatch) -> Registry:
     for package in ("harness_models", "harness_tasks"):
         pytest.importorskip(package, reason="published settings are of the first-party plugins")
     monkeypatch.delenv("HARNESS_DISABLE_PLUGINS")
-    registry, stored = load_plugins().registry, ROOT / "docs" / "results" / "data" / "paper-adding-600"
+    return load_plugins().registry
 
-    def found(*overrides: str) -> tuple[StoredCell, ...]:
-        study = read_study_file(ROOT / "studies" / "paper" / "adding-600.toml", overrides, models=["lstm"])
-        return baseline_cells(make_plan(study, registry), stored, registry)
 
-    for same in ("budget.repetitions=3", "training.evaluations=10"):  # under `paper` there is one an epoch
-        assert [str(cell.facts.cell) for cell in found(same)] == ["adding-600/tcn"]
-    with pytest.raises(StudyError, match=named):
-        found(changed)
+def _beside_lstm(registry: Registry, *overrides: str) -> tuple[StoredCell, ...]:
+    """Return the stored cells of adding-600 that a study of the published LSTM is compared with."""
+    study = read_study_file(ROOT / "studies" / "paper" / "adding-600.toml", overrides, models=["lstm"])
+    stored = ROOT / "docs" / "results" / "data" / "paper-adding-600"
+    return baseline_cells(make_plan(study, registry), stored, registry)
 
 
 def test_a_baseline_without_a_cell_to_compare_with_is_refused(place: Path, tmp_path: Path) -> None:
