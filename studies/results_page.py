@@ -24,7 +24,7 @@ from harness.report.writers import markdown
 from page_command import command
 from published_table import PROTOCOLS, Run, published_tasks, runs_of, table
 from results_figures import pictures
-from row_sentences import at_reduced_size, sentence
+from row_sentences import at_reduced_size, sentences
 
 FOOTER = """The studies, as [data frames and manifests](../python.md#results), are in `docs/results/data`.
 The music rows beside the released code: [music.md](music.md). Every row with every model, 20 seconds each:
@@ -44,8 +44,12 @@ def write_page(registry: Registry, folder: Path) -> Path:
         (folder / f"{drawn.name}.svg").write_text(drawn.svg)
         images.append(f"![{drawn.caption}]({drawn.name}.svg)\n\n{drawn.caption}\n")
     reduced = reduced_rows(registry, folder, reasons.get("reduced", {}))
-    opening = markdown.render(opening_blocks(registry, reports, runs, reasons, reduced))
-    details = markdown.render([Heading("All values", 2), table(registry, reports), Notes(tuple(_notes(reports)))])
+    known = {
+        task.row(): sentences(task, [run for run in runs if run.row == task.row()], reasons, reduced)
+        for task in published_tasks(registry)
+    }
+    opening = markdown.render(opening_blocks(how_many(registry, runs), known))
+    details = markdown.render([*detail_blocks(known), table(registry, reports), Notes(tuple(_notes(reports)))])
     path = folder / "README.md"
     path.write_text("\n".join([opening, *images, details, FOOTER]))
     return path
@@ -72,32 +76,29 @@ def reduced_rows(registry: Registry, folder: Path, stored: Mapping[str, str]) ->
     return found
 
 
-def opening_blocks(
-    registry: Registry,
-    reports: Sequence[Report],
-    runs: Sequence[Run],
-    reasons: Mapping[str, Mapping[str, str]],
-    reduced: Mapping[str, str],
-) -> list[Block]:
-    """Return the title, how many cells have a value, and a sentence per row of the paper, trained ones first."""
-    tasks = published_tasks(registry)
-    rows = {run.row for run in runs}
-    trained_first = sorted(tasks, key=lambda task: task.row() not in rows)
-    sentences = [
-        sentence(task, [run for run in runs if run.row == task.row()], reasons, reduced) for task in trained_first
-    ]
+def opening_blocks(how_many: str, known: Mapping[str, Sequence[str]]) -> list[Block]:
+    """Return the title, how many cells have a value, and the most telling sentence of each row, trained rows first."""
+    trained_first = sorted(known.items(), key=lambda item: item[1][0].startswith("Not run"))
     return [
         Heading("Published results and ours", 1),
-        Paragraph(
-            f"{how_many(registry, tasks, runs)} The page is made from docs/results/data by studies/results_page.py, "
-            "without training."
-        ),
-        Notes(tuple(sentences)),
+        Paragraph(f"{how_many} The page is made from docs/results by studies/results_page.py, without training."),
+        Notes(tuple(f"{row}: {parts[0]}" for row, parts in trained_first)),
     ]
 
 
-def how_many(registry: Registry, tasks: Sequence[Task], runs: Sequence[Run]) -> str:
+def detail_blocks(known: Mapping[str, Sequence[str]]) -> list[Block]:
+    """Return the other sentences of each row, and the heading of the table."""
+    further = {row: parts[1:] for row, parts in known.items() if parts[1:]}
+    return [
+        Heading("Published settings, and what is not run", 2),
+        Notes(tuple(f"{row}: {' '.join(parts)}" for row, parts in further.items())),
+        Heading("All values", 2),
+    ]
+
+
+def how_many(registry: Registry, runs: Sequence[Run]) -> str:
     """Return for how many of the paper's values there is one of ours with an interval, under each protocol."""
+    tasks = published_tasks(registry)
     cells = {(task.row(), model) for task in tasks for model in _published(task)}
     settings = {(row, model) for row, model in cells if registry.models[model].value.published(row) is not None}
     known = {

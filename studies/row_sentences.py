@@ -18,22 +18,28 @@ from harness.report.sections.conclusion import conclusion
 from published_table import PROTOCOLS, Run, unlike_the_row
 
 
-def sentence(
+def sentences(
     task: Task, runs: Sequence[Run], reasons: Mapping[str, Mapping[str, str]], reduced: Mapping[str, str]
-) -> str:
-    """Return what is known of one row: who leads, whether the paper holds, how sure, and why values are missing.
+) -> list[str]:
+    """Return what is known of one row, the most telling first: who leads, whether the paper holds and how sure.
 
-    `reduced`: row → what is known at a reduced size.
+    Then how its published settings score, and why values are missing.
+
+    reduced: row → what is known at a reduced size.
     """
     parts = [reduced.get(task.row(), "")]
     for run in sorted(runs, key=lambda run: run.report.protocol):
         if run.report.protocol == "fair" and any(row.rank is not None for row in run.section.rows):
             row = task.published()
-            parts += [conclusion(run.section).partition(": ")[2], order(run.section, row.results if row else {})]
+            parts.append(found(run.section, row.results if row else {}))
         elif run.report.protocol == "paper":
             parts += [published_setting(run.section, cell) for cell in run.section.reproductions]
-    parts += _not_run(task.row(), reasons)
-    return f"{task.row()}: {' '.join(filter(None, parts))}"
+    return [part for part in (*parts, *_not_run(task.row(), reasons)) if part]
+
+
+def found(section: Section, published: Mapping[str, float]) -> str:
+    """Return which model leads, and whether the order of the published values holds."""
+    return f"{conclusion(section).partition(': ')[2]} {order(section, published)}".rstrip()
 
 
 def at_reduced_size(task: Task, report: Report, name: str) -> str:
@@ -45,11 +51,10 @@ def at_reduced_size(task: Task, report: Report, name: str) -> str:
     if section is None:
         raise KeyError(f"study {report.study} has no task {name}")
     row = task.published()
-    found = f"{conclusion(section).partition(': ')[2]} {order(section, row.results if row else {})}".rstrip()
     updates = max(entry.result.updates for result in section.results for entry in result.finals if entry.result)
     return (
         f"At a reduced size (study {report.study}, {name}: {count(section.parameters or 0)} parameters, "
-        f"{count(updates)} updates): {found}"
+        f"{count(updates)} updates): {found(section, row.results if row else {})}"
     )
 
 

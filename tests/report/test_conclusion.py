@@ -39,6 +39,14 @@ def test_sentence_names_the_leader_the_equivalent_the_worse_and_the_undecided_wi
     )
 
 
+def test_undecided_models_that_need_the_same_number_of_seeds_are_named_together() -> None:
+    scores = {"best": BASE[:5], "near": SCORES["far"][:5], "far": [score - 4 for score in BASE[:5]]}
+    assert sentence(scores) == (
+        "copy: best leads with mean test accuracy 90.20; "
+        "inconclusive: near and far (about 19 paired seeds would decide; 5 so far)."
+    )
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(["best", "same", "far"])))
 def test_equal_means_lead_together_and_the_order_of_models_decides_nothing(order: tuple[str, ...]) -> None:
     scores = {"best": BASE, "same": BASE[::-1], "far": SCORES["far"]}

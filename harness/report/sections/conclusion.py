@@ -47,14 +47,14 @@ def _rivals(ranked: Sequence[Row]) -> list[str]:
 
 def _undecided(ranked: Sequence[Row]) -> list[str]:
     """Describe the models that are not decided against the leader, with the paired seeds that would decide."""
-    opened = [row for row in ranked if row.against_best is not None and row.against_best.verdict == "undecided"]
-    listed = []
-    for row in opened:
+    waiting: dict[str, list[str]] = {}
+    for row in ranked:
         decision = row.against_best
-        assert decision is not None  # as selected above
-        enough = "no practical number of" if decision.needed is None else f"about {count(decision.needed)}"
-        listed.append(f"{row.model} ({enough} paired seeds would decide; {decision.n} so far)")
-    return [f"inconclusive: {', '.join(listed)}"] if listed else []
+        if decision is not None and decision.verdict == "undecided":
+            enough = "no practical number of" if decision.needed is None else f"about {count(decision.needed)}"
+            waiting.setdefault(f"{enough} paired seeds would decide; {decision.n} so far", []).append(row.model)
+    groups = [f"{listed(models)} ({what})" for what, models in waiting.items()]
+    return [f"inconclusive: {', '.join(groups)}"] if groups else []
 
 
 def _unranked(section: Section) -> str:
