@@ -49,11 +49,12 @@ def place_of(cell: Reproduction, metric: MetricFacts) -> Place:
     """Return where a cell lies in the forest plot.  Without an interval, low and high are the mean."""
     interval = cell.ours.interval
     ends = (cell.ours.mean, cell.ours.mean) if interval is None else (interval.low, interval.high)
-    mean, *bounds = (_worse(value, cell.published, metric) for value in (cell.ours.mean, *ends))
+    mean, *bounds = (margins_worse(value, cell.published, metric) for value in (cell.ours.mean, *ends))
     return Place(mean, min(bounds), max(bounds))
 
 
-def _worse(ours: float, published: float, metric: MetricFacts) -> float:
+def margins_worse(ours: float, published: float, metric: MetricFacts) -> float:
+    """Return by how many margins of the task the first value is worse; NaN if a logarithm is not defined."""
     if metric.scale == "log":
         difference = math.log(ours / published) if min(ours, published) > 0 else math.nan
     else:

@@ -133,6 +133,7 @@ def _notes(reports: Sequence[Report]) -> Iterator[str]:
         "verdict: comparison with the published value, with the task's margin as tolerance. Parameters after a score: "
         "the size of the published setting, which differs from that of the row."
     )
+    yield "In brackets: models whose published values are within the task's margin; the paper does not order them."
     yield "code with a + after it: with changes that were not committed."
     for report in reports:
         facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]

@@ -1,13 +1,12 @@
 """What the page of results says of one row of the published tables, in sentences.
 
 A row whose fair study is too long for this project's machines may have one at a reduced size instead: not-run.toml
-names it, and `reduced` says what it found.
+names it, and `at_reduced_size` says what it found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
 from harness.analysis.comparison import Section
 from harness.analysis.reproduction import Reproduction
@@ -15,6 +14,7 @@ from harness.api.task import Task
 from harness.report.formatting import count, mean_interval, number
 from harness.report.report import Report
 from harness.report.sections.conclusion import conclusion
+from published_order import order
 from published_table import PROTOCOLS, Run, unlike_the_row
 
 
@@ -78,30 +78,3 @@ def _not_run(row: str, reasons: Mapping[str, Mapping[str, str]]) -> Iterator[str
         return
     yield f"Not run under protocol paper: {paper}." if paper else ""
     yield f"Not run under protocol fair: {fair}." if fair else ""
-
-
-def order(section: Section, values: Mapping[str, float]) -> str:
-    """Return whether the order of the published values holds, with the probability of its weakest step."""
-    ranked = {row.model for row in section.rows if row.rank is not None}
-    published = {model: value for model, value in values.items() if model in ranked}
-    if len(published) < 2:
-        return ""
-    ordered = sorted(published, key=lambda model: published[model], reverse=section.metric.better == "higher")
-    steps = []
-    for first, second in pairwise(ordered):
-        for pair in section.pairs:
-            decision = pair.decision
-            if (pair.first, pair.second) == (first, second):
-                steps.append((decision.probability, first, second, decision.interval.low, decision.interval.high))
-            elif (pair.first, pair.second) == (second, first):
-                turned = 1 - decision.interval.high, 1 - decision.interval.low
-                steps.append((1 - decision.probability, first, second, *turned))
-    if not steps:
-        return ""
-    chance, first, second, low, high = min(steps)
-    ranks = {row.model: row.rank or 0 for row in section.rows}
-    holds = all(ranks[a] < ranks[b] for a, b in pairwise(ordered))
-    return (
-        f"The published order {', '.join(ordered)} {'holds' if holds else 'does not hold'} for the means; its weakest "
-        f"step: {first} wins a pair against {second} with probability {chance:.2f} [{low:.2f}, {high:.2f}]."
-    )

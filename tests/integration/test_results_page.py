@@ -13,6 +13,7 @@ from harness.analysis.reproduction import reproduction
 from harness.analysis.stored_study import StoredStudy, of_ledger
 from harness.ledger.exported import read_folder, study_folders
 from harness.plugin.loader import load_plugins
+from harness.records import MetricFacts
 from harness.report.report import build_report
 from tests.support.cells import ACCURACY, LOSS, cell_of, facts, stored
 from tests.support.documents import ROOT
@@ -20,6 +21,7 @@ from tests.support.documents import ROOT
 results_page = pytest.importorskip("results_page", reason="the core's wheel is tested without studies/")
 results_figures = pytest.importorskip("results_figures")
 row_sentences = pytest.importorskip("row_sentences")
+published_order = pytest.importorskip("published_order")
 published_table = pytest.importorskip("published_table")
 search_page = pytest.importorskip("search_page")
 
@@ -71,12 +73,29 @@ def test_the_published_order_is_judged_by_its_least_certain_step() -> None:
     scores = {"tcn": (99.0, [score + 20 for score in far]), "gru": (96.0, [score + 1 for score in far])}
     values = {name: value for name, (value, _) in scores.items()}
     (section,) = build_report(study({**scores, "lstm": (87.0, far)})).sections
-    said = row_sentences.order(section, {**values, "lstm": 87.0, "not-trained": 99.9})
+    said = published_order.order(section, {**values, "lstm": 87.0, "not-trained": 99.9})
     assert said.startswith("The published order tcn, gru, lstm holds for the means; its weakest step: ")
     assert "with probability 1.00 [0.74, 1.00]" in said
-    turned = row_sentences.order(section, {**values, "lstm": 97.0})
+    turned = published_order.order(section, {**values, "lstm": 97.0})
     assert "tcn, lstm, gru does not hold" in turned
     assert "lstm wins a pair against gru with probability 0.00 [0.00, 0.26]" in turned
+    assert published_order.order(section, dict.fromkeys(scores, 96.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "published", "groups"),
+    [
+        (ACCURACY, {"rnn": 21.5, "tcn": 99.0, "gru": 98.6, "lstm": 98.2}, [("tcn", "gru", "lstm"), ("rnn",)]),
+        (ACCURACY, {"rnn": 98.4, "tcn": 99.0}, [("tcn",), ("rnn",)]),
+        (LOSS, {"rnn": 0.0202, "tcn": 3.5e-5, "gru": 0.0197}, [("tcn",), ("gru", "rnn")]),
+        (LOSS, {}, []),
+    ],
+)
+def test_published_values_within_the_margin_of_each_other_are_not_ordered(
+    metric: MetricFacts, published: dict[str, float], groups: list[tuple[str, ...]]
+) -> None:
+    assert metric.margin == 0.5
+    assert published_order.groups_of(published, metric) == groups
 
 
 def test_row_at_a_reduced_size_is_named_with_its_size_and_judged_by_the_row_s_own_values() -> None:
@@ -89,7 +108,7 @@ def test_row_at_a_reduced_size_is_named_with_its_size_and_judged_by_the_row_s_ow
     assert said.startswith(
         "At a reduced size (study halving-copy-200, copy-200: 10,000 parameters, 800 updates): tcn leads with mean "
     )
-    assert "The published order tcn, gru, rnn, lstm holds for the means" in said
+    assert "The published order tcn, (gru, rnn, lstm) holds for the means; its weakest step: tcn wins a pair" in said
     with pytest.raises(KeyError, match="halving-copy-200 has no task copy-30"):
         row_sentences.at_reduced_size(row, report, "copy-30")
 
