@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def command(description: str | None, write_page: Callable[[Registry, Path], Path
     given = parser.parse_args()
     try:
         print(write_page(load_plugins().registry, given.folder))
-    except (HarnessError, tomllib.TOMLDecodeError) as error:
+    except HarnessError as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -2,65 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
 
-from harness.analysis.comparison import Section
+from harness.analysis.comparison import Section, between
+from harness.analysis.paired_tests import PairedVerdict
+from harness.analysis.reproduction import worse_by
+from harness.analysis.statistics import Proportion, proportion
 from harness.records import MetricFacts
-from results_figures import margins_worse
+
+ROUNDING = 1e-9
+"""Relative: values with two decimals that differ by the margin are not apart by rounding errors."""
 
 
-class Step(NamedTuple):
-    """How often a model that is better in the paper wins a pair against one that is worse there."""
+@dataclass(frozen=True)
+class Claim:
+    """Two models, the better of the published values first, and the decision between them in the comparison."""
 
-    probability: float
-    low: float
-    high: float
     better: str
     worse: str
+    verdict: PairedVerdict
 
 
-def order(section: Section, published: Mapping[str, float]) -> str:
-    """Return whether the published order of the ranked models holds, with the probability of its weakest step.
+@dataclass(frozen=True)
+class PublishedOrder:
+    """The published order of the ranked models, and what became of it."""
 
-    '' if no published values differ by more than the task's margin.
-    """
-    ranks = {row.model: row.rank for row in section.rows if row.rank is not None}
-    groups = groups_of({model: value for model, value in published.items() if model in ranks}, section.metric)
-    steps = list(_steps(section, groups))
-    if not steps:
-        return ""
-    names = ", ".join(group[0] if len(group) == 1 else f"({', '.join(group)})" for group in groups)
-    holds = all(ranks[step.better] < ranks[step.worse] for step in steps)
-    weakest = min(steps)
-    return (
-        f"The published order {names} {'holds' if holds else 'does not hold'} for the means; its weakest step: "
-        f"{weakest.better} wins a pair against {weakest.worse} with probability {weakest.probability:.2f} "
-        f"[{weakest.low:.2f}, {weakest.high:.2f}]."
-    )
+    models: tuple[str, ...]
+    """The best published value first."""
+    missing: tuple[str, ...]
+    """Models of the comparison that are not ranked."""
+    apart: tuple[Claim, ...]
+    """Pairs whose published values differ by more than the task's margin."""
+    alike: tuple[Claim, ...]
+    """Pairs whose published values do not."""
+    whole: Proportion
+    """Repetitions in which all pairs that are apart come in the published order; a tie does not."""
+
+    @property
+    def judgement(self) -> str:
+        """Contradicted: a pair is decided the other way.  Holds: all are decided as published.  Else undecided."""
+        verdicts = {claim.verdict for claim in self.apart}
+        if "worse" in verdicts:
+            return "contradicted"
+        return "holds" if verdicts == {"better"} else "undecided"
+
+    @property
+    def as_published(self) -> int:
+        return sum(claim.verdict == "better" for claim in self.apart)
+
+    @property
+    def unlike(self) -> list[str]:
+        """How the decided pairs differ from the paper: turned, equivalent here, or apart only here."""
+        turned = _worded(self.apart, {"worse": "{1} before {0}", "equivalent": "{0} and {1} equivalent"})
+        return turned + _worded(self.alike, {"better": "{0} before {1}", "worse": "{1} before {0}"})
 
 
-def groups_of(published: Mapping[str, float], metric: MetricFacts) -> list[tuple[str, ...]]:
-    """Return the models, the best first; those within the margin of the one before them are in its group."""
-    ordered = sorted(published, key=lambda model: published[model], reverse=metric.better == "higher")
-    groups: list[tuple[str, ...]] = []
-    for model in ordered:
-        if groups and margins_worse(published[model], published[groups[-1][-1]], metric) <= 1:
-            groups[-1] = (*groups[-1], model)
-        else:
-            groups.append((model,))
-    return groups
+def _worded(claims: Sequence[Claim], words: Mapping[str, str]) -> list[str]:
+    return [words[claim.verdict].format(claim.better, claim.worse) for claim in claims if claim.verdict in words]
 
 
-def _steps(section: Section, groups: list[tuple[str, ...]]) -> Iterator[Step]:
-    decisions = {(pair.first, pair.second): pair.decision for pair in section.pairs}
-    for earlier, later in combinations(groups, 2):
-        for better, worse in ((first, second) for first in earlier for second in later):
-            if (better, worse) in decisions:
-                decision = decisions[better, worse]
-                yield Step(decision.probability, decision.interval.low, decision.interval.high, better, worse)
-            elif (worse, better) in decisions:
-                decision = decisions[worse, better]
-                turned = 1 - decision.interval.high, 1 - decision.interval.low
-                yield Step(1 - decision.probability, *turned, better, worse)
+def order_of(section: Section, published: Mapping[str, float]) -> PublishedOrder | None:
+    """Return what became of the published order; None if no two ranked models are apart, or none learned anything."""
+    ranked = {row.model for row in section.rows if row.rank is not None}
+    values = {model: value for model, value in published.items() if model in ranked}
+    models = sorted(values, key=lambda model: values[model], reverse=section.metric.better == "higher")
+    pairs = list(combinations(models, 2))
+    apart = [pair for pair in pairs if _is_apart(values[pair[0]], values[pair[1]], section.metric)]
+    claims = _claims(section, apart)
+    if not claims or section.nothing_learned:
+        return None
+    missing = {result.facts.cell.model for result in section.results} - ranked
+    alike = _claims(section, [pair for pair in pairs if pair not in apart])
+    return PublishedOrder(tuple(models), tuple(sorted(missing)), claims, alike, _whole(section, apart))
+
+
+def _whole(section: Section, apart: Sequence[tuple[str, str]]) -> Proportion:
+    """Return in how many of the shared repetitions all of these pairs come in this order."""
+    scores = {result.facts.cell.model: result.repeated("test") for result in section.results}
+    shared = set.intersection(*(set(scores[model]) for pair in apart for model in pair))
+    sign = 1.0 if section.metric.better == "higher" else -1.0
+
+    def score(model: str, repetition: int) -> float:
+        value = scores[model][repetition]
+        return sign * value if math.isfinite(value) else -math.inf
+
+    held = sum(all(score(first, place) > score(second, place) for first, second in apart) for place in shared)
+    return proportion(held, len(shared))
+
+
+def _is_apart(better: float, worse: float, metric: MetricFacts) -> bool:
+    return worse_by(worse, better, metric) > metric.margin * (1 + ROUNDING)
+
+
+def _claims(section: Section, pairs: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
+    decided = ((first, second, between(section.pairs, first, second)) for first, second in pairs)
+    return tuple(Claim(first, second, decision.verdict) for first, second, decision in decided if decision is not None)

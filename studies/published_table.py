@@ -10,6 +10,7 @@ docs/results is made by results_page.py.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.analysis.comparison import Section
 from harness.analysis.comparison_row import Row
 from harness.analysis.reproduction import SIZE_TOLERANCE, Reproduction, off_size
 from harness.api.task import Task
+from harness.errors import HarnessError
 from harness.plugin.loader import load_plugins
 from harness.plugin.registry import Registry
 from harness.records import CellFacts
@@ -41,14 +43,26 @@ class Run:
     """Row of the published tables, such as `adding-600`."""
 
 
-def main() -> None:
+SCORES = (
+    "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
+    "evaluations, as published. Protocol fair: the weights of the best validation score."
+)
+VERDICT = "verdict: comparison with the published value, with the task's margin as tolerance."
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="*")
     studies = parser.parse_args().studies
     registry = load_plugins().registry
     uri = store_uri(Path.cwd())
-    reports = [build_report(read_store(uri, study)) for study in studies]
+    try:
+        reports = [build_report(read_store(uri, study)) for study in studies]
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(markdown.render(page(registry, reports)), end="")
+    return 0
 
 
 def table(registry: Registry, reports: Sequence[Report]) -> Table:
@@ -67,6 +81,12 @@ def published_tasks(registry: Registry) -> list[Task]:
     return [task for task in registry.default_tasks().values() if task.published() is not None]
 
 
+def published_values(task: Task) -> dict[str, float]:
+    """Return model → value of the paper's own row; values of other models have a source of their own."""
+    row = task.published()
+    return {} if row is None else {model: value for model, value in row.results.items() if model not in row.sources}
+
+
 def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
     """Return the page as blocks, with one row per task and published model."""
     studies = [f"{report.study} ({report.study_id}, code {report.git or 'unknown'})" for report in reports]
@@ -79,9 +99,8 @@ def page(registry: Registry, reports: Sequence[Report]) -> list[Block]:
         table(registry, reports),
         Notes(
             (
-                "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
-                "evaluations, as published. Protocol fair: the weights of the best validation score.",
-                "verdict: comparison with the published value, with the task's margin as tolerance.",
+                SCORES,
+                VERDICT,
                 f"studies: {', '.join(studies) or 'none'}.",
             )
         ),
@@ -153,4 +172,4 @@ def _verdict(cell: Row, reproductions: Sequence[Reproduction]) -> Datum:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -11,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.analysis.reproduction import Reproduction
+from harness.analysis.reproduction import Reproduction, worse_by
 from harness.records import MetricFacts
 from harness.report.document import Picture
 from harness.report.figures.style import (
@@ -49,17 +48,9 @@ def place_of(cell: Reproduction, metric: MetricFacts) -> Place:
     """Return where a cell lies in the forest plot.  Without an interval, low and high are the mean."""
     interval = cell.ours.interval
     ends = (cell.ours.mean, cell.ours.mean) if interval is None else (interval.low, interval.high)
-    mean, *bounds = (margins_worse(value, cell.published, metric) for value in (cell.ours.mean, *ends))
+    worse = (worse_by(value, cell.published, metric) for value in (cell.ours.mean, *ends))
+    mean, *bounds = (by / (metric.margin or 1) for by in worse)
     return Place(mean, min(bounds), max(bounds))
-
-
-def margins_worse(ours: float, published: float, metric: MetricFacts) -> float:
-    """Return by how many margins of the task the first value is worse; NaN if a logarithm is not defined."""
-    if metric.scale == "log":
-        difference = math.log(ours / published) if min(ours, published) > 0 else math.nan
-    else:
-        difference = ours - published
-    return (difference if metric.better == "lower" else -difference) / (metric.margin or 1)
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
@@ -161,4 +152,8 @@ def protocols(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | N
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1)
     axes.set_xlabel("protocol paper: margins worse than published")
     axes.set_ylabel("protocol fair: margins worse than published")
-    return picture("protocols", figure, "Cells below the line are better at equal size and equal tuning.")
+    return picture(
+        "protocols",
+        figure,
+        "Cells below the line are better at the row's size and after a search than at the published setting.",
+    )

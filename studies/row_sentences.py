@@ -1,66 +1,79 @@
-"""What the page of results says of one row of the published tables, in sentences.
-
-A row whose fair study is too long for this project's machines may have one at a reduced size instead: not-run.toml
-names it, and `at_reduced_size` says what it found.
-"""
+"""What the page of results says of one row of the published tables, in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.analysis.comparison import Section
-from harness.analysis.reproduction import Reproduction
+from harness.analysis.comparison_row import Row
+from harness.analysis.reproduction import Reproduction, off_size
 from harness.api.task import Task
-from harness.report.formatting import count, mean_interval, number
+from harness.errors import StudyError, shown
+from harness.report.document import NOTHING, Datum
+from harness.report.formatting import count, listed, mean_interval, number
 from harness.report.report import Report
 from harness.report.sections.conclusion import conclusion
-from published_order import order
-from published_table import PROTOCOLS, Run, unlike_the_row
+from published_order import order_of
+from published_table import Run, published_values, unlike_the_row
+from row_notes import RowNotes
 
 
-def sentences(
-    task: Task, runs: Sequence[Run], reasons: Mapping[str, Mapping[str, str]], reduced: Mapping[str, str]
-) -> list[str]:
-    """Return what is known of one row, the most telling first: who leads, whether the paper holds and how sure.
-
-    Then how its published settings score, and why values are missing.
-
-    reduced: row → what is known at a reduced size.
-    """
-    parts = [reduced.get(task.row(), "")]
-    for run in sorted(runs, key=lambda run: run.report.protocol):
-        if run.report.protocol == "fair" and any(row.rank is not None for row in run.section.rows):
-            row = task.published()
-            parts.append(found(run.section, row.results if row else {}))
-        elif run.report.protocol == "paper":
-            parts += [published_setting(run.section, cell) for cell in run.section.reproductions]
-    return [part for part in (*parts, *_not_run(task.row(), reasons)) if part]
+def at_equal_size(runs: Sequence[Run]) -> list[tuple[str, Section]]:
+    """Return the studies of a row that compare models at equal size and equal tuning, at the published size."""
+    return [
+        (run.report.study, run.section)
+        for run in runs
+        if run.report.protocol == "fair"
+        and any(row.rank is not None for row in run.section.rows)
+        and not all(off_size(result.facts) for result in run.section.results)
+    ]
 
 
-def found(section: Section, published: Mapping[str, float]) -> str:
-    """Return which model leads, and whether the order of the published values holds."""
-    return f"{conclusion(section).partition(': ')[2]} {order(section, published)}".rstrip()
+def further_section(report: Report, task: str) -> tuple[str, Section]:
+    """Return another study about a row.  Raises StudyError if it has no such task, or is not one at equal sizes."""
+    section = next((section for section in report.sections if section.task == task), None)
+    if section is None or report.protocol != "fair" or section.parameters is None:
+        raise StudyError(f"study {report.study} has no task {task!r} with a parameter budget")
+    return report.study, section
 
 
-def at_reduced_size(task: Task, report: Report, name: str) -> str:
-    """Return what a study says of a row at a reduced size; `name` is the study's task.
+ORDER_HEADER = (
+    "row", "study", "published order", "here", "pairs decided as published", "whole order holds (95 % CI)",
+)  # fmt: skip
 
-    Raises KeyError if the study has no such task.
-    """
-    section = next((section for section in report.sections if section.task == name), None)
-    if section is None:
-        raise KeyError(f"study {report.study} has no task {name}")
-    row = task.published()
-    updates = max(entry.result.updates for result in section.results for entry in result.finals if entry.result)
+
+def order_line(task: Task, study: str, section: Section) -> tuple[Datum, ...]:
+    """Return whether the published order holds in one study."""
+    found = order_of(section, published_values(task))
+    where = f"{study}: {', '.join(conditions(task, section))}"
+    if found is None:
+        return tuple(map(Datum, (task.row(), where, NOTHING, "nothing learned", NOTHING, NOTHING)))
+    unlike = f": {', '.join(found.unlike)}" if found.unlike else ""
+    without = f" (without {listed(found.missing)})" if found.missing else ""
+    interval = found.whole.interval
     return (
-        f"At a reduced size (study {report.study}, {name}: {count(section.parameters or 0)} parameters, "
-        f"{count(updates)} updates): {found(section, row.results if row else {})}"
+        Datum(task.row()),
+        Datum(where),
+        Datum(f"{', '.join(found.models)}{without}"),
+        Datum(f"{found.judgement}{unlike}", strong=found.judgement != "undecided"),
+        Datum(f"{found.as_published} of {len(found.apart)}"),
+        Datum(
+            f"{found.whole.share:.2f} [{interval.low:.2f}, {interval.high:.2f}], "
+            f"{found.whole.happened} of {found.whole.n} repetitions"
+        ),
     )
+
+
+def in_words(study: str, section: Section, runs: Sequence[Run]) -> str:
+    """Return which model leads, which learned nothing, and which published setting the search missed."""
+    missed = _missed(section, runs) if (study, section) in at_equal_size(runs) else ""
+    parts = [conclusion(section).partition(": ")[2], _at_the_floor(section), missed]
+    return f"{study}: {' '.join(filter(None, parts))}"
 
 
 def published_setting(section: Section, cell: Reproduction) -> str:
     """Return how a published setting scores, how large it is if not as the row says, and what of it is assumed."""
-    row = next(row for row in section.rows if row.model == cell.model)
+    row = _row(section, cell.model)
     size = unlike_the_row(row, section)
     assumed = f"; the paper does not state its {', '.join(row.assumed).replace('_', ' ')}" if row.assumed else ""
     return (
@@ -70,11 +83,68 @@ def published_setting(section: Section, cell: Reproduction) -> str:
     )
 
 
-def _not_run(row: str, reasons: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def not_run(row: str, notes: RowNotes) -> Iterator[str]:
     """Yield why models of a row have no value, once if the reason is the same under both protocols."""
-    paper, fair = (reasons.get(protocol, {}).get(row, "") for protocol in PROTOCOLS)
+    paper, fair = notes.paper.get(row, ""), notes.fair.get(row, "")
     if paper == fair:
-        yield f"Not run: {paper}." if paper else ""
+        yield from [f"Not run: {paper}."] if paper else []
         return
-    yield f"Not run under protocol paper: {paper}." if paper else ""
-    yield f"Not run under protocol fair: {fair}." if fair else ""
+    yield from [f"Not run under protocol paper: {paper}."] if paper else []
+    yield from [f"Not run under protocol fair: {fair}."] if fair else []
+
+
+def _at_the_floor(section: Section) -> str:
+    """Return which ranked models have repetitions that are no better than the floor, unless none has learned."""
+    shares: dict[str, list[str]] = {}
+    for row in section.rows:
+        if row.rank is not None and row.success is not None and row.success.happened < row.success.n:
+            happened = row.success.happened
+            shares.setdefault(f"in {happened} of {row.success.n} repetitions" if happened else "in none", []).append(
+                row.model
+            )
+    if not shares or section.nothing_learned:
+        return ""
+    return f"Better than the floor: {', '.join(f'{listed(models)} {share}' for share, models in shares.items())}."
+
+
+def _missed(section: Section, runs: Sequence[Run]) -> str:
+    """Return that a published setting of the same size is better than the one that the search found, if so."""
+    for run in runs:
+        for cell in run.section.reproductions if run.report.protocol == "paper" else ():
+            published, searched = _row(run.section, cell.model), _row(section, cell.model)
+            intervals = [row.test.interval for row in (published, searched) if row.test is not None]
+            if len(intervals) < 2 or None in intervals or unlike_the_row(published, run.section):
+                continue
+            first, second = (interval for interval in intervals if interval is not None)
+            lower = first.high < second.low
+            if lower if section.metric.better == "lower" else second.high < first.low:
+                assert published.test is not None  # it has an interval
+                scores = mean_interval(published.test.mean, first)
+                return f"The search missed the published setting of {cell.model}, which scores {scores}."
+    return ""
+
+
+def conditions(task: Task, section: Section) -> Iterator[str]:
+    """Yield in what a study differs from the row, and how much each model was searched and trained."""
+    for name, value in section.ref.options.items():
+        default = getattr(task, name, None)
+        yield f"{name} {_option(value)}" + (f" instead of {_option(default)}" if default is not None else "")
+    size = f"{count(section.parameters)} parameters"
+    published = section.task_parameters or _published_size(task)
+    yield size if published in (None, section.parameters) else f"{size} instead of {count(published)}"
+    ended = [entry.result.updates for result in section.results for entry in result.finals if entry.result is not None]
+    trials = max(len(result.search) for result in section.results)
+    yield f"{count(trials)} search trials and {count(max(ended, default=0))} updates a model"
+
+
+def _option(value: object) -> str:
+    return count(value) if type(value) is int else shown(value)
+
+
+def _published_size(task: Task) -> int | None:
+    row = task.published()
+    return None if row is None else row.parameters
+
+
+def _row(section: Section, model: str) -> Row:
+    return next(row for row in section.rows if row.model == model)

@@ -18,17 +18,16 @@ from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section, decide_cells
 from harness.analysis.paired_tests import correct
 from harness.analysis.statistics import Interval, Scale, Summary
-from harness.analysis.stored_study import of_ledger
-from harness.ledger.exported import read_folder, study_folders
 from harness.plugin.registry import Registry
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
 from harness.report.figures.style import STYLE, model_styles
 from harness.report.formatting import count, mean_interval, number
-from harness.report.report import Report, build_report
+from harness.report.report import Report
 from harness.report.sections.sizes import sizes_blocks
 from harness.report.writers import markdown
 from page_command import command
+from stored_reports import provenance, read_reports
 
 WORDS = {"undecided": "inconclusive"}
 """Stored verdict → the word of the reports, where they differ."""
@@ -39,8 +38,7 @@ HEADER = ("model", "search", "trials", "updates", "minutes", "validation (mean, 
 
 def write_page(registry: Registry, folder: Path) -> Path:
     """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
-    found = [build_report(of_ledger(read_folder(path))) for path in study_folders(folder / "search")]
-    reports = {report.study: report for report in found}
+    reports = {report.study: report for report in read_reports(registry, folder / "search")}
     blocks: list[Block] = [Heading("Successive halving and sizes", 1), Paragraph(OPENING)]
     blocks += [block for name in reports for block in halving_blocks(registry, reports, name)]
     text = markdown.render(blocks)
@@ -156,9 +154,7 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
         "found less there, and the size at which the leader changes depends on what the searches found."
     )
     for report in reports:
-        facts = [report.study_id, f"code {report.git or 'unknown'}", report.machine.get("cpu", "")]
-        facts.append(f"{_wall_minutes(report):.0f} minutes from the first trial to the last")
-        yield f"study {report.study}: {', '.join(filter(None, facts))}."
+        yield f"{provenance(report)}, {_wall_minutes(report):.0f} minutes from the first trial to the last."
 
 
 def _wall_minutes(report: Report) -> float:

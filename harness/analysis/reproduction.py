@@ -65,20 +65,21 @@ def judge(interval: Interval | None, published: float, metric: MetricFacts) -> R
     """
     if interval is None or (metric.scale == "log" and published <= 0):
         return "under-powered"
-    worst, best = _worse(interval, published, metric)
+    ends = [worse_by(end, published, metric) for end in (interval.low, interval.high)]
+    worst, best = max(ends), min(ends)
     if worst <= metric.margin:
         return "better" if worst < -metric.margin else "reproduced"
     return "not reproduced" if best > metric.margin else "under-powered"
 
 
-def _worse(interval: Interval, published: float, metric: MetricFacts) -> tuple[float, float]:
-    """Return how much worse than the published value the worst and the best end of the interval are.
+def worse_by(value: float, reference: float, metric: MetricFacts) -> float:
+    """Return how much worse a value is than a reference, in units of the metric's scale; negative if it is better.
 
-    The unit is the metric's scale.  On a log scale a value that is not positive lies below every other.
+    On a log scale a value that is not positive lies below every other.
     """
-    ends = (interval.low, interval.high, published)
-    low, high, target = (_log(end) for end in ends) if metric.scale == "log" else ends
-    return (high - target, low - target) if metric.better == "lower" else (target - low, target - high)
+    ends = (value, reference)
+    scaled, target = (_log(end) for end in ends) if metric.scale == "log" else ends
+    return scaled - target if metric.better == "lower" else target - scaled
 
 
 def _log(value: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from harness.analysis.reproduction import reproduction
 from harness.analysis.stored_study import StoredStudy, of_ledger
 from harness.ledger.exported import read_folder, study_folders
 from harness.plugin.loader import load_plugins
-from harness.records import MetricFacts
 from harness.report.report import build_report
 from tests.support.cells import ACCURACY, LOSS, cell_of, facts, stored
 from tests.support.documents import ROOT
@@ -21,7 +19,7 @@ from tests.support.documents import ROOT
 results_page = pytest.importorskip("results_page", reason="the core's wheel is tested without studies/")
 results_figures = pytest.importorskip("results_figures")
 row_sentences = pytest.importorskip("row_sentences")
-published_order = pytest.importorskip("published_order")
+row_notes = pytest.importorskip("row_notes")
 published_table = pytest.importorskip("published_table")
 search_page = pytest.importorskip("search_page")
 
@@ -34,7 +32,7 @@ def test_the_page_and_its_figures_are_made_from_the_committed_data(tmp_path: Pat
     pytest.importorskip("harness_modern", reason="the table has the values of gated-tcn")
     for stored_studies in ("data", "search"):
         shutil.copytree(RESULTS / stored_studies, tmp_path / stored_studies)
-    shutil.copy(RESULTS / "not-run.toml", tmp_path)
+    shutil.copy(RESULTS / "rows.toml", tmp_path)
     results_page.write_page(load_plugins().registry, tmp_path)
     made = [path for path in tmp_path.iterdir() if path.suffix in (".md", ".svg")]
     assert {"README.md", "forest.svg", "learning.svg"} <= {path.name for path in made}
@@ -68,51 +66,6 @@ def study(scores: dict[str, tuple[float, list[float]]]) -> StoredStudy:
     return stored(list(cells.values()), [entry for name in scores for entry in cell_of(cells[name], scores[name][1])])
 
 
-def test_the_published_order_is_judged_by_its_least_certain_step() -> None:
-    far = [70.0 + place for place in range(12)]
-    scores = {"tcn": (99.0, [score + 20 for score in far]), "gru": (96.0, [score + 1 for score in far])}
-    values = {name: value for name, (value, _) in scores.items()}
-    (section,) = build_report(study({**scores, "lstm": (87.0, far)})).sections
-    said = published_order.order(section, {**values, "lstm": 87.0, "not-trained": 99.9})
-    assert said.startswith("The published order tcn, gru, lstm holds for the means; its weakest step: ")
-    assert "with probability 1.00 [0.74, 1.00]" in said
-    turned = published_order.order(section, {**values, "lstm": 97.0})
-    assert "tcn, lstm, gru does not hold" in turned
-    assert "lstm wins a pair against gru with probability 0.00 [0.00, 0.26]" in turned
-    assert published_order.order(section, dict.fromkeys(scores, 96.0)) == ""
-
-
-@pytest.mark.parametrize(
-    ("metric", "published", "groups"),
-    [
-        (ACCURACY, {"rnn": 21.5, "tcn": 99.0, "gru": 98.6, "lstm": 98.2}, [("tcn", "gru", "lstm"), ("rnn",)]),
-        (ACCURACY, {"rnn": 98.4, "tcn": 99.0}, [("tcn",), ("rnn",)]),
-        (LOSS, {"rnn": 0.0202, "tcn": 3.5e-5, "gru": 0.0197}, [("tcn",), ("gru", "rnn")]),
-        (LOSS, {}, []),
-    ],
-)
-def test_published_values_within_the_margin_of_each_other_are_not_ordered(
-    metric: MetricFacts, published: dict[str, float], groups: list[tuple[str, ...]]
-) -> None:
-    assert metric.margin == 0.5
-    assert published_order.groups_of(published, metric) == groups
-
-
-def test_row_at_a_reduced_size_is_named_with_its_size_and_judged_by_the_row_s_own_values() -> None:
-    """The stored study has 200 steps between, not 1,000, so it has no published values of its own."""
-    pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
-    tasks = published_table.published_tasks(load_plugins().registry)
-    (row,) = (task for task in tasks if task.row() == "copy-memory-1000")
-    report = build_report(of_ledger(read_folder(RESULTS / "search" / "halving-copy-200")))
-    said = row_sentences.at_reduced_size(row, report, "copy-200")
-    assert said.startswith(
-        "At a reduced size (study halving-copy-200, copy-200: 10,000 parameters, 800 updates): tcn leads with mean "
-    )
-    assert "The published order tcn, (gru, rnn, lstm) holds for the means; its weakest step: tcn wins a pair" in said
-    with pytest.raises(KeyError, match="halving-copy-200 has no task copy-30"):
-        row_sentences.at_reduced_size(row, report, "copy-30")
-
-
 def test_published_setting_is_named_with_its_size_and_what_is_assumed() -> None:
     """The paper's LSTM for JSB Chorales has twice the parameters of the row, and its optimiser is not stated."""
     (section,) = build_report(of_ledger(read_folder(RESULTS / "data" / "paper-jsb-chorales"))).sections
@@ -135,12 +88,15 @@ def test_published_setting_is_named_with_its_size_and_what_is_assumed() -> None:
     ],
 )
 def test_what_is_not_run_has_its_reason(reasons: dict[str, dict[str, str]], said: list[str]) -> None:
-    assert list(filter(None, row_sentences._not_run("row", reasons))) == said
+    assert list(row_sentences.not_run("row", row_notes.RowNotes.model_validate(reasons))) == said
 
 
 def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
     pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
-    registry, reasons = load_plugins().registry, tomllib.loads((RESULTS / "not-run.toml").read_text())
+    registry = load_plugins().registry
+    tasks = published_table.published_tasks(registry)
+    notes = row_notes.read_row_notes(RESULTS / "rows.toml", [task.row() for task in tasks])
+    reasons = {"paper": notes.paper, "fair": notes.fair}
     reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(RESULTS / "data")]
     ours = {
         (run.report.protocol, run.row, cell.model)
@@ -148,15 +104,14 @@ def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
         for run in published_table.runs_of(registry, report)
         for cell in run.section.reproductions
     }
-    for task in published_table.published_tasks(registry):
+    for task in tasks:
         models = {
-            "fair": results_page._published(task),
+            "fair": list(published_table.published_values(task)),
             "paper": [name for name in ("tcn", "lstm") if registry.models[name].value.published(task.row())],
         }
         for protocol, names in models.items():
             complete = all((protocol, task.row(), name) in ours for name in names)
             assert complete != (task.row() in reasons[protocol]), (protocol, task.row())
-    assert reasons["reduced"].keys() <= reasons["fair"].keys()
 
 
 def test_places_are_multiples_of_the_margin_and_positive_is_worse() -> None:

@@ -27,7 +27,11 @@ def _leader(section: Section, ranked: Sequence[Row]) -> str:
     if len(ranked) == 1:
         return f"{names} is the only ranked model"
     mean = first[0].test.mean if first[0].test is not None else None
-    return f"{names} {'leads' if len(first) == 1 else 'lead'} with mean test {section.metric.name} {number(mean)}"
+    leads = f"{names} {'leads' if len(first) == 1 else 'lead'} with mean test {section.metric.name} {number(mean)}"
+    success = first[0].success
+    if first[0].successes is None or success is None:
+        return leads
+    return f"{leads}, though only {success.happened} of its {success.n} repetitions are better than the floor"
 
 
 def _rivals(ranked: Sequence[Row]) -> list[str]:
