@@ -90,7 +90,7 @@ def order_blocks(
         others = [further_section(report, name) for (about, _, name), report in further.items() if about == row]
         compared = [*at_equal_size(own), *others]
         lines += [order_line(task, study, section) for study, section in compared]
-        words += [in_words(study, section, own) for study, section in compared]
+        words += [in_words(task, study, section, own) for study, section in compared]
         untested += [] if compared else [row]
     words += [f"Not tested: {listed(untested)}; see below."] if untested else []
     return [Table(ORDER_HEADER, tuple(lines)), Notes(tuple(words))]

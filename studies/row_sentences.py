@@ -45,15 +45,14 @@ ORDER_HEADER = (
 def order_line(task: Task, study: str, section: Section) -> tuple[Datum, ...]:
     """Return whether the published order holds in one study."""
     found = order_of(section, published_values(task))
-    where = f"{study}: {', '.join(conditions(task, section))}"
     if found is None:
-        return tuple(map(Datum, (task.row(), where, NOTHING, "nothing learned", NOTHING, NOTHING)))
+        return tuple(map(Datum, (task.row(), study, NOTHING, "nothing learned", NOTHING, NOTHING)))
     unlike = f": {', '.join(found.unlike)}" if found.unlike else ""
     without = f" (without {listed(found.missing)})" if found.missing else ""
     interval = found.whole.interval
     return (
         Datum(task.row()),
-        Datum(where),
+        Datum(study),
         Datum(f"{', '.join(found.models)}{without}"),
         Datum(f"{found.judgement}{unlike}", strong=found.judgement != "undecided"),
         Datum(f"{found.as_published} of {len(found.apart)}"),
@@ -64,11 +63,11 @@ def order_line(task: Task, study: str, section: Section) -> tuple[Datum, ...]:
     )
 
 
-def in_words(study: str, section: Section, runs: Sequence[Run]) -> str:
-    """Return which model leads, which learned nothing, and which published setting the search missed."""
+def in_words(task: Task, study: str, section: Section, runs: Sequence[Run]) -> str:
+    """Return in what a study differs from the row, which model leads, which learned nothing, and what was missed."""
     missed = _missed(section, runs) if (study, section) in at_equal_size(runs) else ""
     parts = [conclusion(section).partition(": ")[2], _at_the_floor(section), missed]
-    return f"{study}: {' '.join(filter(None, parts))}"
+    return f"{study} ({', '.join(conditions(task, section))}): {' '.join(filter(None, parts))}"
 
 
 def published_setting(section: Section, cell: Reproduction) -> str:

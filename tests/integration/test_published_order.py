@@ -120,18 +120,19 @@ def test_order_is_not_judged_where_nothing_was_learned_or_one_model_is_ranked(
     assert published_order.order_of(section(scores, floor=floor), PUBLISHED) is None
 
 
-def test_line_of_a_row_names_what_differs_from_it() -> None:
+def test_study_about_a_row_is_named_with_what_differs_from_it() -> None:
     """The stored study has 200 steps between, not 1,000, so it has no published values of its own."""
     (row, report) = _row("copy-memory-1000"), _report("search/halving-copy-200")
     study, made = row_sentences.further_section(report, "copy-200")
     texts = [datum.text for datum in row_sentences.order_line(row, study, made)]
-    assert texts[:2] == [
-        "copy-memory-1000",
-        "halving-copy-200: length 200 instead of 1,000, 10,000 parameters instead of 12,530, 18 search trials and "
-        "800 updates a model",
-    ]
+    assert texts[:2] == ["copy-memory-1000", "halving-copy-200"]
     assert texts[2:] == ["tcn, gru, rnn, lstm", "undecided", "0 of 3", "1.00 [0.69, 1.00], 10 of 10 repetitions"]
-    assert row_sentences.in_words(study, made, []).endswith("Better than the floor: lstm, gru and rnn in none.")
+    said = row_sentences.in_words(row, study, made, [])
+    assert said.startswith(
+        "halving-copy-200 (length 200 instead of 1,000, 10,000 parameters instead of 12,530, 18 search trials and "
+        "800 updates a model): tcn leads "
+    )
+    assert said.endswith("Better than the floor: lstm, gru and rnn in none.")
 
 
 def test_study_at_another_size_does_not_answer_the_row() -> None:
@@ -149,9 +150,10 @@ def test_published_setting_that_is_better_than_the_searched_one_is_named() -> No
     folders = ("data/fair-jsb-chorales", "data/paper-jsb-chorales")
     runs = [run for folder in folders for run in published_table.runs_of(registry, _report(folder))]
     ((study, made),) = row_sentences.at_equal_size(runs)
-    said = row_sentences.in_words(study, made, runs)
+    row = _row("jsb-chorales")
+    said = row_sentences.in_words(row, study, made, runs)
     assert said.endswith("The search missed the published setting of tcn, which scores 8.220 [8.178, 8.261].")
-    assert "missed" not in row_sentences.in_words(study, made, runs[:1])
+    assert "missed" not in row_sentences.in_words(row, study, made, runs[:1])
 
 
 @pytest.mark.parametrize(("folder", "task"), [("search/sizes", "adding-7"), ("data/paper-adding-600", "adding-600")])
