@@ -30,7 +30,7 @@ def test_the_page_and_its_figures_are_made_from_the_committed_data(tmp_path: Pat
     """Run `python studies/results_page.py docs/results` if this fails."""
     pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
     pytest.importorskip("harness_modern", reason="the table has the values of gated-tcn")
-    for stored_studies in ("data", "search"):
+    for stored_studies in ("data", "search", "reduced"):
         shutil.copytree(RESULTS / stored_studies, tmp_path / stored_studies)
     shutil.copy(RESULTS / "rows.toml", tmp_path)
     results_page.write_page(load_plugins().registry, tmp_path)
