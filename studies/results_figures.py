@@ -92,17 +92,23 @@ def forest(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None
 
 
 def learning(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None:
-    """Draw the median validation score against updates, one panel per task; protocol fair if there are both."""
-    chosen = {run.row: run for protocol in ("paper", "fair") for run in runs if run.report.protocol == protocol}
-    shown = [run for run in chosen.values() if any(_curves(run).values())]
+    """Draw the median validation score against updates, one panel per row; protocol fair if there are both."""
+    shown = [studies for studies in studies_by_row(runs) if any(any(_curves(run).values()) for run in studies)]
     if not shown:
         return None
     across = min(2, len(shown))
     down = -(-len(shown) // across)
     figure = Figure(figsize=(PANEL[0] * across, PANEL[1] * down))
-    for number, run in enumerate(shown):
-        _panel(figure.add_subplot(down, across, number + 1), run, styles)
+    for number, studies in enumerate(shown):
+        _panel(figure.add_subplot(down, across, number + 1), studies, styles)
     return picture("learning", figure, "Median validation score of the repetitions against updates.")
+
+
+def studies_by_row(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return for each row its studies under protocol fair, or under protocol paper if it has no other."""
+    rows = dict.fromkeys(run.row for run in runs)
+    of_row = ([run for run in runs if run.row == row] for row in rows)
+    return [[run for run in own if run.report.protocol == "fair"] or own for own in of_row]
 
 
 def _curves(run: Run) -> dict[str, list[dict[int, float]]]:
@@ -117,8 +123,10 @@ def _curves(run: Run) -> dict[str, list[dict[int, float]]]:
     }
 
 
-def _panel(axes: Axes, run: Run, styles: dict[str, ModelStyle]) -> None:
-    for model, curves in _curves(run).items():
+def _panel(axes: Axes, studies: Sequence[Run], styles: dict[str, ModelStyle]) -> None:
+    """Draw the studies of one row; each may have trained other models."""
+    run = studies[0]
+    for model, curves in (item for study in studies for item in _curves(study).items()):
         common = sorted(set.intersection(*map(set, curves))) if curves else []
         if common:
             style = styles[model]

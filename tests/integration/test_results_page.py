@@ -114,6 +114,17 @@ def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
             assert complete != (task.row() in reasons[protocol]), (protocol, task.row())
 
 
+def test_curves_of_a_row_are_those_of_all_its_studies_under_one_protocol() -> None:
+    """The published TCN and LSTM of copy memory were trained in two studies; JSB Chorales has both protocols."""
+    pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
+    registry = load_plugins().registry
+    reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(RESULTS / "data")]
+    runs = [run for report in reports for run in published_table.runs_of(registry, report)]
+    shown = {own[0].row: [run.report.study for run in own] for own in results_figures.studies_by_row(runs)}
+    assert shown["copy-memory-1000"] == ["paper-copy-1000", "paper-copy-1000-lstm"]
+    assert shown["jsb-chorales"] == ["fair-jsb-chorales"]
+
+
 def test_places_are_multiples_of_the_margin_and_positive_is_worse() -> None:
     (one,) = study({"tcn": (80.0, [79.0] * 12)}).results
     assert results_figures.place_of(reproduction(one, "fair"), ACCURACY).mean == pytest.approx(1.0 / ACCURACY.margin)
