@@ -14,7 +14,7 @@ from harness.analysis.statistics import Proportion, proportion
 from harness.records import MetricFacts
 
 ROUNDING = 1e-9
-"""Relative: values with two decimals that differ by the margin are not apart by rounding errors."""
+"""Relative tolerance: published values that differ by exactly the margin are not apart."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,33 @@ class PublishedOrder:
     alike: tuple[Claim, ...]
     """Pairs whose published values do not."""
     whole: Proportion
-    """Repetitions in which all pairs that are apart come in the published order; a tie does not."""
+    """Repetitions in which all pairs that are apart come in the published order.
+
+    A tie does not, nor a pair whose better model is no better than the floor by more than the margin.
+    """
 
     @property
-    def judgement(self) -> str:
-        """Contradicted: a pair is decided the other way.  Holds: all are decided as published.  Else undecided."""
+    def verdict(self) -> str:
+        """Return `contradicted`, `holds` or `inconclusive`.
+
+        Contradicted: a pair is decided the other way, or as equivalent.  Holds: all pairs are decided as published.
+        """
         verdicts = {claim.verdict for claim in self.apart}
-        if "worse" in verdicts:
+        if verdicts & {"worse", "equivalent"}:
             return "contradicted"
-        return "holds" if verdicts == {"better"} else "undecided"
+        return "holds" if verdicts == {"better"} else "inconclusive"
 
     @property
-    def as_published(self) -> int:
-        return sum(claim.verdict == "better" for claim in self.apart)
+    def reasons(self) -> list[str]:
+        """Which pairs are decided otherwise than in the paper, and how many as there."""
+        otherwise = _worded(self.apart, {"worse": "{1} before {0}", "equivalent": "{0} and {1} equivalent"})
+        as_published = sum(claim.verdict == "better" for claim in self.apart)
+        return [*otherwise, f"{as_published} of {len(self.apart)} pairs decided as published"]
 
     @property
-    def unlike(self) -> list[str]:
-        """How the decided pairs differ from the paper: turned, equivalent here, or apart only here."""
-        turned = _worded(self.apart, {"worse": "{1} before {0}", "equivalent": "{0} and {1} equivalent"})
-        return turned + _worded(self.alike, {"better": "{0} before {1}", "worse": "{1} before {0}"})
+    def also_decided(self) -> list[str]:
+        """Which pairs are decided that the paper does not order."""
+        return _worded(self.alike, {"better": "{0} before {1}", "worse": "{1} before {0}"})
 
 
 def _worded(claims: Sequence[Claim], words: Mapping[str, str]) -> list[str]:
@@ -81,15 +89,17 @@ def order_of(section: Section, published: Mapping[str, float]) -> PublishedOrder
 
 def _whole(section: Section, apart: Sequence[tuple[str, str]]) -> Proportion:
     """Return in how many of the shared repetitions all of these pairs come in this order."""
-    scores = {result.facts.cell.model: result.repeated("test") for result in section.results}
-    shared = set.intersection(*(set(scores[model]) for pair in apart for model in pair))
-    sign = 1.0 if section.metric.better == "higher" else -1.0
+    cells = {result.facts.cell.model: result for result in section.results}
+    scores = {model: cells[model].repeated("test") for pair in apart for model in pair}
+    shared = set.intersection(*map(set, scores.values()))
 
-    def score(model: str, repetition: int) -> float:
-        value = scores[model][repetition]
-        return sign * value if math.isfinite(value) else -math.inf
+    def holds(better: str, worse: str, repetition: int) -> bool:
+        first, second = scores[better][repetition], scores[worse][repetition]
+        if not cells[better].succeeds(first):  # two models at the floor have no order
+            return False
+        return not math.isfinite(second) or worse_by(second, first, section.metric) > 0
 
-    held = sum(all(score(first, place) > score(second, place) for first, second in apart) for place in shared)
+    held = sum(all(holds(*pair, repetition) for pair in apart) for repetition in shared)
     return proportion(held, len(shared))
 
 
@@ -98,5 +108,5 @@ def _is_apart(better: float, worse: float, metric: MetricFacts) -> bool:
 
 
 def _claims(section: Section, pairs: Sequence[tuple[str, str]]) -> tuple[Claim, ...]:
-    decided = ((first, second, between(section.pairs, first, second)) for first, second in pairs)
-    return tuple(Claim(first, second, decision.verdict) for first, second, decision in decided if decision is not None)
+    decided = {pair: between(section.pairs, *pair) for pair in pairs}
+    return tuple(Claim(*pair, decision.verdict) for pair, decision in decided.items() if decision is not None)

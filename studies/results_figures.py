@@ -126,7 +126,10 @@ def _curves(run: Run) -> dict[str, list[dict[int, float]]]:
 def _panel(axes: Axes, studies: Sequence[Run], styles: dict[str, ModelStyle]) -> None:
     """Draw the studies of one row; each may have trained other models."""
     run = studies[0]
-    for model, curves in (item for study in studies for item in _curves(study).items()):
+    shown = {
+        model: curves for study in studies for model, curves in _curves(study).items()
+    }  # the last, as in the table
+    for model, curves in shown.items():
         common = sorted(set.intersection(*map(set, curves))) if curves else []
         if common:
             style = styles[model]

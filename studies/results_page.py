@@ -2,8 +2,8 @@
 
     python studies/results_page.py docs/results
 
-Reads the studies in FOLDER/data, which `harness export` wrote, and FOLDER/rows.toml: why values are missing, and which
-other stored studies are about a row.  Writes FOLDER/README.md and the SVG files beside it.
+Reads the studies in FOLDER/data, which `harness export` wrote, those in FOLDER/search and FOLDER/reduced that are about
+a row, and FOLDER/not-run.toml: why values are missing.  Writes FOLDER/README.md and the SVG files beside it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from compared_rows import Compared, compared_rows, order_blocks
+from harness.analysis.sign_test import fewest_pairs
 from harness.api.task import Task
 from harness.plugin.registry import Registry
-from harness.report.document import Block, Datum, Heading, Notes, Paragraph, Table
+from harness.report.document import Block, Heading, Notes, Paragraph
 from harness.report.formatting import listed
 from harness.report.report import Report
 from harness.report.writers import markdown
@@ -21,16 +23,8 @@ from page_command import command
 from published_table import PROTOCOLS, SCORES, VERDICT, Run, published_tasks, published_values, runs_of, table
 from results_figures import pictures
 from row_notes import RowNotes, read_row_notes
-from row_sentences import (
-    ORDER_HEADER,
-    at_equal_size,
-    further_section,
-    in_words,
-    not_run,
-    order_line,
-    published_setting,
-)
-from stored_reports import provenance, read_report, read_reports
+from row_sentences import not_run, published_setting
+from stored_reports import provenance, read_reports
 
 INTRODUCTION = """
 Bai, Kolter and Koltun ([2018](https://arxiv.org/abs/1803.01271), Table 1) compare a temporal convolutional network
@@ -39,6 +33,12 @@ every model has the same number of parameters and the same search; protocol `pap
 [Read the results](../read-the-results.md) explains the verdicts. This page is made from docs/results by
 `studies/results_page.py`, without training.
 """
+OTHERS = ("search", "reduced")
+"""Folders of further studies, of which some are about a row."""
+ANOTHER_SIZE = (
+    "Shorter sequences, less data or smaller models, and fewer updates. These studies show what two cores train in an "
+    "hour or two; they do not test what the paper says of its rows."
+)
 FOOTER = """The studies, as [data frames and manifests](../python.md#results), are in `docs/results/data`,
 [docs/results/search](search.md) and `docs/results/reduced`.
 The music rows beside the released code: [music.md](music.md). Every row with every model, 20 seconds each:
@@ -52,25 +52,30 @@ def write_page(registry: Registry, folder: Path) -> Path:
     Raises LedgerError without a study, and StudyError if the notes are wrong.
     """
     reports = read_reports(registry, folder / "data")
+    others = [report for name in OTHERS if (folder / name).exists() for report in read_reports(registry, folder / name)]
     runs = [run for report in reports for run in runs_of(registry, report)]
     tasks = {task.row(): task for task in published_tasks(registry)}
-    notes = read_row_notes(folder / "rows.toml", tasks)
-    further = {
-        (row, entry.study, entry.task): read_report(registry, folder / entry.study)
-        for row, entries in notes.further.items()
-        for entry in entries
-    }
+    notes = read_row_notes(folder / "not-run.toml", tasks)
+    compared = compared_rows(tasks, [*reports, *others])
     images = []
     for drawn in pictures(runs):
         (folder / f"{drawn.name}.svg").write_text(drawn.svg)
         images.append(f"![{drawn.caption}]({drawn.name}.svg)\n\n{drawn.caption}\n")
-    studies = [*reports, *{report.study_id: report for report in further.values()}.values()]
-    values: list[Block] = [Heading("All values", 2), table(registry, reports), Notes(tuple(_notes(studies)))]
+    details = [
+        *setting_blocks(tasks, runs, notes),
+        Heading("All values", 2),
+        table(registry, reports),
+        Heading("Studies at another size", 2),
+        Paragraph(ANOTHER_SIZE),
+        *order_blocks([one for one in compared if one.differences], runs),
+        Heading("Notes", 2),
+        Notes(tuple(_notes([*reports, *others]))),
+    ]
     parts = [
         markdown.render([Heading("Published results and ours", 1)]) + INTRODUCTION,
-        markdown.render([Paragraph(how_many(registry, runs)), *order_blocks(tasks, runs, further)]),
+        markdown.render([Paragraph(how_many(registry, runs)), *answer_blocks(tasks, compared, runs)]),
         *images,
-        markdown.render([*setting_blocks(tasks, runs, notes), *values]),
+        markdown.render(details),
         FOOTER,
     ]
     path = folder / "README.md"
@@ -78,22 +83,14 @@ def write_page(registry: Registry, folder: Path) -> Path:
     return path
 
 
-def order_blocks(
-    tasks: Mapping[str, Task], runs: Sequence[Run], further: Mapping[tuple[str, str, str], Report]
-) -> list[Block]:
-    """Return for each row whether the published order holds, in a table and in words."""
-    lines: list[tuple[Datum, ...]] = []
-    words: list[str] = []
-    untested: list[str] = []
-    for row, task in tasks.items():
-        own = [run for run in runs if run.row == row]
-        others = [further_section(report, name) for (about, _, name), report in further.items() if about == row]
-        compared = [*at_equal_size(own), *others]
-        lines += [order_line(task, study, section) for study, section in compared]
-        words += [in_words(task, study, section, own) for study, section in compared]
-        untested += [] if compared else [row]
-    words += [f"Not tested: {listed(untested)}; see below."] if untested else []
-    return [Table(ORDER_HEADER, tuple(lines)), Notes(tuple(words))]
+def answer_blocks(tasks: Mapping[str, Task], compared: Sequence[Compared], runs: Sequence[Run]) -> list[Block]:
+    """Return whether the published order holds at the published size, and for which rows this is not known."""
+    at_size = [one for one in compared if not one.differences]
+    answered = {one.task.row() for one in at_size}
+    elsewhere = dict.fromkeys(one.task.row() for one in compared if one.task.row() not in answered)
+    rest = [row for row in tasks if row not in answered and row not in elsewhere]
+    untested = f"Compared at another size alone, below: {listed(list(elsewhere))}. Not compared: {listed(rest)}."
+    return [*order_blocks(at_size, runs), Paragraph(untested)]
 
 
 def setting_blocks(tasks: Mapping[str, Task], runs: Sequence[Run], notes: RowNotes) -> list[Block]:
@@ -141,11 +138,17 @@ def how_many(registry: Registry, runs: Sequence[Run]) -> str:
 def _notes(reports: Sequence[Report]) -> Iterator[str]:
     yield SCORES
     yield f"{VERDICT} Parameters after a score: the size of the published setting, which differs from that of the row."
+    decided = fewest_pairs(4, equivalence=True)
     yield (
-        "Published order: pairs of models whose published values differ by more than the task's margin. A pair is "
-        "decided as in the report, with Holm's correction. The probability that the whole order holds has Clopper and "
-        "Pearson's interval. Both are about the seeds of the final trainings of the settings that one search found; "
-        "another search may find others."
+        "Order in the paper: pairs of models whose published values differ by more than the task's margin. A pair is "
+        f"decided as in the report, with Holm's correction; a model of four that wins every pair is decided "
+        f"after {decided}. The order holds if all pairs are decided as published, and is contradicted if one is decided the other way or "
+        "as equivalent. All pairs hold: the share of repetitions in which every pair comes in the published order and "
+        "its better model is better than the floor by more than the margin, with Clopper and Pearson's interval."
+    )
+    yield (
+        "Verdicts and shares are about the seeds of the final runs, with the settings that one search found; another "
+        "search may find others."
     )
     yield "code with a + after it: with changes that were not committed."
     for report in reports:

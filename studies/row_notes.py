@@ -1,4 +1,4 @@
-"""What the page of results says of rows beyond their stored values: docs/results/rows.toml."""
+"""Why values of the page of results are missing: docs/results/not-run.toml."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import StudyError, fault_text
 
 
-class Further(BaseModel):
-    """A task of a stored study that is about a row, at a reduced size or with a search of its own."""
-
-    model_config = ConfigDict(extra="forbid")
-    study: str
-    """Path of the study below docs/results."""
-    task: str
-    """Its label in that study."""
-
-
 class RowNotes(BaseModel):
     """Each table: row of the published tables → what is said of it."""
 
@@ -28,8 +18,7 @@ class RowNotes(BaseModel):
     paper: dict[str, str] = {}
     """Why models of the row have no value under protocol `paper`."""
     fair: dict[str, str] = {}
-    """As `paper`, under protocol `fair`."""
-    further: dict[str, list[Further]] = {}
+    """Why models of the row have no value under protocol `fair`."""
 
 
 def read_row_notes(path: Path, rows: Collection[str]) -> RowNotes:
@@ -48,7 +37,7 @@ def read_row_notes(path: Path, rows: Collection[str]) -> RowNotes:
         where = ".".join(map(str, fault["loc"]))
         text = fault_text(where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
         raise StudyError(f"{path}: {text}") from error
-    for row in (*notes.paper, *notes.fair, *notes.further):
+    for row in (*notes.paper, *notes.fair):
         if row not in rows:
             raise StudyError(f"{path}: no published row is named {row!r}; known: {', '.join(sorted(rows))}")
     return notes

@@ -162,9 +162,10 @@ class CellResult:
         is unknown, any finite score is a success.
         """
         scores = self.repeated("test")
-        return proportion(sum(map(self._succeeds, scores.values())), len(scores)) if scores else None
+        return proportion(sum(map(self.succeeds, scores.values())), len(scores)) if scores else None
 
-    def _succeeds(self, score: float) -> bool:
+    def succeeds(self, score: float) -> bool:
+        """Return whether a test score is better than the floor by more than the task's margin."""
         metric, floor = self.facts.metric, self.facts.floor
         if floor is None or not math.isfinite(score):
             return math.isfinite(score)
@@ -195,7 +196,7 @@ class CellResult:
     @property
     def successes(self) -> Summary | None:
         """Summary of the test scores of successful repetitions; None unless the repetitions are `mixed`."""
-        scores = [score for score in self.scores("test") if self._succeeds(score)]
+        scores = [score for score in self.scores("test") if self.succeeds(score)]
         return summarise(scores, self.scale) if self.mixed else None
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,11 @@ from harness.analysis.comparison import Section, compare
 from harness.errors import StudyError
 from harness.plugin.loader import load_plugins
 from harness.records import MetricFacts
+from harness.report.report import Report
 from tests.support.cells import ACCURACY, LOSS, cell_of, facts, stored
 from tests.support.documents import ROOT
 
+compared_rows = pytest.importorskip("compared_rows")
 published_order = pytest.importorskip("published_order", reason="the core's wheel is tested without studies/")
 published_table = pytest.importorskip("published_table")
 row_notes = pytest.importorskip("row_notes")
@@ -46,27 +50,30 @@ def higher(by: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("scores", "judgement", "as_published", "whole", "unlike"),
+    ("scores", "verdict", "whole", "reasons"),
     [
-        ({"tcn": higher(4), "gru": higher(2), "lstm": BASE}, "holds", 3, 20, []),
-        ({"tcn": higher(4), "gru": BASE, "lstm": higher(2)}, "contradicted", 2, 0, ["lstm before gru"]),
+        ({"tcn": higher(4), "gru": higher(2), "lstm": BASE}, "holds", 20, ["3 of 3 pairs"]),
+        ({"tcn": higher(4), "gru": BASE, "lstm": higher(2)}, "contradicted", 0, ["lstm before gru", "2 of 3 pairs"]),
         # gru wins and loses as often against both, so only models that are no neighbours contradict the paper.
-        ({"tcn": BASE, "gru": NOISY, "lstm": higher(1)}, "contradicted", 0, 0, ["lstm before tcn"]),
-        ({"tcn": higher(2), "gru": NOISY, "lstm": BASE}, "undecided", 1, 0, []),
-        ({"tcn": higher(2), "gru": higher(0.1), "lstm": BASE}, "undecided", 2, 20, ["gru and lstm equivalent"]),
-        ({"tcn": BASE, "gru": BASE, "lstm": BASE}, "undecided", 0, 0, [
-            "tcn and gru equivalent", "tcn and lstm equivalent", "gru and lstm equivalent",
+        ({"tcn": BASE, "gru": NOISY, "lstm": higher(1)}, "contradicted", 0, ["lstm before tcn", "0 of 3 pairs"]),
+        ({"tcn": higher(2), "gru": NOISY, "lstm": BASE}, "inconclusive", 0, ["1 of 3 pairs"]),
+        ({"tcn": higher(2), "gru": higher(0.1), "lstm": BASE}, "contradicted", 20, [
+            "gru and lstm equivalent", "2 of 3 pairs",
+        ]),
+        ({"tcn": BASE, "gru": BASE, "lstm": BASE}, "contradicted", 0, [
+            "tcn and gru equivalent", "tcn and lstm equivalent", "gru and lstm equivalent", "0 of 3 pairs",
         ]),
     ],
     ids=["holds", "neighbours", "far-apart", "undecided", "equivalent", "ties"],
 )  # fmt: skip
 def test_order_is_judged_by_every_pair_that_the_paper_sets_apart(
-    scores: dict[str, list[float]], judgement: str, as_published: int, whole: int, unlike: list[str]
+    scores: dict[str, list[float]], verdict: str, whole: int, reasons: list[str]
 ) -> None:
     found = published_order.order_of(section(scores), {**PUBLISHED, "not-trained": 98.0})
     assert found.models == ("tcn", "gru", "lstm")
-    assert (found.judgement, found.as_published, len(found.apart)) == (judgement, as_published, 3)
-    assert (found.whole.happened, found.whole.n, found.unlike) == (whole, 20, unlike)
+    assert found.verdict == verdict
+    assert found.reasons == [*reasons[:-1], f"{reasons[-1]} decided as published"]
+    assert (found.whole.happened, found.whole.n) == (whole, 20)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,16 @@ def test_values_within_the_margin_of_each_other_are_not_ordered(
 def test_values_that_are_alike_in_the_paper_and_decided_here_are_named() -> None:
     published = {"tcn": 99.0, "gru": 98.8, "lstm": 87.0}
     found = published_order.order_of(section({"tcn": higher(2), "gru": higher(4), "lstm": BASE}), published)
-    assert (found.judgement, found.unlike) == ("holds", ["gru before tcn"])
+    assert (found.verdict, found.reasons) == ("holds", ["2 of 2 pairs decided as published"])
+    assert found.also_decided == ["gru before tcn"]
+
+
+def test_models_at_the_floor_have_no_order() -> None:
+    """lstm is before rnn in all repetitions, both below the floor of 90."""
+    scores = {"tcn": higher(40), "lstm": higher(-1), "rnn": higher(-3)}
+    published = {"tcn": 99.0, "lstm": 87.0, "rnn": 21.0}
+    assert published_order.order_of(section(scores, floor=90.0), published).whole.happened == 0
+    assert published_order.order_of(section(scores), published).whole.happened == 20
 
 
 def test_models_without_a_rank_are_named_and_not_ordered() -> None:
@@ -120,46 +136,46 @@ def test_order_is_not_judged_where_nothing_was_learned_or_one_model_is_ranked(
     assert published_order.order_of(section(scores, floor=floor), PUBLISHED) is None
 
 
-def test_study_about_a_row_is_named_with_what_differs_from_it() -> None:
-    """The stored study has 200 steps between, not 1,000, so it has no published values of its own."""
-    (row, report) = _row("copy-memory-1000"), _report("search/halving-copy-200")
-    study, made = row_sentences.further_section(report, "copy-200")
-    texts = [datum.text for datum in row_sentences.order_line(row, study, made)]
-    assert texts[:2] == ["copy-memory-1000", "halving-copy-200"]
-    assert texts[2:] == ["tcn, gru, rnn, lstm", "undecided", "0 of 3", "1.00 [0.69, 1.00], 10 of 10 repetitions"]
-    said = row_sentences.in_words(row, study, made, [])
+def test_studies_of_a_row_are_found_by_its_task_and_named_with_what_differs() -> None:
+    found = {one.study: one for one in _compared("search/halving-copy-200", "search/sizes", "data/paper-jsb-chorales")}
+    assert (
+        len(found) == 1 + 8
+    )  # `sizes` has two tasks at four sizes; a study of published settings is not at equal size
+    copy = found["halving-copy-200"]
+    assert [datum.text for datum in compared_rows.order_line(copy)] == [
+        "copy-memory-1000",
+        "halving-copy-200",
+        "tcn before gru, rnn and lstm",
+        "inconclusive: 0 of 3 pairs decided as published",
+        "1.00 [0.69, 1.00], 10 of 10",
+    ]
+    said = compared_rows.in_words(copy, [])
     assert said.startswith(
-        "halving-copy-200 (length 200 instead of 1,000, 10,000 parameters instead of 12,530, 18 search trials and "
-        "800 updates a model): tcn leads "
+        "halving-copy-200 (length 200 instead of 1,000, 10,000 parameters instead of 12,530, 18 search trials per "
+        "model with at most 4,800 updates together, final runs of at most 800 updates): tcn leads "
     )
-    assert said.endswith("Better than the floor: lstm, gru and rnn in none.")
+    assert said.endswith("Better than the floor by more than the margin: no repetition of lstm, gru and rnn.")
+    nothing = [datum.text for datum in compared_rows.order_line(found["sizes, jsb-chorales-5k"])]
+    assert nothing[2:] == ["–", "nothing was learned", "–"]
 
 
-def test_study_at_another_size_does_not_answer_the_row() -> None:
-    """Sequential MNIST with 10,000 parameters has the row of the one with 66,910."""
-    registry = load_plugins().registry
-    runs = published_table.runs_of(registry, _report("search/halving-mnist-3000"))
-    assert [run.row for run in runs] == ["sequential-mnist"]
-    assert row_sentences.at_equal_size(runs) == []
-    fair = published_table.runs_of(registry, _report("data/fair-jsb-chorales"))
-    assert [study for study, _ in row_sentences.at_equal_size(fair)] == ["fair-jsb-chorales"]
+def test_study_of_models_that_the_paper_does_not_order_says_so() -> None:
+    (fair,) = _compared("data/fair-jsb-chorales")
+    rows = tuple(replace(row, rank=None) if row.model in ("tcn", "rnn") else row for row in fair.section.rows)
+    alike = replace(fair, section=replace(fair.section, rows=rows))
+    assert compared_rows.order_line(alike)[3].text == "no two ranked models differ in the paper"
 
 
 def test_published_setting_that_is_better_than_the_searched_one_is_named() -> None:
-    registry = load_plugins().registry
-    folders = ("data/fair-jsb-chorales", "data/paper-jsb-chorales")
-    runs = [run for folder in folders for run in published_table.runs_of(registry, _report(folder))]
-    ((study, made),) = row_sentences.at_equal_size(runs)
-    row = _row("jsb-chorales")
-    said = row_sentences.in_words(row, study, made, runs)
-    assert said.endswith("The search missed the published setting of tcn, which scores 8.220 [8.178, 8.261].")
-    assert "missed" not in row_sentences.in_words(row, study, made, runs[:1])
-
-
-@pytest.mark.parametrize(("folder", "task"), [("search/sizes", "adding-7"), ("data/paper-adding-600", "adding-600")])
-def test_study_that_does_not_compare_at_equal_size_is_refused(folder: str, task: str) -> None:
-    with pytest.raises(StudyError, match=f"has no task '{task}' with a parameter budget"):
-        row_sentences.further_section(_report(folder), task)
+    registry, (fair,) = load_plugins().registry, _compared("data/fair-jsb-chorales")
+    assert fair.differences == []
+    runs = published_table.runs_of(registry, _report("data/paper-jsb-chorales"))
+    said = compared_rows.in_words(fair, runs)
+    score = "8.220 [8.178, 8.261] with the weights of the best validation score."
+    assert said.endswith(f"The published setting of tcn, trained for 22,900 updates, is better: {score}")
+    assert "better:" not in compared_rows.in_words(fair, [])
+    rows = tuple(row for row in fair.section.rows if row.model != "tcn")
+    assert "better:" not in compared_rows.in_words(replace(fair, section=replace(fair.section, rows=rows)), runs)
 
 
 @pytest.mark.parametrize(
@@ -168,13 +184,12 @@ def test_study_that_does_not_compare_at_equal_size_is_refused(folder: str, task:
         ("[fiar]\n", "'fiar'"),
         ('[fair]\nadding-601 = "a"\n', "no published row is named 'adding-601'; known: adding-600, jsb-chorales"),
         ('paper = "x"\n', "'paper' must be a table, got 'x'"),
-        ("[further]\nadding-600 = 3\n", "'further.adding-600': Input should be a valid list, got 3"),
-        ('[further]\nadding-600 = [{ study = "a" }]\n', "'further.adding-600.0.task'"),
+        ("[fair]\nadding-600 = 3\n", "'fair.adding-600' must be a string, got 3"),
         ("[fair\n", "at line 1"),
     ],
 )
 def test_notes_that_are_wrong_are_refused_with_the_key(tmp_path: Path, text: str, fault: str) -> None:
-    path = tmp_path / "rows.toml"
+    path = tmp_path / "not-run.toml"
     path.write_text(text)
     with pytest.raises(StudyError) as caught:
         row_notes.read_row_notes(path, ["jsb-chorales", "adding-600"])
@@ -184,17 +199,19 @@ def test_notes_that_are_wrong_are_refused_with_the_key(tmp_path: Path, text: str
 
 
 def test_without_notes_nothing_is_said_of_missing_values(tmp_path: Path) -> None:
-    notes = row_notes.read_row_notes(tmp_path / "rows.toml", [])
+    notes = row_notes.read_row_notes(tmp_path / "not-run.toml", [])
     assert notes == row_notes.RowNotes()
     assert list(row_sentences.not_run("adding-600", notes)) == []
 
 
-def _report(folder: str) -> object:
+def _report(folder: str) -> Report:
     pytest.importorskip("harness_tasks", reason="floors and rows come from seqharness-tasks")
-    return stored_reports.read_report(load_plugins().registry, RESULTS / folder)
+    report: Report = stored_reports.read_report(load_plugins().registry, RESULTS / folder)
+    return report
 
 
-def _row(name: str) -> object:
-    pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
-    tasks = published_table.published_tasks(load_plugins().registry)
-    return next(task for task in tasks if task.row() == name)
+def _compared(*folders: str) -> list[Any]:
+    reports = [_report(folder) for folder in folders]
+    tasks = {task.row(): task for task in published_table.published_tasks(load_plugins().registry)}
+    found: list[Any] = compared_rows.compared_rows(tasks, reports)
+    return found

@@ -32,7 +32,7 @@ def test_the_page_and_its_figures_are_made_from_the_committed_data(tmp_path: Pat
     pytest.importorskip("harness_modern", reason="the table has the values of gated-tcn")
     for stored_studies in ("data", "search", "reduced"):
         shutil.copytree(RESULTS / stored_studies, tmp_path / stored_studies)
-    shutil.copy(RESULTS / "rows.toml", tmp_path)
+    shutil.copy(RESULTS / "not-run.toml", tmp_path)
     results_page.write_page(load_plugins().registry, tmp_path)
     made = [path for path in tmp_path.iterdir() if path.suffix in (".md", ".svg")]
     assert {"README.md", "forest.svg", "learning.svg"} <= {path.name for path in made}
@@ -95,7 +95,7 @@ def test_every_published_value_without_one_of_ours_has_a_reason() -> None:
     pytest.importorskip("harness_tasks", reason="rows come from seqharness-tasks")
     registry = load_plugins().registry
     tasks = published_table.published_tasks(registry)
-    notes = row_notes.read_row_notes(RESULTS / "rows.toml", [task.row() for task in tasks])
+    notes = row_notes.read_row_notes(RESULTS / "not-run.toml", [task.row() for task in tasks])
     reasons = {"paper": notes.paper, "fair": notes.fair}
     reports = [build_report(of_ledger(read_folder(path))) for path in study_folders(RESULTS / "data")]
     ours = {

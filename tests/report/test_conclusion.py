@@ -42,8 +42,8 @@ def test_sentence_names_the_leader_the_equivalent_the_worse_and_the_undecided_wi
 def test_leader_whose_repetitions_do_not_all_succeed_is_said_to() -> None:
     scores = {"best": [*BASE[:19], 50.0], "far": [60.0] * 20}
     assert sentence(scores, floor=55.0) == (
-        "copy: best leads with mean test accuracy 88.85, though only 19 of its 20 repetitions are better than the "
-        "floor; far is worse."
+        "copy: best leads with mean test accuracy 88.85, though only 19 of 20 repetitions of best are better than the "
+        "floor by more than the margin; far is worse."
     )
 
 

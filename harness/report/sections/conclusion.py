@@ -31,7 +31,8 @@ def _leader(section: Section, ranked: Sequence[Row]) -> str:
     success = first[0].success
     if first[0].successes is None or success is None:
         return leads
-    return f"{leads}, though only {success.happened} of its {success.n} repetitions are better than the floor"
+    share = f"{success.happened} of {success.n} repetitions of {first[0].model}"
+    return f"{leads}, though only {share} are better than the floor by more than the margin"
 
 
 def _rivals(ranked: Sequence[Row]) -> list[str]:
