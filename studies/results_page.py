@@ -141,10 +141,11 @@ def _notes(reports: Sequence[Report]) -> Iterator[str]:
     decided = fewest_pairs(4, equivalence=True)
     yield (
         "Order in the paper: pairs of models whose published values differ by more than the task's margin. A pair is "
-        f"decided as in the report, with Holm's correction; a model of four that wins every pair is decided "
-        f"after {decided}. The order holds if all pairs are decided as published, and is contradicted if one is decided the other way or "
-        "as equivalent. All pairs hold: the share of repetitions in which every pair comes in the published order and "
-        "its better model is better than the floor by more than the margin, with Clopper and Pearson's interval."
+        "decided as in the report, with Holm's correction; a model of four that wins every pair is decided after "
+        f"{decided}. The order holds if all pairs are decided as published, and is contradicted if one is decided the "
+        "other way or as equivalent. All pairs hold: the share of repetitions in which every pair comes in the "
+        "published order and its better model is better than the floor by more than the margin, with Clopper and "
+        "Pearson's interval."
     )
     yield (
         "Verdicts and shares are about the seeds of the final runs, with the settings that one search found; another "
