@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.analysis.comparison import Section
-from harness.analysis.comparison_row import Row
+from harness.analysis.statistics import Summary
 from harness.api.task import Task
 from harness.errors import shown
 from harness.report.document import NOTHING, Block, Datum, Notes, Table
@@ -27,7 +28,7 @@ class Compared:
     """Name of the study, with its task if it has several."""
     section: Section
 
-    @property
+    @cached_property
     def order(self) -> PublishedOrder | None:
         return order_of(self.section, published_values(self.task))
 
@@ -128,26 +129,26 @@ def _at_the_floor(section: Section) -> str:
 
 def _better_published(section: Section, runs: Sequence[Run]) -> Iterator[str]:
     """Yield which published settings of the same size are better than those that were found."""
+    found = {row.model: row.test for row in section.rows}
     for run in runs:
-        for cell in run.section.reproductions if run.report.protocol == "paper" else ():
-            published, searched = _row(run.section, cell.model), _row(section, cell.model)
-            if published is None or searched is None or unlike_the_row(published, run.section):
+        for row in run.section.rows if run.report.protocol == "paper" else ():
+            ours, searched = row.test, found.get(row.model)
+            if not row.complete or unlike_the_row(row, run.section) or ours is None or searched is None:
                 continue
-            if _is_better(published, searched, section.metric.better) and published.test is not None:
-                score = mean_interval(published.test.mean, published.test.interval)
-                trained = f"{count(published.updates[1])} updates" if published.updates else "its own length"
+            if row.updates is not None and _is_better(ours, searched, section.metric.better):
                 yield (
-                    f"The published setting of {cell.model}, trained for {trained}, is better: {score} with the "
-                    "weights of the best validation score."
+                    f"The published setting of {row.model}, trained for {count(row.updates[1])} updates, is better: "
+                    f"{mean_interval(ours.mean, ours.interval)} with the weights of the best validation score."
                 )
 
 
-def _is_better(first: Row, second: Row, better: str) -> bool:
+def _is_better(first: Summary, second: Summary, better: str) -> bool:
     """Return whether the interval of the first mean lies on the better side of that of the second."""
-    ends = [row.test.interval for row in (first, second) if row.test is not None]
-    if len(ends) < 2 or ends[0] is None or ends[1] is None:
+    if first.interval is None or second.interval is None:
         return False
-    return ends[0].high < ends[1].low if better == "lower" else ends[0].low > ends[1].high
+    if better == "lower":
+        return first.interval.high < second.interval.low
+    return first.interval.low > second.interval.high
 
 
 def _effort(section: Section) -> Iterator[str]:
@@ -157,10 +158,6 @@ def _effort(section: Section) -> Iterator[str]:
     finals = [entry.result.updates for result in section.results for entry in result.finals if entry.result is not None]
     yield f"{count(trials)} search trials per model with at most {count(searched)} updates together"
     yield f"final runs of at most {count(max(finals, default=0))} updates"
-
-
-def _row(section: Section, model: str) -> Row | None:
-    return next((row for row in section.rows if row.model == model), None)
 
 
 def _shown(value: object) -> str:

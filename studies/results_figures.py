@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -49,7 +50,7 @@ def place_of(cell: Reproduction, metric: MetricFacts) -> Place:
     interval = cell.ours.interval
     ends = (cell.ours.mean, cell.ours.mean) if interval is None else (interval.low, interval.high)
     worse = (worse_by(value, cell.published, metric) for value in (cell.ours.mean, *ends))
-    mean, *bounds = (by / (metric.margin or 1) for by in worse)
+    mean, *bounds = (by / (metric.margin or 1) if math.isfinite(by) else math.nan for by in worse)
     return Place(mean, min(bounds), max(bounds))
 
 
@@ -126,9 +127,8 @@ def _curves(run: Run) -> dict[str, list[dict[int, float]]]:
 def _panel(axes: Axes, studies: Sequence[Run], styles: dict[str, ModelStyle]) -> None:
     """Draw the studies of one row; each may have trained other models."""
     run = studies[0]
-    shown = {
-        model: curves for study in studies for model, curves in _curves(study).items()
-    }  # the last, as in the table
+    # If two studies trained a model, the last is shown, as in the table.
+    shown = {model: curves for study in studies for model, curves in _curves(study).items()}
     for model, curves in shown.items():
         common = sorted(set.intersection(*map(set, curves))) if curves else []
         if common:

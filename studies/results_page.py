@@ -89,7 +89,8 @@ def answer_blocks(tasks: Mapping[str, Task], compared: Sequence[Compared], runs:
     answered = {one.task.row() for one in at_size}
     elsewhere = dict.fromkeys(one.task.row() for one in compared if one.task.row() not in answered)
     rest = [row for row in tasks if row not in answered and row not in elsewhere]
-    untested = f"Compared at another size alone, below: {listed(list(elsewhere))}. Not compared: {listed(rest)}."
+    said = {"Compared at another size alone, below": list(elsewhere), "Not compared": rest}
+    untested = " ".join(f"{what}: {listed(rows)}." for what, rows in said.items() if rows)
     return [*order_blocks(at_size, runs), Paragraph(untested)]
 
 

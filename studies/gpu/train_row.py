@@ -22,7 +22,7 @@ import torch
 from row import Row, read_row
 
 from harness.data.files import verify_all
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StudyError
 from harness.execution.environment import environment_versions, machine
 from harness.execution.trial import Worker
 from harness.plugin.loader import load_plugins
@@ -158,6 +158,12 @@ def main(arguments: list[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         row, registry = read_row(options.row), load_plugins().registry
+        planned = "cuda" if row.trials[0].resources.gpu else "cpu"
+        if planned != options.device:
+            raise StudyError(
+                f"{options.row} is planned for --device {planned}, not {options.device}; "
+                f"plan it again: plan_row.py --device {options.device}"
+            )
         task = row.trials[0].task
         verify_all(registry.make_task(task.name, task.options).files())
         return _train_all(registry, row, options.out, device=options.device, until=until)

@@ -18,8 +18,8 @@ from harness.report.report import Report
 from tests.support.cells import ACCURACY, LOSS, cell_of, facts, stored
 from tests.support.documents import ROOT
 
-compared_rows = pytest.importorskip("compared_rows")
-published_order = pytest.importorskip("published_order", reason="the core's wheel is tested without studies/")
+compared_rows = pytest.importorskip("compared_rows", reason="the core's wheel is tested without studies/")
+published_order = pytest.importorskip("published_order")
 published_table = pytest.importorskip("published_table")
 row_notes = pytest.importorskip("row_notes")
 row_sentences = pytest.importorskip("row_sentences")
@@ -138,9 +138,8 @@ def test_order_is_not_judged_where_nothing_was_learned_or_one_model_is_ranked(
 
 def test_studies_of_a_row_are_found_by_its_task_and_named_with_what_differs() -> None:
     found = {one.study: one for one in _compared("search/halving-copy-200", "search/sizes", "data/paper-jsb-chorales")}
-    assert (
-        len(found) == 1 + 8
-    )  # `sizes` has two tasks at four sizes; a study of published settings is not at equal size
+    # `sizes` has two tasks at four sizes; a study of published settings is not at equal size.
+    assert len(found) == 1 + 8
     copy = found["halving-copy-200"]
     assert [datum.text for datum in compared_rows.order_line(copy)] == [
         "copy-memory-1000",

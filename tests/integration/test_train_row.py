@@ -71,6 +71,15 @@ def test_each_trial_is_written_with_its_records_without_ray_mlflow_and_optuna(tm
     assert said.count("complete after 6 of 6 updates") == 2
 
 
+def test_row_that_is_planned_for_another_device_is_refused_with_how_to_plan_it(tmp_path: Path) -> None:
+    row = tmp_path / "row.json"
+    _plan(row, 1, "training.updates=2", "training.evaluations=1")
+    given = [str(row), "--device", "cuda", "--out", str(tmp_path / "out")]
+    ended = subprocess.run([sys.executable, str(SCRIPT), *given], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == f"{row} is planned for --device cpu, not cuda; plan it again: plan_row.py --device cuda\n"
+
+
 def test_a_trial_stops_at_the_first_evaluation_after_its_minutes(tmp_path: Path) -> None:
     _plan(tmp_path / "row.json", 2, "training.updates=1000")
     said = _train(tmp_path / "row.json", tmp_path / "out", "--minutes", "0")
