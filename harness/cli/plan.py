@@ -24,6 +24,14 @@ def plan(
     shapes: Annotated[
         bool, typer.Option("--shapes", help="Also list the shapes that cannot meet the parameter budget at any widths.")
     ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Estimate the time from 20 updates of the first configurations of each cell. It takes up to a minute "
+            "per cell.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show the cells of a study, their solved widths and an estimate of the training time, without training."""
@@ -32,6 +40,6 @@ def plan(
     dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)
     request = study_input.StudyRequest(study, dataset, set_ or (), models, tasks, profile, runs)
     if as_json:
-        plan.print_plan(study_input.read(request))
+        plan.print_plan(study_input.read(request), measure=measure)
     else:
-        plan.show_plan(study_input.read(request), draws, shapes=shapes)
+        plan.show_plan(study_input.read(request), draws, shapes=shapes, measure=measure)

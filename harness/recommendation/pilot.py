@@ -1,4 +1,4 @@
-"""The pilot measures how fast each model trains on this machine, in a few updates of its first configurations."""
+"""The pilot measures how fast a cell trains on this machine, in a few updates of its first configurations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def measure(
     A model whose configurations all fail gets the throughput of the median model.  Raises StudyError if every model
     fails.
     """
-    measured = {cell.cell.model: _cell_throughput(cell, search, registry, seconds) for cell in cells}
+    measured = {cell.cell.model: cell_throughput(cell, search, registry, seconds) for cell in cells}
     known = [throughput for throughput in measured.values() if isinstance(throughput, Throughput)]
     if not known:
         raise StudyError(f"no model can be trained: {next(iter(measured.values()))}")
@@ -44,19 +44,22 @@ def measure(
     return {model: value if isinstance(value, Throughput) else median for model, value in measured.items()}
 
 
-def _cell_throughput(cell: CellPlan, search: Search, registry: Registry, seconds: float) -> Throughput | str:
-    """Return the mean throughput of a cell's first configurations, or the reason if all of them fail."""
+def cell_throughput(cell: CellPlan, search: Search, registry: Registry, seconds: float) -> Throughput | str:
+    """Return the mean throughput of a cell's first configurations, or the reason if all of them fail.
+
+    A cell with a published setting is measured with that.  seconds: as in `measure`.
+    """
     state = CellState(Proposer(cell, seed=search.seed), study_id="pilot")
     measured: list[Throughput] = []
     reason = ""
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:
         worker = Worker(Path(folder), registry)
-        for number in range(DRAWS):
+        for number in range(DRAWS if cell.setting is None else 1):
             left = end - time.monotonic()
             if number > 0 and left <= 0:
                 break
-            trial = state.search_trial(number)
+            trial = _first_trial(state, number)
             state.remember(trial)
             outcome = _trial_throughput(worker, trial, min(left, SECONDS))
             if isinstance(outcome, Throughput):
@@ -71,6 +74,13 @@ def _cell_throughput(cell: CellPlan, search: Search, registry: Registry, seconds
         # The maximum: only the first configuration loads the data, and every repetition loads them.
         start_seconds=max(throughput.start_seconds for throughput in measured),
     )
+
+
+def _first_trial(state: CellState, number: int) -> Trial:
+    """Return a search trial, or one of the published setting that leaves the test split closed as well."""
+    if state.plan.setting is None:
+        return state.search_trial(number)
+    return state.final_trial(0).model_copy(update={"phase": "search", "repetition": None})
 
 
 def _trial_throughput(worker: Worker, trial: Trial, seconds: float) -> Throughput | str:

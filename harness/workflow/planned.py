@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
 from harness.analysis.sign_test import fewest_pairs
 from harness.halving import describe, total_updates
 from harness.plugin.registry import plugin_border
-from harness.records import ParamValue
+from harness.records import Cell, ParamValue
 from harness.report.columns import CELL, Column, Values, to_frame
 from harness.samplers import COMPLETE_ONLY
 from harness.search.proposals import Proposer
@@ -45,7 +46,7 @@ COLUMNS = {
     "search_updates": Column("Int64", "updates of all search trials together"),
     "plateau": Column("Int64", "updates for which training is known to stay at the floor; missing if unknown"),
     "repetitions": Column("Int64", "final trials"),
-    "seconds": Column("Float64", "estimated training of all trials on one core, in seconds"),
+    "seconds": Column("Float64", "estimated training of all trials on one core, in seconds; measured if asked for"),
 }
 """Of the frame of a plan; after them `params.<dimension>` of the first configuration."""
 
@@ -169,7 +170,8 @@ def wall_seconds(plan: Plan, training: float, cores: int) -> float:
     training: of all trials on one core, in seconds.  cores: of the machine.  Trials of a GPU are not considered.
     """
     per_trial = max((cell.resources.cpu for cell in plan.cells), default=1)
-    workers = max(1, min(int(cores / per_trial), plan.trials()))
+    # Trials of less than a core each share the cores: together they train no faster than the cores do.
+    workers = max(1, min(int(cores / per_trial), cores, plan.trials()))
     return training / workers + RAY_AND_MLFLOW_SECONDS
 
 
@@ -178,17 +180,22 @@ def epochs_of(cell: CellPlan) -> float:
     return cell.training.updates / cell.task.updates_per_epoch(cell.training.batch_size)
 
 
-def plan_frame(plan: Plan) -> pd.DataFrame:
-    """Return one row per cell: `COLUMNS`, and `params.<dimension>` of the first configuration."""
+def plan_frame(plan: Plan, measured: Mapping[Cell, float] = MappingProxyType({})) -> pd.DataFrame:
+    """Return one row per cell: `COLUMNS`, and `params.<dimension>` of the first configuration.
+
+    measured: seconds of cells, in place of the estimate from parameter counts.
+    """
     missing = plan.missing()
-    planned = [_line(cell, plan.study) | {"reason": missing.get(cell.cell)} for cell in plan.cells]
+    planned = [
+        {**_line(cell, plan.study, measured.get(cell.cell)), "reason": missing.get(cell.cell)} for cell in plan.cells
+    ]
     left: list[Values] = [
         {"task": out.cell.task, "model": out.cell.model, "reason": out.reason} for out in plan.left_out
     ]
     return to_frame([*planned, *left], COLUMNS)
 
 
-def _line(cell: CellPlan, study: Study) -> Values:
+def _line(cell: CellPlan, study: Study, measured: float | None) -> Values:
     with plugin_border(str(cell.cell), *cell.plugins):
         first, plateau = next(planned_trials(cell, study, 1)), cell.task.plateau()
     return {
@@ -209,6 +216,6 @@ def _line(cell: CellPlan, study: Study) -> Values:
         "search_updates": search_updates(cell),
         "plateau": plateau.updates if plateau is not None else None,
         "repetitions": cell.facts.repetitions,
-        "seconds": cell_seconds(cell, first),
+        "seconds": cell_seconds(cell, first) if measured is None else measured,
         **{f"params.{name}": value for name, value in first.params.items()},
     }

@@ -95,12 +95,19 @@ class Study:
             write_atomically(Path(path), text)
         return text
 
-    def plan(self) -> pd.DataFrame:
+    def plan(self, *, measure: bool = False) -> pd.DataFrame:
         """Return one row per cell: widths, parameters, deviation from the budget, receptive field, trials.
 
-        Nothing is trained.  Cells that are left out have a reason.  Raises what `harness.run` raises before training.
+        Nothing is trained, unless `measure` asks for the time of each cell: a few updates of its first configurations,
+        up to a minute.  Cells that are left out have a reason.  Raises what `harness.run` raises before training.
         """
-        return plan_frame(make_plan(self.definition, with_local(load_plugins(), self.local).registry))
+        registry = with_local(load_plugins(), self.local).registry
+        plan = make_plan(self.definition, registry)
+        if not measure:
+            return plan_frame(plan)
+        from harness.workflow.measured import measure_plan  # imports what training needs
+
+        return plan_frame(plan, measure_plan(plan, registry).seconds)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Study) and (self.definition, self.local) == (other.definition, other.local)

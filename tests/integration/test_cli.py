@@ -237,6 +237,24 @@ def test_plan_shows_widths_deviation_and_receptive_field(harness: Harness) -> No
     assert not Path("mlflow.db").exists()
 
 
+def test_plan_measures_the_cells_and_says_which_could_not_be(harness: Harness) -> None:
+    """Cells on stderr, so that --json stays JSON."""
+    code, out, err = harness("plan", "toys.toml", "--measure")
+    assert code == 0
+    assert [line for line in err.splitlines() if "measuring" in line] == [
+        "harness: measuring toy-sum/toy-ema", "harness: measuring toy-sum/toy-stack",
+    ]  # fmt: skip
+    assert "estimate from measured updates" in out
+    code, out, err = harness(
+        "plan", "toys.toml", "--measure", "--json", "-s", "models=[{name='toy-ema',space={fault='raise'}}]"
+    )
+    assert code == 0
+    assert "not measured, estimated from its parameters: toy-sum/toy-ema-fault-raise: failed" in err
+    assert [cell["model"] for cell in json.loads(out)] == ["toy-ema-fault-raise"]
+    assert "--measure times each cell" in harness("plan", "toys.toml")[1]
+    assert not Path("runs").exists()
+
+
 def test_show_prints_floor_published_values_and_space(harness: Harness) -> None:
     code, out, _ = harness("show", "toy-sum")
     assert code == 0

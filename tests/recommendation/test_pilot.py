@@ -65,7 +65,7 @@ def test_model_that_fails_gets_no_throughput_for_which_it_would_be_postponed(
         label: Throughput(update_seconds=seconds, evaluation_seconds=0.0, start_seconds=0.0)
         for label, seconds in {"slow": 9.0, "fast": 0.01, "middle": 0.02}.items()
     }
-    monkeypatch.setattr(pilot, "_cell_throughput", lambda cell, *_: known.get(cell.cell.model, "failed"))
+    monkeypatch.setattr(pilot, "cell_throughput", lambda cell, *_: known.get(cell.cell.model, "failed"))
     models = [{"name": "toy-ema", "as": label} for label in (*known, "broken")]
     throughputs = measure(make_plan(toy_study(models=models), toy_registry).cells, Search(), toy_registry)
     assert throughputs == {**known, "broken": known["middle"]}

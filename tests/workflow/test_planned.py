@@ -95,5 +95,7 @@ def test_wall_time_shares_the_training_among_the_cores_and_adds_the_start(
     assert wall_seconds(plan, 120.0, 1) == 120 + RAY_AND_MLFLOW_SECONDS
     assert wall_seconds(plan, 120.0, 2) == 60 + RAY_AND_MLFLOW_SECONDS
     assert wall_seconds(plan, 120.0, 64) == 30 + RAY_AND_MLFLOW_SECONDS  # no more workers than trials
+    halves = make_plan(toy_study(resources={"cpu": 0.5}), toy_registry)
+    assert wall_seconds(halves, 120.0, 2) == 60 + RAY_AND_MLFLOW_SECONDS  # four at once, on two cores
     assert wall_seconds(two_cores_each, 120.0, 4) == 60 + RAY_AND_MLFLOW_SECONDS
     assert wall_seconds(two_cores_each, 120.0, 1) == 120 + RAY_AND_MLFLOW_SECONDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,8 @@ from rich.table import Table
 
 from harness.cli.actions.output import print_json, records
 from harness.cli.actions.study_input import load_with_messages
-from harness.plugin.registry import plugin_border
+from harness.plugin.registry import Registry, plugin_border
+from harness.records import Cell
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
@@ -31,20 +32,25 @@ from harness.workflow.planned import (
 )
 
 
-def print_plan(study: Study) -> None:
+def print_plan(study: Study, *, measure: bool) -> None:
     """Print one JSON object per cell: the columns of `harness.Study.plan`."""
-    print_json(records(plan_frame(make_plan(study, load_with_messages().registry))))
+    registry = load_with_messages().registry
+    plan = make_plan(study, registry)
+    measured = _measured(plan, registry) if measure else {}
+    print_json(records(plan_frame(plan, measured)))
 
 
-def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
+def show_plan(study: Study, draws: int, *, shapes: bool, measure: bool) -> None:
     """Print every cell with its widths, and the cells that are left out.
 
     draws: configurations per cell.  shapes: also list the shapes that cannot meet the budget.
+    measure: time a few updates of each cell for the estimate.
     """
-    loaded = load_with_messages()
-    plan = make_plan(study, loaded.registry)
+    registry = load_with_messages().registry
+    plan = make_plan(study, registry)
+    measured = _measured(plan, registry) if measure else {}
     console = Console(width=None if Console().is_terminal else 200)
-    table, seconds = _table(plan, draws)
+    table, seconds = _table(plan, draws, measured)
     console.print(table)
     for text in (*notes(plan), *repetition_notes(plan)):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -54,18 +60,43 @@ def show_plan(study: Study, draws: int, *, shapes: bool) -> None:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
     for reason in dict.fromkeys(plan.missing().values()):
         console.print(f"cannot be trained yet: {reason}", markup=False, soft_wrap=True)
+    console.print(_total(plan, seconds, measure=measure), markup=False, soft_wrap=True)
+
+
+def _measured(plan: Plan, registry: Registry) -> Mapping[Cell, float]:
+    """Measure the cells, with one line per cell on stderr, and say which could not be measured."""
+    from harness.workflow.measured import measure_plan  # imports what training needs
+
+    console = Console(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(f"harness: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    measured = measure_plan(plan, registry, lambda cell: say(f"measuring {cell}"))
+    for reason in measured.failed.values():
+        say(f"not measured, estimated from its parameters: {reason}")
+    return measured.seconds
+
+
+def _total(plan: Plan, seconds: float, *, measure: bool) -> str:
+    """Return the sentence about the whole plan.  seconds: of all trials on one core."""
     cores = os.cpu_count() or 1
-    console.print(
-        f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from parameter counts: {duration_text(seconds)} on "
-        f"one core at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s; `harness run` on the {cores} cores of this machine: "
-        f"{duration_text(wall_seconds(plan, seconds, cores))}, the start of Ray and MLflow included",
-        markup=False,
-        soft_wrap=True,
+    source, speed = (
+        ("measured updates", "") if measure else ("parameter counts", f" at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s")
+    )
+    return (
+        f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from {source}: {duration_text(seconds)} on one "
+        f"core{speed}; `harness run` on the {cores} cores of this machine: "
+        f"{duration_text(wall_seconds(plan, seconds, cores))}, the start of Ray and MLflow included"
+        + ("" if measure else "; --measure times each cell instead")
     )
 
 
-def _table(plan: Plan, draws: int) -> tuple[Table, float]:
-    """Return the table of the plan and the estimated time of all trials, in seconds."""
+def _table(plan: Plan, draws: int, measured: Mapping[Cell, float]) -> tuple[Table, float]:
+    """Return the table of the plan and the estimated time of all trials, in seconds.
+
+    measured: seconds of the cells that were measured.
+    """
     study = plan.study
     table = Table(title=escape(f"{study.name}: protocol {study.protocol}, {study.search.sampler} search"))
     numbers = (
@@ -83,8 +114,9 @@ def _table(plan: Plan, draws: int) -> tuple[Table, float]:
     seconds = 0.0
     for cell in plan.cells:
         for index, planned in enumerate(planned_trials(cell, study, draws)):
-            table.add_row(*_row(cell, planned, first=index == 0))
-            seconds += cell_seconds(cell, planned) if index == 0 else 0
+            of_cell = measured.get(cell.cell, cell_seconds(cell, planned))
+            table.add_row(*_row(cell, planned, of_cell, first=index == 0))
+            seconds += of_cell if index == 0 else 0
     return table, seconds
 
 
@@ -111,7 +143,7 @@ def _show_unmet_shapes(console: Console, cells: Iterable[CellPlan]) -> None:
             console.print(f"  {params_text(dict(shape.params))}: {shape.reason}", markup=False, soft_wrap=True)
 
 
-def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
+def _row(cell: CellPlan, planned: PlannedTrial, seconds: float, *, first: bool) -> list[str]:
     size, facts = planned.size, cell.facts
     epochs = epochs_of(cell)
     return [
@@ -125,7 +157,7 @@ def _row(cell: CellPlan, planned: PlannedTrial, *, first: bool) -> list[str]:
         _receptive_field(cell, planned),
         f"{cell.training.updates:,} ({epochs:.3g})",
         f"{facts.trials} + {facts.repetitions}",
-        duration_text(cell_seconds(cell, planned)),
+        duration_text(seconds),
         escape(params_text(planned.params)),
     ]
 
