@@ -28,13 +28,13 @@ def plan(
         bool,
         typer.Option(
             "--measure",
-            help="Estimate the time from 20 updates of the first configurations of each cell. It takes up to a minute "
-            "per cell.",
+            help="Estimate the time from 20 updates of each of three configurations per cell, trained on this machine "
+            "for about a minute at most.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the cells of a study, their solved widths and an estimate of the training time, without training."""
+    """Show the cells of a study, their solved widths and an estimate of the training time."""
     from harness.cli.actions import plan, study_input
 
     dataset = study_input.dataset_request(data, target=target, budget=budget, task=task)

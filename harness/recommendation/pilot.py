@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import StudyError
 from harness.execution.trial import Worker
 from harness.plugin.registry import Registry
 from harness.recommendation.time_budget import Throughput
-from harness.records import Trial
+from harness.records import Point, Trial
 from harness.search.cell import CellState
 from harness.search.proposals import Proposer
+from harness.seeds import Seeds
 from harness.study.cell_plan import CellPlan
 from harness.study.schema import Search
 
@@ -31,10 +32,11 @@ def measure(
 ) -> dict[str, Throughput]:
     """Return model → throughput, the mean over its first configurations.
 
-    seconds: time per model.  A slow model takes longer by at most the start, one update and one evaluation.
+    seconds: time per model.  A slow model takes longer by at most the start, one update and two evaluations.
     A model whose configurations all fail gets the throughput of the median model.  Raises StudyError if every model
     fails.
     """
+    warm_up(cells[0], search, registry)
     measured = {cell.cell.model: cell_throughput(cell, search, registry, seconds) for cell in cells}
     known = [throughput for throughput in measured.values() if isinstance(throughput, Throughput)]
     if not known:
@@ -49,17 +51,17 @@ def cell_throughput(cell: CellPlan, search: Search, registry: Registry, seconds:
 
     A cell with a published setting is measured with that.  seconds: as in `measure`.
     """
-    state = CellState(Proposer(cell, seed=search.seed), study_id="pilot")
+    state = _state(cell, search)
     measured: list[Throughput] = []
     reason = ""
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:
         worker = Worker(Path(folder), registry)
-        for number in range(DRAWS if cell.setting is None else 1):
+        for number in range(DRAWS):
             left = end - time.monotonic()
             if number > 0 and left <= 0:
                 break
-            trial = _first_trial(state, number)
+            trial = _trial(state, number)
             state.remember(trial)
             outcome = _trial_throughput(worker, trial, min(left, SECONDS))
             if isinstance(outcome, Throughput):
@@ -76,38 +78,62 @@ def cell_throughput(cell: CellPlan, search: Search, registry: Registry, seconds:
     )
 
 
-def _first_trial(state: CellState, number: int) -> Trial:
-    """Return a search trial, or one of the published setting that leaves the test split closed as well."""
-    if state.plan.setting is None:
-        return state.search_trial(number)
-    return state.final_trial(0).model_copy(update={"phase": "search", "repetition": None})
+def warm_up(cell: CellPlan, search: Search, registry: Registry) -> None:
+    """Train two updates of a cell, so that what the first training of a process loads is not measured with it."""
+    short = {"updates": 2, "evaluate_every": 2, "evaluation_limit": 1, "seconds": SECONDS, "patience": None}
+    with tempfile.TemporaryDirectory(prefix="seqharness-pilot-") as folder:
+        trial = _trial(_state(cell, search), 0)
+        active = Worker(Path(folder), registry).start(_shortened(trial, short), 1)
+        while active.advance(SECONDS).result is None:
+            pass
+
+
+def _state(cell: CellPlan, search: Search) -> CellState:
+    return CellState(Proposer(cell, seed=search.seed), study_id="pilot")
+
+
+def _trial(state: CellState, number: int) -> Trial:
+    """Return a search trial, or one of the published setting that leaves the test split closed as well.
+
+    Each has an order of its own, so that sequences of unequal length are measured on more batches.
+    """
+    if state.plan.setting is not None:
+        return state.final_trial(number).model_copy(update={"phase": "search", "repetition": None})
+    trial = state.search_trial(number)
+    order = Seeds.of(state.proposer.seed, number).order
+    return trial.model_copy(update={"seeds": trial.seeds.model_copy(update={"order": order})})
+
+
+def _shortened(trial: Trial, short: Mapping[str, object]) -> Trial:
+    return trial.model_copy(update={"training": trial.training.model_copy(update=short), "until": None})
 
 
 def _trial_throughput(worker: Worker, trial: Trial, seconds: float) -> Throughput | str:
     """Train a short version of a trial and return its throughput, or its outcome and reason if it fails."""
     short = {"updates": UPDATES, "evaluate_every": UPDATES // 2, "seconds": seconds, "patience": None}
-    shortened = {"training": trial.training.model_copy(update=short), "until": None}
-    active = worker.start(trial.model_copy(update=shortened), 1)
+    active = worker.start(_shortened(trial, short), 1)
     started = time.monotonic()
     while (progress := active.advance(SECONDS)).result is None:
         pass
     wall_seconds = time.monotonic() - started
     run, result = active.run, progress.result
-    if run is None or not run.points:
+    if run is None or not run.points or result.outcome not in ("complete", "diverged"):
         return f"{result.outcome} ({result.reason})"
-    return throughput_of([(point.update, point.seconds) for point in run.points], result.train_seconds, wall_seconds)
+    return throughput_of(run.points, result.updates, result.train_seconds, wall_seconds)
 
 
-def throughput_of(points: Sequence[tuple[int, float]], train_seconds: float, wall_seconds: float) -> Throughput:
+def throughput_of(points: Sequence[Point], updates: int, train_seconds: float, wall_seconds: float) -> Throughput:
     """Return the throughput of one training.
 
-    points: (update, training seconds when it was reached, which include the evaluations before it).
-    train_seconds: training time with all evaluations.  wall_seconds: the same and the start.
+    updates, train_seconds: of the whole training, with all evaluations.  wall_seconds: the same and the start.
     """
-    evaluation = max(train_seconds - points[-1][1], 0.0)
-    update = points[0][1] / points[0][0]
-    if len(points) > 1:  # the first updates are slower: memory is allocated, code is loaded
-        (first, first_seconds), (last, last_seconds) = points[-2:]
-        update = max((last_seconds - first_seconds - evaluation) / (last - first), 0.1 * update)
-    start = max(wall_seconds - train_seconds, 0.0)
-    return Throughput(update_seconds=update, evaluation_seconds=evaluation, start_seconds=start)
+    last = points[-1]
+    update = points[0].seconds / points[0].update
+    evaluation = max(train_seconds - last.seconds - (updates - last.update) * update, 0.0)
+    if len(points) > 1:
+        # The first updates are slower: memory is allocated, code is loaded.
+        measured = (last.time - points[-2].time - evaluation) / (last.update - points[-2].update)
+        update = max(measured, 0.1 * update)
+    return Throughput(
+        update_seconds=update, evaluation_seconds=evaluation, start_seconds=max(wall_seconds - train_seconds, 0.0)
+    )

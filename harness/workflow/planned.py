@@ -46,7 +46,8 @@ COLUMNS = {
     "search_updates": Column("Int64", "updates of all search trials together"),
     "plateau": Column("Int64", "updates for which training is known to stay at the floor; missing if unknown"),
     "repetitions": Column("Int64", "final trials"),
-    "seconds": Column("Float64", "estimated training of all trials on one core, in seconds; measured if asked for"),
+    "seconds": Column("Float64", "estimated training of all trials one after another, in seconds"),
+    "measured": Column("boolean", "whether `seconds` is from updates on this machine; false: from parameter counts"),
 }
 """Of the frame of a plan; after them `params.<dimension>` of the first configuration."""
 
@@ -217,5 +218,6 @@ def _line(cell: CellPlan, study: Study, measured: float | None) -> Values:
         "plateau": plateau.updates if plateau is not None else None,
         "repetitions": cell.facts.repetitions,
         "seconds": cell_seconds(cell, first) if measured is None else measured,
+        "measured": measured is not None,
         **{f"params.{name}": value for name, value in first.params.items()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -98,8 +99,9 @@ class Study:
     def plan(self, *, measure: bool = False) -> pd.DataFrame:
         """Return one row per cell: widths, parameters, deviation from the budget, receptive field, trials.
 
-        Nothing is trained, unless `measure` asks for the time of each cell: a few updates of its first configurations,
-        up to a minute.  Cells that are left out have a reason.  Raises what `harness.run` raises before training.
+        Nothing is trained, unless `measure` asks for the time of each cell: 20 updates of each of three configurations,
+        for about a minute at most.  A cell whose updates fail keeps its estimate and gives a UserWarning.  Cells that
+        are left out have a reason.  Raises what `harness.run` raises before training.
         """
         registry = with_local(load_plugins(), self.local).registry
         plan = make_plan(self.definition, registry)
@@ -107,7 +109,10 @@ class Study:
             return plan_frame(plan)
         from harness.workflow.measured import measure_plan  # imports what training needs
 
-        return plan_frame(plan, measure_plan(plan, registry).seconds)
+        measured = measure_plan(plan, registry)
+        for reason in measured.failed.values():
+            warnings.warn(f"not measured: {reason}", stacklevel=2)
+        return plan_frame(plan, measured.seconds)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Study) and (self.definition, self.local) == (other.definition, other.local)

@@ -238,21 +238,33 @@ def test_plan_shows_widths_deviation_and_receptive_field(harness: Harness) -> No
 
 
 def test_plan_measures_the_cells_and_says_which_could_not_be(harness: Harness) -> None:
-    """Cells on stderr, so that --json stays JSON."""
     code, out, err = harness("plan", "toys.toml", "--measure")
     assert code == 0
     assert [line for line in err.splitlines() if "measuring" in line] == [
         "harness: measuring toy-sum/toy-ema", "harness: measuring toy-sum/toy-stack",
     ]  # fmt: skip
-    assert "estimate from measured updates" in out
-    code, out, err = harness(
-        "plan", "toys.toml", "--measure", "--json", "-s", "models=[{name='toy-ema',space={fault='raise'}}]"
-    )
+    assert "estimate from 2 measured cells: " in out
+    models = "models=['toy-stack', {name='toy-ema',space={fault='raise'}}]"
+    code, out, err = harness("plan", "toys.toml", "--measure", "-s", models)
     assert code == 0
-    assert "not measured, estimated from its parameters: toy-sum/toy-ema-fault-raise: failed" in err
-    assert [cell["model"] for cell in json.loads(out)] == ["toy-ema-fault-raise"]
+    assert "harness: not measured: toy-sum/toy-ema-fault-raise: failed (ValueError: " in err
+    assert "estimate from 1 measured cells, others from parameter counts at" in out
     assert "--measure times each cell" in harness("plan", "toys.toml")[1]
+    assert "`harness run` on" not in harness("plan", "toys.toml", "-s", "resources.gpu=1")[1]
     assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("harness")
+def test_json_of_a_measured_plan_stays_json_if_a_task_prints(installed_toys: Path) -> None:
+    toys = installed_toys / "installed_toys.py"
+    line = "count = self.sequences // SHARES[split]"
+    toys.write_text(toys.read_text().replace(line, f"print('hello'); {line}"))
+    finished = subprocess.run(
+        [sys.executable, "-m", "harness", "plan", "toys.toml", "--measure", "--json"],
+        env={**os.environ, "PYTHONPATH": str(installed_toys)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [cell["measured"] for cell in json.loads(finished.stdout)] == [True, True]
+    assert "hello" in finished.stderr
 
 
 def test_show_prints_floor_published_values_and_space(harness: Harness) -> None:

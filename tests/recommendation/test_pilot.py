@@ -2,45 +2,119 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from harness.errors import StudyError
+from harness.execution.trial import ActiveTrial, Worker
 from harness.plugin.registry import Registry
 from harness.recommendation import pilot
 from harness.recommendation.pilot import measure, throughput_of
 from harness.recommendation.time_budget import Throughput
+from harness.records import Point, Trial
 from harness.study.plan import make_plan
 from harness.study.schema import Search
 from tests.conftest import MakeStudy
+from tests.support.plans import with_model
+from tests.support.toys import ToyEma
 
 SECONDS = st.floats(1e-4, 10)
 
 
-@given(update=SECONDS, evaluation=SECONDS, start=SECONDS, first=st.integers(1, 50))
-def test_throughput_of_a_training_of_constant_speed_is_recovered(
-    update: float, evaluation: float, start: float, first: int
+def points(*reached: tuple[int, float, float]) -> list[Point]:
+    """Return evaluations.  reached: update, training seconds before its evaluation, and the time after it."""
+    return [
+        Point(
+            update=update, epoch=0.0, seconds=seconds, time=ended,
+            learning_rate=0.1, train_loss=0.0, gradient_norm=0.0, metrics={},
+        )
+        for update, seconds, ended in reached
+    ]  # fmt: skip
+
+
+@given(update=SECONDS, evaluations=st.tuples(SECONDS, SECONDS), start=SECONDS, first=st.integers(1, 50))
+def test_throughput_of_a_training_is_recovered(
+    update: float, evaluations: tuple[float, float], start: float, first: int
 ) -> None:
-    """Two points, each reached before its own evaluation; the slow start counts neither as update nor evaluation."""
-    points = [(first, first * update), (2 * first, 2 * first * update + evaluation)]
-    train_seconds = 2 * (first * update + evaluation)
-    throughput = throughput_of(points, train_seconds, start + train_seconds)
+    """Evaluations of unequal time do not alter that of an update; the slow start counts as neither."""
+    block, (one, two) = first * update, evaluations
+    reached = points((first, block, block + one), (2 * first, 2 * block + one, 2 * block + one + two))
+    train_seconds = 2 * block + one + two
+    throughput = throughput_of(reached, 2 * first, train_seconds, start + train_seconds)
     assert throughput.update_seconds == pytest.approx(update, rel=1e-6)
-    assert throughput.evaluation_seconds == pytest.approx(evaluation, rel=1e-6)
+    assert throughput.evaluation_seconds == pytest.approx(two, rel=1e-6)
     assert throughput.start_seconds == pytest.approx(start, rel=1e-6, abs=1e-9)
-    assert throughput.training(2 * first, 2) == pytest.approx(start + train_seconds, rel=1e-6)
+    assert throughput.training(2 * first, 2) == pytest.approx(start + 2 * block + 2 * two, rel=1e-6)
 
 
 def test_single_point_gives_the_mean_of_its_updates() -> None:
-    throughput = throughput_of([(10, 5.0)], train_seconds=6.0, wall_seconds=7.5)
+    throughput = throughput_of(points((10, 5.0, 6.0)), 10, train_seconds=6.0, wall_seconds=7.5)
     assert (throughput.update_seconds, throughput.evaluation_seconds, throughput.start_seconds) == (0.5, 1.0, 1.5)
+
+
+def test_long_evaluations_around_one_update_do_not_count() -> None:
+    """The time limit ends the training in the first evaluation: one update follows, and an evaluation half as long."""
+    throughput = throughput_of(points((10, 5.0, 35.0), (11, 35.5, 50.5)), 11, train_seconds=50.5, wall_seconds=50.5)
+    assert (throughput.update_seconds, throughput.evaluation_seconds) == (0.5, 15.0)
+
+
+def test_updates_before_a_divergence_are_no_evaluation() -> None:
+    throughput = throughput_of(points((10, 5.0, 6.0)), 20, train_seconds=11.0, wall_seconds=11.0)
+    assert (throughput.update_seconds, throughput.evaluation_seconds) == (0.5, 1.0)
 
 
 def test_slow_first_updates_do_not_count() -> None:
     """The first 10 updates take 100 s, the next 10 take 1 s."""
-    assert throughput_of([(10, 100.0), (20, 101.0)], 101.0, 101.0).update_seconds == pytest.approx(10.0 * 0.1)
-    assert throughput_of([(10, 5.0), (20, 6.0)], 6.0, 6.0).update_seconds == pytest.approx(0.1)
+    slow = points((10, 100.0, 100.0), (20, 101.0, 101.0))
+    assert throughput_of(slow, 20, 101.0, 101.0).update_seconds == pytest.approx(10.0 * 0.1)
+    quicker = points((10, 5.0, 5.0), (20, 6.0, 6.0))
+    assert throughput_of(quicker, 20, 6.0, 6.0).update_seconds == pytest.approx(0.1)
+
+
+def test_cell_that_fails_after_an_evaluation_is_not_measured(toy_registry: Registry, toy_study: MakeStudy) -> None:
+    class Late(ToyEma):
+        """Fails in its fifteenth update."""
+
+        name = "toy-late"
+
+        def build(self, *args: Any, **params: Any) -> nn.Module:
+            calls = itertools.count(1)
+
+            def hook(module: nn.Module, _: object) -> None:
+                if module.training and next(calls) == 15:
+                    raise ValueError("late")
+
+            network = super().build(*args, **params)
+            network.register_forward_pre_hook(hook)
+            return network
+
+    registry = with_model(toy_registry, Late())
+    (cell,) = make_plan(toy_study(models=["toy-late"]), registry).cells
+    reason = pilot.cell_throughput(cell, Search(), registry, 60)
+    assert isinstance(reason, str)
+    assert reason.startswith("toy-sum/toy-late: failed (ValueError: late")
+
+
+def test_draws_are_measured_on_different_batches(
+    toy_registry: Registry, toy_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials: list[Trial] = []
+    start = Worker.start
+
+    def seen(self: Worker, trial: Trial, attempt: int) -> ActiveTrial:
+        trials.append(trial)
+        return start(self, trial, attempt)
+
+    monkeypatch.setattr(Worker, "start", seen)
+    (cell,) = make_plan(toy_study(), toy_registry).cells
+    pilot.cell_throughput(cell, Search(), toy_registry, 60)
+    assert len({trial.seeds.order for trial in trials}) == pilot.DRAWS
+    assert len({trial.seeds.data for trial in trials}) == 1
 
 
 def test_model_that_fails_gets_the_throughput_of_the_median(toy_registry: Registry, toy_study: MakeStudy) -> None:

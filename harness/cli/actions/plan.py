@@ -1,4 +1,4 @@
-"""`harness plan`: the cells of a study, their sizes and their cost, without training."""
+"""`harness plan`: the cells of a study, their sizes and their cost."""
 
 from __future__ import annotations
 
@@ -60,36 +60,48 @@ def show_plan(study: Study, draws: int, *, shapes: bool, measure: bool) -> None:
         console.print(f"left out: {left.cell}: {left.reason}", markup=False)
     for reason in dict.fromkeys(plan.missing().values()):
         console.print(f"cannot be trained yet: {reason}", markup=False, soft_wrap=True)
-    console.print(_total(plan, seconds, measure=measure), markup=False, soft_wrap=True)
+    console.print(_total(plan, seconds, len(measured), measure=measure), markup=False, soft_wrap=True)
 
 
 def _measured(plan: Plan, registry: Registry) -> Mapping[Cell, float]:
     """Measure the cells, with one line per cell on stderr, and say which could not be measured."""
-    from harness.workflow.measured import measure_plan  # imports what training needs
+    from harness.plugin.process_settings import output_to_stderr  # imports what training needs, as the next line
+    from harness.workflow.measured import measure_plan
 
     console = Console(stderr=True)
 
     def say(text: str) -> None:
         console.print(f"harness: {text}", markup=False, highlight=False, soft_wrap=True)
 
-    measured = measure_plan(plan, registry, lambda cell: say(f"measuring {cell}"))
+    with output_to_stderr():  # a model or a task that prints must not add lines to the plan
+        measured = measure_plan(plan, registry, lambda cell: say(f"measuring {cell}"))
     for reason in measured.failed.values():
-        say(f"not measured, estimated from its parameters: {reason}")
+        say(f"not measured: {reason}; its estimate is from its parameters")
     return measured.seconds
 
 
-def _total(plan: Plan, seconds: float, *, measure: bool) -> str:
-    """Return the sentence about the whole plan.  seconds: of all trials on one core."""
-    cores = os.cpu_count() or 1
-    source, speed = (
-        ("measured updates", "") if measure else ("parameter counts", f" at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s")
-    )
+def _total(plan: Plan, seconds: float, measured: int, *, measure: bool) -> str:
+    """Return the sentence about the whole plan.
+
+    seconds: of all trials one after another.  measured: number of cells.
+    """
+    assumed = f"parameter counts at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s"
+    source = f"{measured} measured cells" + (f", others from {assumed}" if measured < len(plan.cells) else "")
+    at_most = "at most " if any(cell.training.patience for cell in plan.cells) else ""
     return (
-        f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from {source}: {duration_text(seconds)} on one "
-        f"core{speed}; `harness run` on the {cores} cores of this machine: "
-        f"{duration_text(wall_seconds(plan, seconds, cores))}, the start of Ray and MLflow included"
+        f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from {source if measure else assumed}: "
+        f"{at_most}{duration_text(seconds)} one after another{_wall_time(plan, seconds)}"
         + ("" if measure else "; --measure times each cell instead")
     )
+
+
+def _wall_time(plan: Plan, seconds: float) -> str:
+    """Return what `harness run` takes on this machine; nothing of trials on GPUs, which others may have more of."""
+    if any(cell.resources.gpu for cell in plan.cells):
+        return ""
+    cores = os.cpu_count() or 1
+    wall = duration_text(wall_seconds(plan, seconds, cores))
+    return f"; `harness run` on the {cores} cores of this machine: {wall}, the start of Ray and MLflow included"
 
 
 def _table(plan: Plan, draws: int, measured: Mapping[Cell, float]) -> tuple[Table, float]:
@@ -114,9 +126,10 @@ def _table(plan: Plan, draws: int, measured: Mapping[Cell, float]) -> tuple[Tabl
     seconds = 0.0
     for cell in plan.cells:
         for index, planned in enumerate(planned_trials(cell, study, draws)):
-            of_cell = measured.get(cell.cell, cell_seconds(cell, planned))
-            table.add_row(*_row(cell, planned, of_cell, first=index == 0))
-            seconds += of_cell if index == 0 else 0
+            of_cell = measured.get(cell.cell) if index == 0 else None
+            estimate = cell_seconds(cell, planned) if of_cell is None else of_cell
+            table.add_row(*_row(cell, planned, estimate, first=index == 0))
+            seconds += estimate if index == 0 else 0
     return table, seconds
 
 
