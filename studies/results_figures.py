@@ -10,6 +10,7 @@ from statistics import median
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from harness.analysis.reproduction import Reproduction, worse_by
 from harness.records import MetricFacts
@@ -30,6 +31,8 @@ from published_table import Run
 
 LINE_HEIGHT = 0.26
 """Inches per cell of the forest plot."""
+LINEAR_MARGINS = 4.0
+"""Margins on each side of the published value for which the forest plot is linear."""
 PANEL = (3.5, 2.6)
 """Width and height of a panel with learning curves, in inches."""
 FILLED = {"paper": "white", "fair": None}
@@ -83,12 +86,19 @@ def forest(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None
         )  # fmt: skip
     axes.set_yticks(range(len(lines)), [f"{name} ({protocol})" for name, protocol, _, _ in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
+    # Far cells stay on the page, and those within some margins are told apart.
+    axes.set_xscale("symlog", linthresh=LINEAR_MARGINS, linscale=3)
+    ticks = [-100, *range(-4, 5, 2), 10, 30, 100, 300]
+    left, right = axes.get_xlim()
+    axes.set_xticks([tick for tick in ticks if left <= tick <= right], minor=False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("difference from the published value, in margins of the task (→ worse)")
     return picture(
         "forest",
         figure,
         "Every cell against its published value, with the 95 % interval of its mean. Grey: within the task's margin. "
-        "Open markers: protocol paper; filled: protocol fair.",
+        f"Open markers: protocol paper; filled: protocol fair. The scale is logarithmic beyond {LINEAR_MARGINS:g} margins.",
     )
 
 
