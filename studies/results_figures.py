@@ -98,7 +98,8 @@ def forest(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None
         "forest",
         figure,
         "Every cell against its published value, with the 95 % interval of its mean. Grey: within the task's margin. "
-        f"Open markers: protocol paper; filled: protocol fair. The scale is logarithmic beyond {LINEAR_MARGINS:g} margins.",
+        "Open markers: protocol paper; filled: protocol fair. "
+        f"The scale is logarithmic beyond {LINEAR_MARGINS:g} margins.",
     )
 
 
