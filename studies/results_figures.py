@@ -86,11 +86,11 @@ def forest(runs: Sequence[Run], styles: dict[str, ModelStyle]) -> Picture | None
         )  # fmt: skip
     axes.set_yticks(range(len(lines)), [f"{name} ({protocol})" for name, protocol, _, _ in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    # Far cells stay on the page, and those within some margins are told apart.
+    # On a linear scale, one cell far from its published value hides the differences between all others.
     axes.set_xscale("symlog", linthresh=LINEAR_MARGINS, linscale=3)
     ticks = [-100, *range(-4, 5, 2), 10, 30, 100, 300]
     left, right = axes.get_xlim()
-    axes.set_xticks([tick for tick in ticks if left <= tick <= right], minor=False)
+    axes.set_xticks([tick for tick in ticks if left <= tick <= right])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("difference from the published value, in margins of the task (→ worse)")

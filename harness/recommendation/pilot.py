@@ -32,7 +32,8 @@ def measure(
 ) -> dict[str, Throughput]:
     """Return model → throughput, the mean over its first configurations.
 
-    seconds: time per model.  A slow model takes longer by at most the start, one update and two evaluations.
+    seconds: time per model.  A slow model takes longer by at most the start, one update and two evaluations; the first
+    model is trained for two updates before it is measured.
     A model whose configurations all fail gets the throughput of the median model.  Raises StudyError if every model
     fails.
     """
@@ -95,7 +96,7 @@ def _state(cell: CellPlan, search: Search) -> CellState:
 def _trial(state: CellState, number: int) -> Trial:
     """Return a search trial, or one of the published setting that leaves the test split closed as well.
 
-    Each has an order of its own, so that sequences of unequal length are measured on more batches.
+    Each has its own order of batches, so that sequences of unequal length are measured on more of them.
     """
     if state.plan.setting is not None:
         return state.final_trial(number).model_copy(update={"phase": "search", "repetition": None})

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from harness.errors import StudyError
 from harness.execution.trial import ActiveTrial, Worker
@@ -20,8 +18,7 @@ from harness.records import Point, Trial
 from harness.study.plan import make_plan
 from harness.study.schema import Search
 from tests.conftest import MakeStudy
-from tests.support.plans import with_model
-from tests.support.toys import ToyEma
+from tests.support.plans import HookedModel, with_model
 
 SECONDS = st.floats(1e-4, 10)
 
@@ -77,27 +74,17 @@ def test_slow_first_updates_do_not_count() -> None:
 
 
 def test_cell_that_fails_after_an_evaluation_is_not_measured(toy_registry: Registry, toy_study: MakeStudy) -> None:
-    class Late(ToyEma):
-        """Fails in its fifteenth update."""
+    calls = itertools.count(1)
 
-        name = "toy-late"
+    def fail_in_every_fifteenth_update() -> None:
+        if next(calls) % 15 == 0:
+            raise ValueError("late")
 
-        def build(self, *args: Any, **params: Any) -> nn.Module:
-            calls = itertools.count(1)
-
-            def hook(module: nn.Module, _: object) -> None:
-                if module.training and next(calls) == 15:
-                    raise ValueError("late")
-
-            network = super().build(*args, **params)
-            network.register_forward_pre_hook(hook)
-            return network
-
-    registry = with_model(toy_registry, Late())
-    (cell,) = make_plan(toy_study(models=["toy-late"]), registry).cells
+    registry = with_model(toy_registry, HookedModel(fail_in_every_fifteenth_update))
+    (cell,) = make_plan(toy_study(models=["toy-hooked"]), registry).cells
     reason = pilot.cell_throughput(cell, Search(), registry, 60)
     assert isinstance(reason, str)
-    assert reason.startswith("toy-sum/toy-late: failed (ValueError: late")
+    assert reason.startswith("toy-sum/toy-hooked: failed (ValueError: late")
 
 
 def test_draws_are_measured_on_different_batches(

@@ -28,6 +28,24 @@ def with_model(registry: Registry, model: Model) -> Registry:
     return replace(registry, models={**registry.models, model.name: entry})
 
 
+class HookedModel(ToyEma):
+    """Calls a function before each forward pass in training."""
+
+    name = "toy-hooked"
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        self.before = before
+
+    def build(self, signature: Any, widths: tuple[int, ...], **params: Any) -> Any:
+        network = super().build(signature, widths, **params)
+        network.register_forward_pre_hook(self._call)
+        return network
+
+    def _call(self, module: Any, _: Any) -> None:
+        if module.training:
+            self.before()
+
+
 class RaisingModel(ToyEma):
     """Raises in the method of this name."""
 

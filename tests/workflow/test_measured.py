@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 import harness
 from harness.api.dataset import Dataset, Split
-from harness.execution.trial import WorkerUnusableError
+from harness.execution.trial import ActiveTrial, Worker, WorkerUnusableError
 from harness.plugin.registry import Registry
 from harness.recommendation import pilot
 from harness.recommendation.time_budget import TEST_EVALUATIONS, Throughput
+from harness.records import Trial
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import make_plan
 from harness.training.random_state import seed_everything
 from harness.workflow.measured import Measured, measure_plan, trials_seconds
 from harness.workflow.planned import plan_frame, search_updates
 from tests.conftest import MakeStudy
-from tests.support.plans import only_cell, with_model
+from tests.support.plans import HookedModel, only_cell, with_model
 from tests.support.toys import ToyEma, ToySum
 
 PACE = Throughput(update_seconds=0.5, evaluation_seconds=3.0, start_seconds=7.0)
@@ -65,25 +65,17 @@ def test_limited_training_time_bounds_the_estimate(toy_registry: Registry, toy_s
     assert trials_seconds(cell, PACE) == pytest.approx((1 + 5) * 7.0 + 8 * (10 + 3.0) + tests)
 
 
-class Sleeping(ToyEma):
-    """A training pass takes 20 ms."""
-
-    name = "toy-sleeping"
-
-    def build(self, *args: Any, **params: Any) -> nn.Module:
-        network = super().build(*args, **params)
-        network.register_forward_pre_hook(sleep)
-        return network
+def sleep() -> None:
+    time.sleep(0.02)
 
 
-def sleep(module: nn.Module, _: tuple[Tensor, ...]) -> None:
-    if module.training:
-        time.sleep(0.02)
+def refuse() -> None:
+    raise ValueError("odd")
 
 
 def test_slow_model_is_measured_as_slow_as_it_is(toy_registry: Registry, toy_study: MakeStudy) -> None:
-    registry = with_model(toy_registry, Sleeping())
-    plan = make_plan(toy_study(models=["toy-sleeping"]), registry)
+    registry = with_model(toy_registry, HookedModel(sleep))
+    plan = make_plan(toy_study(models=["toy-hooked"]), registry)
     (seconds,) = measure_plan(plan, registry).seconds.values()
     assert 4 * 8 * 0.02 <= seconds < 60
     assert plan_frame(plan, measure_plan(plan, registry).seconds)["seconds"].item() >= 4 * 8 * 0.02
@@ -103,12 +95,22 @@ def test_cell_that_fails_has_a_reason_and_keeps_its_estimate(toy_registry: Regis
     assert by_model["toy-ema"] > by_model["broken"]
 
 
-def test_first_cell_is_as_fast_as_the_same_cell_later(toy_registry: Registry, toy_study: MakeStudy) -> None:
-    """What the first training of a process loads is not charged to it."""
-    same = [{"name": "toy-sleeping", "as": label} for label in ("first", "second")]
-    registry = with_model(toy_registry, Sleeping())
-    first, second = measure_plan(make_plan(toy_study(models=same), registry), registry).seconds.values()
-    assert first < 2 * second + 0.5
+def test_what_the_first_training_loads_is_charged_to_no_cell(
+    toy_registry: Registry, toy_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first training of the process is short, and none of those that are measured."""
+    trained: list[tuple[str, int]] = []
+    start = Worker.start
+
+    def seen(self: Worker, trial: Trial, attempt: int) -> ActiveTrial:
+        trained.append((trial.cell.model, trial.training.updates))
+        return start(self, trial, attempt)
+
+    monkeypatch.setattr(Worker, "start", seen)
+    same = [{"name": "toy-ema", "as": label} for label in ("first", "second")]
+    measure_plan(make_plan(toy_study(models=same), toy_registry), toy_registry)
+    assert trained[0] == ("first", 2)
+    assert trained[1:] == [(label, pilot.UPDATES) for label in ("first", "second") for _ in range(pilot.DRAWS)]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -165,29 +167,13 @@ def test_process_of_the_caller_stays_as_it_is(toy_registry: Registry, toy_study:
 
 def test_plan_from_python_warns_of_a_cell_that_is_not_measured() -> None:
     study = harness.Study(
-        "measured", [ToyEma(), {"name": Raising}], [{"name": ToySum, "parameters": 161}],
+        "measured", [ToyEma(), HookedModel(refuse)], [{"name": ToySum, "parameters": 161}],
         budget={"trials": 2, "repetitions": 2}, training={"updates": 8, "batch_size": 8, "evaluations": 2},
     )  # fmt: skip
-    with pytest.warns(UserWarning, match=r"not measured: toy-sum/toy-raising: failed \(ValueError: odd"):
+    with pytest.warns(UserWarning, match=r"not measured: toy-sum/toy-hooked: failed \(ValueError: odd"):
         frame = study.plan(measure=True).set_index("model")
-    assert frame["measured"].to_dict() == {"toy-ema": True, "toy-raising": False}
+    assert frame["measured"].to_dict() == {"toy-ema": True, "toy-hooked": False}
     assert not study.plan()["measured"].any()
-
-
-class Raising(ToyEma):
-    """Cannot be trained."""
-
-    name = "toy-raising"
-
-    def build(self, *args: Any, **params: Any) -> nn.Module:
-        network = super().build(*args, **params)
-        network.register_forward_pre_hook(refuse)
-        return network
-
-
-def refuse(module: nn.Module, _: tuple[Tensor, ...]) -> None:
-    if module.training:
-        raise ValueError("odd")
 
 
 @pytest.mark.parametrize("protocol", ["fair", "paper"])

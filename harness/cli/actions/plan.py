@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.actions.output import print_json, records
 from harness.cli.actions.study_input import load_with_messages
-from harness.plugin.registry import Registry, plugin_border
+from harness.plugin.process_settings import output_to_stderr
+from harness.plugin.registry import plugin_border
 from harness.records import Cell
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan, make_plan
@@ -34,10 +36,7 @@ from harness.workflow.planned import (
 
 def print_plan(study: Study, *, measure: bool) -> None:
     """Print one JSON object per cell: the columns of `harness.Study.plan`."""
-    registry = load_with_messages().registry
-    plan = make_plan(study, registry)
-    measured = _measured(plan, registry) if measure else {}
-    print_json(records(plan_frame(plan, measured)))
+    print_json(records(plan_frame(*_planned(study, measure=measure))))
 
 
 def show_plan(study: Study, draws: int, *, shapes: bool, measure: bool) -> None:
@@ -46,9 +45,7 @@ def show_plan(study: Study, draws: int, *, shapes: bool, measure: bool) -> None:
     draws: configurations per cell.  shapes: also list the shapes that cannot meet the budget.
     measure: time a few updates of each cell for the estimate.
     """
-    registry = load_with_messages().registry
-    plan = make_plan(study, registry)
-    measured = _measured(plan, registry) if measure else {}
+    plan, measured = _planned(study, measure=measure)
     console = Console(width=None if Console().is_terminal else 200)
     table, seconds = _table(plan, draws, measured)
     console.print(table)
@@ -63,21 +60,19 @@ def show_plan(study: Study, draws: int, *, shapes: bool, measure: bool) -> None:
     console.print(_total(plan, seconds, len(measured), measure=measure), markup=False, soft_wrap=True)
 
 
-def _measured(plan: Plan, registry: Registry) -> Mapping[Cell, float]:
-    """Measure the cells, with one line per cell on stderr, and say which could not be measured."""
-    from harness.plugin.process_settings import output_to_stderr  # imports what training needs, as the next line
-    from harness.workflow.measured import measure_plan
-
-    console = Console(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(f"harness: {text}", markup=False, highlight=False, soft_wrap=True)
+def _planned(study: Study, *, measure: bool) -> tuple[Plan, Mapping[Cell, float]]:
+    """Return the plan, and the seconds of the cells that were measured; standard error says which could not be."""
+    registry = load_with_messages().registry
+    plan = make_plan(study, registry)
+    if not measure:
+        return plan, {}
+    from harness.workflow.measured import measure_plan  # imports what training needs
 
     with output_to_stderr():  # a model or a task that prints must not add lines to the plan
-        measured = measure_plan(plan, registry, lambda cell: say(f"measuring {cell}"))
+        measured = measure_plan(plan, registry, lambda cell: typer.echo(f"harness: measuring {cell}", err=True))
     for reason in measured.failed.values():
-        say(f"not measured: {reason}; its estimate is from its parameters")
-    return measured.seconds
+        typer.echo(f"harness: not measured: {reason}; its estimate is from its parameters", err=True)
+    return plan, measured.seconds
 
 
 def _total(plan: Plan, seconds: float, measured: int, *, measure: bool) -> str:
@@ -96,7 +91,7 @@ def _total(plan: Plan, seconds: float, measured: int, *, measure: bool) -> str:
 
 
 def _wall_time(plan: Plan, seconds: float) -> str:
-    """Return what `harness run` takes on this machine; nothing of trials on GPUs, which others may have more of."""
+    """Return what `harness run` takes on the cores of this machine; "" if trials need GPUs."""
     if any(cell.resources.gpu for cell in plan.cells):
         return ""
     cores = os.cpu_count() or 1
@@ -126,10 +121,10 @@ def _table(plan: Plan, draws: int, measured: Mapping[Cell, float]) -> tuple[Tabl
     seconds = 0.0
     for cell in plan.cells:
         for index, planned in enumerate(planned_trials(cell, study, draws)):
-            of_cell = measured.get(cell.cell) if index == 0 else None
-            estimate = cell_seconds(cell, planned) if of_cell is None else of_cell
-            table.add_row(*_row(cell, planned, estimate, first=index == 0))
-            seconds += estimate if index == 0 else 0
+            first = index == 0
+            estimate = measured[cell.cell] if first and cell.cell in measured else cell_seconds(cell, planned)
+            table.add_row(*_row(cell, planned, estimate, first=first))
+            seconds += estimate if first else 0
     return table, seconds
 
 
