@@ -258,12 +258,37 @@ WORLDS = (
           extended=(10, 20, 29, 50, 80, 120, 200, 300)),
 )  # fmt: skip
 
+
+@dataclass(frozen=True)
+class ReportWorld:
+    """Models whose report is read at some numbers of repetitions.  Lower is better; the first model may be ahead."""
+
+    name: str
+    models: int
+    looks: tuple[int, ...]
+    margin: float = 0.0
+    ahead: bool = False
+    """Whether the first model is better than each other by the margin."""
+
+    @property
+    def false(self) -> set[str]:
+        """The verdicts, of an earlier model against a later, that are false."""
+        return {"worse", "equivalent"} if self.ahead else {"better", "worse"}
+
+    def draw(self, random: Random) -> Array:
+        """Return scores, (models, repetitions)."""
+        scores = random.normal(size=(self.models, self.looks[-1]))
+        scores[0] -= self.margin if self.ahead else 0.0
+        return scores
+
+
+_ADDED = (10, 17, 29, 40, 60, 80, 100)
 REPORTS = (
-    ("9 equal models, 29 repetitions", 9, (29,), 0.0),
-    ("9 equal models, 29 repetitions, margin 0.2", 9, (29,), 0.2),
-    ("2 equal models, pairs added until decided", 2, (10, 17, 29, 40, 60, 80, 100), 0.0),
+    ReportWorld("9 equal models, 29 repetitions", 9, (29,)),
+    ReportWorld("9 equal models, 29 repetitions, margin 0.2", 9, (29,), 0.2),
+    ReportWorld("2 equal models, pairs added until decided", 2, _ADDED),
+    ReportWorld("2 models, one better by the margin 1, pairs added until decided", 2, _ADDED, 1.0, ahead=True),
 )
-"""Name, models, repetitions at which the report is read, margin."""
 
 
 @dataclass(frozen=True)

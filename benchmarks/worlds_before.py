@@ -53,7 +53,7 @@ def best_of(scores):
 def judge(scores, margin):
     pairs = combinations(scores, 2)
     decisions = [decide(first.tolist(), second.tolist(), better="lower", margin=margin) for first, second in pairs]
-    return any(decision.verdict in ("better", "worse") for decision in decisions)
+    return {decision.verdict for decision in decisions}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from harness.analysis.equivalence_test import equivalence_p_value
 from harness.analysis.sign_test import LEVEL, MEANINGFUL, MINIMUM_PAIRS, needed_pairs, sign_p_value
 from harness.analysis.statistics import Interval, Scale, holm, mean_interval, proportion
 
@@ -38,7 +39,7 @@ class Decision:
     p_sign: float
     """P-value of the hypothesis that each model wins a pair with probability 1/2: see `sign_p_value`."""
     p_equivalent: float | None
-    """P-value of the hypothesis that the means differ by the margin or more: two one-sided t tests (Schuirmann 1987).
+    """P-value of the hypothesis that the means differ by the margin or more: see `equivalence_p_value`.
 
     None if the task has no margin or the mean difference is unknown.
     """
@@ -75,7 +76,8 @@ def decide(
     """Decide between two models that are compared alone; `correct` decides several pairs of models together.
 
     Better: the probability of winning is above one half.  Equivalent: the mean difference is within the margin, which
-    takes precedence.  Both claims are made at `LEVEL`, from `MINIMUM_PAIRS` pairs on.
+    takes precedence.  Both claims are made at `LEVEL`, from `MINIMUM_PAIRS` pairs on, and pairs may be added until they
+    decide.
 
     scores, other: scores by repetition; NaN if a repetition has none.  margin: on `scale`.  scale: the scale of the
     mean difference; None if a mean of these scores is not meaningful.  Raises ValueError if the scores are not paired.
@@ -123,15 +125,12 @@ def _decided(decision: Decision, p_sign: float, p_equivalent: float, claims: int
 
 
 def _equivalence_p_value(difference: Interval | None, n: int, margin: float) -> float | None:
-    """Return the larger p-value of two one-sided t tests, computed from Student's interval of the difference."""
+    """Return the p-value from Student's interval of the difference; None without an interval or a margin."""
     if difference is None or margin <= 0:
         return None
     middle = (difference.low + difference.high) / 2
     error = (difference.high - difference.low) / 2 / float(stats.t.ppf((1 + difference.level) / 2, n - 1))
-    nearest = margin - abs(middle)
-    if error == 0:
-        return 0.0 if nearest > 0 else 1.0
-    return float(stats.t.sf(nearest / error, n - 1))
+    return equivalence_p_value(middle, error, n, margin)
 
 
 def _gains(scores: Sequence[float], other: Sequence[float], better: str) -> NDArray[np.float64]:

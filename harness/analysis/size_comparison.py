@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,9 +25,12 @@ class SizeComparison:
     models: tuple[str, ...]
     """Models that are ranked at every such size."""
     leaders: Leaders | None
-    """By size; None with fewer than two sizes or two models."""
+    """By size; None with fewer than two sizes or two models.  Undetermined if a mean of `mixed` decides."""
     repetitions: int
     """Repetitions that all models have a score of at all these sizes."""
+    mixed: tuple[tuple[str, int], ...] = ()
+    """Model and size: models that lead somewhere, where some of their repetitions are better than the floor and some
+    are not.  A mean of both describes neither."""
 
     @property
     def parameters(self) -> tuple[int, ...]:
@@ -64,14 +67,16 @@ def _compared(group: Sequence[Section]) -> SizeComparison:
     shared = sorted(set.intersection(*_repetitions(learned, models))) if models else []
     sizes = tuple(_parameters(section) for section in learned)
     able = len(learned) > 1 and len(models) > 1 and shared
-    return SizeComparison(
-        task=_label(group),
-        sections=tuple(group),
-        compared=sizes,
-        models=tuple(models),
-        leaders=find_leaders(_gains(learned, models, shared), sizes) if able else None,
-        repetitions=len(shared),
-    )
+    leaders = find_leaders(_gains(learned, models, shared), sizes) if able else None
+    leading = {models[index] for index in leaders.indices} if leaders is not None else set[str]()
+    mixed = tuple((model, _parameters(section)) for section in learned for model in _mixed(section) if model in leading)
+    if leaders is not None and mixed:
+        leaders = replace(leaders, verdict="undetermined")
+    return SizeComparison(_label(group), tuple(group), sizes, tuple(models), leaders, len(shared), mixed)
+
+
+def _mixed(section: Section) -> list[str]:
+    return [result.facts.cell.model for result in section.results if result.mixed]
 
 
 def _parameters(section: Section) -> int:

@@ -100,6 +100,17 @@ def test_too_few_repetitions_are_named_as_the_reason() -> None:
     )
 
 
+def test_mean_of_successes_and_failures_of_a_leader_determines_nothing() -> None:
+    report = made({"gru": [60.0, 60.0, 60.0], "tcn": [20.0, 31.0, 63.0]}, noise=1.0)
+    assert sentence(report) == (
+        "copy: whether the leader changes between 5,000 and 80,000 parameters is not determined (some repetitions of "
+        "tcn at 20,000 succeed and some do not); best mean: gru at 5,000 and 20,000; tcn at 80,000."
+    )
+    assert set(frames.leader_changes(report)["verdict"]) == {"undetermined"}
+    behind = made({"gru": [60.0, 60.0, 60.0], "tcn": [20.0, 31.0, 50.0]}, noise=1.0)
+    assert "gru leads; the leader does not change" in sentence(behind)
+
+
 def test_noise_is_not_determined() -> None:
     text = sentence(made({"gru": [60.0, 60.1, 60.0], "tcn": [60.1, 60.0, 60.1]}, noise=5.0))
     assert "is not determined; best mean: " in text

@@ -42,15 +42,15 @@ def pairs(section: Section) -> list[Block]:
 
 
 def _pair_notes(metric: MetricFacts) -> tuple[str, ...]:
-    log = metric.scale == "log"
+    effect = "ratio" if metric.scale == "log" else "difference"
     return (
         "A pair is one repetition of both models, on the same data, order and test set; a repetition without a score "
         "loses. P: exact interval; ties count half.",
-        f"{'ratio: of geometric means' if log else 'difference: of means'}, Student's t over pairs. equivalent: the "
-        f"whole interval is within {margin_of(metric)}, the task's margin.",
-        f"better: P is above one half, from {MINIMUM_PAIRS} pairs on. All decisions of a task share an error of 5 % "
-        "(Holm's correction). A decision of better holds however often pairs are added; a decision of equivalent holds "
-        "for one reading. The intervals are those of single pairs of models, uncorrected.",
+        f"{effect}: of {'geometric ' if effect == 'ratio' else ''}means, Student's t over pairs. equivalent: the "
+        f"{effect} is within {margin_of(metric)}, the task's margin.",
+        f"better: P is above one half, from {MINIMUM_PAIRS} pairs on, and the interval of the {effect} is not wholly "
+        "within the margin. All decisions of a task share an error of 5 % (Holm's correction), however often pairs are "
+        "added. The intervals are those of single pairs, uncorrected, for a number of pairs fixed in advance.",
         f"Noether's formula needs {noether_pairs()} pairs to detect P = {MEANINGFUL} at 5 % either way. The test used "
         f"here detects it with probability {power(noether_pairs()):.2f} at that number, for two models.",
     )

@@ -54,8 +54,12 @@ def _rounded(parameters: float) -> float:
 
 
 def _undetermined(comparison: SizeComparison, leaders: Leaders) -> str:
-    few = comparison.repetitions < MINIMUM_PAIRS
-    why = f" ({comparison.repetitions} repetitions; {MINIMUM_PAIRS} are needed)" if few else ""
+    why = ""
+    if comparison.repetitions < MINIMUM_PAIRS:
+        why = f" ({comparison.repetitions} repetitions; {MINIMUM_PAIRS} are needed)"
+    elif comparison.mixed:
+        where = listed([f"{model} at {count(size)}" for model, size in comparison.mixed])
+        why = f" (some repetitions of {where} succeed and some do not)"
     at: dict[str, list[str]] = {}
     for size, index in zip(comparison.compared, leaders.indices, strict=True):
         at.setdefault(comparison.models[index], []).append(count(size))
