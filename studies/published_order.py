@@ -10,6 +10,7 @@ from itertools import combinations
 from harness.analysis.comparison import Section, between
 from harness.analysis.paired_tests import PairedVerdict
 from harness.analysis.reproduction import worse_by
+from harness.analysis.sign_test import fewest_pairs
 from harness.analysis.statistics import Proportion, proportion
 from harness.records import MetricFacts
 
@@ -43,6 +44,8 @@ class PublishedOrder:
 
     A tie does not, nor a pair whose better model is no better than the floor by more than the margin.
     """
+    enough: int
+    """Repetitions after which a model is decided that wins every pair against another."""
 
     @property
     def verdict(self) -> str:
@@ -57,10 +60,11 @@ class PublishedOrder:
 
     @property
     def reasons(self) -> list[str]:
-        """Which pairs are decided otherwise than in the paper, and how many as there."""
+        """Which pairs are decided otherwise than in the paper, how many as there, and whether any could be."""
         otherwise = _worded(self.apart, {"worse": "{1} before {0}", "equivalent": "{0} and {1} equivalent"})
         as_published = sum(claim.verdict == "better" for claim in self.apart)
-        return [*otherwise, f"{as_published} of {len(self.apart)} pairs decided as published"]
+        few = [f"{self.whole.n} repetitions, {self.enough} can decide"] if self.whole.n < self.enough else []
+        return [*otherwise, f"{as_published} of {len(self.apart)} pairs decided as published", *few]
 
     @property
     def also_decided(self) -> list[str]:
@@ -84,7 +88,8 @@ def order_of(section: Section, published: Mapping[str, float]) -> PublishedOrder
         return None
     missing = {result.facts.cell.model for result in section.results} - ranked
     alike = _claims(section, [pair for pair in pairs if pair not in apart])
-    return PublishedOrder(tuple(models), tuple(sorted(missing)), claims, alike, _whole(section, apart))
+    enough = fewest_pairs(len(ranked), equivalence=section.metric.margin > 0)
+    return PublishedOrder(tuple(models), tuple(sorted(missing)), claims, alike, _whole(section, apart), enough)
 
 
 def _whole(section: Section, apart: Sequence[tuple[str, str]]) -> Proportion:

@@ -26,6 +26,7 @@ from harness.records import CellFacts
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.formatting import count, mean_interval, number
 from harness.report.report import Report, build_report
+from harness.report.sections.evidence import margin_of
 from harness.report.writers import markdown
 from harness.tracking.client import store_uri
 from harness.tracking.reader import read_store
@@ -47,7 +48,11 @@ SCORES = (
     "Our values are means over n repetitions with 95 % intervals. Protocol paper: mean over the last three "
     "evaluations, as published. Protocol fair: the weights of the best validation score."
 )
-VERDICT = "verdict: comparison with the published value, with the task's margin as tolerance."
+VERDICT = (
+    "verdict: comparison with the published value, with the task's margin as tolerance. reproduced: the whole interval "
+    "is worse by at most the margin; better: better by more than it; not reproduced: worse by more than it; "
+    "under-powered: the interval is too long for a verdict."
+)
 
 
 def main() -> int:
@@ -119,7 +124,7 @@ def _lines(task: Task, runs: Sequence[Run]) -> list[tuple[Datum, ...]]:
     assert published is not None  # `page` selects tasks with published results
     metric, row = task.metric, task.row()
     size = f", {count(published.parameters)} parameters" if published.parameters is not None else ""
-    name = f"{row} ({metric.name}{f' in {metric.unit}' if metric.unit else ''}{size})"
+    name = f"{row} ({metric.name}{f' in {metric.unit}' if metric.unit else ''}, margin {margin_of(metric)}{size})"
     return [
         (
             Datum(name),

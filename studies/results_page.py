@@ -3,7 +3,8 @@
     python studies/results_page.py docs/results
 
 Reads the studies in FOLDER/data, which `harness export` wrote, those in FOLDER/search and FOLDER/reduced that are about
-a row, and FOLDER/not-run.toml: why values are missing.  Writes FOLDER/README.md and the SVG files beside it.
+a row, and FOLDER/row-notes.toml: how rows differ from the paper, and why values are missing.  Writes FOLDER/README.md
+and the SVG files beside it.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ every model has the same number of parameters and the same search; protocol `pap
 OTHERS = ("search", "reduced")
 """Folders of further studies, of which some are about a row."""
 ANOTHER_SIZE = (
-    "Shorter sequences, less data or smaller models, and fewer updates. These studies show what two cores train in an "
-    "hour or two; they do not test what the paper says of its rows."
+    "Shorter sequences, less data, other sizes, and fewer updates: what two cores train in up to about two hours. "
+    "These studies do not test what the paper says of its rows; they say whether the order is the same."
 )
 FOOTER = """The studies, as [data frames and manifests](../python.md#results), are in `docs/results/data`,
 [docs/results/search](search.md) and `docs/results/reduced`.
@@ -55,7 +56,7 @@ def write_page(registry: Registry, folder: Path) -> Path:
     others = [report for name in OTHERS if (folder / name).exists() for report in read_reports(registry, folder / name)]
     runs = [run for report in reports for run in runs_of(registry, report)]
     tasks = {task.row(): task for task in published_tasks(registry)}
-    notes = read_row_notes(folder / "not-run.toml", tasks)
+    notes = read_row_notes(folder / "row-notes.toml", tasks)
     compared = compared_rows(tasks, [*reports, *others])
     images = []
     for drawn in pictures(runs):
@@ -98,6 +99,7 @@ def setting_blocks(tasks: Mapping[str, Task], runs: Sequence[Run], notes: RowNot
     """Return how published settings score, and why values of a row are missing."""
     said = {
         row: [
+            *([f"{notes.differs[row]}."] if row in notes.differs else []),
             *(
                 published_setting(run.section, cell)
                 for run in runs
@@ -143,14 +145,18 @@ def _notes(reports: Sequence[Report]) -> Iterator[str]:
     yield (
         "Order in the paper: pairs of models whose published values differ by more than the task's margin. A pair is "
         "decided as in the report, with Holm's correction; a model of four that wins every pair is decided after "
-        f"{decided}. The order holds if all pairs are decided as published, and is contradicted if one is decided the "
-        "other way or as equivalent. All pairs hold: the share of repetitions in which every pair comes in the "
-        "published order and its better model is better than the floor by more than the margin, with Clopper and "
-        "Pearson's interval."
+        f"{decided} repetitions, so with fewer the order cannot be shown to hold. The order holds if all pairs are "
+        "decided as published, and is contradicted if one is decided the other way or as equivalent. All pairs "
+        "hold: the share of repetitions in which every pair comes in the published order and its better model is "
+        "better than the floor by more than the margin, with Clopper and Pearson's interval."
     )
     yield (
         "Verdicts and shares are about the seeds of the final runs, with the settings that one search found; another "
         "search may find others."
+    )
+    yield (
+        "Published: Table 1 of the paper, for gated-tcn its Table 5. It takes the LSTM of wikitext-103 and lambada "
+        "from Grave, Joulin and Usunier (2017). Parameters of a row: counted of the published TCN."
     )
     yield "code with a + after it: with changes that were not committed."
     for report in reports:

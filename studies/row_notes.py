@@ -1,4 +1,4 @@
-"""Why values of the page of results are missing: docs/results/not-run.toml."""
+"""What the page of results says of rows beside their values: docs/results/row-notes.toml."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class RowNotes(BaseModel):
     """Each table: row of the published tables → what is said of it."""
 
     model_config = ConfigDict(extra="forbid")
+    differs: dict[str, str] = {}
+    """How the training of the row differs from the paper or its released code."""
     paper: dict[str, str] = {}
     """Why models of the row have no value under protocol `paper`."""
     fair: dict[str, str] = {}
@@ -37,7 +39,7 @@ def read_row_notes(path: Path, rows: Collection[str]) -> RowNotes:
         where = ".".join(map(str, fault["loc"]))
         text = fault_text(where, fault["input"], kind=fault["type"], message=fault["msg"], limits=fault.get("ctx", {}))
         raise StudyError(f"{path}: {text}") from error
-    for row in (*notes.paper, *notes.fair):
+    for row in (*notes.differs, *notes.paper, *notes.fair):
         if row not in rows:
             raise StudyError(f"{path}: no published row is named {row!r}; known: {', '.join(sorted(rows))}")
     return notes

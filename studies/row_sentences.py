@@ -10,6 +10,9 @@ from harness.report.formatting import mean_interval, number
 from published_table import unlike_the_row
 from row_notes import RowNotes
 
+LISTED_BELOW = 5
+"""With fewer repetitions, the score of each is listed."""
+
 
 def published_setting(section: Section, cell: Reproduction) -> str:
     """Return how a published setting scores, how large it is if not as the row says, and what of it is assumed."""
@@ -21,9 +24,17 @@ def published_setting(section: Section, cell: Reproduction) -> str:
     assumed = f"; the paper does not state its {', '.join(row.assumed).replace('_', ' ')}" if row.assumed else ""
     return (
         f"At the published setting {cell.model}{f' ({size})' if size else ''} scores "
-        f"{mean_interval(cell.ours.mean, cell.ours.interval)}, published {number(cell.published)}: "
-        f"{cell.verdict}{floor}{assumed}."
+        f"{mean_interval(cell.ours.mean, cell.ours.interval)}{_each(section, cell)}, published "
+        f"{number(cell.published)}: {cell.verdict}{floor}{assumed}."
     )
+
+
+def _each(section: Section, cell: Reproduction) -> str:
+    """Return the score of each repetition, if there are few; else ''."""
+    if cell.ours.n >= LISTED_BELOW:
+        return ""
+    result = next(result for result in section.results if result.facts.cell.model == cell.model)
+    return f" ({', '.join(map(number, result.scores(cell.weights)))})"
 
 
 def not_run(row: str, notes: RowNotes) -> Iterator[str]:

@@ -31,7 +31,7 @@ LEADER = candidate("gru", "leader")
         (
             answer("equivalent", LEADER, candidate("rnn", "equivalent", seconds=1.0), equivalent=("rnn",)),
             "toy-sum: use gru or rnn.",
-            "rnn is within a factor of 1.050 of it, the task's margin. rnn trains fastest.",
+            "rnn is within a factor of 1.05 of it, the task's margin. rnn trains fastest.",
         ),
         (
             answer("undecided", LEADER, candidate("rnn", "open"), model=None),
@@ -47,7 +47,7 @@ LEADER = candidate("gru", "leader")
         (
             answer("nothing-learned", LEADER, model=None),
             "toy-sum: no recommendation.",
-            "Nothing was learned: no model is better than the floor, mse 0.5000, by more than a factor of 1.050",
+            "Nothing was learned: no model is better than the floor, mse 0.5000, by more than a factor of 1.05",
         ),
         (
             answer("failed", candidate("gru", "failed", reason="2 diverged"), model=None),

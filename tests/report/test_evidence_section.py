@@ -43,7 +43,7 @@ def test_twenty_pairs_decide_which_of_four_models_are_better_and_which_equivalen
     assert pairs["best / far"]["P(first wins) (95 % CI)"] == "1.00 [0.83, 1.00]"
     assert pairs["best / near"]["decision"] == "equivalent"
     assert pairs["best / odd"]["decision"] == "inconclusive (20 of 92 paired seeds)"
-    assert "within 0.5000, the task's margin" in text
+    assert "within 0.5, the task's margin" in text
     assert "All decisions of a task share an error of 5 % (Holm's correction)" in text
 
 
