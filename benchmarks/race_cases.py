@@ -199,7 +199,7 @@ CASES = (
     ),
     Case(
         "small",
-        "Known: inconclusive: the equals, with 6 repetitions, where equals need 29",
+        "Known: inconclusive: the equals, with 6 repetitions, of which no race decides",
         {**EQUALS, "budget": {**SMALL_RACE, "repetitions": 6}},
         lambda answer: answer.verdict == "undecided",
     ),

@@ -80,9 +80,12 @@ def print_answer(case: Case, raced: Raced) -> None:
     print(f"## {case.name}\n\n{case.about}. The first race took {raced.minutes:.1f} min of training{right}.\n")
     print(f"> {brief(raced.answer)}\n")
     print("| model | against the leader | P(best) | test mean | repetitions |\n| :-- | --: | --: | --: | --: |")
+    learned = raced.answer.verdict != "nothing-learned"
     for candidate in raced.answer.candidates:
         test = "" if candidate.mean is None else f"{candidate.mean:.4g}"
-        place, probability = candidate.place, chance(candidate.probability)
+        place, probability = (
+            (candidate.place, chance(candidate.probability)) if learned else ("no better than the floor", "–")
+        )
         print(f"| {candidate.model} | {place} | {probability} | {test} | {candidate.repetitions} |")
     print(flush=True)
 

@@ -24,7 +24,7 @@ from interval_coverage import (
 FAILING = next(population for population in POPULATIONS if population.name == "one run in five fails")
 
 
-@pytest.mark.parametrize("n", [5, 10, 30])
+@pytest.mark.parametrize("n", [3, 5, 10, 30])
 @pytest.mark.parametrize("population", TRUSTED, ids=lambda population: f"{population.name}, {population.scale}")
 def test_interval_of_a_mean_covers_at_least_93_percent(population: Population, n: int) -> None:
     assert mean_coverage(population, n, samples=2000, seed=0) >= 0.93

@@ -22,7 +22,7 @@ from harness.plugin.registry import Registry
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
 from harness.report.figures.style import STYLE, model_styles
-from harness.report.formatting import count, mean_interval, number
+from harness.report.formatting import count, listed, mean_interval, number
 from harness.report.report import Report
 from harness.report.sections.sizes import sizes_blocks
 from harness.report.writers import markdown
@@ -71,16 +71,24 @@ def halving_blocks(registry: Registry, reports: Mapping[str, Report], name: str)
 
 
 def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:
-    """Return for which models successive halving is better, worse, equivalent or undecided."""
-    decisions = correct([decide_cells(pruned, full) for pruned, full in pairs])
+    """Return for which models successive halving is better, worse, equivalent or undecided, or found the same."""
+    same = [pruned.facts.cell.model for pruned, full in pairs if _trained(pruned) == _trained(full)]
+    others = [pair for pair in pairs if pair[0].facts.cell.model not in same]
+    decisions = correct([decide_cells(pruned, full) for pruned, full in others])
     said: dict[str, list[str]] = {}
-    for (pruned, _), decision in zip(pairs, decisions, strict=True):
+    for (pruned, _), decision in zip(others, decisions, strict=True):
         ties = f", {decision.ties} tied" if decision.ties else ""
         wins = f"{decision.wins} of {decision.n} pairs won{ties}"
         ends = _effect(decision.difference, pruned.scale)
         said.setdefault(decision.verdict, []).append(f"{pruned.facts.cell.model} ({wins}{ends})")
-    verdicts = "; ".join(f"{WORDS.get(verdict, verdict)} with {', '.join(models)}" for verdict, models in said.items())
-    return f"{task}, the winner of successive halving against that of the full-length search: {verdicts}."
+    verdicts = [f"{WORDS.get(verdict, verdict)} with {', '.join(models)}" for verdict, models in said.items()]
+    verdicts += [f"the same configuration with {listed(same)}"] if same else []
+    return f"{task}, the winner of successive halving against that of the full-length search: {'; '.join(verdicts)}."
+
+
+def _trained(result: CellResult) -> list[str]:
+    """Return what its final trials trained: equal for equal configurations."""
+    return [entry.trial.digest for entry in result.finals]
 
 
 def warning(registry: Registry, section: Section) -> str:
@@ -145,7 +153,8 @@ def _facts(reports: Iterable[Report]) -> Iterator[str]:
         "Successive halving. trials, updates, minutes: of the search; minutes are the sum over trials, on a shared "
         "machine. validation, test: of its winner, trained again with new seeds, the same after both searches. "
         "Verdicts are those of the report: a sign test over pairs, or the mean difference within the task's margin, "
-        "with Holm's correction over the models of a task; of ten pairs even ten wins decide nothing then. They "
+        "with Holm's correction over the models of a task for which both searches found different configurations; with "
+        "three or four of them even ten wins of ten pairs decide nothing. They "
         "compare the configurations that these two searches found; other seeds of the search may find others. median: "
         "some runs succeed and some do not, so that a mean is not meaningful."
     )
