@@ -28,6 +28,7 @@ from harness.report.formatting import count, mean_interval, number
 from harness.report.report import Report, build_report
 from harness.report.sections.evidence import margin_of
 from harness.report.writers import markdown
+from harness.study.cell_planning import metric_facts
 from harness.tracking.client import store_uri
 from harness.tracking.reader import read_store
 
@@ -122,7 +123,7 @@ def runs_of(registry: Registry, report: Report) -> list[Run]:
 def _lines(task: Task, runs: Sequence[Run]) -> list[tuple[Datum, ...]]:
     published = task.published()
     assert published is not None  # `page` selects tasks with published results
-    metric, row = task.metric, task.row()
+    metric, row = metric_facts(task.metric), task.row()
     size = f", {count(published.parameters)} parameters" if published.parameters is not None else ""
     name = f"{row} ({metric.name}{f' in {metric.unit}' if metric.unit else ''}, margin {margin_of(metric)}{size})"
     return [

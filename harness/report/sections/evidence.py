@@ -10,7 +10,6 @@ from harness.analysis.reproduction import Reproduction
 from harness.analysis.sign_test import MEANINGFUL, MINIMUM_PAIRS
 from harness.analysis.statistics import Interval
 from harness.analysis.tuning_curves import TuningCurve
-from harness.api.task import Metric
 from harness.halving import total_updates
 from harness.records import MetricFacts
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Table, quote
@@ -26,7 +25,7 @@ def inconclusive(n: int, needed: int | None) -> str:
     )
 
 
-def margin_of(metric: Metric | MetricFacts) -> str:
+def margin_of(metric: MetricFacts) -> str:
     """Describe a task's margin: a factor on a log scale, else a difference."""
     return f"a factor of {math.exp(metric.margin):.4g}" if metric.scale == "log" else f"{metric.margin:.4g}"
 
