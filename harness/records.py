@@ -271,6 +271,8 @@ class CellFacts(Record):
 
     cell: Cell
     task: TaskRef
+    default_options: dict[str, ParamValue] = Field(default={}, exclude_if=lambda options: not options)
+    """The options that `task` omits, with their values; without lists and tables, and empty in older studies."""
     model: str
     metric: MetricFacts
     others: tuple[MetricFacts, ...] = ()
@@ -305,16 +307,14 @@ class CellFacts(Record):
     """Name of what alters the cell's trials → digest."""
 
     def metric_of(self, name: str) -> MetricFacts | None:
-        """Return the facts of a reported metric. A further reading of the test split has the facts of its metric:
-        `perplexity-80-40` those of `perplexity`.
-        """
+        """Return the facts of a reported metric; `perplexity-80-40`, a further reading, has those of `perplexity`."""
         every = (self.metric, *self.others)
         known = [facts for facts in every if name == facts.name or name.startswith(f"{facts.name}-")]
         return max(known, key=lambda facts: len(facts.name), default=None)
 
 
 class LeftOut(Record):
-    """A cell that the study asks for and that has no trials, and why."""
+    """A cell that the study asks for and that is not in its results, and why."""
 
     cell: Cell
     reason: str

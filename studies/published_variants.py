@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from harness.api.dataset import Ragged
 from harness.api.model import Model, Published
 from harness.api.signature import Signature
 from harness.data.files import locate
+from harness.errors import HarnessError, StudyError
 from harness.execution.runner import Runner
 from harness.execution.serial import run_serial
 from harness.execution.trial import Worker
@@ -82,7 +84,7 @@ class Variant(Model):
         )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task")
     parser.add_argument("model")
@@ -90,7 +92,20 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--only", help="names of variants, comma-separated")
     given = parser.parse_args()
+    try:
+        run(given)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(given: argparse.Namespace) -> None:
+    """Train the variants and print their scores."""
     names = given.only.split(",") if given.only else list(VARIANTS)
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise StudyError(f"--only: no variant {unknown[0]!r}; the variants are {', '.join(VARIANTS)}")
     loaded = load_plugins()
     loaded = Loaded(_with_variants(loaded.registry, given.model, names), loaded.hooks)
     study = Study.model_validate(
@@ -137,7 +152,7 @@ def _by_sequence(runner: Runner, plan: CellPlan, result: TrialResult) -> str:
     task, setting = plan.task, plan.setting
     if result.weights is None or setting is None:
         return ""
-    network = build_network(plan.model, task.signature(), setting.widths, dict(setting.params)).eval()
+    network = build_network(plan.model, plan.signature, setting.widths, dict(setting.params)).eval()
     network.load_state_dict(checkpoint.load(runner.folder / result.weights))
     files = {file.name: locate(file) for file in task.files()}
     means: list[str] = []
@@ -152,4 +167,4 @@ def _by_sequence(runner: Runner, plan: CellPlan, result: TrialResult) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,13 +4,13 @@
 
 For each trial, it computes the parameter count of the stored weights and the test NLL of the stored network: one
 unpadded chorale at a time, binary cross-entropy summed over keys and averaged over all scored frames, in float64.
+Exits with 1 if a value differs, and with 2 if there is nothing to compare.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -19,7 +19,11 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from harness.data.files import locate
+from harness.errors import HarnessError, UnknownNameError
 from harness.plugin.loader import load_plugins
+from harness.tracking.client import store_uri
+from harness.tracking.sqlite_file import check_exists
 from harness.training import checkpoint
 from harness.training.network import build_network
 
@@ -31,15 +35,28 @@ def main() -> int:
     parser.add_argument("study")
     parser.add_argument("--trials", type=int, default=2)
     arguments = parser.parse_args()
-    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db"))
-    experiment = client.get_experiment_by_name(arguments.study)
+    try:
+        return compare_trials(arguments.study, arguments.trials)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def compare_trials(study: str, trials: int) -> int:
+    """Compare the first final trials of a study; return the exit code.  Raises UnknownNameError if it has none."""
+    uri = store_uri(Path.cwd())
+    check_exists(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(study)
     if experiment is None:
-        sys.exit(f"no experiment {arguments.study!r} in this store")
+        raise UnknownNameError(f"no experiment {study!r} in this store")
     finals = client.search_runs(
         [experiment.experiment_id], "tags.`harness.kind` = 'trial' and tags.`harness.phase` = 'final'"
-    )
+    )[:trials]
+    if not finals:
+        raise UnknownNameError(f"{study}: the store holds no final trials")
     worst = 0.0
-    for run in finals[: arguments.trials]:
+    for run in finals:
         folder = Path(client.download_artifacts(run.info.run_id, ""))
         difference = compare(json.loads((folder / "trial.json").read_text()), run.data.metrics, folder / "weights.pt")
         worst = max(worst, difference)
@@ -62,7 +79,9 @@ def compare(trial: dict[str, object], metrics: dict[str, float], weights: Path) 
     state = checkpoint.load(weights)
     network.load_state_dict(state)
     count = sum(tensor.numel() for tensor in state.values())
-    nll = test_nll(network.eval(), Path(os.environ["HARNESS_DATA"]) / task.files()[0].name)
+    if "test/nll" not in metrics or not task.files():
+        raise UnknownNameError(f"{cell['task']}: is no music task; its trials have no test NLL of piano rolls")
+    nll = test_nll(network.eval(), locate(task.files()[0]))
     stored = metrics["test/nll"]
     print(
         f"{cell['task']}/{cell['model']} {trial['phase']} {trial['number']}: widths {widths}, "

@@ -35,7 +35,8 @@ class TradeOffs:
     gradient_norm: float | None
     """Gradient norm before clipping: median over evaluations."""
     gradient_swing: float | None
-    """Ratio of the 90th to the 10th percentile of the gradient norm over evaluations; 1 is perfectly steady."""
+    """Ratio of the 90th to the 10th percentile of the gradient norm over evaluations; 1 is perfectly steady, None if
+    too many norms are infinite."""
     diverged: Proportion | None
     """Share of all trials that diverged, search included; None before the first has ended."""
     state_bytes: float | None
@@ -98,9 +99,11 @@ def _positive(curve: Curve) -> list[float]:
     return [value for _, value in curve if value > 0]
 
 
-def _swing(values: Sequence[float]) -> float:
-    low, high = np.percentile(values, [10, 90])
-    return float(high / low)
+def _swing(values: Sequence[float]) -> float | None:
+    """Return the ratio of the 90th to the 10th percentile; None if the 90th is infinite."""
+    with np.errstate(invalid="ignore"):
+        low, high = np.percentile(values, [10, 90])
+    return float(high / low) if math.isfinite(high) else None
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -27,7 +27,7 @@ from harness.records import (
 from harness.study.cell_plan import CellPlan
 from harness.study.fingerprint import cell_fingerprint
 from harness.study.floors import Floors
-from harness.study.labels import different_options
+from harness.study.labels import default_options, different_options
 from harness.study.schema import ModelEntry, Study, TaskEntry
 from harness.study.space import CellSpace, cell_space, contains, describe
 from harness.training.network import offers_scan, offers_stack
@@ -110,6 +110,7 @@ def _facts(request: CellRequest, setting: Published | None) -> CellFacts:
     return CellFacts(
         cell=request.cell,
         task=TaskRef(name=task.name, options=different_options(request.task_entry, task)),
+        default_options=default_options(request.task_entry, task),
         model=model.name,
         metric=metric_facts(task.metric),
         others=tuple(metric_facts(metric) for metric in task.metrics()[1:]),

@@ -22,6 +22,16 @@ def different_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
     return {key: value for key, value in entry.options.items() if value != defaults[key].default}
 
 
+def default_options(entry: TaskEntry, task: Task) -> dict[str, ParamValue]:
+    """Return the options of a task that `different_options` leaves out, as far as they are single values."""
+    different = different_options(entry, task)
+    return {
+        key: value
+        for key, value in task.model_dump(mode="json").items()
+        if key not in different and (value is None or isinstance(value, bool | int | float | str))
+    }
+
+
 def model_label(entry: ModelEntry) -> str:
     """Return the label that the study gives, or the model's name, its setting and the values that the study fixes."""
     if entry.label is not None:

@@ -36,7 +36,7 @@ def cell_run_data(result: CellResult, folder: Path, created: float) -> RunData:
     """
     facts, setting = result.facts, result.setting
     # MLflow rejects a param that changes, so what may change is stored as tags.
-    not_params = {"trials", "repetitions", "fingerprint", "others"}
+    not_params = {"trials", "repetitions", "fingerprint", "others", "default_options"}
     tags = {
         "harness.task": facts.cell.task,
         "harness.model": facts.cell.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,13 @@ def test_steady_gradient_norm_has_a_swing_of_one() -> None:
     steady: Curves = {entries[2].trial.key: {"gradient_norm": ((1, 2.0), (2, 2.0), (3, 0.0))}}
     costs = trade_offs(summarize_cell(CELL, entries), steady, None)
     assert (costs.gradient_norm, costs.gradient_swing) == (2.0, 1.0)  # a norm of 0 is not counted
+
+
+def test_infinite_gradient_norms_have_no_swing() -> None:
+    entries = cell_of(CELL, [0.1, 0.2, 0.3])
+    exploded: Curves = {entries[2].trial.key: {"gradient_norm": ((1, 2.0), (2, math.inf), (3, math.inf))}}
+    costs = trade_offs(summarize_cell(CELL, entries), exploded, None)
+    assert (costs.gradient_norm, costs.gradient_swing) == (math.inf, None)
 
 
 def test_divergence_rate_is_of_all_trials_that_ended() -> None:

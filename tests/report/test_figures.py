@@ -6,8 +6,6 @@ from itertools import combinations
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.records import TaskRef
-from harness.report.figures.across_tasks import varying
 from harness.report.figures.per_task import draw
 from harness.report.figures.style import COLOURS, DASHES, MARKERS, model_styles
 from harness.report.report import Report, build_report
@@ -78,22 +76,3 @@ def test_first_four_colours_differ_for_the_colour_blind(kind: str) -> None:
 
 def test_markers_and_dashes_distinguish_models_without_colour() -> None:
     assert len(set(MARKERS)) == len({str(dash) for dash in DASHES}) == len(set(COLOURS))
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ([{"length": 5}, {"length": 20}, {"length": 80}], "length"),
-        ([{"length": 5}, {"length": 20}], None),
-        ([{"length": 5, "n": 1}, {"length": 20, "n": 2}, {"length": 80, "n": 3}], None),
-        ([{"kind": "a"}, {"kind": "b"}, {"kind": "c"}], None),
-        ([{"on": True}, {"on": False}, {"on": True}], None),
-    ],
-)
-def test_only_varying_option_is_recognised(options: list[dict[str, int | str]], expected: str | None) -> None:
-    cells = [
-        facts("tcn", task=f"t{i}").model_copy(update={"task": TaskRef(name="t", options=dict(cell))})
-        for i, cell in enumerate(options)
-    ]
-    sections = build_report(stored(cells, [entry for cell in cells for entry in cell_of(cell, [0.1, 0.2])])).sections
-    assert varying(sections) == expected

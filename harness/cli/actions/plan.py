@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.actions.output import print_json, records
+from harness.cli.actions.output import print_json
 from harness.cli.actions.study_input import load_with_messages
 from harness.plugin.process_settings import output_to_stderr
 from harness.plugin.registry import plugin_border
 from harness.records import Cell
+from harness.report.json_text import records
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section
-from harness.records import MetricFacts
+from harness.records import MetricFacts, ParamValue
 from harness.report.document import Picture
 from harness.report.figures.lines import LinePlot, draw_lines, points_of
 from harness.report.figures.ranks import rank_picture
 from harness.report.figures.sizes import across_studies
 from harness.report.figures.style import LABEL_LIMIT, ModelStyle, label_of, picture, plain
-from harness.report.formatting import short
+from harness.report.formatting import listed, short
 from harness.report.report import Report, across_tasks
+
+FEWEST_TASKS = 3
+"""Fewest tasks whose scores are drawn against an option."""
 
 
 def draw_across_tasks(reports: Sequence[Report], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
@@ -27,59 +30,78 @@ def draw_across_tasks(reports: Sequence[Report], styles: Mapping[str, ModelStyle
 
 
 def retention(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
-    """Yield test scores against the only option in which three or more tasks of one name and size differ."""
-    groups: dict[tuple[str, int | None, tuple[str, ...]], list[Section]] = {}
-    for section in sections:
-        key = (section.ref.name, section.parameters, tuple(sorted(section.ref.options)))
-        groups.setdefault(key, []).append(section)
-    for group in groups.values():
-        option = varying(group)
-        if option is None:
-            continue
-        yield from _retained(group, option, styles)
+    """Yield test scores against a numeric option, of three or more tasks of one name and size with equal other options.
+
+    Options that are left out of `Section.ref` have their defaults, so two tasks are equal in them.
+    """
+    names = dict.fromkeys((section.ref.name, option) for section in sections for option in section.ref.options)
+    for task, option in names:
+        groups: dict[object, list[Section]] = {}
+        for section in sections:
+            if section.ref.name == task:
+                key = (section.parameters, frozenset(_others(section, option).items()))
+                groups.setdefault(key, []).append(section)
+        for group in groups.values():
+            values = [value for section in group if (value := _value(section, option)) is not None]
+            if len(set(values)) == len(values) >= FEWEST_TASKS:
+                yield from _retained(group, option, styles)
+
+
+def _others(section: Section, option: str) -> dict[str, ParamValue]:
+    return {name: value for name, value in section.ref.options.items() if name != option}
+
+
+def _value(section: Section, option: str) -> float | None:
+    """Return the number that an option of a task has; None if it is no number, or a default that is not stored."""
+    facts = section.results[0].facts
+    value = section.ref.options.get(option, facts.default_options.get(option))
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
-    """Yield a figure for each metric that the task reports on the test split."""
+    """Yield a figure for each metric that the task reports on the test split, if any of its scores is finite."""
     task, ranked_metric = group[0].ref.name, group[0].metric.name
     facts = group[0].results[0].facts
     names = dict.fromkeys(name for section in group for result in section.results for name in _test_metrics(result))
     for name in names:
+        points = points_of(group, lambda section, _: _value(section, option), metric=name)
+        if not points:
+            continue
         metric = facts.metric_of(name)
-        floors = [(_option(section, option), section.floor) for section in group if name == ranked_metric]
         plot = LinePlot(
-            points_of(group, lambda section, _: _option(section, option), metric=name),
+            points,
             x_label=plain(option),
             y_label=_label(metric, name),
             metric=metric,
-            floor=[(x, floor) for x, floor in sorted(floors, key=lambda point: point[0]) if floor is not None],
+            floor=_floors(group, option) if name == ranked_metric else [],
         )
         spread = "95 % intervals" if name == ranked_metric else "their range"
-        caption = f"{task}: test {name} against {option}, means over repetitions with {spread}."
-        yield picture(f"retention-{task}-{name}", draw_lines(plot, styles), caption)
+        caption = f"{_described(group[0], option)}: test {name} against {option}, means over repetitions with {spread}."
+        yield picture(f"retention-{task}-{name}", draw_lines(plot, styles), caption + _left_out(group, option))
+
+
+def _floors(group: Sequence[Section], option: str) -> list[tuple[float, float]]:
+    """Return (value of the option, floor) of each task that has both, in ascending order."""
+    pairs = ((_value(section, option), section.floor) for section in group)
+    return sorted((value, floor) for value, floor in pairs if value is not None and floor is not None)
+
+
+def _described(section: Section, option: str) -> str:
+    """Return the name of a task, with the other options that differ from their defaults."""
+    others = [f"{name} = {value}" for name, value in _others(section, option).items()]
+    return f"{section.ref.name} with {listed(others)}" if others else section.ref.name
+
+
+def _left_out(group: Sequence[Section], option: str) -> str:
+    """Name the tasks of a group that a figure lacks, as a further sentence; '' if there are none."""
+    lacking = [section.task for section in group if _value(section, option) is None]
+    return f" Left out, since the study stores no number as {option}: {listed(lacking)}." if lacking else ""
 
 
 def _label(metric: MetricFacts | None, name: str) -> str:
     if metric is None:  # stores written by older versions do not describe further metrics
         return f"test {plain(short(name, LABEL_LIMIT))}"
     return label_of(metric.model_copy(update={"name": name}), "test")
-
-
-def _option(section: Section, name: str) -> float:
-    value = section.ref.options[name]
-    assert isinstance(value, int | float)  # `varying` returns numeric options only
-    return float(value)
-
-
-def varying(group: Sequence[Section]) -> str | None:
-    """Return the only option in which tasks differ, if it is a number with at least three distinct values."""
-    options = [section.ref.options for section in group]
-    differing = [name for name in options[0] if len({of_task[name] for of_task in options}) > 1]
-    if len(differing) != 1:
-        return None
-    values = {of_task[differing[0]] for of_task in options}
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return differing[0] if numeric and len(values) == len(group) >= 3 else None
 
 
 def _test_metrics(result: CellResult) -> list[str]:

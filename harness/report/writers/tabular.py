@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from harness.report.frames import comparison
+from harness.report.json_text import json_text, records
 from harness.report.report import Report
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -32,5 +33,4 @@ def to_parquet(*reports: Report) -> bytes:
 
 def to_json(*reports: Report) -> str:
     """Return reports as a JSON array with one object per cell; unknown values are null."""
-    text: str = comparison(*reports).to_json(orient="records", double_precision=15, indent=1)
-    return text + "\n"
+    return json_text(records(comparison(*reports))) + "\n"
