@@ -52,7 +52,7 @@ Minutes = Annotated[
         "--minutes",
         min=0.01,
         help="Time budget of the whole command, in minutes; sizes share it equally. Updates, trials and repetitions "
-        "are chosen to fit. Default: 15, unless --trials, updates or --address is given.",
+        "are chosen to fit. Default: 15, unless --trials, updates, epochs or --address is given.",
     ),
 ]
 Trials = Annotated[
@@ -64,7 +64,10 @@ Trials = Annotated[
     ),
 ]
 Repetitions = Annotated[
-    int, typer.Option("--repetitions", min=1, help="Maximum number of final runs of each winner with new seeds.")
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--repetitions", min=1, help="Maximum number of final runs of each winner with new seeds. Default: 29."
+    ),
 ]
 Confidence = Annotated[
     float, typer.Option("--confidence", help="Probability that the recommendation is right, between 0.5 and 1.")
@@ -84,7 +87,7 @@ def recommend(
     minutes: Minutes = None,
     trials: Trials = None,
     set_: Set = None,
-    repetitions: Repetitions = 29,
+    repetitions: Repetitions = None,
     confidence: Confidence = 0.95,
     models: Models = None,
     name: StudyName = None,

@@ -13,14 +13,24 @@ from harness.data.files import verify_all
 from harness.errors import LedgerError
 from harness.execution.controller import StudyController
 from harness.execution.environment import environment_versions, git_commit, machine
+from harness.execution.resumption import check_not_smaller, check_restored_cells, check_same_cells, check_same_study
 from harness.execution.trial_source import TrialSource
-from harness.ledger.folder import JOURNAL, MANIFEST, PREDICTION, RACE, STUDY_FILE, read_manifest, write_atomically
+from harness.ledger.folder import (
+    JOURNAL,
+    MANIFEST,
+    PREDICTION,
+    RACE,
+    STUDY_FILE,
+    keep_earlier_study,
+    read_manifest,
+    write_atomically,
+)
 from harness.ledger.journal import check_journal_present, without_garbage_collection
 from harness.ledger.lease import leased
 from harness.ledger.ledger import Ledger, repair
 from harness.plugin.loader import Loaded, register_listener
 from harness.plugin.registry import plugin_border
-from harness.records import OF_A_TASK, CellFacts, Manifest
+from harness.records import Manifest
 from harness.search.cell import CellState
 from harness.search.proposals import Proposer
 from harness.search.scheduler import TrialScheduler
@@ -93,14 +103,18 @@ class Runner:
             return self._run(execute, listeners)
 
     def _run(self, execute: Execute, listeners: Callable[[Ledger], Sequence[object]]) -> StudyOutcome:
-        self._open_folder()
+        before = self._earlier()
+        self.manifest = self._manifest(before)
+        prediction = self._prediction_facts()
+        if self.fresh:  # not before: what may refuse leaves the earlier study in its place
+            keep_earlier_study(self.folder)
         with without_garbage_collection():
-            ledger = self._open_ledger()
+            ledger = self._open_ledger(before)
             scheduler = self._scheduler(ledger)
         unregister: list[Callable[[], None]] = []
         try:
             source = StudyController(ledger, scheduler, self.loaded, self.messages)
-            self._write_study()
+            self._write_study(prediction)
             unregister = [register_listener(self.loaded, listener) for listener in listeners(ledger)]
             source.call_hook("harness_study_started", study=self.study, study_id=self.study_id, folder=str(self.folder))
             try:
@@ -121,21 +135,25 @@ class Runner:
     def study_id(self) -> str:
         return self.manifest.study_id
 
-    def _open_folder(self) -> None:
+    def _earlier(self) -> Manifest | None:
+        """Return the manifest of the study that this run resumes; None if it starts one."""
         if self.fresh:
-            keep_earlier_study(self.folder)
+            return None
         before = read_manifest(self.folder)
         if before is None and _holds_trials(self.folder):
             raise LedgerError(f"{self.folder}: holds trials but no {MANIFEST}; restore it, or use --fresh")
         if before is not None:
             check_journal_present(self.folder)
-        self.manifest = self._manifest(before)
+        return before
 
-    def _open_ledger(self) -> Ledger:
+    def _open_ledger(self, before: Manifest | None) -> Ledger:
         repaired = repair(self.folder)
         if repaired:
             self.messages.append(repaired)
         ledger = Ledger(self.folder, self.manifest)
+        if before is not None:
+            check_restored_cells(self.folder, self.plan.cells, before, ledger.entries())
+        self.manifest = ledger.manifest
         if ledger.unprotected:
             self.messages.append(
                 f"{self.folder / JOURNAL}: {ledger.unprotected} records of an older version carry no checksums; "
@@ -143,30 +161,42 @@ class Runner:
             )
         return ledger
 
-    def _write_study(self) -> None:
-        """Write study file, manifest, and what tasks need for predictions.
+    def _prediction_facts(self) -> dict[str, str]:
+        """Return task label → what the task needs to know of its training files to predict."""
+        prediction = {}
+        for plan in {plan.cell.task: plan for plan in self.plan.cells}.values():
+            with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
+                facts = plan.task.prediction_facts()
+            if facts is not None:
+                prediction[plan.cell.task] = facts
+        return prediction
+
+    def _write_study(self, prediction: Mapping[str, str]) -> None:
+        """Write study file, manifest, and what tasks need for predictions, by task label.
 
         This comes after every check that may refuse to resume, so that a refusal leaves the folder as it was.
         """
         write_atomically(self.folder / STUDY_FILE, study_toml(self.study))
         write_atomically(self.folder / MANIFEST, self.manifest.model_dump_json(indent=1))
-        for plan in {plan.cell.task: plan for plan in self.plan.cells}.values():
-            with plugin_border(f"study {self.study.name!r}, {plan.cell}", *plan.plugins):
-                facts = plan.task.prediction_facts()
-            if facts is not None:
-                (self.folder / PREDICTION).mkdir(exist_ok=True)
-                write_atomically(self.folder / PREDICTION / f"{plan.cell.task}.json", facts)
+        for task, facts in prediction.items():
+            (self.folder / PREDICTION).mkdir(exist_ok=True)
+            write_atomically(self.folder / PREDICTION / f"{task}.json", facts)
 
     def _manifest(self, before: Manifest | None) -> Manifest:
-        """Return the manifest of this study.  It keeps the cells of earlier runs that are not in this plan."""
+        """Return the manifest of this study.  It keeps the cells of earlier runs that are not in this plan.
+
+        Some of these may be left out now: see `described`.
+        """
         cells = tuple(plan.facts for plan in self.plan.cells)
         left_out = self.plan.left_out
         data = {name: digest for plan in self.plan.cells for name, digest in plan.data.items()}
         if before is not None:
-            self._check_resumable(before, cells)
-            planned = {facts.cell for facts in cells} | {left.cell for left in left_out}
+            check_same_study(self.folder, self.study, before)
+            check_same_cells(self.folder, cells, before, by_task=self.study.protocol == "fair")
+            planned = {facts.cell for facts in cells}
             cells = (*(facts for facts in before.cells if facts.cell not in planned), *cells)
-            left_out = (*(left for left in before.left_out if left.cell not in planned), *left_out)
+            stated = planned | {left.cell for left in left_out}
+            left_out = (*(left for left in before.left_out if left.cell not in stated), *left_out)
             data = {**before.data, **data}
         return Manifest(
             study=self.study.name,
@@ -182,7 +212,7 @@ class Runner:
             machine=machine(),
             git=git_commit(),
             data=data,
-            race=(self.folder / RACE).is_file(),
+            race=not self.fresh and (self.folder / RACE).is_file(),
             fixed={**(before.fixed if before else {}), **self._fixed()},
         )
 
@@ -192,23 +222,6 @@ class Runner:
         drawn = {plan.cell.task: plan.task.fixed(seeds) for plan in self.plan.cells}
         return {label: values for label, values in drawn.items() if values}
 
-    def _check_resumable(self, before: Manifest, cells: Sequence[CellFacts]) -> None:
-        """Raise LedgerError if the new trials would not be comparable with those of earlier runs."""
-        study = self.study
-        now = {"protocol": study.protocol, "sampler": study.search.sampler, "seed": study.search.seed}
-        earlier = {name: getattr(before, name) for name in now}
-        if now != earlier:
-            raise LedgerError(_changed(self.folder, "the study", earlier, now))
-        for facts in cells:
-            for old in before.cells:
-                if old.cell == facts.cell and old.fingerprint != facts.fingerprint:
-                    raise LedgerError(_changed(self.folder, str(facts.cell), old.fingerprint, facts.fingerprint))
-                if study.protocol == "fair" and old.cell.task == facts.cell.task:
-                    both = old.setting == facts.setting == "searched"
-                    task_before, task_now = (_task_fingerprint(of, searched=both) for of in (old, facts))
-                    if task_before != task_now:
-                        raise LedgerError(_changed(self.folder, str(old.cell), task_before, task_now))
-
     def _scheduler(self, ledger: Ledger) -> TrialScheduler:
         """Return the scheduler in the state of an undisturbed run.  Trials without a result are scheduled again."""
         states = {cell: CellState(proposer, self.study_id) for cell, proposer in self._proposers.items()}
@@ -217,20 +230,12 @@ class Runner:
                 states[entry.trial.cell].entries[entry.trial.key] = entry
         for state in states.values():
             facts = state.plan.facts
-            self._check_not_smaller(state, "search", len(state.searched), "trials", facts.trials)
-            self._check_not_smaller(state, "final", len(state.finals()), "repetitions", facts.repetitions)
+            check_not_smaller(self.folder, state.plan.cell, "search", len(state.searched), facts.trials)
+            check_not_smaller(self.folder, state.plan.cell, "final", len(state.finals()), facts.repetitions)
             searched = [entry for entry in state.searched if entry.result is None and not entry.rungs]
             finals = [entry for entry in state.finals() if entry.result is None]
             state.again = [entry.trial.key for entry in (*searched, *finals)]
         return TrialScheduler(list(states.values()))
-
-    def _check_not_smaller(self, state: CellState, phase: str, present: int, key: str, budget: int) -> None:
-        """Raise LedgerError if a cell has more trials than its budget.  key: of the budget in the study file."""
-        if present > budget:
-            raise LedgerError(
-                f"{self.folder}: {state.plan.cell} holds {present} {phase} trials, more than budget.{key} = {budget}; "
-                "raise it, or use --fresh"
-            )
 
     def _outcome(self, source: StudyController) -> StudyOutcome:
         complete = source.scheduler.finished()
@@ -239,48 +244,9 @@ class Runner:
         return StudyOutcome(self.study_id, self.folder, complete, failed, tuple(self.messages))
 
 
-def _task_fingerprint(facts: CellFacts, *, searched: bool) -> dict[str, object]:
-    """Return the part of a cell's fingerprint that all models of a task share, or all searched ones."""
-    return {name: facts.fingerprint.get(name) for name in OF_A_TASK if searched or name != "pruning"}
-
-
 def _holds_trials(folder: Path) -> bool:
     journal = folder / JOURNAL
     return journal.exists() and journal.stat().st_size > 0
-
-
-def keep_earlier_study(folder: Path) -> None:
-    """Rename the folder of an earlier study to `NAME.ID` and keep it, for --fresh.  The caller holds its lease.
-
-    Raises LedgerError if it cannot be renamed.
-    """
-    paths = [path for path in folder.iterdir() if not path.name.startswith("lease")]
-    if not paths:
-        return
-    try:
-        before = read_manifest(folder)
-    except LedgerError:  # its message offers --fresh as the way out
-        before = None
-    name = before.study_id if before is not None else f"unreadable-{uuid.uuid4().hex[:12]}"
-    kept = folder.with_name(f"{folder.name}.{name}")
-    try:
-        kept.mkdir(exist_ok=True)
-        for path in paths:
-            path.rename(kept / path.name)
-    except OSError as error:
-        raise LedgerError(f"{kept}: the earlier study cannot be renamed ({error.strerror})") from error
-
-
-def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping[str, object]) -> str:
-    names = sorted(_WORDS.get(name, name) for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    return (
-        f"{folder}: {cell} was started with other {', '.join(names)}; its trials cannot be resumed. "
-        "Restore these settings, give the study another name, or use --fresh"
-    )
-
-
-_WORDS = {"pruning": "rungs of search.pruning, which depend on budget.trials and [training] too"}
-"""Parts of a fingerprint whose names do not say what to restore."""
 
 
 def _failure(state: CellState) -> str | None:

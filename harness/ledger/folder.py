@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +72,25 @@ def as_ledger_error(folder: Path) -> Iterator[None]:
         raise LedgerError(
             f"{folder}: the ledger cannot be written ({reason}); fix that, then run the same command again to resume"
         ) from error
+
+
+def keep_earlier_study(folder: Path) -> None:
+    """Rename the folder of an earlier study to `NAME.ID` and keep it, for --fresh.  The caller holds its lease.
+
+    Raises LedgerError if it cannot be renamed.
+    """
+    paths = [path for path in folder.iterdir() if not path.name.startswith("lease")]
+    if not paths:
+        return
+    try:
+        before = read_manifest(folder)
+    except LedgerError:  # its message offers --fresh as the way out
+        before = None
+    name = before.study_id if before is not None else f"unreadable-{uuid.uuid4().hex[:12]}"
+    kept = folder.with_name(f"{folder.name}.{name}")
+    try:
+        kept.mkdir(exist_ok=True)
+        for path in paths:
+            path.rename(kept / path.name)
+    except OSError as error:
+        raise LedgerError(f"{kept}: the earlier study cannot be renamed ({error.strerror})") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from optuna.trial import FrozenTrial
 from harness.errors import LedgerError
 from harness.ledger.checksums import verified
 from harness.ledger.folder import JOURNAL, MANIFEST, as_ledger_error, read_manifest
-from harness.records import Manifest, Point, Trial, TrialResult
+from harness.records import LeftOut, Manifest, Point, Trial, TrialResult
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read_study(folder: Path) -> Snapshot:
         verified(journal)
         entries, _, _ = read_storage(JournalStorage(_ReadOnlyBackend(str(journal))))
     check_study(folder, manifest, entries.values())
-    return Snapshot(folder, manifest, tuple(entries.values()))
+    return Snapshot(folder, *described(manifest, tuple(entries.values())))
 
 
 def check_journal_present(folder: Path) -> None:
@@ -78,6 +79,31 @@ def check_study(folder: Path, manifest: Manifest, entries: Iterable[TrialEntry])
                 f"{folder / JOURNAL}: holds trials of study {entry.trial.study}, but {MANIFEST} beside it is that of "
                 f"{manifest.study_id}; restore the file that belongs to the other, or use --fresh"
             )
+
+
+def described(manifest: Manifest, entries: Sequence[TrialEntry]) -> tuple[Manifest, tuple[TrialEntry, ...]]:
+    """Return the manifest with each cell either described or left out, and the trials of the cells that it describes.
+
+    A cell that is both is described if it has trials.  A cell that is neither, but has trials, is left out, and the
+    reason says how to restore it: earlier versions of `harness run --skip-missing` removed such cells.
+    """
+    trained = Counter(entry.trial.cell for entry in entries)
+    left_out = {left.cell: left for left in manifest.left_out}
+    cells = tuple(facts for facts in manifest.cells if facts.cell in trained or facts.cell not in left_out)
+    known = {facts.cell for facts in cells}
+    lost = {cell: LeftOut(cell=cell, reason=_lost(count)) for cell, count in trained.items() if cell not in known}
+    left_out = {cell: left for cell, left in (left_out | lost).items() if cell not in known}
+    return (
+        manifest.model_copy(update={"cells": cells, "left_out": tuple(left_out.values())}),
+        tuple(entry for entry in entries if entry.trial.cell in known),
+    )
+
+
+def _lost(trials: int) -> str:
+    return (
+        f"trials that are not shown: {trials}, because {MANIFEST} lacks the cell; to restore it, run the study with "
+        "the data files of the cell and without --skip-missing"
+    )
 
 
 class _ReadOnlyBackend(JournalFileBackend):

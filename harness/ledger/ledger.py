@@ -27,6 +27,7 @@ from harness.ledger.journal import (
     TrialEntry,
     as_unreadable,
     check_study,
+    described,
     read_storage,
     without_garbage_collection,
 )
@@ -53,7 +54,6 @@ class Ledger:
         Raises LedgerError if the journal cannot be read or written, was damaged, or holds another study.
         """
         self.folder = folder
-        self.manifest = manifest
         self._lock = threading.RLock()
         self._failure: str | None = None
         path = folder / JOURNAL
@@ -63,8 +63,10 @@ class Ledger:
             """Records at the end that an older version wrote without checksums; the next record protects them."""
             lock = JournalFileOpenLock(str(path), grace_period=LOCK_GRACE_SECONDS)
             self._storage = JournalStorage(SignedBackend(str(path), lock, chain))
-            self._entries, self._ids, self._studies = read_storage(self._storage)
-        check_study(folder, manifest, self._entries.values())
+            entries, self._ids, self._studies = read_storage(self._storage)
+        check_study(folder, manifest, entries.values())
+        self.manifest, known = described(manifest, tuple(entries.values()))
+        self._entries = {entry.trial.key: entry for entry in known}
 
     def entries(self) -> tuple[TrialEntry, ...]:
         """Return all trials in the order in which they first started."""

@@ -183,6 +183,7 @@ def _whole(
         hours=_hours(candidates, setup.slots),
         slots=setup.slots,
         out_of_time=setup.out_of_time,
+        asked_repetitions=setup.asked_repetitions,
         postponed=setup.postponed,
         winner=winner,
         notes=_notes(field, candidates),

@@ -49,6 +49,8 @@ class RaceDriver:
 
     def run(self) -> Recommendation | None:
         """Return the recommendation and write it to the folder; None if trials were postponed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_race(self.folder, self.race)
         while True:
             step = self.step()
             if not step.models:
@@ -142,14 +144,18 @@ class RaceDriver:
             reads = tuple(sorted({*self.race.test_reads, *step.reads}))
             self.race = self.race.model_copy(update={"test_reads": reads})
             write_race(self.folder, self.race)
+        looks, asked = self._looks(), self.race.asked_repetitions
+        # The time may have been too short for the requested repetitions from the start.
+        short = looks[-1] < asked and step.repetitions == looks[-1]
         setup = Setup(
             study=self.plan.study.name,
             study_id=read_study(self.folder).manifest.study_id,
             confidence=self.race.confidence,
-            looks=self._looks(),
+            looks=looks,
             test_reads=self.race.test_reads,
             slots=self.race.slots,
-            out_of_time=self.race.cut is not None,
+            out_of_time=self.race.cut is not None or short,
+            asked_repetitions=asked,
             postponed=self.race.postponed,
         )
         results = [capped(result, result.facts.trials, step.repetitions) for result in self._cell_results()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import tomli_w
@@ -13,6 +14,8 @@ from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Parag
 from harness.report.formatting import count, mean_interval, number, of_count, of_number, percent
 from harness.report.sections.evidence import margin_of
 from harness.report.writers import markdown
+
+AT_FLOOR = "no better than the floor"
 
 
 def page(answer: Recommendation, folder: Path) -> str:
@@ -125,10 +128,11 @@ def _table(answer: Recommendation) -> Table:
 def _row(candidate: Candidate, answer: Recommendation) -> tuple[Datum, ...]:
     span, wins, mean = candidate.interval, candidate.wins, candidate.mean
     interval = Interval(span.low, span.high, 0.95) if span is not None else None
+    at_floor = answer.verdict == "nothing-learned" and candidate.place != "failed"
     return (
         Datum(candidate.model, strong=candidate.model == answer.model),
-        Datum(_place(candidate)),
-        Datum(chance(candidate.probability), candidate.probability),
+        Datum(AT_FLOOR if at_floor else _place(candidate)),
+        Datum(NOTHING) if at_floor else Datum(chance(candidate.probability), candidate.probability),
         Datum(mean_interval(mean, interval) if mean is not None else NOTHING, mean),
         Datum(candidate.learned if answer.floor is not None else NOTHING),
         Datum(f"{wins} of {candidate.shared}" if wins is not None else NOTHING, wins),
@@ -184,13 +188,22 @@ def _cost(answer: Recommendation) -> list[Block]:
     if answer.hours is None:
         advice = "no practical number of repetitions separates them; choose by other criteria, such as speed or memory."
     else:
-        options = f"--repetitions {max(candidate.needed or 0 for candidate in opened)}"
-        options += " and more --minutes" if answer.out_of_time else ""
         advice = (
             f"about {duration(answer.hours)} more at the measured speed, with {answer.slots} trials at the same time. "
-            f"Run the same command again with {options} to resume."
+            f"Run the same command again{_options(answer, opened)} to resume."
         )
     return [Heading("What a decision would take", 2), Paragraph(f"Repetitions in all: {listed}; {advice}")]
+
+
+def _options(answer: Recommendation, opened: Sequence[Candidate]) -> str:
+    """Return the options that the same command needs to decide the open comparisons.
+
+    A resumed race refuses fewer repetitions than were requested, so they are named only if they must grow.
+    """
+    needed = max(candidate.needed or 0 for candidate in opened)
+    repetitions = [f"--repetitions {needed}"] if needed > (answer.asked_repetitions or 0) else []
+    time = ["more --minutes"] if answer.out_of_time else []
+    return f" with {' and '.join([*repetitions, *time])}" if repetitions or time else ""
 
 
 def duration(hours: float) -> str:

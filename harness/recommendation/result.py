@@ -124,6 +124,9 @@ class Recommendation(Record):
     of repetitions would."""
     slots: int
     out_of_time: bool
+    """Whether the time budget ended the race before the repetitions that were requested."""
+    asked_repetitions: int | None = None
+    """The most repetitions that were requested; None in answers of earlier versions."""
     winner: SelectedTrial | None
     postponed: tuple[Postponed, ...] = ()
     """Models that were not compared, the fastest first."""
@@ -143,6 +146,7 @@ class Setup(Record):
     """Repetitions at which earlier runs of the command read test scores."""
     slots: int
     out_of_time: bool
+    asked_repetitions: int | None = None
     postponed: tuple[Postponed, ...] = ()
 
 

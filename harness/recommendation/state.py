@@ -59,6 +59,11 @@ class Race(Record):
     """Repetitions at which test scores were read."""
 
     @property
+    def asked_repetitions(self) -> int:
+        """The most repetitions that were requested; a resumed race accepts no smaller number."""
+        return parse_study(tomllib.loads(self.asked), source=RACE).budget.repetitions
+
+    @property
     def chosen_study(self) -> Study:
         """The study in `study`."""
         return parse_study(tomllib.loads(self.study), source=RACE)
@@ -90,27 +95,31 @@ def race_plan(race: Race, request: RecommendRequest, registry: Registry) -> Plan
 
 
 def begin(
-    request: RecommendRequest, registry: Registry, runs: Path, *, slots: int | None = None, say: Callable[[str], None]
+    request: RecommendRequest,
+    registry: Registry,
+    runs: Path,
+    *,
+    slots: int | None = None,
+    fresh: bool = False,
+    say: Callable[[str], None],
 ) -> Race:
     """Return the race of this study: the one in its folder, extended if the request allocates more, or a new one.
 
-    slots: trials that train at the same time; None: as many as fit on this machine.  say: receives progress messages.
+    Nothing is written: `RaceDriver.run` stores the race.  slots: trials that train at the same time; None: as many as
+    fit on this machine.  fresh: whether a new race replaces what the folder holds.  say: receives progress messages.
     Raises LedgerError if the folder holds another study or a race that cannot be resumed with this request.
     """
     folder = runs / request.study.name
     asked = study_toml(request.study)
-    race = read_race(folder)
+    race = None if fresh else read_race(folder)
     if race is not None:
         _check_resumes(folder, race, request, asked)
-        return _extended(folder, _of_this_version(folder, race), request, asked)
-    if read_manifest(folder) is not None:
+        return _extended(_of_this_version(folder, race), request, asked)
+    if not fresh and read_manifest(folder) is not None:
         raise LedgerError(f"{folder}: holds a study that `recommend` did not start; give another --name, or --fresh")
     _check_one_task(request.plan)
     slots = slots if slots is not None else local_slots(request.plan.cells[0].resources)
-    race = _new(request, asked, registry, slots, say)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_race(folder, race)
-    return race
+    return _new(request, asked, registry, slots, say)
 
 
 def _of_this_version(folder: Path, race: Race) -> Race:
@@ -122,12 +131,10 @@ def _of_this_version(folder: Path, race: Race) -> Race:
             f"{folder}: holds the answer of an earlier version, whose error cannot be continued; `harness predict` and "
             "`harness report` still read it; to race again, give another --name, or use --fresh"
         )
-    race = race.model_copy(update={"schema_version": 2})
-    write_race(folder, race)
-    return race
+    return race.model_copy(update={"schema_version": 2})
 
 
-def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -> Race:
+def _extended(race: Race, request: RecommendRequest, asked: str) -> Race:
     """Return the race with the repetitions and the time of this request.
 
     It keeps the looks at which something may have been claimed, so that no error is spent twice.  Postponed models
@@ -140,9 +147,7 @@ def _extended(folder: Path, race: Race, request: RecommendRequest, asked: str) -
     looks = tuple(sorted(kept | {*ladder(request.study.budget.repetitions)}))
     postponed = _still_postponed(race, request.seconds)
     changes = {"looks": looks, "seconds": request.seconds, "cut": None, "asked": asked, "postponed": postponed}
-    race = race.model_copy(update=changes)
-    write_race(folder, race)
-    return race
+    return race.model_copy(update=changes)
 
 
 def _still_postponed(race: Race, seconds: float | None) -> tuple[Postponed, ...]:
@@ -261,7 +266,7 @@ def _check_resumes(folder: Path, race: Race, request: RecommendRequest, asked: s
     """
     before, now = (_flat(tomllib.loads(text)) for text in (race.asked, asked))
     before["confidence"], now["confidence"] = f"{race.confidence:g}", f"{request.confidence:g}"
-    if parse_study(tomllib.loads(race.asked), source=RACE).budget.repetitions <= request.study.budget.repetitions:
+    if race.asked_repetitions <= request.study.budget.repetitions:
         before["budget.repetitions"] = now["budget.repetitions"]
     differing = [
         f"{key} {before.get(key, 'unset')} (now {now.get(key, 'unset')})"

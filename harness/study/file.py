@@ -36,31 +36,34 @@ def read_study_file(
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StudyError(f"{path}: not a TOML file ({error})") from error
-    return study_of(data, overrides, models=models, tasks=tasks, profile=profile, source=str(path))
+    _change(data, overrides, profile)
+    if models is not None:
+        data["models"] = select_models(data.get("models"), models)
+    if tasks is not None:
+        data["tasks"] = select_tasks(data.get("tasks"), tasks, source=str(path))
+    return parse_study(data, source=str(path))
 
 
 def study_of(
-    data: dict[str, Any],
-    overrides: Sequence[str],
-    *,
-    models: Sequence[str] | None = None,
-    tasks: Sequence[str] | None = None,
-    profile: str | None = None,
-    source: str,
+    data: dict[str, Any], overrides: Sequence[str], *, profile: str | None = None, updates: int, source: str
 ) -> Study:
-    """Return the study in the tables of a TOML file (hence Any), as `read_study_file` does.  Changes `data`.
+    """Return the study in the tables of a TOML file (hence Any), changed as by `read_study_file`.  Changes `data`.
 
-    source: where the tables come from, for error messages.
+    updates: of a trial, unless the tables or the changes give updates or epochs.  source: where the tables come from,
+    for error messages.
     """
+    _change(data, overrides, profile)
+    training = data.setdefault("training", {})
+    if isinstance(training, dict) and not training.keys() & {"updates", "epochs"}:
+        training["updates"] = updates
+    return parse_study(data, source=source)
+
+
+def _change(data: dict[str, Any], overrides: Sequence[str], profile: str | None) -> None:
     if profile is not None:
         apply_profile(data, profile)
     for override in overrides:
         apply_assignment(data, override)
-    if models is not None:
-        data["models"] = select_models(data.get("models"), models)
-    if tasks is not None:
-        data["tasks"] = select_tasks(data.get("tasks"), tasks, source=source)
-    return parse_study(data, source=source)
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:

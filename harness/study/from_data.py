@@ -56,8 +56,9 @@ class DataRequest:
 def study_of_file(registry: Registry, request: DataRequest) -> Study:
     """Return a study of models on a user-supplied dataset.
 
-    Batch size and updates follow from the number of training sequences: 50 epochs, at least 500 and at most 5000
-    updates.  If the smallest size is below 10,000 parameters, networks may deviate by 5 % from the budget, else by 1 %.
+    Unless they are given, batch size and updates follow from the number of training sequences: 50 epochs, at least 500
+    and at most 5000 updates.  If the smallest size is below 10,000 parameters, networks may deviate by 5 % from the
+    budget, else by 1 %.
 
     Raises StudyError or UnknownNameError if the request does not fit the task, DataError if the file cannot be used.
     """
@@ -76,9 +77,9 @@ def study_of_file(registry: Registry, request: DataRequest) -> Study:
         "models": list(request.models or usable_models(registry, task)),
         "tasks": [{"name": entry.name, "as": label, "parameters": sizes, **_given_options(task, options)}],
         "budget": {"trials": TRIALS, "repetitions": REPETITIONS, **_tolerance(min(sizes))},
-        "training": {"updates": updates, "batch_size": batch_size},
+        "training": {"batch_size": batch_size},
     }
-    return study_of(tables, study_overrides, profile=request.profile, source=f"--data {data}")
+    return study_of(tables, study_overrides, profile=request.profile, updates=updates, source=f"--data {data}")
 
 
 def _tolerance(parameters: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from harness.analysis.cell_result import Curve, Curves
 from harness.analysis.stored_study import StoredStudy, SyncMark
 from harness.errors import TrackingError, UnknownNameError
-from harness.ledger.journal import TrialEntry
+from harness.ledger.journal import TrialEntry, described
 from harness.records import Manifest, Trial, TrialResult
 from harness.redaction import without_credentials
 from harness.tracking import run_data, trial_run
@@ -26,6 +26,7 @@ from harness.tracking.client import (
     search_runs,
     study_runs,
 )
+from harness.tracking.sqlite_file import check_exists
 from harness.tracking.store_errors import as_tracking_error
 
 
@@ -37,24 +38,26 @@ def read_store(uri: str, study: str, study_id: str | None = None, *, curves: boo
     manifest.
     """
     with as_tracking_error(uri):
+        check_exists(uri)
         client = mlflow_client(uri)
         experiment = find_experiment(client, uri, study)
         ids = _study_ids(client, experiment)
         if not ids or (study_id is not None and study_id not in ids):
-            known = ", ".join(ids) or "none; `harness sync` sends a study's folder"
+            present = ", ".join(ids) or "none; `harness sync` sends a study's folder"
             raise UnknownNameError(
-                f"{without_credentials(uri)}: study {study!r} has no id {study_id!r}; it has: {known}"
+                f"{without_credentials(uri)}: study {study!r} has no id {study_id!r}; it has: {present}"
             )
         chosen = study_id or ids[0]
         runs = study_runs(client, experiment, chosen)
         entries = [_entry(client, run) for run in runs.values() if _is_whole_trial(run)]
-        manifest = _parsed(Manifest, _text(client, runs[chosen], run_data.MANIFEST_FILE), chosen)
+        stored = _parsed(Manifest, _text(client, runs[chosen], run_data.MANIFEST_FILE), chosen)
+        manifest, known = described(stored, sorted(entries, key=_entry_order))
         return StoredStudy(
             manifest=manifest,
-            entries=tuple(sorted(entries, key=_entry_order)),
+            entries=known,
             mark=_mark(client, runs[chosen]),
             others=tuple(other for other in ids if other != chosen),
-            curves=_curves(client, manifest, runs, entries) if curves else {},
+            curves=_curves(client, manifest, runs, known) if curves else {},
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from harness.recommendation.time_budget import TRIALS
 from harness.records import LONGEST_LABEL
 from harness.study.file import study_of
 from harness.study.from_data import DataRequest, study_of_file, usable_models
-from harness.study.overrides import parse_assignment
+from harness.study.overrides import apply_assignment, parse_assignment
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection, label_text, size_text
 
@@ -41,7 +41,9 @@ class Question:
     name: str | None
     """Of the study; None: after the data or the task."""
     trials: int | None
-    repetitions: int
+    """Search trials per model; None: of the assignments, otherwise chosen."""
+    repetitions: int | None
+    """Most repetitions of each winner; None: of the assignments, otherwise `REPETITIONS`."""
     minutes: float | None
     confidence: float
     address: str | None = None
@@ -72,23 +74,28 @@ class Question:
         study = self._study_of_data(registry) if self.data is not None else self._study_of_task(registry)
         if self.sizes > 1 and self.parameters is not None:
             study = _named_after_size(study, self.parameters)
-        minutes = self._minutes()
-        updates = self._given().get("updates", self._given().get("training.updates"))
+        plan = make_plan(study, registry)
+        length = {"updates", "epochs"} & (self._given("training").keys() | study.tasks[0].training.model_fields_set)
+        updates = plan.cells[0].training.updates if length else None
+        trials = study.budget.trials if self.trials is not None or "trials" in self._given("budget") else None
+        bounded = self.address is not None or trials is not None or updates is not None
+        minutes = MINUTES if self.minutes is None and not bounded else self.minutes
         return RecommendRequest(
-            plan=make_plan(study, registry),
+            plan=plan,
             confidence=self.confidence,
             seconds=None if minutes is None else 60 * minutes / self.sizes,
-            trials=self.trials,
-            updates=updates if isinstance(updates, int) else None,
+            trials=trials,
+            updates=updates,
         )
 
-    def _given(self) -> dict[str, Any]:
-        return dict(map(parse_assignment, self.assignments))
-
-    def _minutes(self) -> float | None:
-        bounds = ("updates", "epochs", "training.updates", "training.epochs", "budget.trials")
-        bounded = self.trials is not None or self.address is not None or any(key in self._given() for key in bounds)
-        return MINUTES if self.minutes is None and not bounded else self.minutes
+    def _given(self, section: str) -> Mapping[str, Any]:
+        """Return the keys of a section of the study that the assignments set."""
+        tables: dict[str, Any] = {section: {}}
+        for text in map(_full_key, self.assignments):
+            if parse_assignment(text)[0].partition(".")[0] == section:
+                apply_assignment(tables, text)
+        given = tables[section]
+        return given if isinstance(given, dict) else {}
 
     def _study_of_data(self, registry: Registry) -> Study:
         assert self.data is not None  # `request` has checked
@@ -114,13 +121,24 @@ class Question:
             "models": list(self.models or usable_models(registry, task)),
             "tasks": [{"name": self.task, **task_options, "parameters": self.parameters or "published"}],
             "budget": {"trials": TRIALS},
-            "training": {"updates": UPDATES},
         }
-        return study_of(tables, [*overrides, *self._budget_overrides()], source="recommend")
+        return study_of(tables, [*overrides, *self._budget_overrides()], updates=UPDATES, source="recommend")
 
     def _budget_overrides(self) -> list[str]:
-        trials = [] if self.trials is None else [f"budget.trials={self.trials}"]
-        return [f"budget.repetitions={self.repetitions}", *trials]
+        """Return the options --trials and --repetitions as assignments, with the default if the user gives neither.
+
+        Raises StudyError if the user assigns another number.
+        """
+        options = {"trials": self.trials, "repetitions": self.repetitions}
+        numbers = {key: number for key, number in options.items() if number is not None}
+        given = self._given("budget")
+        for key, number in numbers.items():
+            if given.get(key, number) != number:
+                raise StudyError(
+                    f"recommend: --{key} {number} and budget.{key}={given[key]} differ; give one of the two"
+                )
+        numbers = {"repetitions": REPETITIONS} | numbers
+        return [f"budget.{key}={number}" for key, number in numbers.items() if key not in given]
 
     def _split(self, registry: Registry) -> tuple[dict[str, Any], list[str]]:
         """Return the options of the task, and the assignments to keys of the study."""
@@ -149,7 +167,7 @@ def _full_key(text: str, known: Sequence[str] | None = None) -> str:
 
     known: keys that are valid without a section, for the StudyError about an unknown key; None: no check.
     """
-    key, _, value = text.partition("=")
+    key, _, value = (part.strip() for part in text.partition("="))
     if key in TrainingSection.model_fields:
         return f"training.{key}={value}"
     if known is not None and key.partition(".")[0] not in Study.model_fields:

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import TrackingError
-from harness.execution.runner import Runner, StudyOutcome, keep_earlier_study
-from harness.ledger.folder import read_manifest
+from harness.execution.runner import Runner, StudyOutcome
+from harness.ledger.folder import keep_earlier_study, read_manifest
 from harness.ledger.journal import read_study
 from harness.ledger.lease import leased
 from harness.plugin.loader import Loaded
@@ -24,7 +24,7 @@ from harness.workflow.planned import notes
 from harness.workflow.question import Question
 from harness.workflow.recommendation import Recommendation
 from harness.workflow.run import log_models
-from harness.workflow.study_log import logged, logger
+from harness.workflow.study_log import LogFile, logged, logger
 from harness.workflow.training import Place, checked, reach_store, say, train
 
 
@@ -62,8 +62,8 @@ def run_race(request: RecommendRequest, loaded: Loaded, place: Place, console: C
     for text in notes(request.plan):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     # The lease is held from the first read of the folder until the recommendation is written.
-    with leased(runner.folder), logged(runner.folder):
-        return _race(request, _Rounds(loaded, place, console), fresh=fresh)
+    with leased(runner.folder), logged(runner.folder, hold=True) as log:
+        return _race(request, _Rounds(loaded, place, console), log, fresh=fresh)
 
 
 class _Rounds:
@@ -89,15 +89,16 @@ class _Rounds:
         self.console.print(f"recommend: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _race(request: RecommendRequest, rounds: _Rounds, *, fresh: bool) -> Raced:
+def _race(request: RecommendRequest, rounds: _Rounds, log: LogFile, *, fresh: bool) -> Raced:
     place, registry = rounds.place, rounds.loaded.registry
     folder = place.runs / request.study.name
     reach_store(place, request.study.name, rounds.console, begun=not fresh and read_manifest(folder) is not None)
-    if fresh:
-        keep_earlier_study(folder)
     alone = place.executor == "serial" or place.address is not None
-    race = begin(request, registry, place.runs, slots=1 if alone else None, say=rounds.tell)
+    race = begin(request, registry, place.runs, slots=1 if alone else None, fresh=fresh, say=rounds.tell)
     plan = race_plan(race, request, registry)
+    if fresh:  # not before: what may refuse leaves the earlier race in its place
+        keep_earlier_study(folder)
+    log.write_held()
     if RaceDriver(race, plan, place.runs, rounds, rounds.tell).run() is None:
         return Raced(None, rounds.error)
     recommendation = Recommendation(folder.resolve())

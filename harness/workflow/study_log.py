@@ -21,19 +21,21 @@ logger = logging.getLogger("harness")
 
 
 @contextlib.contextmanager
-def logged(folder: Path) -> Iterator[None]:
+def logged(folder: Path, *, hold: bool = False) -> Iterator[LogFile]:
     """Write what is logged in this context to the log file of the study in `folder`.
 
     The file is created at the first record.  An error before it is a refusal: it is not logged, and the folder stays as
-    it was.  The level is that of the logger `harness`, or INFO if it has none.
+    it was.  The level is that of the logger `harness`, or INFO if it has none.  hold: whether records wait for
+    `LogFile.write_held`, because a refusal may follow them.
     """
-    handler = _LogFile(folder / LOG, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8", delay=True)
+    handler = LogFile(folder / LOG, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8", delay=True)
+    handler.held = [] if hold else None
     handler.setFormatter(_LineFormatter())
     level = logger.level
     logger.setLevel(level or logging.INFO)
     logger.addHandler(handler)
     try:
-        yield
+        yield handler
     except HarnessError as error:
         if handler.begun:
             logger.error("%s", error)
@@ -48,13 +50,28 @@ def logged(folder: Path) -> Iterator[None]:
         handler.close()
 
 
-class _LogFile(RotatingFileHandler):
+class LogFile(RotatingFileHandler):
     """A log file that never stops a study."""
+
+    held: list[logging.LogRecord] | None = None
+    """Records that wait for `write_held`; None if they are written at once."""
 
     @property
     def begun(self) -> bool:
         """Whether it holds a record of this run."""
         return self.stream is not None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.held is None:
+            super().emit(record)
+        else:
+            self.held.append(record)
+
+    def write_held(self) -> None:
+        """Write the records that wait, and from now on each at once."""
+        records, self.held = self.held or [], None
+        for record in records:
+            self.handle(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name that `logging` calls
         """Do nothing: the ledger, which is in the same folder, reports a full disk or a folder that is gone."""

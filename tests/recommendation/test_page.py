@@ -83,19 +83,30 @@ def test_table_has_one_row_per_candidate() -> None:
     assert rows["ssm"]["compared with leader"] == "FAILED: 2 diverged"
 
 
+def test_models_that_learned_nothing_are_not_ranked() -> None:
+    failed = candidate("ssm", "failed", mean=None, interval=None, probability=None, reason="2 diverged")
+    given = answer("nothing-learned", LEADER, candidate("rnn", "equivalent"), failed, model=None)
+    rows = lines_of(page(given, FOLDER), "toy-sum: no recommendation")
+    places = [(row["compared with leader"], row["P(best)"]) for row in rows.values()]
+    assert places == [("no better than the floor", "–"), ("no better than the floor", "–"), ("FAILED: 2 diverged", "–")]
+
+
 @pytest.mark.parametrize(
     ("changes", "advice"),
     [
         ({"hours": 3.0}, "about 3.0 h more at the measured speed, with 2 trials at the same time. Run the same command "
-         "again with --repetitions 29 to resume."),
-        ({"hours": 3.0, "out_of_time": True}, "with --repetitions 29 and more --minutes to resume."),
+         "again with --repetitions 39 to resume."),  # of an earlier version, which did not store what was requested
+        ({"hours": 3.0, "asked_repetitions": 38}, "again with --repetitions 39 to resume."),
+        ({"hours": 3.0, "asked_repetitions": 38, "out_of_time": True}, "again with --repetitions 39 and more --minutes "
+         "to resume."),
+        ({"hours": 3.0, "asked_repetitions": 39, "out_of_time": True}, "again with more --minutes to resume."),
         ({"hours": None}, "no practical number of repetitions separates them"),
     ],
 )  # fmt: skip
 def test_inconclusive_page_says_what_a_decision_takes(changes: dict[str, object], advice: str) -> None:
-    given = answer("undecided", LEADER, candidate("rnn", "open", needed=29), model=None, **changes)
+    given = answer("undecided", LEADER, candidate("rnn", "open", needed=39), model=None, **changes)
     text = page(given, FOLDER)
-    assert "Repetitions in all: rnn 29; " in text
+    assert "Repetitions in all: rnn 39; " in text
     assert advice in text
 
 

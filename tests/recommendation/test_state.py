@@ -21,7 +21,6 @@ from harness.recommendation.result import ANSWER
 from harness.recommendation.state import (
     Race,
     RecommendRequest,
-    begin,
     local_slots,
     race_plan,
     read_race,
@@ -62,7 +61,7 @@ def test_other_request_is_refused_with_the_differences(place: Place, toy_request
 def test_changed_study_is_refused_with_both_values(
     place: Place, toy_request: RecommendRequest, toy_study: MakeStudy, changes: dict[str, Any], difference: str
 ) -> None:
-    begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    place.begin(toy_request)
     before = (place.folder / RACE).read_bytes()
     message = f"was started with {difference}; restore that, give another --name, or use --fresh"
     with pytest.raises(LedgerError, match=message):
@@ -79,7 +78,7 @@ def test_folder_of_another_study_is_refused(place: Place, toy_request: Recommend
 
 def test_harness_run_refuses_the_folder_of_a_race(place: Place, toy_request: RecommendRequest) -> None:
     """It would train trials outside the race's budget, and the race could not be resumed."""
-    begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    place.begin(toy_request)
     with pytest.raises(LedgerError, match="holds a race of `harness recommend`; resume it with that command, give "):
         run_plan(toy_request.plan, place.loaded, training.Place(place.runs, "serial"), Console(quiet=True))
     assert [path.name for path in place.folder.iterdir()] == [RACE]
@@ -92,14 +91,14 @@ def test_two_tasks_are_refused(place: Place, toy_study: MakeStudy) -> None:
 
 
 def test_damaged_race_file_is_refused_with_the_way_out(place: Place, toy_request: RecommendRequest) -> None:
-    begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    place.begin(toy_request)
     (place.folder / RACE).write_text("{")
     with pytest.raises(LedgerError, match=r"race\.json: cannot be read .* use --fresh"):
         place.race(toy_request)
 
 
 def test_race_is_read_back_as_it_was_written(place: Place, toy_request: RecommendRequest) -> None:
-    race = begin(toy_request, place.loaded.registry, place.runs, slots=3, say=place.said.append)
+    race = place.begin(toy_request, slots=3)
     assert read_race(place.folder) == race
     assert (race.slots, race.looks, race.seconds, race.paces) == (3, ladder(6), None, {})
     assert race.chosen_study == toy_request.study
@@ -115,7 +114,7 @@ def test_time_budget_chooses_updates_from_the_throughput_of_the_pilot(
     throughput = Throughput(update_seconds=0.02, evaluation_seconds=0.0, start_seconds=0.0)
     monkeypatch.setattr(state, "measure", lambda *_: {"toy-ema": throughput, "toy-stack": throughput})
     timed = replace(toy_request, seconds=1000.0)
-    race = begin(timed, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    race = place.begin(timed)
     assert race.chosen_study.training.updates == 1400  # 800 / 14 / 0.04 = 1428, in two digits
     assert "milliseconds per update: toy-ema 20, toy-stack 20." in place.said[1]
     plan = race_plan(race, toy_request, place.loaded.registry)
@@ -136,7 +135,7 @@ def test_postponed_models_join_in_the_order_of_their_time(
 
     def minutes_to_join(seconds: float | None) -> dict[str, int]:
         timed = replace(request, seconds=seconds)
-        race = begin(timed, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+        race = place.begin(timed)
         assert race == read_race(place.folder)
         return {each.model: each.minutes for each in race.postponed}
 
@@ -149,9 +148,9 @@ def test_postponed_models_join_in_the_order_of_their_time(
 
 
 def test_more_repetitions_extend_a_race(place: Place, toy_request: RecommendRequest, toy_study: MakeStudy) -> None:
-    begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    place.begin(toy_request)
     more = place.request(toy_study(**{**TABLES, "budget": {**TABLES["budget"], "repetitions": 12}}))
-    race = begin(more, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    race = place.begin(more)
     assert race.looks == ladder(12)
     assert read_race(place.folder) == race
 
@@ -162,7 +161,7 @@ def test_extended_race_keeps_the_looks_at_which_something_may_have_been_claimed(
     def extended(repetitions: int) -> Race:
         budget = {**TABLES["budget"], "repetitions": repetitions}
         request = place.request(toy_study(**{**TABLES, "budget": budget}))
-        return begin(request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+        return place.begin(request)
 
     assert extended(12).looks == (5, 10, 12)
     assert extended(40).looks == (5, 10, 12, 15, 20, 29, 39, 40)
@@ -173,14 +172,14 @@ def test_extended_race_keeps_the_looks_at_which_something_may_have_been_claimed(
 def test_race_of_an_earlier_version_is_resumed_before_its_answer_and_refused_after_it(
     place: Place, toy_request: RecommendRequest
 ) -> None:
-    race = begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+    race = place.begin(toy_request)
     stored = json.loads(race.model_dump_json(exclude={"test_reads"})) | {"schema_version": 1}
     (place.folder / RACE).write_text(json.dumps(stored))
-    assert begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append) == race
+    assert place.begin(toy_request) == race
     (place.folder / RACE).write_text(json.dumps(stored))
     (place.folder / ANSWER).write_text("{}")
     with pytest.raises(LedgerError, match="holds the answer of an earlier version, whose error cannot be continued"):
-        begin(toy_request, place.loaded.registry, place.runs, slots=1, say=place.said.append)
+        place.begin(toy_request)
 
 
 def test_slots_are_those_that_the_cores_and_the_memory_of_this_machine_hold() -> None:

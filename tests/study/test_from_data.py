@@ -117,6 +117,12 @@ def test_training_follows_from_how_many_sequences_there_are(
     assert (training.batch_size, training.updates) == (batch_size, updates)
 
 
+def test_epochs_are_given_in_place_of_the_updates_that_would_follow(registry: Registry, tmp_path: Path) -> None:
+    request = DataRequest(numbered(tmp_path), 500, overrides=["training.epochs=3"])
+    training = study_of_file(registry, request).training
+    assert (training.epochs, training.updates) == (3, None)
+
+
 @pytest.mark.parametrize(("parameters", "tolerance"), [(500, 0.05), (9_999, 0.05), (10_000, 0.01), (1_000_000, 0.01)])
 def test_small_networks_may_deviate_by_more(
     registry: Registry, tmp_path: Path, parameters: int, tolerance: float

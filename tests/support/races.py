@@ -14,7 +14,7 @@ from harness.execution.trial_source import TrialSource
 from harness.plugin.loader import Loaded
 from harness.recommendation.driver import RaceDriver
 from harness.recommendation.result import Recommendation
-from harness.recommendation.state import RecommendRequest, begin, race_plan
+from harness.recommendation.state import Race, RecommendRequest, begin, race_plan, write_race
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 
@@ -38,6 +38,13 @@ class Place:
 
     def request(self, study: Study) -> RecommendRequest:
         return RecommendRequest(make_plan(study, self.loaded.registry))
+
+    def begin(self, request: RecommendRequest, *, slots: int = 1) -> Race:
+        """Return the race of a request, and store it as its first round does."""
+        race = begin(request, self.loaded.registry, self.runs, slots=slots, say=self.said.append)
+        self.folder.mkdir(exist_ok=True)
+        write_race(self.folder, race)
+        return race
 
     def race(
         self, request: RecommendRequest, around: Callable[[TrialSource], TrialSource] = lambda source: source

@@ -17,12 +17,15 @@ from harness.plugin.loader import Loaded
 from harness.records import Point, Trial, TrialResult
 from harness.search.cell import CellState
 from harness.search.proposals import Proposer
-from harness.study.file import parse_study
+from harness.study.file import study_of
 from harness.study.overrides import parse_assignment
 from harness.study.plan import make_plan
 from harness.study.schema import Study, TrainingSection
 from harness.study.space import cell_space
 from harness.workflow.formatting import params_text, widths_text
+
+UPDATES = 1000
+"""Updates of a trial unless updates or epochs are given."""
 
 
 class _Echo:
@@ -86,14 +89,14 @@ def _study_of_one(loaded: Loaded, task: str, model: str, assignments: Sequence[s
             given[section][key] = "none"
         elif value is not None:
             given[section][key] = value
-    data = {
+    data: dict[str, Any] = {  # tables of a study file
         "name": "train",
         "models": [{"name": model, "space": given["own"]}],
         "tasks": [{"name": task, **given["task"]}],
-        "training": given["training"] if "epochs" in given["training"] else {"updates": 1000, **given["training"]},
+        "training": given["training"],
         "search": {**given["search"], "space": given["shared"]},
     }
-    return parse_study(data, source="train")
+    return study_of(data, (), updates=UPDATES, source="train")
 
 
 def _sections(loaded: Loaded, task: str, model: str, assignments: Sequence[str]) -> dict[str, Set[str]]:
