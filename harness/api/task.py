@@ -246,6 +246,15 @@ class Task(BaseModel, ABC):
         """
         return None
 
+    def example_rows(self, count: int) -> DataFrame | None:  # most tasks take no new rows
+        """Return at most `count` rows of the user-supplied file, with the columns that `examples` needs and no others;
+        None if the file has no columns or the task takes no new rows.
+
+        They are the input example of the trained models in MLflow, which take rows with these columns. Raises DataError
+        if the file cannot be read.
+        """
+        return None
+
     def prediction_facts(self) -> str | None:
         """Return as text what `examples` and `answers` need to know of the training files; None if they need nothing.
 

@@ -12,7 +12,9 @@ from harness.errors import StudyError
 StudyPlace = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Argument(
-        metavar="[STUDY]", help="A study file, or the name of a study in the folder of --runs.", show_default=False
+        metavar="[STUDY]",
+        help="A study file, the folder of a study, or the name of a study in the folder of --runs.",
+        show_default=False,
     ),
 ]
 Data = Annotated[

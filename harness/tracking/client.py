@@ -23,6 +23,7 @@ from harness.redaction import without_credentials
 from harness.tracking import DEFAULT_TIMEOUT, run_data
 from harness.tracking.schema import check_schema
 from harness.tracking.sqlite_file import (
+    check_exists,
     check_folder,
     check_writable,
     database_file,
@@ -92,9 +93,11 @@ def ui_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
 def study_pages(uri: str, address: str) -> dict[str, str]:
     """Return study name → link to its runs in MLflow's UI at `address`; the study that changed last comes first.
 
-    The link opens the view for model training, whatever mode the browser last used.
+    The link opens the view for model training, whatever mode the browser last used.  Raises TrackingError if there is
+    no store at the URI.
     """
     with as_tracking_error(uri):
+        check_exists(uri)
         experiments = mlflow_client(uri).search_experiments(
             max_results=LINKED_STUDIES, order_by=["last_update_time DESC"]
         )

@@ -17,7 +17,8 @@ with warnings.catch_warnings(action="ignore"):  # MLflow warns of its own type h
     import mlflow.pyfunc
 from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature, infer_signature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 
 from harness.records import Cell
 from harness.tracking import run_data
@@ -40,7 +41,7 @@ class ServedModel:
     folder: Path
     """Folder that `Winner.save` wrote."""
     example: Any
-    """Some input: a DataFrame, arrays by name, or an array of sequences."""
+    """Some input: a DataFrame, or an array of sequences."""
     output: Any
     """The predictions for it."""
     description: str
@@ -96,9 +97,15 @@ def _last_step(client: MlflowClient, run_id: str) -> int:
 
 
 def _signature(model: ServedModel) -> ModelSignature:
-    """Return the types of input and output; arrays may have any number of sequences and of steps."""
+    """Return the columns or shapes of input and output; arrays may have any number of sequences and of steps.
+
+    Columns may have any type: the task reads them as it reads a file, and MLflow would reject whole numbers in place of
+    others, and dates in place of their text.
+    """
     if not isinstance(model.example, np.ndarray):
-        return infer_signature(model.example, model.output)
+        any_type = AnyType()  # type: ignore[no-untyped-call]
+        columns = Schema([ColSpec(any_type, name) for name in model.example.columns])
+        return ModelSignature(columns, infer_signature(model.output).inputs)
     shapes = [(-1, -1, *model.example.shape[2:]), (-1, *([-1] * (model.output.ndim - 2)), model.output.shape[-1])]
     arrays = (model.example, model.output)
     inputs, outputs = (Schema([TensorSpec(a.dtype, shape)]) for a, shape in zip(arrays, shapes, strict=True))

@@ -13,6 +13,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking._tracking_service.utils import _tracking_store_registry
 from sqlalchemy.engine import make_url
 
+from harness.errors import TrackingError
+
 LOCK_SECONDS = 5.0
 """Time that the check of a file waits for another program's lock, which is no fault: MLflow waits longer."""
 
@@ -41,6 +43,16 @@ def one_at_a_time(uri: str) -> Iterator[None]:
                 stack.callback(os.close, folder)
                 fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+
+
+def check_exists(uri: str) -> None:
+    """Raise TrackingError if the file of a SQLite store does not exist.
+
+    Call it before a store is only read: MLflow would create the file.
+    """
+    path = database_file(uri)
+    if path is not None and not path.exists():
+        raise TrackingError(f"{path}: no such MLflow store; run a study here, or set MLFLOW_TRACKING_URI")
 
 
 def check_folder(uri: str) -> None:

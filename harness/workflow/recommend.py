@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 from rich.console import Console
 
 from harness.data.in_memory import data_file
-from harness.errors import LedgerError
+from harness.errors import LedgerError, StudyError, shown
 from harness.plugin.loader import load_plugins
 from harness.study.from_data import parse_count, parse_counts
-from harness.workflow.question import REPETITIONS, Question
+from harness.workflow.arguments import assignments, listed, plain
+from harness.workflow.question import Question
 from harness.workflow.races import run_races
 from harness.workflow.recommendation import Recommendation, RecommendationBySize, by_size
 from harness.workflow.run import IncompleteWarning
@@ -33,7 +33,7 @@ class _Options(TypedDict, total=False):
     models: Sequence[str] | None
     minutes: float | None
     trials: int | None
-    repetitions: int
+    repetitions: int | None
     confidence: float
     name: str | None
     executor: Literal["ray", "serial"]
@@ -45,6 +45,8 @@ class _Options(TypedDict, total=False):
     log_models: bool
 
 
+SOURCE = "recommend"
+"""Where values come from, in messages."""
 Sizes = list[int] | list[str] | tuple[int | str, ...]
 
 
@@ -73,7 +75,7 @@ def recommend(
     models: Sequence[str] | None = None,
     minutes: float | None = None,
     trials: int | None = None,
-    repetitions: int = REPETITIONS,
+    repetitions: int | None = None,
     confidence: float = 0.95,
     name: str | None = None,
     executor: Literal["ray", "serial"] = "ray",
@@ -93,11 +95,12 @@ def recommend(
     budget: parameters of each network, such as 50_000 or "50k"; required with data.  A list, such as [5_000, 20_000],
     runs a comparison per size, and the answer has one recommendation per size.
     task: name of the task, in place of data; with data, the task that reads them.
-    options: of the task or of the study, such as `{"sequence": "id", "updates": 500, "budget.trials": 5}`.
+    options: of the task or of the study, such as `{"sequence": "id", "updates": 500, "budget": {"trials": 5}}`; values
+    may be NumPy's numbers and arrays, and paths.
     models: names; None: all installed ones that can be used.
-    minutes: time budget on this machine, which sizes share equally.  None: 15 minutes, unless trials, updates or an
-    address are given.
-    trials: search trials per model.  repetitions: most repetitions of each winner.
+    minutes: time budget on this machine, which sizes share equally.  None: 15 minutes, unless trials, updates, epochs
+    or an address are given.
+    trials: search trials per model.  repetitions: most repetitions of each winner; None: 29.
     confidence: 1 less the probability of a wrong answer, above 0.5.
     executor, address, storage, tracking_uri, progress, resume, log_models: as in `harness.run`.
 
@@ -106,41 +109,40 @@ def recommend(
     """
     place = Place(Path(storage), executor, address, tracking_uri, log_models)
     loaded = load_plugins()
+    sizes = plain(budget, SOURCE, "budget")
     asked = Question(
         task=task,
-        assignments=tuple(assignments(options or {})),
-        data=None if data is None else data_file(data, place.runs / "data", name or "frame"),
-        target=target,
-        models=None if models is None else tuple(models),
+        assignments=tuple(assignments({} if options is None else options, f"{SOURCE}: options")),
+        target=plain(target, SOURCE, "target"),
+        models=None if models is None else tuple(plain(listed(models, SOURCE, "models"), SOURCE, "models")),
         name=name,
-        trials=trials,
-        repetitions=repetitions,
-        minutes=minutes,
-        confidence=confidence,
+        trials=_number(trials, "trials"),
+        repetitions=_number(repetitions, "repetitions"),
+        minutes=_number(minutes, "minutes"),
+        confidence=_number(confidence, "confidence"),
         address=address,
+        data=None if data is None else data_file(data, place.runs / "data", name or "frame"),
     )
     console = Console(stderr=True, quiet=not progress)
-    raced = run_races(asked, _sizes(budget), loaded, place, console, fresh=not resume)
+    raced = run_races(asked, _counts(sizes), loaded, place, console, fresh=not resume)
     for error in {each.error for each in raced if each.error is not None}:
         warnings.warn(error, IncompleteWarning, stacklevel=2)
     found = [each.recommendation for each in raced if each.recommendation is not None]
     if len(found) < len(raced):
         raise LedgerError(f"{place.runs}: some trials were postponed; call `recommend` again to resume")
-    return by_size(found) if isinstance(budget, list | tuple) else found[0]
+    return by_size(found) if isinstance(sizes, list) else found[0]
 
 
-def _sizes(budget: int | str | Sizes | None) -> tuple[int, ...]:
-    if isinstance(budget, list | tuple):
-        return parse_counts(", ".join(map(str, budget)))
-    return () if budget is None else (parse_count(budget) if isinstance(budget, str) else budget,)
+def _counts(sizes: Any) -> tuple[int, ...]:
+    """Return numbers of parameters.  sizes: a number, a text such as "50k", a list of these, or None."""
+    if isinstance(sizes, list):
+        return parse_counts(", ".join(map(str, sizes)))
+    return () if sizes is None else (parse_count(str(sizes)),)
 
 
-def assignments(options: Mapping[str, Any]) -> list[str]:
-    """Return options as `key=value`, as the command line takes them."""
-    return [f"{key}={_as_toml(value)}" for key, value in options.items()]
-
-
-def _as_toml(value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_as_toml, value))}]"
-    return "none" if value is None else json.dumps(value)
+def _number(value: Any, key: str) -> Any:
+    """Return a number of any type as Python's; None stays None.  Raises StudyError if it is no number."""
+    number = plain(value, SOURCE, key)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+        raise StudyError(f"{SOURCE}: {key!r} must be a number, got {shown(number)}")
+    return number

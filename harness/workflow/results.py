@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.analysis.stored_study import StoredStudy, of_ledger
-from harness.errors import LedgerError, StudyError, did_you_mean
+from harness.errors import LedgerError, StudyError, TrackingError, UnknownNameError, did_you_mean
 from harness.ledger.exported import read_folder
 from harness.ledger.folder import read_manifest
 from harness.ledger.journal import Snapshot
 from harness.plugin.local import NO_CLASSES, LocalClasses
+from harness.records import LABEL
 from harness.report import frames
 from harness.report.formats import FORMATS, figures, to_html, to_summary
 from harness.report.report import Report, build_report
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.recommendation.predictor import Winner
+
+NAMED = re.compile(f"{LABEL.removesuffix('$')}/[^/]+")
+"""A study in MLflow as NAME/ID, which a path may look like, too."""
 
 
 class Results:
@@ -143,10 +148,25 @@ def load_results(study: str | os.PathLike[str], tracking_uri: str | None = None)
     `mlflow.db` in the current folder.
     Raises LedgerError, UnknownNameError or TrackingError if there is no such study.
     """
-    folder = Path(study)
-    if tracking_uri is None and read_manifest(folder) is not None:
+    text, folder = os.fspath(study), Path(study)
+    if tracking_uri is not None:
+        return _from_mlflow(text, tracking_uri)
+    if read_manifest(folder) is not None:
         return results_of(read_folder(folder))
-    if folder.is_dir() and tracking_uri is None and len(folder.parts) > 1:
-        raise LedgerError(f"{folder}: holds no study; give the folder of one, such as runs/quickstart")
-    name, _, study_id = str(study).partition("/")
-    return Results(read_store(tracking_uri or store_uri(Path.cwd()), name, study_id or None, curves=True))
+    is_path = "/" in text
+    fault = "holds no study" if folder.is_dir() else "no such folder"
+    way_out = "give the folder of one, such as runs/quickstart"
+    if is_path and (folder.is_dir() or NAMED.fullmatch(text) is None):
+        raise LedgerError(f"{study}: {fault}; {way_out}")
+    try:
+        return _from_mlflow(text, store_uri(Path.cwd()))
+    except (TrackingError, UnknownNameError) as error:
+        if not (is_path or folder.is_dir()):
+            raise
+        raise type(error)(f"{study}: {fault}, and not found in MLflow ({error}); {way_out}") from error
+
+
+def _from_mlflow(study: str, uri: str) -> Results:
+    """Return the results of a study in MLflow.  study: its name, or NAME/ID."""
+    name, _, study_id = study.partition("/")
+    return Results(read_store(uri, name, study_id or None, curves=True))

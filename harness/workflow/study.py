@@ -7,23 +7,25 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
 from harness.api.model import Model
 from harness.api.task import Task
-from harness.errors import StudyError
+from harness.errors import StudyError, cause
 from harness.ledger.folder import write_atomically
 from harness.plugin.loader import load_plugins
 from harness.plugin.local import NO_CLASSES, LocalClasses, local_classes, with_local
 from harness.study.file import parse_study, read_study_file, study_toml
 from harness.study.plan import make_plan
 from harness.study.schema import Study as Definition
+from harness.workflow.arguments import listed, plain
 from harness.workflow.planned import plan_frame
 
 ModelLike = str | Mapping[str, Any] | Model | type[Model]
 TaskLike = str | Mapping[str, Any] | Task | type[Task]
+T = TypeVar("T", bound=Model | type[Model] | type[Task])
 
 
 class Study:
@@ -39,7 +41,7 @@ class Study:
         tasks: Sequence[TaskLike],
         *,
         protocol: Literal["fair", "paper"] = "fair",
-        **sections: Mapping[str, Any],
+        **sections: Mapping[str, Any] | None,
     ) -> None:
         """State a study.  Raises StudyError with the key at fault if it is not valid.
 
@@ -48,16 +50,18 @@ class Study:
         tasks: the same with tasks and their options, such as `{"name": "adding", "length": 200, "parameters": 5000}`.
         An instance of a task gives its options.
         sections: the tables `budget`, `training`, `search` and `resources` of a study file, as mappings.
+        Values may be NumPy's numbers and arrays, and paths; a key whose value is None is left out.
         """
-        collected = _Collected()
+        source = f"Study({name!r})"
+        collected = _Collected(source)
         tables = {
             "name": name,
             "protocol": protocol,
-            "models": [collected.model(entry) for entry in models],
-            "tasks": [collected.task(entry) for entry in tasks],
-            **{section: dict(values) for section, values in sections.items()},
+            "models": [collected.model(entry) for entry in listed(models, source, "models")],
+            "tasks": [collected.task(entry) for entry in listed(tasks, source, "tasks")],
+            **sections,
         }
-        self.definition: Definition = parse_study(_as_toml_has_it(tables), source=f"Study({name!r})")
+        self.definition: Definition = parse_study(_as_toml_has_it(plain(tables, source)), source=source)
         self.local: LocalClasses = collected.classes()
 
     @classmethod
@@ -69,7 +73,7 @@ class Study:
         overrides: assignments such as `"budget.trials=3"`.  profile: name of a set of values, such as "smoke".  Raises
         StudyError if the file cannot be read or is not valid.
         """
-        return cls._of(read_study_file(Path(path), tuple(overrides), profile=profile))
+        return cls._of(read_study_file(Path(path), listed(overrides, str(path), "overrides"), profile=profile))
 
     @classmethod
     def _of(cls, definition: Definition) -> Study:
@@ -129,23 +133,24 @@ class Study:
 class _Collected:
     """Tables of a study file from what a caller gives, and the classes that were given."""
 
-    def __init__(self) -> None:
-        self._models: dict[str, Model] = {}
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._models: dict[str, Model | type[Model]] = {}
         self._tasks: dict[str, type[Task]] = {}
 
     def classes(self) -> LocalClasses:
-        return local_classes(self._models.values(), self._tasks.values())
+        return local_classes(map(self._instance, self._models.values()), self._tasks.values())
 
     def model(self, entry: ModelLike) -> str | dict[str, Any]:
         if isinstance(entry, str):
             return entry
         if isinstance(entry, Mapping):
-            return {**entry, "name": self._model_name(entry.get("name"))}
+            return {**entry, **({"name": self._model_name(entry["name"])} if "name" in entry else {})}
         return self._model_name(entry)
 
     def task(self, entry: TaskLike) -> dict[str, Any]:
         if isinstance(entry, Mapping):
-            named = self.task(entry.get("name", ""))
+            named = self.task(entry["name"]) if "name" in entry else {}
             return {**named, **{key: value for key, value in entry.items() if key != "name"}}
         if isinstance(entry, Task):
             return {"name": self._task_name(type(entry)), **entry.model_dump(mode="json", exclude_unset=True)}
@@ -154,21 +159,41 @@ class _Collected:
     def _model_name(self, model: object) -> str:
         if isinstance(model, str):
             return model
-        made = model() if inspect.isclass(model) and issubclass(model, Model) else model
-        if not isinstance(made, Model):
+        if not (isinstance(model, Model) or (inspect.isclass(model) and issubclass(model, Model))):
             raise StudyError(f"{model!r} is no model; give a name, a table, or a subclass of harness.Model")
-        name = getattr(type(made), "name", type(made).__qualname__)
-        self._models[name] = made
-        return name
+        kind = model if inspect.isclass(model) else type(model)
+        return self._named(self._models, model, kind, difference="a dimension of its `space`")
 
     def _task_name(self, task: object) -> str:
         if isinstance(task, str):
             return task
         if not (inspect.isclass(task) and issubclass(task, Task)):
             raise StudyError(f"{task!r} is no task; give a name, a table, or a subclass of harness.Task")
-        name = getattr(task, "name", task.__qualname__)
-        self._tasks[name] = task
+        return self._named(self._tasks, task, task, difference="an option of it")
+
+    def _named(self, others: dict[str, T], given: T, kind: type, *, difference: str) -> str:
+        """Return the name of a class, under which `given` is kept.  Raises StudyError if another one has the name.
+
+        difference: how one class can be two entries of a study, for the message.
+        """
+        name: str = getattr(kind, "name", kind.__qualname__)
+        if others.setdefault(name, given) is not given:
+            raise StudyError(
+                f"{self._source}: {name!r} is the name of two different objects, of which a study can hold one; give "
+                f"each a class of its own with another `name`, or make the difference {difference}"
+            )
         return name
+
+    def _instance(self, model: Model | type[Model]) -> Model:
+        """Return an instance of the class that was given.  Raises StudyError if it cannot be made without arguments."""
+        if isinstance(model, Model):
+            return model
+        try:
+            return model()
+        except Exception as error:  # third-party code may raise anything
+            raise StudyError(
+                f"{self._source}: {model.__qualname__}() raised {cause(error)}; give an instance"
+            ) from error
 
 
 def _as_toml_has_it(value: Any, *, in_space: bool = False) -> Any:  # values of a study file

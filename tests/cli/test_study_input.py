@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.actions.study_input import StudyRequest, dataset_request, names, read
+from harness.cli.actions.recommend import ModelChoice
+from harness.cli.actions.study_input import StudyRequest, dataset_request, located, names, read
 from harness.errors import StudyError
 from harness.ledger.folder import STUDY_FILE
 from harness.study.from_data import DataRequest
@@ -40,6 +41,29 @@ def test_name_is_a_study_in_the_folder_of_the_runs(request_: StudyRequest) -> No
     assert read(replace(request_, study=Path("mine"))).name == "s", "a file of this name takes precedence"
     with pytest.raises(StudyError, match="other: no such file"):
         read(replace(request_, study=Path("other")))
+
+
+def test_name_with_a_dot_is_a_study_in_the_folder_of_the_runs(request_: StudyRequest) -> None:
+    kept = Path("runs/v0.5") / STUDY_FILE
+    kept.parent.mkdir(parents=True)
+    kept.write_text(STUDY.replace('"s"', '"v0.5"'))
+    for given in ("v0.5", "runs/v0.5", "runs/v0.5/study.toml"):
+        assert read(replace(request_, study=Path(given))).name == "v0.5"
+    assert ModelChoice(Path("v0.5"), None, None, Path("runs")).folder == located(Path("v0.5"), Path("runs"))
+    with pytest.raises(StudyError, match=r"v0\.6: no such file"):
+        read(replace(request_, study=Path("v0.6")))
+
+
+def test_earlier_study_is_not_resumed_in_the_place_of_the_present_one(request_: StudyRequest) -> None:
+    kept = Path("runs/s.0123456789ab") / STUDY_FILE
+    kept.parent.mkdir(parents=True)
+    kept.write_text(STUDY)
+    earlier = replace(request_, study=Path("s.0123456789ab"))
+    with pytest.raises(
+        StudyError, match=r"^runs/s\.0123456789ab: holds an earlier or copied study 's'; give s to resume"
+    ):
+        read(earlier)
+    assert read(replace(earlier, overrides=("name=again",))).name == "again"
 
 
 def test_missing_or_ambiguous_study_is_refused(request_: StudyRequest) -> None:

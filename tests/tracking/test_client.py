@@ -147,6 +147,17 @@ def test_server_that_does_not_answer_is_a_short_error() -> None:
             read_store(f"http://127.0.0.1:{silent.getsockname()[1]}", STUDY)
 
 
+def test_reading_a_store_that_does_not_exist_creates_no_file(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(
+        TrackingError, match=r"mlflow\.db: no such MLflow store; run a study here, or set MLFLOW_TRACKING_URI"
+    ):
+        read_store(uri, STUDY)
+    with pytest.raises(TrackingError, match="no such MLflow store"):
+        study_pages(uri, "http://here")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("impatient")
 def test_missing_server_is_a_short_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -25,6 +25,8 @@ import harness
 pytest.importorskip("harness_models", reason="a served model loads the installed plugins")
 pytest.importorskip("harness_tasks", reason="a served model loads the installed plugins")
 
+from harness_tasks import OwnArrays
+
 STEPS = 8
 
 
@@ -44,12 +46,14 @@ def results(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> It
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         frame.to_csv("wear.csv", index=False)
+        frame[["load"]].to_csv("load.csv", index=False)
         study = harness.Study(
             "wear",
             ["gru", "tcn"],
             [
                 {"name": "arrays", "as": "wear", "data": "wear.csv", "target": "wear", "sequence": "machine",
                  "parameters": 300},
+                {"name": "arrays", "as": "ahead", "data": "load.csv", "horizon": 1, "parameters": 300},
                 {"name": "adding", "length": 10, "sequences": 64, "parameters": 300},
             ],
             budget={"trials": 1, "repetitions": 2, "tolerance": 0.2},
@@ -66,7 +70,7 @@ def model_of(results: harness.Results, cell: str) -> str:
     experiment = mlflow.get_experiment_by_name("wear")
     assert experiment is not None
     models = mlflow.search_logged_models(experiment_ids=[experiment.experiment_id], output_format="list")
-    assert len(models) == 4, "one per cell"
+    assert len(models) == 6, "one per cell"
     (model,) = [model for model in models if model.name == cell]
     return f"models:/{model.model_id}"
 
@@ -77,6 +81,19 @@ def test_loaded_model_predicts_what_the_winner_predicts(results: harness.Results
     expected = results.winner("wear", "gru").predict(rows)
     pd.testing.assert_frame_equal(loaded.predict(rows), expected)
     assert loaded.metadata.signature.inputs.input_names() == ["machine", "load"]
+
+
+def test_model_of_a_forecast_takes_the_past_of_its_target(results: harness.Results, frame: pd.DataFrame) -> None:
+    loaded = mlflow.pyfunc.load_model(model_of(results, "ahead-gru"))
+    assert loaded.metadata.signature.inputs.input_names() == ["load"]
+    expected = results.winner("ahead", "gru").predict(frame[["load"]])
+    pd.testing.assert_frame_equal(loaded.predict(frame[["load"]]), expected)
+
+
+def test_model_takes_numbers_of_every_type(results: harness.Results) -> None:
+    rows = pd.DataFrame({"machine": [1.0] * STEPS, "load": range(STEPS)})  # the training file has int and float
+    loaded = mlflow.pyfunc.load_model(model_of(results, "wear-gru"))
+    pd.testing.assert_frame_equal(loaded.predict(rows), results.winner("wear", "gru").predict(rows))
 
 
 def test_model_of_a_task_without_rows_takes_sequences(results: harness.Results) -> None:
@@ -133,6 +150,26 @@ def test_models_are_sent_once(results: harness.Results) -> None:
     assert model_of(results, "wear-gru") == before
 
 
+def test_task_whose_example_cannot_be_read_is_one_line_and_the_others_are_sent(
+    results: harness.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.workflow import models
+
+    def broken(task: OwnArrays, count: int) -> pd.DataFrame:
+        raise ValueError("no rows\ntoday")
+
+    sent: list[str] = []
+    monkeypatch.setattr(models, "models_in", lambda *_: {})
+    monkeypatch.setattr(models, "log_model", lambda *given: sent.append(str(given[-1].cell)))
+    monkeypatch.setattr(OwnArrays, "example_rows", broken)
+    problems = models.send_models(results, mlflow.get_tracking_uri())
+    assert len(problems) == 4
+    assert problems[0].startswith("wear/gru: its model is not in MLflow: wear/gru: seqharness-")
+    assert "raised ValueError: no rows" in problems[0]
+    assert "\n" not in "".join(problems)
+    assert sent == ["adding-length-10-sequences-64/gru", "adding-length-10-sequences-64/tcn"]
+
+
 def test_data_sets_and_description_are_with_the_runs(results: harness.Results) -> None:
     model_of(results, "wear-gru")
     experiment = mlflow.get_experiment_by_name("wear")
@@ -146,7 +183,7 @@ def test_data_sets_and_description_are_with_the_runs(results: harness.Results) -
         assert contexts == ["training", "validation", "test"]
         assert len(cell.outputs.model_outputs) == 1
     digests = {cell.inputs.dataset_inputs[0].dataset.digest for cell in cells if cell.inputs is not None}
-    assert len(digests) == 2, "one per task"
+    assert len(digests) == 3, "one per task"
 
 
 @pytest.mark.slow

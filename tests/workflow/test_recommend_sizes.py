@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import harness
@@ -60,6 +61,15 @@ def test_each_size_has_a_race_of_its_own_and_the_same_call_resumes_them_all(
     assert {size: of_size[0].trial.parameters // 100 for size, of_size in before.items()} == {161: 1, 300: 3}
     assert asked().answer == found.answer
     assert entries(found) == before
+
+
+def test_numbers_of_numpy_ask_the_same(found: harness.RecommendationBySize) -> None:
+    before = entries(found)
+    tables = {"budget": {"tolerance": np.float64(0.2)}}
+    options = {**{key: np.int64(value) for key, value in OPTIONS.items() if "." not in key}, **tables}
+    again = asked(np.array([300, 161]), options=options, trials=np.int64(1), repetitions=np.int64(2))
+    assert again.answer == found.answer
+    assert entries(again) == before
 
 
 def test_repetitions_of_different_sizes_share_their_seeds(found: harness.RecommendationBySize) -> None:

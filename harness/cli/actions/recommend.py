@@ -54,8 +54,7 @@ class ModelChoice:
 
     @property
     def folder(self) -> Path:
-        named = self.runs / self.study
-        return named if not self.study.exists() and named.is_dir() else self.study
+        return study_input.located(self.study, self.runs)
 
 
 WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}

@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from harness.analysis.stored_study import StoredStudy, of_ledger
-from harness.errors import LedgerError, StudyError, TrackingError, did_you_mean
+from harness.errors import LedgerError, StudyError, did_you_mean
 from harness.ledger.exported import read_folder, study_folders
 from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
@@ -19,7 +19,6 @@ from harness.report.report import build_report
 from harness.study.file import read_study_file
 from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
 from harness.tracking.reader import read_store
-from harness.tracking.sqlite_file import database_file
 from harness.tracking.sync import Tracker
 from harness.workflow.export import export as write_export
 
@@ -64,7 +63,7 @@ def _stored(sources: Sources) -> list[StoredStudy]:
         raise StudyError(
             f"--id {sources.study_id} selects among studies of the same name in MLflow; give one name with it"
         )
-    names, uri = dict.fromkeys(map(_name, sources.names)), _existing_store() if sources.names else ""
+    names, uri = dict.fromkeys(map(_name, sources.names)), store_uri(Path.cwd())
     folders = dict.fromkeys(folder for path in sources.folders for folder in study_folders(path))
     return [
         *(read_store(uri, name, sources.study_id, curves=True) for name in names),
@@ -111,15 +110,18 @@ def _folder(study: str, runs: Path) -> Path:
 def sync(study: str, runs: Path) -> None:
     """Send the trials that MLflow lacks.  Raises LedgerError if there is no such study in `runs`."""
     folder = _folder(study, runs)
+    snapshot = read_study(folder)
     uri = store_uri(Path.cwd())
     prepare_store(uri)
-    snapshot = read_study(folder)
     Tracker(snapshot, uri).sync()
     typer.echo(f"{folder.name}: {len(snapshot.entries())} trials are in MLflow")
 
 
 def ui(port: int) -> NoReturn:
-    """Replace this process by the MLflow server, so that a signal to this command ends the server."""
+    """Replace this process by the MLflow server, so that a signal to this command ends the server.
+
+    Raises TrackingError if there is no store.
+    """
     uri, address = store_uri(Path.cwd()), f"http://127.0.0.1:{port}"
     command, variables = ui_command(uri, port)
     pages = study_pages(uri, address)
@@ -128,15 +130,6 @@ def ui(port: int) -> NoReturn:
         typer.echo(f"  {name}: {page}")
     sys.stdout.flush()
     os.execve(command[0], command, os.environ | variables)
-
-
-def _existing_store() -> str:
-    """Return the URI of the MLflow store.  Raises TrackingError if its file does not exist, and does not create it."""
-    uri = store_uri(Path.cwd())
-    path = database_file(uri)
-    if path is not None and not path.exists():
-        raise TrackingError(f"{path}: no such MLflow store; run a study here, or set MLFLOW_TRACKING_URI")
-    return uri
 
 
 def _name(study: str) -> str:

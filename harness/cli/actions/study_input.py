@@ -21,7 +21,7 @@ class StudyRequest:
     """The study of `harness run` and `harness plan`, as the command line names it."""
 
     study: Path | None
-    """A study file, or the name of a study in `runs`."""
+    """A study file, the folder of a study, or its name in `runs`."""
     dataset: DataRequest | None
     """A user-supplied dataset, in place of `study`."""
     overrides: Sequence[str]
@@ -61,11 +61,23 @@ def read(request: StudyRequest) -> Study:
         return study_of_file(load_plugins().registry, changed)
     if study is None:
         raise StudyError("no study is given; name its file, such as studies/quickstart.toml, or give --data FILE")
-    kept = request.runs / study / STUDY_FILE
-    path = kept if not study.suffix and not study.exists() and kept.exists() else study
-    return read_study_file(
+    place = located(study, request.runs)
+    path = place / STUDY_FILE if place.is_dir() else place
+    found = read_study_file(
         path, request.overrides, models=names(request.models), tasks=names(request.tasks), profile=request.profile
     )
+    if place.is_dir() and place.resolve().name != found.name == read_study_file(path).name:
+        raise StudyError(
+            f"{place}: holds an earlier or copied study {found.name!r}; give {found.name} to resume the present one in "
+            f"{request.runs}, or -s name=NAME to start a new one"
+        )
+    return found
+
+
+def located(study: Path, runs: Path) -> Path:
+    """Return where a study is that is given by a path, or by its name in `runs`; a path that exists comes first."""
+    named = runs / study
+    return named if named.is_dir() and not study.exists() else study
 
 
 def names(text: str | None) -> list[str] | None:

@@ -126,6 +126,11 @@ class OwnArrays(Options, Task):
 
         return answers_in(rows, self, self._facts(), outputs)
 
+    def example_rows(self, count: int) -> DataFrame | None:
+        from harness_tasks.own.example_rows import first_rows
+
+        return first_rows(Path(self.data), self, self._facts(), count)
+
     def prediction_facts(self) -> str:
         return self._facts().model_dump_json()
 

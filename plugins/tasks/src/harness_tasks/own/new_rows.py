@@ -29,7 +29,7 @@ PREDICTION = "prediction"
 def examples_in(path: Path, options: Options, facts: Facts) -> tuple[Tensor, Tensor, Tensor]:
     """Return inputs (steps, channels), zeros as targets, and lengths (sequences,), in the order of sequence names."""
     with open_table(path, layout_of(options)) as table:
-        rows = _arranged(table, facts)
+        rows = arranged(table, facts)
         inputs = np.empty((table.rows, facts.channels), dtype=np.float32)
         for place, (values, mean, scale) in enumerate(
             zip(_channels(rows, facts), facts.means, facts.scales, strict=True)
@@ -72,7 +72,7 @@ def answers_in(path: Path, options: Options, facts: Facts, outputs: Tensor) -> D
     from pandas import DataFrame  # takes a second to import, and most trials do not predict
 
     with open_table(path, layout_of(options)) as table:
-        rows = _arranged(table, facts)
+        rows = arranged(table, facts)
         order = np.arange(table.rows) if rows.order is None else rows.order
         expected = rows.count if facts.readout == "last" else table.rows
         if len(outputs) != expected:
@@ -100,11 +100,15 @@ def _in_words(outputs: Tensor, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _arranged(table: Table, facts: Facts) -> Rows:
-    """Return the rows in the order of the training rows; columns without a role are ignored."""
+def needed_columns(facts: Facts) -> tuple[str, ...]:
+    """Return the columns that new rows must have."""
     shown = (facts.target,) if facts.shown else ()
-    needed = (*facts.inputs, *shown, *(name for name in (facts.sequence, facts.time) if name is not None))
-    missing = [name for name in needed if name not in table.names]
+    return (*facts.inputs, *shown, *(name for name in (facts.sequence, facts.time) if name is not None))
+
+
+def arranged(table: Table, facts: Facts) -> Rows:
+    """Return the rows in the order of the training rows; columns without a role are ignored."""
+    missing = [name for name in needed_columns(facts) if name not in table.names]
     if missing:
         raise table.refuse(f"lacks {', '.join(map(repr, missing))}, which the training data have; add the column")
     return arrange(table, Roles(facts.inputs, None, facts.sequence, facts.time))
