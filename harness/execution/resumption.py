@@ -7,8 +7,10 @@ from pathlib import Path
 
 from harness.errors import LedgerError
 from harness.ledger.journal import TrialEntry
-from harness.records import OF_A_TASK, Cell, CellFacts, Manifest, Phase
-from harness.study.cell_plan import CellPlan
+from harness.records import OF_A_TASK, Cell, CellFacts, Manifest, Phase, Trial
+from harness.samplers import WITHOUT_HISTORY
+from harness.search.cell import CellState
+from harness.search.proposals import Proposer
 from harness.study.schema import Study
 
 
@@ -37,27 +39,37 @@ def check_same_cells(folder: Path, cells: Sequence[CellFacts], before: Manifest,
 
 
 def check_restored_cells(
-    folder: Path, plans: Iterable[CellPlan], before: Manifest, entries: Iterable[TrialEntry]
+    folder: Path, proposers: Iterable[Proposer], before: Manifest, entries: Sequence[TrialEntry]
 ) -> None:
-    """Raise LedgerError if the trials of a planned cell that the manifest lacks were trained in another way.
+    """Raise LedgerError if the trials of a planned cell that the manifest lacks are not those that it would train.
 
-    Such a cell has lost its fingerprint (see `described`), so its trials tell what they were trained with.
+    Such a cell has lost its fingerprint (see `described`), so its trials are made again and compared.
     """
     described = {facts.cell for facts in before.cells}
-    lost = {plan.cell: plan for plan in plans if plan.cell not in described}
+    for proposer in proposers:
+        if proposer.plan.cell not in described:
+            _check_trials(folder, CellState(proposer, before.study_id), entries)
+
+
+def _check_trials(folder: Path, state: CellState, entries: Sequence[TrialEntry]) -> None:
+    plan, cell = state.plan, state.plan.cell
     for entry in entries:
-        trial, plan = entry.trial, lost.get(entry.trial.cell)
-        if plan is None:
+        then = entry.trial
+        if then.cell != cell:
             continue
-        then = {"task options": trial.task, "training": trial.training, "data": trial.data, "plugins": trial.plugins}
-        now = {
-            "task options": plan.facts.task,
-            "training": plan.training,
-            "data": dict(plan.data),
-            "plugins": plan.plugins,
-        }
-        if then != now:
-            raise LedgerError(_changed(folder, str(plan.cell), then, now))
+        now = None
+        if then.phase == "search" and (not state.searched or plan.sampler.value in WITHOUT_HISTORY):
+            now = state.search_trial(then.number)
+        elif then.phase == "final" and plan.setting is not None:
+            now = state.final_trial(then.repetition or 0)
+        if now is not None and now.digest != then.digest:
+            raise LedgerError(_changed(folder, str(cell), _settings(then), _settings(now)))
+        state.entries[then.key] = entry
+
+
+def _settings(trial: Trial) -> dict[str, object]:
+    """Return what a user sets of a trial, by the name that a message has for it."""
+    return {name: getattr(trial, field) for field, name in _OF_A_TRIAL.items()}
 
 
 def check_not_smaller(folder: Path, cell: Cell, phase: Phase, present: int, budget: int) -> None:
@@ -85,3 +97,16 @@ def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping
 
 _WORDS = {"pruning": "rungs of search.pruning, which depend on budget.trials and [training] too"}
 """Parts of a fingerprint whose names do not say what to restore."""
+
+_OF_A_TRIAL = {
+    "task": "task options",
+    "model": "model",
+    "training": "training",
+    "optimisation": "optimisation",
+    "params": "search space or published setting",
+    "widths": "parameters or tolerance",
+    "seeds": "seed",
+    "data": "data",
+    "plugins": "plugins",
+}
+"""Fields of a trial that follow from the study → what the study says."""

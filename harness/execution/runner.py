@@ -152,7 +152,7 @@ class Runner:
             self.messages.append(repaired)
         ledger = Ledger(self.folder, self.manifest)
         if before is not None:
-            check_restored_cells(self.folder, self.plan.cells, before, ledger.entries())
+            check_restored_cells(self.folder, self._proposers.values(), before, ledger.entries())
         self.manifest = ledger.manifest
         if ledger.unprotected:
             self.messages.append(

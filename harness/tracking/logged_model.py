@@ -20,6 +20,7 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
+from harness.errors import TrackingError, cause
 from harness.records import Cell
 from harness.tracking import run_data
 from harness.tracking.client import find_experiment, mlflow_client, study_runs
@@ -64,9 +65,9 @@ def models_in(uri: str, study: str, study_id: str) -> dict[str, str]:
 def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
     """Store a model with its cell's run, with signature, input example and requirements.
 
-    Raises TrackingError if the store fails.
+    Raises TrackingError if the store fails, or cannot hold the example.
     """
-    with as_tracking_error(uri), _tracking_uri(uri), _quiet():
+    with as_tracking_error(uri), _as_example_error(), _tracking_uri(uri), _quiet():
         client = mlflow_client(uri)
         experiment = find_experiment(client, uri, study)
         run = study_runs(client, experiment, study_id)[f"{study_id}/{model.cell}"]
@@ -89,6 +90,15 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
         tags[run_data.DESCRIPTION] = run_data.cut(model.description, run_data.TAG_LIMIT)
         client.set_logged_model_tags(logged.model_id, tags)
         client.set_tag(run.info.run_id, MODEL, model.digest)
+
+
+@contextlib.contextmanager
+def _as_example_error() -> Iterator[None]:
+    """Raise a TrackingError for what MLflow raises at values of the user's data that it cannot convert."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise TrackingError(f"MLflow cannot hold its input example ({cause(error)})") from error
 
 
 def _last_step(client: MlflowClient, run_id: str) -> int:

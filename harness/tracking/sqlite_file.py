@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking._tracking_service.utils import _tracking_store_registry
@@ -24,8 +25,10 @@ _opened: dict[str, tuple[int, int] | None] = {}
 
 def database_file(uri: str) -> Path | None:
     """Return the file of a SQLite store, None for another store."""
-    database = make_url(uri).database if uri.startswith("sqlite") else None
-    return None if database is None else Path(database)
+    database = (make_url(uri).database or "") if uri.startswith("sqlite") else ""
+    if database.startswith("file:"):  # SQLite's own form, with `uri=true`
+        database = unquote(urlsplit(database).path)
+    return None if database in ("", ":memory:") else Path(database)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -119,7 +120,7 @@ def recommend(
         trials=_number(trials, "trials"),
         repetitions=_number(repetitions, "repetitions"),
         minutes=_number(minutes, "minutes"),
-        confidence=_number(confidence, "confidence"),
+        confidence=_number(confidence, "confidence", optional=False),
         address=address,
         data=None if data is None else data_file(data, place.runs / "data", name or "frame"),
     )
@@ -140,9 +141,11 @@ def _counts(sizes: Any) -> tuple[int, ...]:
     return () if sizes is None else (parse_count(str(sizes)),)
 
 
-def _number(value: Any, key: str) -> Any:
-    """Return a number of any type as Python's; None stays None.  Raises StudyError if it is no number."""
+def _number(value: Any, key: str, *, optional: bool = True) -> Any:
+    """Return a number of any type as Python's; an optional one may be None.  Raises StudyError if it is no number."""
     number = plain(value, SOURCE, key)
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+    if number is None and optional:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise StudyError(f"{SOURCE}: {key!r} must be a number, got {shown(number)}")
     return number

@@ -41,6 +41,7 @@ def logged(folder: Path, *, hold: bool = False) -> Iterator[LogFile]:
             logger.error("%s", error)
         raise
     except Exception:
+        handler.write_held()  # this is no refusal
         if handler.begun:
             logger.exception("the run ended with an error")
         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.actions.recommend import ModelChoice
-from harness.cli.actions.study_input import StudyRequest, dataset_request, located, names, read
+from harness.cli.actions.study_input import StudyRequest, dataset_request, names, read
 from harness.errors import StudyError
 from harness.ledger.folder import STUDY_FILE
 from harness.study.from_data import DataRequest
@@ -49,7 +49,7 @@ def test_name_with_a_dot_is_a_study_in_the_folder_of_the_runs(request_: StudyReq
     kept.write_text(STUDY.replace('"s"', '"v0.5"'))
     for given in ("v0.5", "runs/v0.5", "runs/v0.5/study.toml"):
         assert read(replace(request_, study=Path(given))).name == "v0.5"
-    assert ModelChoice(Path("v0.5"), None, None, Path("runs")).folder == located(Path("v0.5"), Path("runs"))
+    assert ModelChoice(Path("v0.5"), None, None, Path("runs")).folder == Path("runs/v0.5")
     with pytest.raises(StudyError, match=r"v0\.6: no such file"):
         read(replace(request_, study=Path("v0.6")))
 
@@ -60,10 +60,31 @@ def test_earlier_study_is_not_resumed_in_the_place_of_the_present_one(request_: 
     kept.write_text(STUDY)
     earlier = replace(request_, study=Path("s.0123456789ab"))
     with pytest.raises(
-        StudyError, match=r"^runs/s\.0123456789ab: holds an earlier or copied study 's'; give s to resume"
+        StudyError,
+        match=r"^runs/s\.0123456789ab: a run of study 's' goes to runs/s, not to this folder; give s to resume",
     ):
         read(earlier)
     assert read(replace(earlier, overrides=("name=again",))).name == "again"
+
+
+def test_copy_of_a_study_is_resumed_in_its_own_place_alone(request_: StudyRequest) -> None:
+    kept = Path("backup/s") / STUDY_FILE
+    kept.parent.mkdir(parents=True)
+    kept.write_text(STUDY)
+    copied = replace(request_, study=Path("backup/s"))
+    with pytest.raises(
+        StudyError, match=r"^backup/s: a run of study 's' goes to runs/s, .*, --runs /.*/backup to resume"
+    ):
+        read(copied)
+    assert read(replace(copied, runs=Path("backup"))).name == "s"
+
+
+def test_study_may_be_a_link_to_a_folder_of_another_name(request_: StudyRequest) -> None:
+    Path("large/volume").mkdir(parents=True)
+    Path("large/volume", STUDY_FILE).write_text(STUDY)
+    Path("runs").mkdir(exist_ok=True)
+    Path("runs/s").symlink_to(Path("large/volume").resolve())
+    assert read(replace(request_, study=Path("s"))).name == "s"
 
 
 def test_missing_or_ambiguous_study_is_refused(request_: StudyRequest) -> None:

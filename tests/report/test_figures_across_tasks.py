@@ -70,6 +70,20 @@ def test_task_whose_default_is_not_stored_is_named_as_left_out() -> None:
     assert caption.endswith(" Left out, since the study stores no number as length: copy.")
 
 
+def test_tasks_with_the_same_value_are_left_out() -> None:
+    """Which of them belongs to the line cannot be told: they may be trained differently."""
+    cells = [of_copy({"length": length}) for length in (5, 20, 80)]
+    alike = [
+        facts("tcn", task=f"long-{place}").model_copy(
+            update={"task": TaskRef(name="copy"), "default_options": {"length": 1000}}
+        )
+        for place in "ab"
+    ]
+    caption = drawn_of(*cells, *alike)["retention-copy-loss"].caption
+    assert caption.endswith(" Left out, since their length is the same: long-a and long-b.")
+    assert not drawn_of(*cells[:2], *alike)
+
+
 def retained(others: tuple[MetricFacts, ...], accuracy: float = 90.0) -> dict[str, str]:
     """Draw a task at three lengths whose trials report an accuracy in addition to the loss."""
     cells = [

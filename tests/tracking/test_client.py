@@ -147,6 +147,15 @@ def test_server_that_does_not_answer_is_a_short_error() -> None:
             read_store(f"http://127.0.0.1:{silent.getsockname()[1]}", STUDY)
 
 
+def test_store_may_be_given_as_a_file_uri_of_sqlite(tmp_path: Path) -> None:
+    uri = f"sqlite:///file:{tmp_path}/a%20store.db?uri=true"
+    prepare_store(uri)
+    assert [path.name for path in tmp_path.iterdir()] == ["a store.db"]
+    assert study_pages(uri, "http://here") == {}
+    for place in ("file:memory?mode=memory&uri=true", ":memory:", ""):
+        assert database_file(f"sqlite:///{place}") in (None, Path("memory"))
+
+
 def test_reading_a_store_that_does_not_exist_creates_no_file(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(

@@ -67,6 +67,8 @@ def test_table_changes_the_keys_that_it_has() -> None:
         ({"models": "gru"}, "recommend: 'models' must be a list, got 'gru'; write ['gru']"),
         ({"trials": "5"}, "recommend: 'trials' must be a number, got '5'"),
         ({"minutes": "5"}, "recommend: 'minutes' must be a number, got '5'"),
+        ({"minutes": float("nan")}, "recommend: 'minutes' must be a number, got nan"),
+        ({"confidence": None}, "recommend: 'confidence' must be a number, got None"),
         ({"budget": 0}, "'0': not a number of parameters"),
         ({"budget": -5}, "'-5': not a number of parameters"),
         ({"budget": [500, 500.0]}, "has 500 twice"),

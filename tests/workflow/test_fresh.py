@@ -37,7 +37,7 @@ def _here(tmp_path_factory: pytest.TempPathFactory, toy_loaded: Loaded) -> Itera
 def race(*, options: dict[str, Any], **changes: Any) -> None:
     small = {"batch_size": 8, "evaluations": 2, "budget.tolerance": 0.2}
     fixed: dict[str, Any] = {"executor": "serial", "progress": False, "log_models": False, "name": "race"}
-    harness.recommend(task="toy-sum", budget=161, models=MODELS, options=small | options, **fixed, **changes)
+    harness.recommend(task="toy-sum", budget=161, models=MODELS, options=small | options, **fixed | changes)
 
 
 def study(**changes: Any) -> None:
@@ -66,6 +66,19 @@ def test_refused_race_leaves_the_earlier_one_in_its_place(monkeypatch: pytest.Mo
     with pytest.raises(BudgetError, match="are too short"):
         race(options={}, minutes=1, resume=False)
     assert content() == before
+
+
+def test_race_that_ends_with_an_error_before_its_first_round_has_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError("no pilot")
+
+    monkeypatch.setattr(state, "measure", fail)
+    with pytest.raises(RuntimeError, match="no pilot"):
+        race(options={}, minutes=1, name="failing")
+    text = Path("runs/failing", LOG).read_text()
+    assert "pilot: measuring the throughput" in text
+    assert "ERROR the run ended with an error" in text
+    assert "RuntimeError: no pilot" in text
 
 
 def test_refused_run_leaves_the_earlier_study_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

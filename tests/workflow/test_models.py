@@ -170,6 +170,21 @@ def test_task_whose_example_cannot_be_read_is_one_line_and_the_others_are_sent(
     assert sent == ["adding-length-10-sequences-64/gru", "adding-length-10-sequences-64/tcn"]
 
 
+def test_example_that_mlflow_cannot_hold_is_one_line(results: harness.Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.models import Model
+
+    from harness.workflow import models
+
+    def refuse(**_: object) -> None:
+        raise TypeError("Object of type Decimal is not JSON serializable")
+
+    monkeypatch.setattr(models, "models_in", lambda *_: {})
+    monkeypatch.setattr(Model, "log", refuse)
+    problems = models.send_models(results, mlflow.get_tracking_uri())
+    assert len(problems) == 6
+    assert "its model is not in MLflow: MLflow cannot hold its input example (TypeError: Object of type" in problems[0]
+
+
 def test_data_sets_and_description_are_with_the_runs(results: harness.Results) -> None:
     model_of(results, "wear-gru")
     experiment = mlflow.get_experiment_by_name("wear")

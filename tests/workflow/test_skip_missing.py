@@ -28,12 +28,14 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DISABLE_PLUGINS", "seqharness-models,seqharness-tasks,seqharness-modern")
 
 
-def run(*, updates: int = 6, skip_missing: bool = False) -> harness.Results:
+def run(
+    *, updates: int = 6, parameters: int = 161, space: dict[str, Any] | None = None, skip_missing: bool = False
+) -> harness.Results:
     """Run one model on two tasks.  updates: of toy-sum."""
-    sizes: dict[str, Any] = {"parameters": 161}
+    sizes: dict[str, Any] = {"parameters": parameters}
     study = harness.Study(
         "toys",
-        [ToyEma],
+        [{"name": ToyEma, "as": "toy-ema", "space": space or {}}],
         [{"name": ToySum, **sizes, "training": {"updates": updates}}, {"name": ToyRagged, **sizes}],
         budget={"trials": 1, "repetitions": 2, "tolerance": 0.2},
         training={"updates": 6, "batch_size": 8, "evaluations": 2},
@@ -47,11 +49,11 @@ def run_without_data(monkeypatch: pytest.MonkeyPatch) -> harness.Results:
         return run(skip_missing=True)
 
 
-def lose_the_cell() -> None:
-    """Leave the manifest as earlier versions did after `run_without_data`."""
+def lose_the_cell(*also: str) -> None:
+    """Leave the manifest as earlier versions did after `run_without_data`.  also: other tasks without data."""
     manifest = read_manifest(FOLDER)
     assert manifest is not None
-    kept = tuple(facts for facts in manifest.cells if facts.cell.task != "toy-sum")
+    kept = tuple(facts for facts in manifest.cells if facts.cell.task not in ("toy-sum", *also))
     write_atomically(FOLDER / MANIFEST, manifest.model_copy(update={"cells": kept}).model_dump_json())
 
 
@@ -87,10 +89,18 @@ def test_cell_that_the_manifest_lost_is_reported_as_left_out_with_what_to_do(mon
     assert reproducible_by_key(FOLDER) == before
 
 
-def test_cell_that_the_manifest_lost_is_not_resumed_with_other_training() -> None:
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"updates": 7}, "training"),
+        ({"parameters": 300}, "parameters or tolerance"),
+        ({"space": {"bias": [False, True]}}, "search space or published setting"),
+    ],
+)
+def test_cell_that_the_manifest_lost_is_not_resumed_in_another_way(changes: dict[str, Any], what: str) -> None:
     run()
-    lose_the_cell()
+    lose_the_cell("toy-ragged")
     before = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
-    with pytest.raises(LedgerError, match=r"toy-sum/toy-ema was started with other training; .*--fresh"):
-        run(updates=7)
+    with pytest.raises(LedgerError, match=rf"toy-sum/toy-ema was started with other .*{what}.*; .*--fresh"):
+        run(**changes)
     assert {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()} == before

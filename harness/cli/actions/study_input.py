@@ -66,12 +66,19 @@ def read(request: StudyRequest) -> Study:
     found = read_study_file(
         path, request.overrides, models=names(request.models), tasks=names(request.tasks), profile=request.profile
     )
-    if place.is_dir() and place.resolve().name != found.name == read_study_file(path).name:
-        raise StudyError(
-            f"{place}: holds an earlier or copied study {found.name!r}; give {found.name} to resume the present one in "
-            f"{request.runs}, or -s name=NAME to start a new one"
-        )
+    if place.is_dir() and found.name == read_study_file(path).name:
+        _check_resumes(place, request.runs / found.name)
     return found
+
+
+def _check_resumes(named: Path, resumed: Path) -> None:
+    """Raise StudyError if the folder that the user names is not the one that a run resumes."""
+    if named.resolve() != resumed.resolve():
+        here = f", --runs {named.absolute().parent} to resume this one" if named.name == resumed.name else ""
+        raise StudyError(
+            f"{named}: a run of study {resumed.name!r} goes to {resumed}, not to this folder; give {resumed.name} to "
+            f"resume the study there{here}, or -s name=NAME to start a new one"
+        )
 
 
 def located(study: Path, runs: Path) -> Path:

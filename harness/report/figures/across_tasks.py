@@ -42,9 +42,9 @@ def retention(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> 
                 key = (section.parameters, frozenset(_others(section, option).items()))
                 groups.setdefault(key, []).append(section)
         for group in groups.values():
-            values = [value for section in group if (value := _value(section, option)) is not None]
-            if len(set(values)) == len(values) >= FEWEST_TASKS:
-                yield from _retained(group, option, styles)
+            drawn = [section for section in group if _is_single(section, group, option)]
+            if len(drawn) >= FEWEST_TASKS:
+                yield from _retained(drawn, option, styles, _left_out(group, option))
 
 
 def _others(section: Section, option: str) -> dict[str, ParamValue]:
@@ -58,8 +58,19 @@ def _value(section: Section, option: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelStyle]) -> Iterator[Picture]:
-    """Yield a figure for each metric that the task reports on the test split, if any of its scores is finite."""
+def _is_single(section: Section, group: Sequence[Section], option: str) -> bool:
+    """Return whether a task has a number as this option, and is the only one of its group that has it."""
+    value = _value(section, option)
+    return value is not None and [_value(other, option) for other in group].count(value) == 1
+
+
+def _retained(
+    group: Sequence[Section], option: str, styles: Mapping[str, ModelStyle], left_out: str
+) -> Iterator[Picture]:
+    """Yield a figure for each metric that the task reports on the test split, if any of its scores is finite.
+
+    left_out: a further sentence of the caption.
+    """
     task, ranked_metric = group[0].ref.name, group[0].metric.name
     facts = group[0].results[0].facts
     names = dict.fromkeys(name for section in group for result in section.results for name in _test_metrics(result))
@@ -77,7 +88,7 @@ def _retained(group: Sequence[Section], option: str, styles: Mapping[str, ModelS
         )
         spread = "95 % intervals" if name == ranked_metric else "their range"
         caption = f"{_described(group[0], option)}: test {name} against {option}, means over repetitions with {spread}."
-        yield picture(f"retention-{task}-{name}", draw_lines(plot, styles), caption + _left_out(group, option))
+        yield picture(f"retention-{task}-{name}", draw_lines(plot, styles), caption + left_out)
 
 
 def _floors(group: Sequence[Section], option: str) -> list[tuple[float, float]]:
@@ -93,9 +104,13 @@ def _described(section: Section, option: str) -> str:
 
 
 def _left_out(group: Sequence[Section], option: str) -> str:
-    """Name the tasks of a group that a figure lacks, as a further sentence; '' if there are none."""
-    lacking = [section.task for section in group if _value(section, option) is None]
-    return f" Left out, since the study stores no number as {option}: {listed(lacking)}." if lacking else ""
+    """Name the tasks of a group that a figure lacks, as further sentences; '' if there are none."""
+    unknown = [section.task for section in group if _value(section, option) is None]
+    alike = [
+        section.task for section in group if section.task not in unknown and not _is_single(section, group, option)
+    ]
+    reasons = {f"the study stores no number as {option}": unknown, f"their {option} is the same": alike}
+    return "".join(f" Left out, since {why}: {listed(tasks)}." for why, tasks in reasons.items() if tasks)
 
 
 def _label(metric: MetricFacts | None, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,13 @@ def test_wide_table_has_its_steps_and_names(tmp_path: Path) -> None:
     path = written(table, tmp_path / "wide.csv")
     rows = rows_of(OwnArrays(data=path, target="y", wide=True, sequence="name", drop="ward"))
     assert list(rows.columns) == [*"abcdef", "name"]
+
+
+def test_decimals_are_numbers_that_json_holds(tmp_path: Path) -> None:
+    heat = pd.Series([Decimal(f"{value:.2f}") for value in series()["heat"]])
+    rows = rows_of(of_series(tmp_path, series().assign(heat=heat), target="heat", horizon=1))
+    assert rows["heat"].dtype == float
+    assert rows["heat"].tolist() == heat[:20].astype(float).tolist()
 
 
 def test_arrays_have_no_columns(tmp_path: Path) -> None:

@@ -47,5 +47,8 @@ def _rows_of_sequences(table: Table, facts: Facts, count: int) -> Codes:
 
 def _values(column: Column, rows: Codes) -> object:
     chosen = column.take(rows)
-    plain = chosen.cast(chosen.type.value_type) if pa.types.is_dictionary(chosen.type) else chosen
-    return plain.to_pandas()
+    if pa.types.is_dictionary(chosen.type):
+        chosen = chosen.cast(chosen.type.value_type)
+    if pa.types.is_decimal(chosen.type):  # JSON, in which MLflow stores the rows, has no decimals
+        chosen = chosen.cast(pa.float64())
+    return chosen.to_pandas()
