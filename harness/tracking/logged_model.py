@@ -67,38 +67,33 @@ def log_model(uri: str, study: str, study_id: str, model: ServedModel) -> None:
 
     Raises TrackingError if the store fails, or cannot hold the example.
     """
-    with as_tracking_error(uri), _as_example_error(), _tracking_uri(uri), _quiet():
+    with as_tracking_error(uri), _tracking_uri(uri), _quiet():
         client = mlflow_client(uri)
         experiment = find_experiment(client, uri, study)
         run = study_runs(client, experiment, study_id)[f"{study_id}/{model.cell}"]
         # Created here, since `Model.log` would create it in the experiment `Default`.
         name = f"{model.cell.task}-{model.cell.model}"
         logged = client.create_logged_model(experiment, name, run.info.run_id, params=model.params)
-        Model.log(
-            artifact_path=None,
-            flavor=mlflow.pyfunc,
-            run_id=run.info.run_id,
-            model_id=logged.model_id,
-            step=_last_step(client, run.info.run_id),  # of the run's metrics that the model gets
-            python_model=str(CODE),
-            artifacts={"winner": str(model.folder)},
-            signature=_signature(model),
-            input_example=model.example,
-            pip_requirements=list(model.requirements),
-        )
+        try:
+            Model.log(
+                artifact_path=None,
+                flavor=mlflow.pyfunc,
+                run_id=run.info.run_id,
+                model_id=logged.model_id,
+                step=_last_step(client, run.info.run_id),  # of the run's metrics that the model gets
+                python_model=str(CODE),
+                artifacts={"winner": str(model.folder)},
+                signature=_signature(model),
+                input_example=model.example,
+                pip_requirements=list(model.requirements),
+            )
+        except (TypeError, ValueError, ArithmeticError) as error:  # of values of the user's data
+            client.delete_logged_model(logged.model_id)
+            raise TrackingError(f"MLflow cannot hold its input example ({cause(error)})") from error
         tags = {run_data.KIND: "model", run_data.STUDY_ID: study_id}
         tags[run_data.DESCRIPTION] = run_data.cut(model.description, run_data.TAG_LIMIT)
         client.set_logged_model_tags(logged.model_id, tags)
         client.set_tag(run.info.run_id, MODEL, model.digest)
-
-
-@contextlib.contextmanager
-def _as_example_error() -> Iterator[None]:
-    """Raise a TrackingError for what MLflow raises at values of the user's data that it cannot convert."""
-    try:
-        yield
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise TrackingError(f"MLflow cannot hold its input example ({cause(error)})") from error
 
 
 def _last_step(client: MlflowClient, run_id: str) -> int:
