@@ -69,7 +69,7 @@ def _check_trials(folder: Path, state: CellState, entries: Sequence[TrialEntry])
 
 def _settings(trial: Trial) -> dict[str, object]:
     """Return what a user sets of a trial, by the name that a message has for it."""
-    return {name: getattr(trial, field) for field, name in _OF_A_TRIAL.items()}
+    return {name: [getattr(trial, field) for field in fields] for name, fields in OF_A_TRIAL.items()}
 
 
 def check_not_smaller(folder: Path, cell: Cell, phase: Phase, present: int, budget: int) -> None:
@@ -98,15 +98,15 @@ def _changed(folder: Path, cell: str, before: Mapping[str, object], now: Mapping
 _WORDS = {"pruning": "rungs of search.pruning, which depend on budget.trials and [training] too"}
 """Parts of a fingerprint whose names do not say what to restore."""
 
-_OF_A_TRIAL = {
-    "task": "task options",
-    "model": "model",
-    "training": "training",
-    "optimisation": "optimisation",
-    "params": "search space or published setting",
-    "widths": "parameters or tolerance",
-    "seeds": "seed",
-    "data": "data",
-    "plugins": "plugins",
+OF_A_TRIAL: Mapping[str, tuple[str, ...]] = {
+    "task options": ("task",),
+    "model": ("model",),
+    "training": ("training",),
+    "optimisation": ("optimisation",),
+    "search space or published setting": ("params", "build", "embedding", "embedding_dropout", "tied"),
+    "parameters or tolerance": ("widths", "parameters"),
+    "seed": ("seeds",),
+    "data": ("data",),
+    "plugins": ("plugins",),
 }
-"""Fields of a trial that follow from the study → what the study says."""
+"""What a study says → the fields of a trial that follow from it."""

@@ -32,10 +32,14 @@ def test_study_file_is_read_with_the_options_of_the_command(request_: StudyReque
     assert read(replace(request_, profile="smoke")).name == "s-smoke"
 
 
+def keep(folder: str, *, name: str = "s") -> None:
+    """Write the study file of a study that has run."""
+    Path(folder).mkdir(parents=True)
+    Path(folder, STUDY_FILE).write_text(STUDY.replace('"s"', f'"{name}"'))
+
+
 def test_name_is_a_study_in_the_folder_of_the_runs(request_: StudyRequest) -> None:
-    kept = Path("runs/mine") / STUDY_FILE
-    kept.parent.mkdir(parents=True)
-    kept.write_text(STUDY.replace('"s"', '"mine"'))
+    keep("runs/mine", name="mine")
     assert read(replace(request_, study=Path("mine"))).name == "mine"
     Path("mine").write_text(STUDY)
     assert read(replace(request_, study=Path("mine"))).name == "s", "a file of this name takes precedence"
@@ -44,9 +48,7 @@ def test_name_is_a_study_in_the_folder_of_the_runs(request_: StudyRequest) -> No
 
 
 def test_name_with_a_dot_is_a_study_in_the_folder_of_the_runs(request_: StudyRequest) -> None:
-    kept = Path("runs/v0.5") / STUDY_FILE
-    kept.parent.mkdir(parents=True)
-    kept.write_text(STUDY.replace('"s"', '"v0.5"'))
+    keep("runs/v0.5", name="v0.5")
     for given in ("v0.5", "runs/v0.5", "runs/v0.5/study.toml"):
         assert read(replace(request_, study=Path(given))).name == "v0.5"
     assert ModelChoice(Path("v0.5"), None, None, Path("runs")).folder == Path("runs/v0.5")
@@ -55,9 +57,7 @@ def test_name_with_a_dot_is_a_study_in_the_folder_of_the_runs(request_: StudyReq
 
 
 def test_earlier_study_is_not_resumed_in_the_place_of_the_present_one(request_: StudyRequest) -> None:
-    kept = Path("runs/s.0123456789ab") / STUDY_FILE
-    kept.parent.mkdir(parents=True)
-    kept.write_text(STUDY)
+    keep("runs/s.0123456789ab")
     earlier = replace(request_, study=Path("s.0123456789ab"))
     with pytest.raises(
         StudyError,
@@ -68,9 +68,7 @@ def test_earlier_study_is_not_resumed_in_the_place_of_the_present_one(request_: 
 
 
 def test_copy_of_a_study_is_resumed_in_its_own_place_alone(request_: StudyRequest) -> None:
-    kept = Path("backup/s") / STUDY_FILE
-    kept.parent.mkdir(parents=True)
-    kept.write_text(STUDY)
+    keep("backup/s")
     copied = replace(request_, study=Path("backup/s"))
     with pytest.raises(
         StudyError, match=r"^backup/s: a run of study 's' goes to runs/s, .*, --runs /.*/backup to resume"
@@ -80,8 +78,7 @@ def test_copy_of_a_study_is_resumed_in_its_own_place_alone(request_: StudyReques
 
 
 def test_study_may_be_a_link_to_a_folder_of_another_name(request_: StudyRequest) -> None:
-    Path("large/volume").mkdir(parents=True)
-    Path("large/volume", STUDY_FILE).write_text(STUDY)
+    keep("large/volume")
     Path("runs").mkdir(exist_ok=True)
     Path("runs/s").symlink_to(Path("large/volume").resolve())
     assert read(replace(request_, study=Path("s"))).name == "s"

@@ -42,9 +42,14 @@ def retention(sections: Sequence[Section], styles: Mapping[str, ModelStyle]) -> 
                 key = (section.parameters, frozenset(_others(section, option).items()))
                 groups.setdefault(key, []).append(section)
         for group in groups.values():
-            drawn = [section for section in group if _is_single(section, group, option)]
+            of_value: dict[float | None, list[Section]] = {}
+            for section in group:
+                of_value.setdefault(_value(section, option), []).append(section)
+            unknown = of_value.pop(None, [])
+            drawn = [alike[0] for alike in of_value.values() if len(alike) == 1]
+            equal = [section for alike in of_value.values() if len(alike) > 1 for section in alike]
             if len(drawn) >= FEWEST_TASKS:
-                yield from _retained(drawn, option, styles, _left_out(group, option))
+                yield from _retained(drawn, option, styles, _left_out(option, unknown, equal))
 
 
 def _others(section: Section, option: str) -> dict[str, ParamValue]:
@@ -56,12 +61,6 @@ def _value(section: Section, option: str) -> float | None:
     facts = section.results[0].facts
     value = section.ref.options.get(option, facts.default_options.get(option))
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _is_single(section: Section, group: Sequence[Section], option: str) -> bool:
-    """Return whether a task has a number as this option, and is the only one of its group that has it."""
-    value = _value(section, option)
-    return value is not None and [_value(other, option) for other in group].count(value) == 1
 
 
 def _retained(
@@ -103,14 +102,14 @@ def _described(section: Section, option: str) -> str:
     return f"{section.ref.name} with {listed(others)}" if others else section.ref.name
 
 
-def _left_out(group: Sequence[Section], option: str) -> str:
-    """Name the tasks of a group that a figure lacks, as further sentences; '' if there are none."""
-    unknown = [section.task for section in group if _value(section, option) is None]
-    alike = [
-        section.task for section in group if section.task not in unknown and not _is_single(section, group, option)
-    ]
-    reasons = {f"the study stores no number as {option}": unknown, f"their {option} is the same": alike}
-    return "".join(f" Left out, since {why}: {listed(tasks)}." for why, tasks in reasons.items() if tasks)
+def _left_out(option: str, unknown: Sequence[Section], equal: Sequence[Section]) -> str:
+    """Name the tasks that a figure lacks, as further sentences; '' if there are none."""
+    reasons = {f"the study stores no number as {option}": unknown, f"their {option} is the same": equal}
+    return "".join(
+        f" Left out, since {why}: {listed([section.task for section in lacking])}."
+        for why, lacking in reasons.items()
+        if lacking
+    )
 
 
 def _label(metric: MetricFacts | None, name: str) -> str:
