@@ -18,6 +18,7 @@ from harness.analysis.cell_result import CellResult
 from harness.analysis.comparison import Section, decide_cells
 from harness.analysis.paired_tests import correct
 from harness.analysis.statistics import Interval, Scale, Summary
+from harness.errors import StudyError
 from harness.plugin.registry import Registry
 from harness.report.document import NOTHING, Block, Datum, Heading, Notes, Paragraph, Table
 from harness.report.figures.sizes import score_against_parameters
@@ -37,7 +38,10 @@ HEADER = ("model", "search", "trials", "updates", "minutes", "validation (mean, 
 
 
 def write_page(registry: Registry, folder: Path) -> Path:
-    """Write page and figures into a folder; return the path of the page.  Raises LedgerError without a study."""
+    """Write page and figures into a folder; return the path of the page.
+
+    Raises LedgerError without a study, and StudyError if the two searches of a pair cannot be compared.
+    """
     reports = {report.study: report for report in read_reports(registry, folder / "search")}
     blocks: list[Block] = [Heading("Successive halving and sizes", 1), Paragraph(OPENING)]
     blocks += [block for name in reports for block in halving_blocks(registry, reports, name)]
@@ -61,13 +65,26 @@ def halving_blocks(registry: Registry, reports: Mapping[str, Report], name: str)
     arm, _, task = name.partition("-")
     if arm != "halving" or f"full-{task}" not in reports:
         return
-    (pruned,), (full,) = reports[name].sections, reports[f"full-{task}"].sections
+    pruned, full = (_only_task(reports[study]) for study in (name, f"full-{task}"))
     others = {result.facts.cell.model: result for result in full.results}
+    if others.keys() != (models := {result.facts.cell.model for result in pruned.results}):
+        raise StudyError(f"{name} has the models {_names(models)}, and full-{task} has {_names(others)}")
     pairs = [(result, others[result.facts.cell.model]) for result in pruned.results]
     lines = [line for ours, other in pairs for line in (_line(pruned, ours, "halving"), _line(full, other, "full"))]
     yield Heading(f"Successive halving: {task}", 2)
     yield Paragraph(f"{sentence(task, pairs)}{warning(registry, pruned)}")
     yield Table(HEADER, tuple(lines))
+
+
+def _only_task(report: Report) -> Section:
+    if len(report.sections) != 1:
+        tasks = _names(section.task for section in report.sections)
+        raise StudyError(f"{report.study}: two searches are compared on one task; this study has {tasks}")
+    return report.sections[0]
+
+
+def _names(names: Iterable[str]) -> str:
+    return listed(sorted(names)) or "none"
 
 
 def sentence(task: str, pairs: Sequence[tuple[CellResult, CellResult]]) -> str:

@@ -248,7 +248,7 @@ def test_plan_measures_the_cells_and_says_which_could_not_be(harness: Harness) -
     code, out, err = harness("plan", "toys.toml", "--measure", "-s", models)
     assert code == 0
     assert "harness: not measured: toy-sum/toy-ema-fault-raise: failed (ValueError: " in err
-    assert "estimate from 1 measured cells, others from parameter counts at" in out
+    assert "estimate from 1 measured cell, others from parameter counts at" in out
     assert "--measure times each cell" in harness("plan", "toys.toml")[1]
     assert "`harness run` on" not in harness("plan", "toys.toml", "-s", "resources.gpu=1")[1]
     assert not Path("runs").exists()

@@ -12,6 +12,7 @@ import pytest
 from harness.analysis.cell_result import CellResult
 from harness.analysis.reproduction import reproduction
 from harness.analysis.stored_study import StoredStudy, of_ledger
+from harness.errors import StudyError
 from harness.ledger.exported import read_folder, study_folders
 from harness.plugin.loader import load_plugins
 from harness.report.report import build_report
@@ -57,6 +58,23 @@ def test_searches_are_compared_by_the_pairs_of_their_winners() -> None:
     said = search_page.sentence("mnist", [(first[0], otherwise(second[0]))])
     wins = "better with tcn (12 of 12 pairs won, mean difference 10.00 to 10.00)"
     assert said == f"mnist, the winner of successive halving against that of the full-length search: {wins}."
+
+
+@pytest.mark.parametrize(
+    ("halving", "full", "message"),
+    [
+        (["tcn", "gru"], ["tcn"], "halving-mnist has the models gru and tcn, and full-mnist has tcn"),
+        (["tcn"], [], "copying: two searches are compared on one task; this study has none"),
+    ],
+)
+def test_searches_of_different_models_or_tasks_are_refused(halving: list[str], full: list[str], message: str) -> None:
+    models = {"halving-mnist": halving, "full-mnist": full}
+    reports = {
+        name: build_report(study({model: (99.0, [80.0] * 12) for model in names})) for name, names in models.items()
+    }
+    with pytest.raises(StudyError) as refused:
+        list(search_page.halving_blocks(load_plugins().registry, reports, "halving-mnist"))
+    assert str(refused.value) == message
 
 
 def otherwise(result: CellResult) -> CellResult:

@@ -15,6 +15,7 @@ from harness.cli.actions.study_input import load_with_messages
 from harness.plugin.process_settings import output_to_stderr
 from harness.plugin.registry import plugin_border
 from harness.records import Cell
+from harness.report.formatting import several
 from harness.report.json_text import records
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan, make_plan
@@ -82,11 +83,12 @@ def _total(plan: Plan, seconds: float, measured: int, *, measure: bool) -> str:
     seconds: of all trials one after another.  measured: number of cells.
     """
     assumed = f"parameter counts at {FLOPS_PER_SECOND / 1e9:g} GFLOP/s"
-    source = f"{measured} measured cells" + (f", others from {assumed}" if measured < len(plan.cells) else "")
+    source = several(measured, "measured cell") + (f", others from {assumed}" if measured < len(plan.cells) else "")
     at_most = "at most " if any(cell.training.patience for cell in plan.cells) else ""
     return (
-        f"{len(plan.cells)} cells, {plan.trials()} trials; estimate from {source if measure else assumed}: "
-        f"{at_most}{duration_text(seconds)} one after another{_wall_time(plan, seconds)}"
+        f"{several(len(plan.cells), 'cell')}, {several(plan.trials(), 'trial')}; estimate from "
+        f"{source if measure else assumed}: {at_most}{duration_text(seconds)} one after another"
+        + _wall_time(plan, seconds)
         + ("" if measure else "; --measure times each cell instead")
     )
 

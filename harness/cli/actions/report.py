@@ -15,6 +15,7 @@ from harness.errors import LedgerError, StudyError, did_you_mean
 from harness.ledger.exported import read_folder, study_folders
 from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
+from harness.report.formatting import several
 from harness.report.report import build_report
 from harness.study.file import read_study_file
 from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
@@ -94,7 +95,7 @@ def export(study: str, to: Path, runs: Path) -> None:
     snapshot = read_study(_folder(study, runs))
     folder = write_export(snapshot, to)
     size = sum(path.stat().st_size for path in folder.iterdir())
-    typer.echo(f"{folder}: {len(snapshot.entries())} trials, {size / 1000:,.0f} kB")
+    typer.echo(f"{folder}: {several(len(snapshot.entries()), 'trial')}, {size / 1000:,.0f} kB")
 
 
 def _folder(study: str, runs: Path) -> Path:
