@@ -29,11 +29,6 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
 
 
-def several(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 cell` and `2 cells`."""
-    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
-
-
 def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.2f} %"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -52,9 +53,24 @@ def training_outputs(
     """`outputs` in the precision of training; the loss is in float32 whatever it is, and so is evaluation."""
     if precision == "float32":
         return outputs(network, readout, batch, state)
-    with torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16):
+    with _bfloat16(batch.inputs.device):
         output, after = outputs(network, readout, batch, state)
     return output.float(), after
+
+
+@contextmanager
+def _bfloat16(device: torch.device) -> Iterator[None]:
+    """Autocast to bfloat16, on a CPU without AVX-512 without oneDNN.
+
+    PyTorch gives oneDNN an LSTM in bfloat16 on any CPU; oneDNN has one only with AVX-512, and otherwise raises
+    RuntimeError.  PyTorch's own products need no such instructions.
+    """
+    without_onednn = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() != "AVX512"
+    with (
+        torch.autocast(device.type, dtype=torch.bfloat16),
+        torch.backends.mkldnn.flags(enabled=False, allow_tf32=None) if without_onednn else nullcontext(),
+    ):
+        yield
 
 
 def objective(primary: Total, optimisation: Optimisation) -> Tensor:

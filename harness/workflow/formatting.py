@@ -23,6 +23,11 @@ def params_text(params: dict[str, ParamValue]) -> str:
     return ", ".join(f"{name}={value_text(value)}" for name, value in params.items())
 
 
+def several(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 cell` and `2 cells`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def duration_text(seconds: float) -> str:
     """Return a time in the unit that fits: seconds, minutes or hours."""
     if seconds < 90:

@@ -15,7 +15,6 @@ from harness.report.formatting import (
     of_number,
     of_percent,
     of_size,
-    several,
     share_interval,
     short,
     size,
@@ -73,8 +72,3 @@ def test_interval_follows_the_mean_in_brackets() -> None:
 def test_missing_numbers_are_dashes_that_sort_last() -> None:
     assert {of_number(None), of_count(None), of_percent(None), of_size(None)} == {Datum("–", None)}
     assert (of_count(12345), of_percent(-1.234)) == (Datum("12,345", 12345), Datum("-1.23 %", -1.234))
-
-
-@pytest.mark.parametrize(("number_of", "text"), [(0, "0 cells"), (1, "1 cell"), (2, "2 cells"), (1_000, "1,000 cells")])
-def test_noun_agrees_with_its_number(number_of: int, text: str) -> None:
-    assert several(number_of, "cell") == text

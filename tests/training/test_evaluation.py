@@ -38,6 +38,20 @@ def test_bfloat16_outputs_are_float32_numbers_within_its_rounding(continues: boo
     assert (after is None) == (rounded_after is None) == (continues is None)
 
 
+@pytest.mark.parametrize(("capability", "onednn"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_bfloat16_is_without_onednn_on_a_cpu_for_which_it_has_no_lstm(
+    capability: str, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    network = ema()
+    seen: list[bool] = []
+    network.register_forward_pre_hook(lambda *_: seen.append(bool(torch.backends.mkldnn.enabled)))
+    for precision in ("float32", "bfloat16"):
+        training_outputs(network, "each", Batch(inputs(), inputs()), None, precision)
+        assert torch.backends.mkldnn.enabled
+    assert seen == [True, onednn]
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_state_is_read_where_a_batch_continues_the_one_before(precision: str) -> None:
     network, halves = ema(), torch.split(inputs(), 3, dim=1)

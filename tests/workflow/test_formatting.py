@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.study.overrides import parse_value
-from harness.workflow.formatting import duration_text, params_text, value_text, widths_text
+from harness.workflow.formatting import duration_text, params_text, several, value_text, widths_text
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,8 @@ def test_parameters_are_assignments() -> None:
 )
 def test_time_is_written_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 cells"), (1, "1 cell"), (2, "2 cells"), (1_000, "1,000 cells")])
+def test_noun_agrees_with_its_number(number: int, text: str) -> None:
+    assert several(number, "cell") == text

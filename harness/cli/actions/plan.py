@@ -15,13 +15,12 @@ from harness.cli.actions.study_input import load_with_messages
 from harness.plugin.process_settings import output_to_stderr
 from harness.plugin.registry import plugin_border
 from harness.records import Cell
-from harness.report.formatting import several
 from harness.report.json_text import records
 from harness.study.cell_plan import CellPlan
 from harness.study.plan import Plan, make_plan
 from harness.study.schema import Study
 from harness.study.shapes import unmet_shapes
-from harness.workflow.formatting import duration_text, params_text, widths_text
+from harness.workflow.formatting import duration_text, params_text, several, widths_text
 from harness.workflow.planned import (
     FLOPS_PER_SECOND,
     PlannedTrial,

@@ -15,13 +15,13 @@ from harness.errors import LedgerError, StudyError, did_you_mean
 from harness.ledger.exported import read_folder, study_folders
 from harness.ledger.journal import read_study
 from harness.report.formats import ENDINGS, FORMATS, pictures
-from harness.report.formatting import several
 from harness.report.report import build_report
 from harness.study.file import read_study_file
 from harness.tracking.client import prepare_store, store_uri, study_pages, ui_command
 from harness.tracking.reader import read_store
 from harness.tracking.sync import Tracker
 from harness.workflow.export import export as write_export
+from harness.workflow.formatting import several
 
 
 @dataclass(frozen=True)
