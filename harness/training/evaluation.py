@@ -60,7 +60,7 @@ def training_outputs(
 
 @contextmanager
 def _bfloat16(device: torch.device) -> Iterator[None]:
-    """Autocast to bfloat16, on a CPU without AVX-512 without oneDNN.
+    """Autocast to bfloat16; without oneDNN on a CPU that lacks AVX-512.
 
     PyTorch gives oneDNN an LSTM in bfloat16 on any CPU; oneDNN has one only with AVX-512, and otherwise raises
     RuntimeError.  PyTorch's own products need no such instructions.
